@@ -1,0 +1,447 @@
+//! The nouns that are numbers or names: each a type of its own, so that an epoch is never passed for a position.
+//!
+//! Invariants:
+//!
+//! * Numbers only grow through `next`; none has a setter or arithmetic.
+//! * Names are validated where they enter ([`HostName::new`], [`VnodeName::new`]), so nothing below checks them again.
+
+use alloc::{format, string::String, sync::Arc};
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+/// Longest name of a host, in bytes.
+pub const HOST_NAME_LEN_MAX: usize = 63;
+/// Longest kind of a vnode, in bytes.
+pub const KIND_LEN_MAX: usize = 64;
+/// Longest key of a vnode, in bytes.
+pub const KEY_LEN_MAX: usize = 1024;
+/// Slots of a cluster unless its creator says otherwise.
+pub const SLOTS_DEFAULT: u16 = 4096;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident, $letter:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// Zero: before the first.
+            pub const ZERO: Self = Self(0);
+
+            /// The one with this number.
+            #[must_use]
+            pub const fn new(number: u64) -> Self {
+                Self(number)
+            }
+
+            /// The bare number, for formats and arithmetic on counts.
+            #[must_use]
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// The one after this.
+            ///
+            /// # Panics
+            ///
+            /// When 2^64 numbers have been used up.
+            #[must_use]
+            pub const fn next(self) -> Self {
+                Self(self.0.checked_add(1).expect("2^64 numbers outlast every cluster"))
+            }
+
+            /// The one before this, if there is one.
+            #[must_use]
+            pub const fn previous(self) -> Option<Self> {
+                match self.0.checked_sub(1) {
+                    Some(number) => Some(Self(number)),
+                    None => None,
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($letter, "{}"), self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+number!(
+    /// The number of a record in the epoch log. A larger epoch overrules every smaller one; it is the fencing token.
+    /// The first record is epoch 1; 0 is "none yet".
+    Epoch, "e"
+);
+number!(
+    /// A batch's number in its journal. Position 0 holds the opening; batches start at 1.
+    Position, "p"
+);
+number!(
+    /// How many times a vnode's state was handed to the journal; grows by one with each record of the vnode, over all
+    /// its owners. 0 is "never".
+    CommitNumber, "c"
+);
+number!(
+    /// A pack's number within its session.
+    PackNumber, "k"
+);
+number!(
+    /// A client's own count of its requests; the first is 1.
+    RequestNumber, "r"
+);
+number!(
+    /// The number of a block of positions or epochs that is trimmed as one.
+    Segment, "s"
+);
+
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u128);
+
+        impl $name {
+            /// From 128 random bits.
+            #[must_use]
+            pub const fn new(bits: u128) -> Self {
+                Self(bits)
+            }
+
+            /// The bare bits.
+            #[must_use]
+            pub const fn get(self) -> u128 {
+                self.0
+            }
+
+            /// From its 32 hex digits.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                let lower_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+                if text.len() != 32 || !lower_hex {
+                    return None;
+                }
+                u128::from_str_radix(text, 16).ok().map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                // Eight digits tell two apart for a reader; the whole is in `Display`.
+                write!(f, concat!(stringify!($name), "({:08x}…)"), self.0 >> 96)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    serializer.serialize_u128(self.0)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    let text = <alloc::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+                    Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not 32 lower-case hex digits"))
+                } else {
+                    u128::deserialize(deserializer).map(Self)
+                }
+            }
+        }
+    };
+}
+
+random_id!(
+    /// One life of a host in one storage domain. Drawn at each opening, never used again; owns one journal.
+    SessionId
+);
+random_id!(
+    /// Random bits in every object, by which a writer knows its own object again.
+    Nonce
+);
+random_id!(
+    /// One life of a client; with a request's number it names a request for ever.
+    ClientId
+);
+random_id!(
+    /// A cluster, drawn when it is created, so that a wrong prefix is noticed.
+    ClusterId
+);
+
+/// A storage place that some kinds live in; 0 is the home domain, where the epoch log is.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct DomainId(pub u16);
+
+impl DomainId {
+    /// The domain that holds the epoch log; the only one in use so far.
+    pub const HOME: Self = Self(0);
+}
+
+/// A fixed share of the vnode name space; what placement moves.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slot(pub u16);
+
+impl Slot {
+    /// Its place in a table of all slots.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A session's hold of a slot: who, and the epoch that gave it. Written `A@3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Tenure {
+    /// The epoch that gave the slot.
+    pub epoch: Epoch,
+    /// Who got it.
+    pub session: SessionId,
+}
+
+/// The stable name of a host: 1 to [`HOST_NAME_LEN_MAX`] lower-case letters, digits, `-`, `_` or `.`, not starting
+/// with a dot. It becomes part of a store key as it is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostName(Arc<str>);
+
+impl HostName {
+    /// A valid name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] when it isn't one.
+    pub fn new(name: &str) -> Result<Self, InvalidName> {
+        let length_fits = !name.is_empty() && name.len() <= HOST_NAME_LEN_MAX;
+        let letters_fit =
+            name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
+        if length_fits && letters_fit && !name.starts_with('.') {
+            return Ok(Self(name.into()));
+        }
+        Err(InvalidName(format!(
+            "host name {name:?}: use 1 to {HOST_NAME_LEN_MAX} of a-z, 0-9, '-', '_', '.', not a dot first"
+        )))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = InvalidName;
+
+    fn try_from(name: String) -> Result<Self, InvalidName> {
+        Self::new(&name)
+    }
+}
+
+impl From<HostName> for String {
+    fn from(name: HostName) -> Self {
+        name.0.as_ref().into()
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A name that can't be one, and what would be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidName(pub String);
+
+/// The full name of a vnode: its kind and its key within the kind.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VnodeName {
+    kind: Arc<str>,
+    key: Arc<str>,
+}
+
+impl VnodeName {
+    /// A valid name: a kind of 1 to [`KIND_LEN_MAX`] bytes and a key of 1 to [`KEY_LEN_MAX`] bytes of any text.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] when either is empty or too long.
+    pub fn new(kind: &str, key: &str) -> Result<Self, InvalidName> {
+        if kind.is_empty() || kind.len() > KIND_LEN_MAX {
+            return Err(InvalidName(format!(
+                "vnode kind: use 1 to {KIND_LEN_MAX} bytes, not {}",
+                kind.len()
+            )));
+        }
+        if key.is_empty() || key.len() > KEY_LEN_MAX {
+            return Err(InvalidName(format!(
+                "vnode key: use 1 to {KEY_LEN_MAX} bytes, not {}",
+                key.len()
+            )));
+        }
+        Ok(Self { kind: kind.into(), key: key.into() })
+    }
+
+    /// What it is an instance of.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Which one of its kind.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Its short name in indexes.
+    #[must_use]
+    pub fn hash(&self) -> VnodeHash {
+        VnodeHash::of(&self.kind, &self.key)
+    }
+}
+
+impl fmt::Display for VnodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.key)
+    }
+}
+
+impl fmt::Debug for VnodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// 128 bits of xxh3 over kind and key: a vnode's short name in indexes. The full name stands beside the state and is
+/// compared on load, so a collision is an error and never another vnode's state.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VnodeHash(u128);
+
+impl VnodeHash {
+    /// The hash of a vnode's name. The kind's length goes first, so that `("ab", "c")` and `("a", "bc")` differ.
+    #[must_use]
+    pub fn of(kind: &str, key: &str) -> Self {
+        let mut hasher = Xxh3::new();
+        hasher.update(&(kind.len() as u64).to_le_bytes());
+        hasher.update(kind.as_bytes());
+        hasher.update(key.as_bytes());
+        Self(hasher.digest128())
+    }
+
+    /// From its bits, as an index holds them.
+    #[must_use]
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The bare bits.
+    #[must_use]
+    pub const fn get(self) -> u128 {
+        self.0
+    }
+
+    /// The slot it belongs to in a cluster of that many slots.
+    ///
+    /// # Panics
+    ///
+    /// When the cluster has no slots.
+    #[must_use]
+    pub fn slot(self, slots: u16) -> Slot {
+        assert!(slots > 0, "a cluster has at least one slot");
+        Slot(u16::try_from(self.0 % u128::from(slots)).expect("a remainder of a u16 fits a u16"))
+    }
+}
+
+impl fmt::Debug for VnodeHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_reads_back_from_its_hex_and_only_from_that() {
+        let id = SessionId::new(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+        assert_eq!(SessionId::parse(&format!("{id}")), Some(id));
+        assert_eq!(SessionId::parse("0123"), None);
+        assert_eq!(SessionId::parse("0123456789ABCDEF0123456789ABCDEF"), None);
+        assert_eq!(SessionId::parse("+123456789abcdef0123456789abcdef"), None);
+    }
+
+    #[test]
+    fn a_host_name_that_could_leave_its_key_is_refused() {
+        for bad in ["", "../x", "a/b", ".hidden", "UPPER", "sp ace", &"x".repeat(64)] {
+            assert!(HostName::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(HostName::new("h1.eu-west_2").is_ok());
+    }
+
+    #[test]
+    fn kind_and_key_do_not_run_into_each_other() {
+        assert_ne!(VnodeHash::of("ab", "c"), VnodeHash::of("a", "bc"));
+    }
+
+    #[test]
+    fn names_spread_over_all_slots() {
+        let mut counts = [0u32; 16];
+        for number in 0..16_000 {
+            counts[VnodeHash::of("counter", &format!("c{number}")).slot(16).index()] += 1;
+        }
+        assert!(counts.iter().all(|&count| (800..1_200).contains(&count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_vnode_name_is_bounded() {
+        assert!(VnodeName::new("", "k").is_err());
+        assert!(VnodeName::new("k", "").is_err());
+        assert!(VnodeName::new("k", &"x".repeat(KEY_LEN_MAX)).is_ok());
+        assert!(VnodeName::new("k", &"x".repeat(KEY_LEN_MAX + 1)).is_err());
+    }
+}

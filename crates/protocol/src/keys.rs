@@ -1,0 +1,219 @@
+//! Where each object lives: the one place that knows the store's layout.
+//!
+//! Numbers are zero-padded to 20 digits, so that keys sort by number where a store sorts. The next number is always
+//! derived from keys, never from a decoded body, so that one undecodable object can't wedge the cluster. Keys here are
+//! relative to the root of their domain.
+
+use alloc::{format, string::String};
+
+use crate::ids::{Epoch, HostName, PackNumber, Position, Segment, SessionId};
+
+/// Format version and slot count; created once.
+pub const CLUSTER: &str = "cluster";
+/// Prefix of the epoch log.
+pub const EPOCHS: &str = "epochs/";
+/// Prefix of the marks that say which epochs may be gone.
+pub const EPOCH_MARKS: &str = "epoch-marks/";
+/// The leader's hint: liveness only.
+pub const LEADER_HINT: &str = "hints/leader";
+/// Prefix of the hosts' hints: liveness and joining.
+pub const HOST_HINTS: &str = "hints/hosts/";
+/// Prefix of all sessions.
+pub const SESSIONS: &str = "sessions/";
+/// Prefix of the start-up probe's scratch objects.
+pub const PROBE: &str = "probe/";
+
+/// The record of an epoch.
+#[must_use]
+pub fn epoch(epoch: Epoch) -> String {
+    format!("{EPOCHS}{:020}", epoch.get())
+}
+
+/// The mark that says the epochs of a segment may be gone.
+#[must_use]
+pub fn epoch_mark(segment: Segment) -> String {
+    format!("{EPOCH_MARKS}{:020}", segment.get())
+}
+
+/// A host's hint.
+#[must_use]
+pub fn host_hint(host: &HostName) -> String {
+    format!("{HOST_HINTS}{host}")
+}
+
+/// Everything of one session.
+#[must_use]
+pub fn session(session: SessionId) -> String {
+    format!("{SESSIONS}{session}/")
+}
+
+/// Prefix of a session's journal.
+#[must_use]
+pub fn journal(session: SessionId) -> String {
+    format!("{SESSIONS}{session}/journal/")
+}
+
+/// A position of a session's journal: a batch, or the seal.
+#[must_use]
+pub fn journal_position(session: SessionId, position: Position) -> String {
+    format!("{SESSIONS}{session}/journal/{:020}", position.get())
+}
+
+/// Prefix of a session's marks.
+#[must_use]
+pub fn trims(session: SessionId) -> String {
+    format!("{SESSIONS}{session}/trims/")
+}
+
+/// The mark that says the positions of a segment may be gone.
+#[must_use]
+pub fn trim_mark(session: SessionId, segment: Segment) -> String {
+    format!("{SESSIONS}{session}/trims/{:020}", segment.get())
+}
+
+/// The mark that says everything of a session but its seal and marks may be gone.
+#[must_use]
+pub fn end_mark(session: SessionId) -> String {
+    format!("{SESSIONS}{session}/trims/end")
+}
+
+/// Prefix of a session's packs.
+#[must_use]
+pub fn packs(session: SessionId) -> String {
+    format!("{SESSIONS}{session}/packs/")
+}
+
+/// A pack.
+#[must_use]
+pub fn pack(session: SessionId, number: PackNumber) -> String {
+    format!("{SESSIONS}{session}/packs/{:020}", number.get())
+}
+
+/// What a key names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// The cluster's own object.
+    Cluster,
+    /// A record of the epoch log.
+    Epoch(Epoch),
+    /// A mark of the epoch log.
+    EpochMark(Segment),
+    /// The leader's hint.
+    LeaderHint,
+    /// A host's hint.
+    HostHint(HostName),
+    /// A position of a journal.
+    Journal(SessionId, Position),
+    /// A trim mark of a session.
+    TrimMark(SessionId, Segment),
+    /// The end mark of a session.
+    EndMark(SessionId),
+    /// A pack of a session.
+    Pack(SessionId, PackNumber),
+}
+
+/// Reads a key back; `None` for a name that isn't ours, which callers ignore and count.
+#[must_use]
+pub fn parse(key: &str) -> Option<Key> {
+    match key {
+        CLUSTER => return Some(Key::Cluster),
+        LEADER_HINT => return Some(Key::LeaderHint),
+        _ => {}
+    }
+    if let Some(rest) = key.strip_prefix(EPOCHS) {
+        return number(rest).map(|number| Key::Epoch(Epoch::new(number)));
+    }
+    if let Some(rest) = key.strip_prefix(EPOCH_MARKS) {
+        return number(rest).map(|number| Key::EpochMark(Segment::new(number)));
+    }
+    if let Some(rest) = key.strip_prefix(HOST_HINTS) {
+        return HostName::new(rest).ok().map(Key::HostHint);
+    }
+    let (session, rest) = key.strip_prefix(SESSIONS)?.split_once('/')?;
+    let session = SessionId::parse(session)?;
+    match rest.split_once('/')? {
+        ("journal", name) => {
+            number(name).map(|number| Key::Journal(session, Position::new(number)))
+        }
+        ("trims", "end") => Some(Key::EndMark(session)),
+        ("trims", name) => number(name).map(|number| Key::TrimMark(session, Segment::new(number))),
+        ("packs", name) => number(name).map(|number| Key::Pack(session, PackNumber::new(number))),
+        _ => None,
+    }
+}
+
+/// What a request to a key is for, for counting requests.
+#[must_use]
+pub fn purpose(key: &str) -> &'static str {
+    match key.split('/').next() {
+        Some("cluster") => "cluster",
+        Some("epochs") => "epoch",
+        Some("epoch-marks") => "epoch-mark",
+        Some("hints") => "hint",
+        Some("probe") => "probe",
+        Some("sessions") => match key.split('/').nth(2) {
+            Some("journal") => "journal",
+            Some("trims") => "trim",
+            Some("packs") => "pack",
+            _ => "session",
+        },
+        _ => "foreign",
+    }
+}
+
+/// Exactly twenty digits: `7` and `+7` are not ours, lest two names mean one number.
+fn number(text: &str) -> Option<u64> {
+    if text.len() != 20 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn every_key_reads_back_as_what_it_names() {
+        let session_id = SessionId::new(7);
+        let host = HostName::new("h1").unwrap();
+        for (key, meaning) in [
+            (CLUSTER.to_string(), Key::Cluster),
+            (epoch(Epoch::new(42)), Key::Epoch(Epoch::new(42))),
+            (epoch_mark(Segment::new(3)), Key::EpochMark(Segment::new(3))),
+            (LEADER_HINT.to_string(), Key::LeaderHint),
+            (host_hint(&host), Key::HostHint(host)),
+            (
+                journal_position(session_id, Position::new(u64::MAX)),
+                Key::Journal(session_id, Position::new(u64::MAX)),
+            ),
+            (trim_mark(session_id, Segment::new(0)), Key::TrimMark(session_id, Segment::new(0))),
+            (end_mark(session_id), Key::EndMark(session_id)),
+            (pack(session_id, PackNumber::new(9)), Key::Pack(session_id, PackNumber::new(9))),
+        ] {
+            assert_eq!(parse(&key), Some(meaning), "{key}");
+            assert_ne!(purpose(&key), "foreign", "{key}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_name_is_none_of_ours() {
+        for foreign in [
+            "",
+            "epochs/7",
+            "epochs/00000000000000000007x",
+            "sessions/xyz/journal/1",
+            "hints/hosts/..",
+            "readme",
+        ] {
+            assert_eq!(parse(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn keys_sort_by_number() {
+        assert!(epoch(Epoch::new(9)) < epoch(Epoch::new(10)));
+    }
+}

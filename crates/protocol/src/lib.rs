@@ -1,0 +1,19 @@
+//! The rules of Holocron: decides, never acts.
+//!
+//! Time, chance and the outside come in as arguments; effects go out as values. The crate is `no_std` so that it can't
+//! cheat: no clock, no I/O, no randomness of its own. Each rule of the protocol has one home here:
+//!
+//! | module | rule |
+//! | --- | --- |
+//! | [`ids`], [`keys`], [`codec`] | names, where objects live, how they are wrapped |
+//! | [`batch`] | what a journal holds |
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod batch;
+pub mod codec;
+pub mod ids;
+pub mod keys;
