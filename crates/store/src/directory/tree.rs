@@ -1,0 +1,279 @@
+//! The tree of files below a root: publishing, durable directories, reading only what is durable, listing.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::staging::Staging;
+use crate::key::key_is_legal;
+use crate::store::{LIST_LEN_MAX, Listed};
+
+/// Directories remembered as durable. Beyond it the memory starts afresh, which costs syncs, not safety.
+const DURABLE_DIRECTORIES_MAX: usize = 10_000;
+
+/// Tries to publish into a directory that somebody keeps removing.
+const PUBLISH_TRIES_MAX: usize = 3;
+
+/// Under which condition a staging file gets its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Publish {
+    /// Only if nothing stands there.
+    IfAbsent,
+    /// Whatever stands there.
+    Over,
+}
+
+/// A root directory and what this process knows of it.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: PathBuf,
+    /// Device and inode of the root when it was opened.
+    identity: (u64, u64),
+    staging: Staging,
+    /// Directories whose own names are known to be durable.
+    durable: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Tree {
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        let root = std::path::absolute(root)?;
+        create_root(&root)?;
+        let root = fs::canonicalize(root)?;
+        let identity = identity(&fs::metadata(&root)?);
+        let staging = Staging::open(&root)?;
+        Ok(Self { root, identity, staging, durable: Mutex::default() })
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Fails unless the root is still the directory that was opened. An unmounted disk is not an empty store.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if fs::metadata(&self.root).is_ok_and(|metadata| identity(&metadata) == self.identity) {
+            return Ok(());
+        }
+        let message = format!("{} is no longer the directory that was opened", self.root.display());
+        Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, message))
+    }
+
+    /// Gives `body` the name `path`, durably.
+    pub(super) fn publish(&self, path: &Path, body: &[u8], publish: Publish) -> io::Result<()> {
+        let parent = path.parent().expect("a key is below the root");
+        // A loser usually comes late: don't write and sync a body for nothing.
+        if publish == Publish::IfAbsent && fs::symlink_metadata(path).is_ok() {
+            return Err(taken(path));
+        }
+        self.make_durable(parent)?;
+        let staged = self.staging.write(body)?;
+        let mut tries_left = PUBLISH_TRIES_MAX;
+        loop {
+            tries_left -= 1;
+            let named = match publish {
+                Publish::IfAbsent => fs::hard_link(staged.path(), path),
+                Publish::Over => fs::rename(staged.path(), path),
+            };
+            match named {
+                Ok(()) => break,
+                // Somebody removed the directory. It is new to everybody then.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries_left > 0 => {
+                    self.forget_durable();
+                    if let Err(error) = self.make_durable(parent) {
+                        staged.discard();
+                        return Err(error);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if staged.is_linked() {
+                        break;
+                    }
+                    staged.discard();
+                    return Err(taken(path));
+                }
+                Err(error) => {
+                    staged.discard();
+                    return Err(error);
+                }
+            }
+        }
+        // On failure the staging name stays: it tells readers that this object may not be durable.
+        sync_directory(parent)?;
+        if publish == Publish::IfAbsent {
+            staged.discard();
+        }
+        Ok(())
+    }
+
+    /// Opens an object that is durable by the time this returns; `None` if there is none.
+    pub(super) fn open_durable(&self, path: &Path) -> io::Result<Option<(File, Metadata)>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            // A file where a directory should be: no object below it either.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                // Unmounted between the first check and now?
+                return self.check().map(|()| None);
+            }
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        if metadata.nlink() > 1 {
+            sync_directory(path.parent().expect("a key is below the root"))?;
+        }
+        Ok(Some((file, metadata)))
+    }
+
+    /// Every object below `prefix`. Each is durable by the time this returns.
+    pub(super) fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        let mut prefixes = vec![prefix.to_owned()];
+        while let Some(prefix) = prefixes.pop() {
+            let directory = self.root.join(&prefix);
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) =>
+                {
+                    self.check()?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let mut doubtful = false;
+            for entry in entries {
+                let entry = entry?;
+                // What isn't a key is somebody else's, or ours to stage with.
+                let Some(key) = entry.file_name().to_str().map(|name| join(&prefix, name)) else {
+                    continue;
+                };
+                if !key_is_legal(&key) {
+                    continue;
+                }
+                if entry.file_type()?.is_dir() {
+                    prefixes.push(key);
+                    continue;
+                }
+                let metadata = match entry.metadata() {
+                    Ok(metadata) => metadata,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
+                if !metadata.is_file() {
+                    continue;
+                }
+                doubtful |= metadata.nlink() > 1;
+                if listed.len() == LIST_LEN_MAX {
+                    let message = format!("more than {LIST_LEN_MAX} objects");
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+                }
+                listed.push(Listed { key, len: metadata.size() });
+            }
+            if doubtful {
+                sync_directory(&directory)?;
+            }
+        }
+        Ok(listed)
+    }
+
+    pub(super) fn delete(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                self.check()
+            }
+            // A directory is no object, and deleting what isn't there is fine.
+            Err(_) if path.is_dir() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Makes sure that `directory` exists and that a crash can't take its name, or that of a directory above it.
+    ///
+    /// Existing is not enough: whoever made it may not have come to sync it.
+    fn make_durable(&self, directory: &Path) -> io::Result<()> {
+        if directory == self.root
+            || self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(directory)
+        {
+            return Ok(());
+        }
+        let parent = directory.parent().expect("a directory of a key is below the root");
+        self.make_durable(parent)?;
+        match fs::create_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !directory.is_dir() {
+                    return Err(io::Error::new(
+                        io::ErrorKind::NotADirectory,
+                        "an object stands where a prefix should",
+                    ));
+                }
+            }
+            done => done?,
+        }
+        sync_directory(parent)?;
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable.len() == DURABLE_DIRECTORIES_MAX {
+            durable.clear();
+        }
+        durable.insert(directory.to_owned());
+        Ok(())
+    }
+
+    fn forget_durable(&self) {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Creates the root and syncs the directories that name it.
+fn create_root(root: &Path) -> io::Result<()> {
+    let Some(parent) = root.parent() else { return Ok(()) };
+    if !parent.is_dir() {
+        create_root(parent)?;
+    }
+    match fs::create_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && root.is_dir() => {}
+        done => done?,
+    }
+    match sync_directory(parent) {
+        // A parent we may not read is older than us.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        done => done,
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") }
+}
+
+/// Why an object can't be created at `path`, where something stands.
+fn taken(path: &Path) -> io::Error {
+    if path.is_dir() {
+        io::Error::new(io::ErrorKind::IsADirectory, "a prefix of other objects stands there")
+    } else {
+        io::Error::from(io::ErrorKind::AlreadyExists)
+    }
+}
