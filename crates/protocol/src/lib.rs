@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`ids`], [`keys`], [`codec`] | names, where objects live, how they are wrapped |
 //! | [`batch`] | what a journal holds |
+//! | [`envelope`], [`window`] | what is stored of a vnode; that a request takes effect at most once |
 #![no_std]
 
 extern crate alloc;
@@ -15,5 +16,8 @@ extern crate std;
 
 pub mod batch;
 pub mod codec;
+mod compact;
+pub mod envelope;
 pub mod ids;
 pub mod keys;
+pub mod window;
