@@ -49,7 +49,7 @@ pub struct Opening {
 }
 
 /// The object at the first free position of a dead session's journal; final.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Seal {
     /// Who wrote it.
     pub by: HostName,
@@ -108,7 +108,7 @@ fn encode_small<T: Serialize>(kind: ObjectKind, nonce: Nonce, value: &T) -> Byte
 }
 
 /// What stands at the head of every batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BatchHeader {
     /// Whose journal it is.
     pub session: SessionId,

@@ -8,6 +8,8 @@
 //! | [`ids`], [`keys`], [`codec`] | names, where objects live, how they are wrapped |
 //! | [`batch`] | what a journal holds |
 //! | [`envelope`], [`window`] | what is stored of a vnode; that a request takes effect at most once |
+//! | [`writer`], [`reads`] | what a session has committed, and which answers may leave |
+//! | [`sealing`], [`segment`] | how a session is ended and what it had committed |
 #![no_std]
 
 extern crate alloc;
@@ -20,4 +22,8 @@ mod compact;
 pub mod envelope;
 pub mod ids;
 pub mod keys;
+pub mod reads;
+pub mod sealing;
+pub mod segment;
 pub mod window;
+pub mod writer;
