@@ -400,7 +400,7 @@ pub fn decode(key: &str, object: &Bytes) -> Result<JournalObject, Malformed> {
         ObjectKind::Batch => decode_batch(key, opened.body).map(JournalObject::Batch),
         ObjectKind::Seal => codec::from_bincode(key, &opened.body).map(JournalObject::Seal),
         ObjectKind::Opening => codec::from_bincode(key, &opened.body).map(JournalObject::Opening),
-        ObjectKind::Mark | ObjectKind::Pack => {
+        ObjectKind::Mark | ObjectKind::Pack | ObjectKind::PackIndex => {
             Err(Malformed::new(key, &format!("a {:?} has no place in a journal", opened.kind)))
         }
     }
@@ -444,6 +444,52 @@ pub fn decode_state(what: &str, bytes: &Bytes) -> Result<StateRecord, Malformed>
         (length, Record::State(record)) if length == bytes.len() => Ok(record),
         _ => Err(Malformed::new(what, "not one state record")),
     }
+}
+
+/// What an index says of a state record without holding it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateFacts {
+    /// What it says about the state.
+    pub kind: StateKind,
+    /// The vnode's short name.
+    pub hash: VnodeHash,
+    /// Counts the vnode's records over all its owners.
+    pub commit: CommitNumber,
+    /// See [`StateRecord::wake_at`].
+    pub wake_at: u64,
+}
+
+/// Reads the facts of one state record from exactly its bytes, allocating nothing and without checking its name.
+///
+/// # Errors
+///
+/// [`Malformed`] naming `what`.
+pub fn state_facts(what: &str, bytes: &[u8]) -> Result<StateFacts, Malformed> {
+    let fail = || Malformed::new(what, "not one state record");
+    if bytes.len() < RECORD_HEADER_LEN + STATE_HEADER_LEN {
+        return Err(fail());
+    }
+    let length = u32::from_le_bytes(bytes[1..5].try_into().expect("four bytes"));
+    if length as usize != bytes.len() - RECORD_HEADER_LEN {
+        return Err(fail());
+    }
+    let kind = match bytes[0] {
+        1 => StateKind::Put,
+        2 => StateKind::Delta,
+        3 => StateKind::Delete,
+        _ => return Err(fail()),
+    };
+    let number = |at: usize| {
+        let at = RECORD_HEADER_LEN + at;
+        u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+    };
+    let bits = bytes[RECORD_HEADER_LEN..RECORD_HEADER_LEN + 16].try_into().expect("sixteen bytes");
+    Ok(StateFacts {
+        kind,
+        hash: VnodeHash::from_bits(u128::from_le_bytes(bits)),
+        commit: CommitNumber::new(number(16)),
+        wake_at: number(24),
+    })
 }
 
 /// The record at the head of `bytes`, and how long it is.
@@ -566,7 +612,12 @@ mod tests {
         assert_eq!(records.len(), 3);
         assert_eq!(records[1].0, place);
         assert_eq!(records[2].1, Record::Release { slot: Slot(5), epoch: Epoch::new(7) });
+        let facts = state_facts("place", &object.slice(place.clone())).unwrap();
         let alone = decode_state("place", &object.slice(place)).unwrap();
+        assert_eq!(
+            (facts.kind, facts.hash, facts.commit, facts.wake_at),
+            (alone.kind, alone.hash, alone.commit, alone.wake_at)
+        );
         assert_eq!(Record::State(alone), records[1].1);
     }
 
@@ -631,6 +682,7 @@ mod tests {
             let object = codec::object(ObjectKind::Batch, Nonce::new(1), &body);
             let batch = as_batch(&key(1), &object);
             prop_assert!(batch.records().count() <= 4);
+            drop(state_facts("s", &bytes));
             drop(decode_state("s", &bytes.into()));
         }
     }

@@ -38,6 +38,8 @@ pub enum ObjectKind {
     Mark = 4,
     /// Vnode states and their index.
     Pack = 5,
+    /// A pack's index: an object within the pack, so that it can be read and checked without the rest.
+    PackIndex = 6,
 }
 
 impl ObjectKind {
@@ -48,6 +50,7 @@ impl ObjectKind {
             3 => Self::Seal,
             4 => Self::Mark,
             5 => Self::Pack,
+            6 => Self::PackIndex,
             _ => return None,
         })
     }

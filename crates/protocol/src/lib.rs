@@ -10,6 +10,8 @@
 //! | [`envelope`], [`window`] | what is stored of a vnode; that a request takes effect at most once |
 //! | [`writer`], [`reads`] | what a session has committed, and which answers may leave |
 //! | [`sealing`], [`segment`] | how a session is ended and what it had committed |
+//! | [`place`], [`index`] | what a host keeps in memory for each vnode |
+//! | [`pack`], [`checkpoint`] | what a checkpoint writes, and how it is read |
 #![no_std]
 
 extern crate alloc;
@@ -17,11 +19,15 @@ extern crate alloc;
 extern crate std;
 
 pub mod batch;
+pub mod checkpoint;
 pub mod codec;
 mod compact;
 pub mod envelope;
 pub mod ids;
+pub mod index;
 pub mod keys;
+pub mod pack;
+pub mod place;
 pub mod reads;
 pub mod sealing;
 pub mod segment;
