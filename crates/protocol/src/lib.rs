@@ -12,6 +12,8 @@
 //! | [`sealing`], [`segment`] | how a session is ended and what it had committed |
 //! | [`place`], [`index`] | what a host keeps in memory for each vnode |
 //! | [`pack`], [`checkpoint`] | what a checkpoint writes, and how it is read |
+//! | [`cluster`], [`epoch`] | what is fixed for ever, and the record of an epoch |
+//! | [`topology`], [`placement`] | how the leader makes the next record, and who gets which slot |
 #![no_std]
 
 extern crate alloc;
@@ -20,16 +22,23 @@ extern crate std;
 
 pub mod batch;
 pub mod checkpoint;
+pub mod cluster;
 pub mod codec;
 mod compact;
 pub mod envelope;
+pub mod epoch;
+mod epoch_format;
+mod epoch_rules;
 pub mod ids;
 pub mod index;
 pub mod keys;
 pub mod pack;
 pub mod place;
+pub mod placement;
 pub mod reads;
 pub mod sealing;
 pub mod segment;
+pub mod time;
+pub mod topology;
 pub mod window;
 pub mod writer;

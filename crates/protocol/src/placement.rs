@@ -1,0 +1,285 @@
+//! Placement: which host gets which slot. Keeps what is and moves the fewest slots that bring every host to its share.
+//!
+//! A host's share of `n` slots is `n` times its weight over all weights, rounded up or down; who rounds up is chosen
+//! so that fewer slots move. Everything here is a pure function of its arguments: any leader computes the same.
+//!
+//! Invariants:
+//!
+//! * Hosts of equal weight differ by at most one slot, unless slots are pinned or the moves are bounded.
+//! * Asking twice moves nothing the second time.
+//! * A slot moves only from a host above its share to a host below it.
+
+use alloc::{vec, vec::Vec};
+
+/// Who holds each slot: the place of a host in the list of weights, or nobody.
+pub type Owners = [Option<usize>];
+
+/// Whether a slot may be moved voluntarily.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mobility {
+    /// It may.
+    Movable,
+    /// It stays where it is, as long as its owner lives.
+    Pinned,
+}
+
+/// Gives every slot that nobody holds to a host, and moves no other. A host of weight 0 gets none, unless all weights
+/// are 0: then each counts the same, because a slot nobody serves is worse than one served by a leaving host. With no
+/// hosts nothing happens.
+///
+/// # Panics
+///
+/// When a slot is held by a host that isn't in the list.
+pub fn settle(weights: &[u32], owners: &mut Owners) {
+    if weights.is_empty() {
+        return;
+    }
+    let even = vec![1; weights.len()];
+    let weights = if weights.iter().all(|&weight| weight == 0) { &even } else { weights };
+    let counts = count(weights.len(), owners);
+    let quotas = quotas(weights, &counts, owners.len());
+    let homeless: Vec<usize> = (0..owners.len()).filter(|&slot| owners[slot].is_none()).collect();
+    hand_out(&homeless, &Shares { weights, quotas, counts }, owners);
+}
+
+/// Moves slots from hosts above their share to hosts below it, at most `moves_max`; slots of weight-0 hosts (drains)
+/// go first. Slots nobody holds are left alone. Returns how many moved.
+///
+/// # Panics
+///
+/// When a slot is held by a host that isn't in the list, or there isn't one mobility per slot.
+pub fn rebalance(
+    weights: &[u32],
+    owners: &mut Owners,
+    mobility: &[Mobility],
+    moves_max: usize,
+) -> usize {
+    assert_eq!(owners.len(), mobility.len(), "one mobility per slot");
+    if weights.iter().all(|&weight| weight == 0) {
+        return 0;
+    }
+    let mut counts = count(weights.len(), owners);
+    let held = counts.iter().sum();
+    let quotas = quotas(weights, &counts, held);
+    let mut givers: Vec<usize> = (0..weights.len()).collect();
+    // Stable: drains first, then by place.
+    givers.sort_by_key(|&host| weights[host] > 0);
+    let mut moving = Vec::new();
+    for giver in givers {
+        // From the end, so that what stays is one run.
+        for slot in (0..owners.len()).rev() {
+            if moving.len() == moves_max || counts[giver] <= quotas[giver] {
+                break;
+            }
+            if owners[slot] == Some(giver) && mobility[slot] == Mobility::Movable {
+                moving.push(slot);
+                counts[giver] -= 1;
+            }
+        }
+    }
+    moving.sort_unstable();
+    hand_out(&moving, &Shares { weights, quotas, counts }, owners);
+    moving.len()
+}
+
+/// What each host should have and has.
+struct Shares<'a> {
+    weights: &'a [u32],
+    quotas: Vec<usize>,
+    counts: Vec<usize>,
+}
+
+/// Gives slots to the hosts below their quota, the emptiest first, and each host's new slots in one run where
+/// possible: runs keep records short. There is room: quotas add up to all slots that are held in the end.
+fn hand_out(slots: &[usize], shares: &Shares<'_>, owners: &mut Owners) {
+    let mut counts = shares.counts.clone();
+    for _ in slots {
+        let host = (0..counts.len())
+            .filter(|&host| counts[host] < shares.quotas[host])
+            .min_by(|&one, &other| {
+                // (count + 1) / weight, without dividing.
+                let fill = |host: usize, by: usize| {
+                    (counts[host] as u64 + 1) * u64::from(shares.weights[by])
+                };
+                fill(one, other).cmp(&fill(other, one))
+            })
+            .expect("quotas add up to the number of slots");
+        counts[host] += 1;
+    }
+    let takers = (0..counts.len())
+        .flat_map(|host| core::iter::repeat_n(host, counts[host] - shares.counts[host]));
+    for (&slot, taker) in slots.iter().zip(takers) {
+        owners[slot] = Some(taker);
+    }
+}
+
+fn count(hosts: usize, owners: &Owners) -> Vec<usize> {
+    let mut counts = vec![0; hosts];
+    for owner in owners.iter().flatten() {
+        assert!(*owner < hosts, "a slot is held by host {owner} of {hosts}");
+        counts[*owner] += 1;
+    }
+    counts
+}
+
+/// Each host's share of `slots`, in whole slots that add up. Some weight is positive.
+fn quotas(weights: &[u32], counts: &[usize], slots: usize) -> Vec<usize> {
+    let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
+    assert!(total > 0, "somebody must take slots");
+    let share = |host: usize| slots as u64 * u64::from(weights[host]);
+    let whole = |host: usize| usize::try_from(share(host) / total).expect("at most all slots");
+    let mut quotas: Vec<usize> = (0..weights.len()).map(whole).collect();
+    let left = slots - quotas.iter().sum::<usize>();
+    let mut candidates: Vec<usize> =
+        (0..weights.len()).filter(|&host| share(host) % total > 0).collect();
+    // Who holds one more already keeps it; among the others the largest fraction goes first.
+    candidates.sort_by_key(|&host| {
+        (counts[host] <= quotas[host], core::cmp::Reverse(share(host) % total))
+    });
+    for &host in &candidates[..left] {
+        quotas[host] += 1;
+    }
+    quotas
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MOVABLE: [Mobility; 64] = [Mobility::Movable; 64];
+
+    fn held(weights: &[u32], owners: &Owners) -> Vec<usize> {
+        count(weights.len(), owners)
+    }
+
+    fn moved(before: &Owners, after: &Owners) -> usize {
+        before.iter().zip(after).filter(|(one, other)| one != other).count()
+    }
+
+    /// A cluster of that many slots in balance.
+    fn balanced(weights: &[u32], slots: usize) -> Vec<Option<usize>> {
+        let mut owners = vec![None; slots];
+        settle(weights, &mut owners);
+        owners
+    }
+
+    #[test]
+    fn the_first_host_gets_everything_in_one_run() {
+        assert_eq!(balanced(&[100], 8), vec![Some(0); 8]);
+    }
+
+    #[test]
+    fn a_joining_host_gets_its_share_and_nobody_else_moves() {
+        let before = balanced(&[1, 1], 64);
+        let mut after = before.clone();
+        assert_eq!(rebalance(&[1, 1, 1], &mut after, &MOVABLE, usize::MAX), 21);
+        assert_eq!(held(&[1; 3], &after), [22, 21, 21]);
+        assert_eq!(moved(&before, &after), 21);
+    }
+
+    #[test]
+    fn a_dead_hosts_slots_spread_over_the_others() {
+        let mut owners = balanced(&[1, 1, 1, 1], 64);
+        for owner in &mut owners {
+            *owner = owner.and_then(|host| host.checked_sub(1)); // Host 0 is dead.
+        }
+        settle(&[1, 1, 1], &mut owners);
+        assert_eq!(held(&[1; 3], &owners), [22, 21, 21]);
+    }
+
+    #[test]
+    fn a_draining_host_empties_first_and_gets_nothing() {
+        let mut owners = balanced(&[1, 1, 1], 9);
+        assert_eq!(rebalance(&[0, 1, 1], &mut owners, &MOVABLE[..9], 2), 2);
+        assert_eq!(held(&[1; 3], &owners), [1, 4, 4]);
+        assert_eq!(rebalance(&[0, 1, 1], &mut owners, &MOVABLE[..9], 2), 1);
+        assert_eq!(held(&[1; 3], &owners)[0], 0);
+    }
+
+    #[test]
+    fn the_last_draining_host_keeps_serving() {
+        let mut owners = vec![Some(0), None];
+        settle(&[0], &mut owners);
+        assert_eq!(rebalance(&[0], &mut owners, &MOVABLE[..2], usize::MAX), 0);
+        assert_eq!(owners, [Some(0), Some(0)]);
+    }
+
+    #[test]
+    fn a_pinned_slot_stays_with_a_host_above_its_share() {
+        let mut owners = vec![Some(0); 4];
+        let mobility = [Mobility::Pinned, Mobility::Pinned, Mobility::Pinned, Mobility::Movable];
+        assert_eq!(rebalance(&[1, 1], &mut owners, &mobility, usize::MAX), 1);
+        assert_eq!(held(&[1; 2], &owners), [3, 1]);
+    }
+
+    #[test]
+    fn weights_divide_the_slots() {
+        let owners = balanced(&[1, 3], 64);
+        assert_eq!(held(&[1, 3], &owners), [16, 48]);
+    }
+
+    proptest! {
+        #[test]
+        fn equal_hosts_differ_by_at_most_one_slot_after_a_failure(hosts in 2..9usize, dead in 0..9usize, slots in 1..200usize) {
+            let dead = dead % hosts;
+            let mut owners = balanced(&vec![7; hosts], slots);
+            for owner in &mut owners {
+                *owner = match *owner {
+                    Some(host) if host == dead => None,
+                    Some(host) if host > dead => Some(host - 1),
+                    other => other,
+                };
+            }
+            let survivors = owners.clone();
+            settle(&vec![7; hosts - 1], &mut owners);
+            let counts = held(&vec![7; hosts - 1], &owners);
+            prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1);
+            for (before, after) in survivors.iter().zip(&owners) {
+                prop_assert!(before.is_none() || before == after, "a survivor's slot moved");
+            }
+        }
+
+        #[test]
+        fn a_join_moves_only_the_share_of_the_joining_host(hosts in 1..9usize, slots in 1..200usize) {
+            let before = balanced(&vec![7; hosts], slots);
+            let mut after = before.clone();
+            let weights = vec![7; hosts + 1];
+            let moves = rebalance(&weights, &mut after, &vec![Mobility::Movable; slots], usize::MAX);
+            let counts = held(&weights, &after);
+            prop_assert_eq!(moves, counts[hosts]);
+            prop_assert_eq!(moves, moved(&before, &after));
+            prop_assert!(moves <= slots.div_ceil(hosts + 1));
+            prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1);
+        }
+
+        #[test]
+        fn the_second_time_moves_nothing_and_bounded_steps_arrive_at_the_same_balance(
+            weights in proptest::collection::vec(0..50u32, 1..8),
+            owners in proptest::collection::vec(proptest::option::of(0..8usize), 1..100),
+            step in 1..10usize,
+        ) {
+            prop_assume!(weights.iter().any(|&weight| weight > 0));
+            let mut owners: Vec<_> = owners.into_iter().map(|owner| owner.map(|host| host % weights.len())).collect();
+            let mobility = vec![Mobility::Movable; owners.len()];
+            settle(&weights, &mut owners);
+            let mut stepped = owners.clone();
+            let moves = rebalance(&weights, &mut owners, &mobility, usize::MAX);
+            prop_assert_eq!(rebalance(&weights, &mut owners, &mobility, usize::MAX), 0);
+            let total: u32 = weights.iter().sum();
+            for (host, count) in held(&weights, &owners).into_iter().enumerate() {
+                let share = owners.len() * weights[host] as usize / total as usize;
+                prop_assert!(count == share || count == share + 1, "host {} has {} of {}", host, count, share);
+            }
+            let mut steps = 0;
+            loop {
+                let moved = rebalance(&weights, &mut stepped, &mobility, step);
+                prop_assert!(moved <= step);
+                steps += moved;
+                if moved == 0 { break; }
+            }
+            prop_assert_eq!(steps, moves, "small steps move no more slots in all");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The host's own steady clock, as the rules see it: a number that only grows.
+//!
+//! A [`Time`] means something only on the host it came from; it is never stored, sent or compared with another
+//! host's. Spans are [`Duration`]s.
+
+use core::{
+    fmt,
+    ops::{Add, AddAssign},
+    time::Duration,
+};
+
+/// Microseconds of a host's own steady clock (one that counts suspend).
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(u64);
+
+impl Time {
+    /// When the clock began.
+    pub const ZERO: Self = Self(0);
+
+    /// That many microseconds after the clock began.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// That many milliseconds after the clock began.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1000))
+    }
+
+    /// Microseconds since the clock began.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// How long ago `earlier` was; zero when it is still to come.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    /// Saturates: "never" is a good answer to a span of centuries.
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl AddAssign<Duration> for Time {
+    fn add_assign(&mut self, span: Duration) {
+        *self = *self + span;
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{}.{:06}s", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn a_span_of_centuries_is_never_and_not_a_wrap() {
+        let later = Time::from_millis(5) + Duration::MAX;
+        assert_eq!(later, Time::from_micros(u64::MAX));
+        assert_eq!(Time::from_millis(5).since(later), Duration::ZERO);
+        assert_eq!(later.since(later), Duration::ZERO);
+    }
+
+    #[test]
+    fn it_reads_in_seconds() {
+        assert_eq!(format!("{}", Time::from_micros(1_250_000)), "@1.250000s");
+    }
+}
