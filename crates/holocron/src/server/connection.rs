@@ -1,0 +1,326 @@
+//! One connection of a server.
+
+use core::time::Duration;
+use std::{io, sync::Arc};
+
+use holocron_protocol::ids::{CommitNumber, Epoch};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    sync::{Semaphore, mpsc},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{Host, Newest, STOP_GRACE};
+use crate::{
+    call::{Answer, Call, Outcome, ReplyTo},
+    frame::{self, Broken, Frame, FrameReader, Kind, Received, TRANSPORT_VERSION, Welcome},
+    peer::{PeerMessage, PeerReply},
+};
+
+/// How long a stranger may take to say hello, and a peer to take its last bytes.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that wasn't heard in two such spans is gone: its pings come much more often.
+const SILENCE_LOOK: Duration = Duration::from_secs(30);
+/// Answers written in one piece, at most.
+const ANSWERS_AT_ONCE: usize = 1024;
+/// Bytes gathered before they are written.
+const BUFFER_LEN: usize = 64 << 10;
+/// Frames other than answers that may wait to be written; their senders wait then.
+const NOTICES_LEN_MAX: usize = 16;
+
+type Reads = Box<dyn AsyncRead + Send + Unpin>;
+type Writes = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A connection whose opener is welcome.
+pub(super) struct Connection {
+    reader: FrameReader<Reads>,
+    writes: Writes,
+    who: String,
+}
+
+impl Connection {
+    /// Reads the first frame and answers it. An error says why the connection isn't wanted; the opener was told.
+    pub(super) async fn greet(
+        host: &Host,
+        reads: Reads,
+        mut writes: Writes,
+    ) -> Result<Self, String> {
+        let mut reader = FrameReader::new(reads);
+        let first = tokio::select! {
+            biased;
+            () = host.stop.cancelled() => return Err("stopping".into()),
+            first = timeout(HELLO_TIMEOUT, reader.next()) => first,
+        };
+        let first = first.map_err(|_elapsed| "it said nothing".to_owned())?;
+        let (answer, greeted) = match first.map_err(|broken| broken.to_string())? {
+            Some(Received::Frame(Frame::Hello(version, hello))) => {
+                match judge(host, version, hello) {
+                    Ok((welcome, who)) => (Frame::Welcome(welcome), Ok(who)),
+                    Err(why) => (Frame::Refusal(why.clone()), Err(why)),
+                }
+            }
+            // Whoever this is doesn't understand our frames either.
+            Some(_) => return Err("its first frame is no hello".into()),
+            None => return Err("it said nothing".into()),
+        };
+        let mut out = Vec::new();
+        frame::put(&mut out, &answer).expect("a welcome and a refusal fit into a frame");
+        let written = timeout(HELLO_TIMEOUT, async {
+            writes.write_all(&out).await?;
+            writes.flush().await
+        });
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_elapsed) => return Err("it takes no bytes".into()),
+        }
+        reader.trust();
+        Ok(Self { reader, writes, who: greeted? })
+    }
+
+    /// Serves it until it ends.
+    pub(super) async fn run(self, host: &Arc<Host>, from: &str) {
+        let who = self.who;
+        tracing::debug!(from, who, "connection opens");
+        let calls = Arc::new(Semaphore::new(host.limits.calls_max as usize));
+        let (answers, answered) = mpsc::unbounded_channel();
+        let (notices, noticed) = mpsc::channel(NOTICES_LEN_MAX);
+        let writing = Writing {
+            newest: Arc::clone(&host.newest),
+            calls: Arc::clone(&calls),
+            answers: answered,
+            notices: noticed,
+            buffer: Vec::with_capacity(BUFFER_LEN),
+        };
+        let messages = Arc::new(Semaphore::new(host.limits.messages_max as usize));
+        let reading = Reading { host, calls, messages, answers, notices };
+        let mut writer = tokio::spawn(writing.run(self.writes));
+        let read = tokio::select! {
+            biased;
+            written = &mut writer => {
+                tracing::debug!(from, who, ?written, "connection ends");
+                return;
+            }
+            read = reading.run(self.reader) => read,
+        };
+        match read {
+            // What was taken in is answered: the writer ends when the last answer is gone.
+            Ok(End::Stopped) => {
+                if timeout(STOP_GRACE, &mut writer).await.is_err() {
+                    tracing::warn!(from, who, "closed before its last answers");
+                }
+            }
+            Ok(End::Closed) => tracing::debug!(from, who, "connection ends"),
+            Err(broken) => tracing::warn!(from, who, %broken, "connection closed"),
+        }
+        writer.abort();
+    }
+}
+
+/// Whether the opener is welcome.
+fn judge(
+    host: &Host,
+    version: u16,
+    hello: Option<frame::Hello>,
+) -> Result<(Welcome, String), String> {
+    let Some(hello) = hello else {
+        return Err(format!(
+            "it speaks version {version} of the transport and this host version {TRANSPORT_VERSION}: use the same release"
+        ));
+    };
+    let cluster = host.serve.cluster();
+    if let Some(meant) = hello.cluster
+        && meant != cluster
+    {
+        return Err(format!("it looks for cluster {meant}; this host belongs to {cluster}"));
+    }
+    let limits = host.limits;
+    let welcome =
+        Welcome { cluster, calls_max: limits.calls_max, messages_max: limits.messages_max };
+    Ok((welcome, hello.who))
+}
+
+/// How reading ended in good order.
+enum End {
+    /// The peer closed the connection, or went silent.
+    Closed,
+    /// The server stops.
+    Stopped,
+}
+
+struct Reading<'a> {
+    host: &'a Host,
+    calls: Arc<Semaphore>,
+    messages: Arc<Semaphore>,
+    answers: mpsc::UnboundedSender<(u64, Answer)>,
+    notices: mpsc::Sender<Frame>,
+}
+
+impl Reading<'_> {
+    async fn run(self, mut reader: FrameReader<Reads>) -> Result<End, Broken> {
+        let mut looks = interval(SILENCE_LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = true;
+        loop {
+            while let Some(received) = reader.buffered()? {
+                tokio::select! {
+                    biased;
+                    () = self.host.stop.cancelled() => return Ok(End::Stopped),
+                    () = self.take(received) => {}
+                }
+            }
+            tokio::select! {
+                biased;
+                () = self.host.stop.cancelled() => return Ok(End::Stopped),
+                filled = reader.fill() => match filled? {
+                    true => heard = true,
+                    false => return Ok(End::Closed),
+                },
+                _ = looks.tick() => if !core::mem::replace(&mut heard, false) {
+                    return Ok(End::Closed);
+                },
+            }
+        }
+    }
+
+    /// Takes one frame in; waits while too much is in flight.
+    async fn take(&self, received: Received) {
+        match received {
+            Received::Frame(Frame::Call(id, call)) => self.call(id, call).await,
+            Received::Frame(Frame::Peer(id, message)) => self.message(id, message).await,
+            Received::Frame(Frame::Ping) => self.notice(Frame::Pong).await,
+            Received::Unusable { kind: Kind::Call, id, why } => self.undecodable(id, why).await,
+            Received::Unusable { kind: Kind::Peer, id, why } => {
+                self.notice(Frame::PeerReply(id, PeerReply::Refused(why))).await;
+            }
+            // Nobody waits for anything else.
+            other => tracing::debug!(?other, "ignored"),
+        }
+    }
+
+    async fn call(&self, id: u64, call: Call) {
+        let reply = ReplyTo::link(id, self.answers.clone());
+        let permit = self.calls.acquire().await.expect("never closed");
+        // It comes back when the answer is written.
+        permit.forget();
+        self.host.serve.call(call, reply);
+    }
+
+    async fn undecodable(&self, id: u64, why: String) {
+        let reply = ReplyTo::link(id, self.answers.clone());
+        self.calls.acquire().await.expect("never closed").forget();
+        let outcome = Outcome::Undecodable(why);
+        reply.send(Answer { epoch: Epoch::ZERO, commit: CommitNumber::ZERO, outcome });
+    }
+
+    /// Works on a message in a task of its own, because it may take a while.
+    async fn message(&self, id: u64, message: PeerMessage) {
+        let Ok(permit) = Arc::clone(&self.messages).try_acquire_owned() else {
+            let refused = PeerReply::Refused("too many messages are in flight".into());
+            return self.notice(Frame::PeerReply(id, refused)).await;
+        };
+        let (serve, notices) = (Arc::clone(&self.host.serve), self.notices.clone());
+        tokio::spawn(async move {
+            let reply = serve.peer(message).await;
+            // A connection that ended meanwhile needs no reply.
+            drop(notices.send(Frame::PeerReply(id, reply)).await);
+            drop(permit);
+        });
+    }
+
+    async fn notice(&self, frame: Frame) {
+        // The writer ends only with the connection.
+        drop(self.notices.send(frame).await);
+    }
+}
+
+struct Writing {
+    newest: Arc<Newest>,
+    calls: Arc<Semaphore>,
+    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
+    notices: mpsc::Receiver<Frame>,
+    buffer: Vec<u8>,
+}
+
+impl Writing {
+    /// Writes until nobody is left who could send something.
+    async fn run(mut self, mut writes: Writes) -> io::Result<()> {
+        let newest = Arc::clone(&self.newest);
+        let mut changed = Box::pin(newest.changed());
+        let mut batch = Vec::new();
+        let mut open = true;
+        self.push_newest();
+        while open {
+            let mut answers = 0;
+            if self.buffer.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = &mut changed => {
+                        // First, so that a change in between is seen or noticed.
+                        changed.set(newest.changed());
+                        self.push_newest();
+                    }
+                    Some(frame) = self.notices.recv() => self.put(&frame),
+                    taken = self.answers.recv_many(&mut batch, ANSWERS_AT_ONCE) => {
+                        open = taken > 0;
+                        answers = taken;
+                        batch.drain(..).for_each(|(id, answer)| self.put_answer(id, &answer));
+                    }
+                }
+                // Whoever else is ready to answer now gets onto the same write.
+                tokio::task::yield_now().await;
+            }
+            answers += self.gather();
+            writes.write_all(&self.buffer).await?;
+            writes.flush().await?;
+            self.calls.add_permits(answers);
+            self.buffer.clear();
+            self.buffer.shrink_to(BUFFER_LEN);
+        }
+        writes.shutdown().await
+    }
+
+    /// Takes what else is there, up to about [`BUFFER_LEN`]; says how many answers.
+    fn gather(&mut self) -> usize {
+        let mut answers = 0;
+        while self.buffer.len() < BUFFER_LEN {
+            if let Ok(frame) = self.notices.try_recv() {
+                self.put(&frame);
+            } else if let Ok((id, answer)) = self.answers.try_recv() {
+                self.put_answer(id, &answer);
+                answers += 1;
+            } else {
+                break;
+            }
+        }
+        answers
+    }
+
+    fn push_newest(&mut self) {
+        if let Some(view) = self.newest.get() {
+            self.put(&Frame::Epoch(view.record.epoch, view.stored));
+        }
+    }
+
+    fn put_answer(&mut self, id: u64, answer: &Answer) {
+        if let Err(error) = frame::put_answer(&mut self.buffer, id, answer) {
+            // It did run, so no refusal would be true.
+            tracing::warn!(id, %error, "a reply doesn't fit: its caller is told that the outcome is unclear");
+            let unclear = Answer { outcome: Outcome::Unclear, ..answer.clone() };
+            frame::put_answer(&mut self.buffer, id, &unclear).expect("small");
+        }
+    }
+
+    fn put(&mut self, frame: &Frame) {
+        if let Err(error) = frame::put(&mut self.buffer, frame) {
+            tracing::warn!(%error, "a frame doesn't fit");
+            if let Frame::PeerReply(id, _) = frame {
+                let refused = Frame::PeerReply(
+                    *id,
+                    PeerReply::Refused("the reply doesn't fit into a frame".into()),
+                );
+                frame::put(&mut self.buffer, &refused).expect("small");
+            }
+        }
+    }
+}
