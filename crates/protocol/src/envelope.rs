@@ -149,3 +149,239 @@ fn unknown_section(tag: u8) -> String {
     };
     format!("holds {section}, which this release does not know: use the release that wrote it")
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{string::ToString, vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        ids::{ClientId, CommitNumber, RequestNumber},
+        window::{Outcome, Recorded, Request, RequestId, WindowLimits},
+    };
+
+    fn recorded(window: &mut Window, client: u128, number: u64, commit: u64, outcome: Outcome) {
+        let id = RequestId { client: ClientId::new(client), number: RequestNumber::new(number) };
+        let commit = CommitNumber::new(commit);
+        let request = Request { id, lowest: id.number, base: commit };
+        let limits = WindowLimits { entries_len_max: 6, clients_len_max: 3, bytes_len_max: 300 };
+        if window.admit(&request) == crate::window::Admission::Run {
+            window.record(&request, Recorded { outcome, commit }, &limits);
+        }
+    }
+
+    fn window() -> Window {
+        let mut window = Window::default();
+        recorded(&mut window, 1, 4, 3, Outcome::Reply(Bytes::from_static(b"four")));
+        recorded(&mut window, 2, 9, 3, Outcome::Panicked);
+        recorded(&mut window, 1, 5, 4, Outcome::Rejected("too large".into()));
+        window
+    }
+
+    fn encoded(schema: u32, window: &Window, state: &[u8]) -> Bytes {
+        let mut out = Vec::new();
+        encode(
+            &mut out,
+            schema,
+            window,
+            |out| {
+                out.extend_from_slice(state);
+                Ok(())
+            },
+            usize::MAX,
+        )
+        .unwrap();
+        out.into()
+    }
+
+    /// Encodes what was decoded.
+    fn again(envelope: &Envelope) -> Bytes {
+        match &envelope.state {
+            Some(state) => encoded(envelope.schema, &envelope.window, state),
+            None => {
+                let mut out = Vec::new();
+                encode_tombstone(&mut out, &envelope.window);
+                out.into()
+            }
+        }
+    }
+
+    #[test]
+    fn an_envelope_reads_back_and_its_state_is_not_copied() {
+        let bytes = encoded(7, &window(), b"state");
+        let envelope = Envelope::decode("e", &bytes).unwrap();
+        assert_eq!((envelope.schema, &envelope.window), (7, &window()));
+        let state = envelope.state.unwrap();
+        assert_eq!(&state[..], b"state");
+        assert_eq!(state.as_ptr(), bytes[bytes.len() - 5..].as_ptr());
+    }
+
+    #[test]
+    fn an_empty_window_costs_nothing_and_an_answer_four_bytes_and_its_content() {
+        assert_eq!(encoded(1, &Window::default(), b"state").len(), 3 + 5);
+        let mut window = Window::default();
+        recorded(&mut window, 1, 1, 1, Outcome::Reply(Bytes::from_static(b"one")));
+        let one = encoded(1, &window, b"").len();
+        let id = RequestId { client: ClientId::new(1), number: RequestNumber::new(2) };
+        let request = Request { id, lowest: RequestNumber::new(1), base: CommitNumber::ZERO };
+        let outcome = Outcome::Reply(Bytes::from_static(b"two"));
+        window.record(
+            &request,
+            Recorded { outcome, commit: CommitNumber::new(2) },
+            &WindowLimits::default(),
+        );
+        assert_eq!(encoded(1, &window, b"").len(), one + 4 + "two".len() + 1);
+    }
+
+    #[test]
+    fn a_tombstone_keeps_the_window() {
+        let mut out = Vec::new();
+        encode_tombstone(&mut out, &window());
+        let envelope = Envelope::decode("e", &out.into()).unwrap();
+        assert_eq!(envelope, Envelope { schema: 0, window: window(), state: None });
+    }
+
+    #[test]
+    fn an_empty_state_is_not_a_tombstone() {
+        let envelope = Envelope::decode("e", &encoded(0, &Window::default(), b"")).unwrap();
+        assert_eq!(envelope.state, Some(Bytes::new()));
+    }
+
+    #[test]
+    fn a_state_that_refuses_or_is_too_long_leaves_nothing_behind() {
+        let mut out = vec![1, 2, 3];
+        let refused = |out: &mut Vec<u8>| {
+            out.push(9);
+            Err("a map with keys that are maps".to_string())
+        };
+        let error = encode(&mut out, 1, &window(), refused, 10).unwrap_err();
+        assert_eq!(error, EncodeError::Refused("a map with keys that are maps".into()));
+        let eleven = |out: &mut Vec<u8>| {
+            out.extend_from_slice(&[0; 11]);
+            Ok(())
+        };
+        let error = encode(&mut out, 1, &window(), eleven, 10).unwrap_err();
+        assert_eq!(error, EncodeError::TooLong { length: 11, length_max: 10 });
+        assert_eq!(out, [1, 2, 3]);
+        assert_eq!(encode(&mut out, 1, &window(), eleven, 11), Ok(()));
+        assert_eq!(out[..3], [1, 2, 3]);
+    }
+
+    #[test]
+    fn timers_an_outbox_and_what_a_later_release_adds_are_refused_by_name_and_never_dropped() {
+        for (tag, name) in [(2, "timers"), (3, "an outbox"), (4, "section 4")] {
+            let mut bytes = encoded(1, &window(), b"").to_vec();
+            let last = bytes.len() - 1;
+            bytes.splice(last..last, [tag, 1, 0]);
+            let error = Envelope::decode("account/a", &bytes.into()).unwrap_err();
+            assert!(error.why.contains(name) && error.what == "account/a", "{error}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_with_advice() {
+        let mut bytes = encoded(1, &window(), b"").to_vec();
+        bytes[0] = 2;
+        let error = Envelope::decode("e", &bytes.into()).unwrap_err();
+        assert!(error.why.contains("envelope version 2"), "{error}");
+    }
+
+    #[test]
+    fn a_sender_that_is_a_vnode_is_refused_by_this_release() {
+        let mut bytes = encoded(1, &window(), b"").to_vec();
+        // Version, schema, tag, mark, count of clients; then the first client's kind.
+        bytes[5] = 1;
+        let error = Envelope::decode("e", &bytes.into()).unwrap_err();
+        assert!(error.why.contains("a sender of a kind"), "{error}");
+    }
+
+    #[test]
+    fn an_envelope_that_ends_early_is_refused_wherever_it_ends() {
+        let bytes = encoded(300, &window(), b"");
+        for end in 0..bytes.len() {
+            assert!(Envelope::decode("e", &bytes.slice(..end)).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_client_or_an_answer_that_stands_twice_is_refused() {
+        let mut window = Window::default();
+        recorded(&mut window, 1, 1, 1, Outcome::Panicked);
+        let bytes = encoded(1, &window, b"");
+        let (client, entry) = (bytes.slice(5..24), bytes.slice(25..29));
+        let twice = |clients: u8, entries: u8| {
+            let mut bytes = bytes[..4].to_vec();
+            bytes.push(clients);
+            (0..clients).for_each(|_| bytes.extend_from_slice(&client));
+            bytes.push(entries);
+            (0..entries).for_each(|_| bytes.extend_from_slice(&entry));
+            bytes.push(TAG_STATE);
+            Envelope::decode("e", &bytes.into()).map_err(|error| error.why)
+        };
+        assert_eq!(twice(1, 1).unwrap().window, window);
+        assert!(twice(2, 1).unwrap_err().contains("a client twice"));
+        assert!(twice(1, 2).unwrap_err().contains("an answer twice"));
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..20)
+                .prop_map(|reply| Outcome::Reply(reply.into())),
+            Just(Outcome::Panicked),
+            "[a-zé ]{0,9}".prop_map(Outcome::Rejected),
+        ]
+    }
+
+    fn any_window() -> impl Strategy<Value = Window> {
+        let step = (0..5u128, 1..400u64, 0..200u64, outcome());
+        proptest::collection::vec(step, 0..20).prop_map(|steps| {
+            let mut window = Window::default();
+            let mut commit = 1;
+            for (client, number, ahead, outcome) in steps {
+                commit += ahead;
+                recorded(&mut window, client, number, commit, outcome);
+            }
+            window
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_encoded_reads_back_and_encodes_the_same(
+            window in any_window(),
+            schema: u32,
+            state in proptest::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let bytes = encoded(schema, &window, &state);
+            let envelope = Envelope::decode("e", &bytes).unwrap();
+            prop_assert_eq!(&envelope.window, &window);
+            prop_assert_eq!(envelope.state.as_deref(), Some(&state[..]));
+            prop_assert_eq!(again(&envelope), bytes);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let bytes: Vec<u8> = [1, 0, TAG_WINDOW].into_iter().chain(bytes).collect();
+            drop(Envelope::decode("e", &bytes.clone().into()));
+            drop(Envelope::decode("e", &Bytes::from(bytes).slice(3..)));
+        }
+
+        #[test]
+        fn a_damaged_envelope_is_refused_or_is_another_with_one_encoding(
+            window in any_window(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut bytes = encoded(3, &window, b"state").to_vec();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let bytes = Bytes::from(bytes);
+            if let Ok(envelope) = Envelope::decode("e", &bytes) {
+                prop_assert_eq!(again(&envelope), bytes);
+            }
+        }
+    }
+}

@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | [`ids`], [`keys`], [`codec`] | names, where objects live, how they are wrapped |
 //! | [`batch`] | what a journal holds |
-//! | [`envelope`], [`window`] | what is stored of a vnode; that a request takes effect at most once |
+//! | [`envelope`] | what is stored of a vnode |
+//! | [`window`], [`request`] | that a request takes effect at most once: the vnode's and the client's side |
 //! | [`writer`], [`reads`] | what a session has committed, and which answers may leave |
 //! | [`sealing`], [`segment`] | how a session is ended and what it had committed |
 //! | [`place`], [`index`] | what a host keeps in memory for each vnode |
@@ -36,6 +37,7 @@ pub mod pack;
 pub mod place;
 pub mod placement;
 pub mod reads;
+pub mod request;
 pub mod sealing;
 pub mod segment;
 pub mod time;

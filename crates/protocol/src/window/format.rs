@@ -39,15 +39,15 @@ impl Window {
             put_number(out, client.newest.get());
         }
         put_number(out, self.entries.len() as u64);
-        for Entry { id, recorded } in &self.entries {
+        for entry in &self.entries {
             // From the back: most answers are for those who came last.
-            let at = self.clients.iter().rposition(|client| client.id == id.client);
+            let at = self.clients.iter().rposition(|client| client.id == entry.id.client);
             let at = at.expect("an answer's client is kept as long as the answer");
             let client = &self.clients[at];
             put_number(out, at as u64);
-            put_number(out, id.number.get() - client.lowest.get());
-            put_number(out, client.newest.get() - recorded.commit.get());
-            match &recorded.outcome {
+            put_number(out, entry.id.number.get() - client.lowest.get());
+            put_number(out, client.newest.get() - entry.recorded.commit.get());
+            match &entry.recorded.outcome {
                 Outcome::Reply(reply) => {
                     out.push(0);
                     put_bytes(out, reply);
