@@ -350,6 +350,16 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The bytes at a place in the stored object that [`Self::records`] gave.
+    ///
+    /// # Panics
+    ///
+    /// When the place isn't within the batch.
+    #[must_use]
+    pub fn bytes_at(&self, place: Range<usize>) -> Bytes {
+        self.body.slice(place.start - codec::HEADER_LEN..place.end - codec::HEADER_LEN)
+    }
+
     /// Its records in order, each with its place (offset and end) in the stored object.
     pub fn records(&self) -> impl Iterator<Item = Result<(Range<usize>, Record), Malformed>> + '_ {
         let mut at = BATCH_HEADER_LEN;
@@ -611,6 +621,7 @@ mod tests {
         let records: Vec<_> = batch.records().map(Result::unwrap).collect();
         assert_eq!(records.len(), 3);
         assert_eq!(records[1].0, place);
+        assert_eq!(batch.bytes_at(place.clone()), object.slice(place.clone()));
         assert_eq!(records[2].1, Record::Release { slot: Slot(5), epoch: Epoch::new(7) });
         let facts = state_facts("place", &object.slice(place.clone())).unwrap();
         let alone = decode_state("place", &object.slice(place)).unwrap();

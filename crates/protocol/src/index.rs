@@ -10,7 +10,7 @@
 //! * A vnode never leaves: a deleted one leaves its tombstone.
 
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::iter::Peekable;
+use core::{convert::Infallible, iter::Peekable};
 
 use crate::{
     ids::VnodeHash,
@@ -42,9 +42,13 @@ impl SlotIndex {
         for (hash, place) in entries {
             index.push(hash, Packed::new(&place));
         }
-        index.hashes.shrink_to_fit();
-        index.places.shrink_to_fit();
+        index.shrink();
         index
+    }
+
+    fn shrink(&mut self) {
+        self.hashes.shrink_to_fit();
+        self.places.shrink_to_fit();
     }
 
     fn push(&mut self, hash: VnodeHash, place: Packed) {
@@ -110,6 +114,55 @@ impl SlotIndex {
     #[must_use]
     pub const fn foreign(&self) -> usize {
         self.foreign
+    }
+
+    /// Adds entries of a later pack, sorted by hash. Of two for one vnode the one with the higher commit number stays; of
+    /// two copies of one record the later.
+    ///
+    /// # Panics
+    ///
+    /// When they aren't sorted.
+    pub fn overlay(&mut self, later: impl Iterator<Item = (VnodeHash, Place)>) {
+        let later = later.map(|(hash, place)| (hash, Packed::new(&place)));
+        let combined = self.combine(later, |_, here, later| {
+            Ok::<_, Infallible>(if later.commit >= here.commit { later } else { here })
+        });
+        *self = match combined {
+            Ok(combined) => combined,
+            Err(never) => match never {},
+        };
+    }
+
+    /// This and another sorted sequence as one index; `choose` gets the places of both for a vnode that is in both,
+    /// this one's first.
+    pub(crate) fn combine<E>(
+        &self,
+        others: impl Iterator<Item = (VnodeHash, Packed)>,
+        mut choose: impl FnMut(VnodeHash, Place, Place) -> Result<Place, E>,
+    ) -> Result<Self, E> {
+        let (mut own, mut others) = (self.packed().peekable(), others.peekable());
+        let mut combined = Self::default();
+        loop {
+            let (hash, place) = match (own.peek().copied(), others.peek().copied()) {
+                (Some((hash, place)), Some((other_hash, other))) if hash == other_hash => {
+                    own.next();
+                    others.next();
+                    (hash, Packed::new(&choose(hash, place.unpack(), other.unpack())?))
+                }
+                (Some((hash, place)), other) if other.is_none_or(|(other, _)| hash < other) => {
+                    own.next();
+                    (hash, place)
+                }
+                (_, Some((hash, place))) => {
+                    others.next();
+                    (hash, place)
+                }
+                (_, None) => break,
+            };
+            combined.push(hash, place);
+        }
+        combined.shrink();
+        Ok(combined)
     }
 
     /// Only the vnodes whose bytes are the session's own under the tenure: what a checkpoint carries after the Release.

@@ -11,10 +11,12 @@
 //! | [`window`], [`request`] | that a request takes effect at most once: the vnode's and the client's side |
 //! | [`writer`], [`reads`] | what a session has committed, and which answers may leave |
 //! | [`sealing`], [`segment`] | how a session is ended and what it had committed |
-//! | [`place`], [`index`] | what a host keeps in memory for each vnode |
-//! | [`pack`], [`checkpoint`] | what a checkpoint writes, and how it is read |
 //! | [`cluster`], [`epoch`] | what is fixed for ever, and the record of an epoch |
 //! | [`topology`], [`placement`] | how the leader makes the next record, and who gets which slot |
+//! | [`place`], [`index`] | what a host keeps in memory for each vnode |
+//! | [`pack`], [`checkpoint`] | what a checkpoint writes, and how it is read |
+//! | [`ownership`], [`slot_log`] | who may serve a slot, and what a journal says of it |
+//! | [`reading`], [`fold`] | how a slot is recovered |
 #![no_std]
 
 extern crate alloc;
@@ -30,16 +32,20 @@ pub mod envelope;
 pub mod epoch;
 mod epoch_format;
 mod epoch_rules;
+pub mod fold;
 pub mod ids;
 pub mod index;
 pub mod keys;
+pub mod ownership;
 pub mod pack;
 pub mod place;
 pub mod placement;
+pub mod reading;
 pub mod reads;
 pub mod request;
 pub mod sealing;
 pub mod segment;
+pub mod slot_log;
 pub mod time;
 pub mod topology;
 pub mod window;

@@ -311,6 +311,12 @@ impl Packed {
         self.0[6] >> 31 == 1
     }
 
+    /// The same bytes, seen from a later tenure.
+    pub(crate) const fn as_foreign(mut self) -> Self {
+        self.0[6] &= !(1 << 31);
+        self
+    }
+
     fn tail(self) -> u128 {
         u128::from(self.0[4]) | u128::from(self.0[5]) << 32 | u128::from(self.0[6]) << 64
     }

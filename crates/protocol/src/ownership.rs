@@ -1,0 +1,114 @@
+//! Who may serve a slot: when a tenure has ended, and what a session owes a slot that the newest epoch speaks of.
+//!
+//! Invariants:
+//!
+//! * A tenure is served only after its session saw, in one reading with their content, the end of every tenure before
+//!   it, down to the first that settles ([`crate::fold`]).
+//! * After a Release was *submitted* the session commits nothing for the slot under any tenure given before it, and
+//!   whatever it remembers of it is void.
+//! * What an epoch is called in a Release is the epoch that gave the slot away: the tenure of its owner, never the
+//!   newest epoch that the writer knows.
+
+use crate::{
+    epoch::Holding,
+    ids::{Epoch, SessionId, Slot, Tenure},
+    reading::{JournalEnd, Source},
+    slot_log::SlotLog,
+};
+
+/// Who recovers a slot: the session and what it has submitted about the slot so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// The tenure that it is to hold.
+    pub tenure: Tenure,
+    /// What it has submitted about the slot, in flight or committed, since it opened.
+    pub submitted: Submitted,
+}
+
+/// Whether a tenure has ended, as its reader may rely on.
+///
+/// A seal ends every tenure of its session. A Release ends those given before it, and counts for a reader whose own
+/// tenure isn't older than it. The reader's own tenures are ended by the order of its own journal: one that it never
+/// adopted has nothing in it, and of one that it did everything stands before the Release, so that the log which shows
+/// the Release shows it all. (A log of its own that doesn't is from before the Release was committed.)
+///
+/// # Panics
+///
+/// When the tenure isn't older than the reader's.
+#[must_use]
+pub fn ended(source: &Source<'_>, tenure: Tenure, reader: &Reader) -> bool {
+    let follows = reader.tenure;
+    assert!(tenure.epoch < follows.epoch, "{follows:?} does not follow {tenure:?}");
+    let released = source.log.map_or(Epoch::ZERO, SlotLog::released);
+    if tenure.session == follows.session {
+        return reader.submitted.adopted < tenure.epoch || tenure.epoch < released;
+    }
+    match source.end {
+        JournalEnd::Sealed(_) => true,
+        JournalEnd::Live => tenure.epoch < released && released <= follows.epoch,
+    }
+}
+
+/// What a session has submitted about a slot, in flight or committed. Nothing: both 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Submitted {
+    /// The epoch of its newest Adopt.
+    pub adopted: Epoch,
+    /// The epoch of its newest Release.
+    pub released: Epoch,
+}
+
+impl Submitted {
+    /// The tenure under which its records are tagged; `None` when it may write nothing.
+    #[must_use]
+    pub fn open(self) -> Option<Epoch> {
+        (self.adopted > self.released).then_some(self.adopted)
+    }
+}
+
+/// What a session owes a slot. Judged again with each new epoch, and after each Adopt or Release it submits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Nothing: it is another's, who needs nothing from here.
+    Nothing,
+    /// Serve it under this tenure, which may be older than the epoch says: a slot that came back before it was released
+    /// goes on as if it had never left, and nothing is written about it.
+    Serve(Epoch),
+    /// Recover it, then submit an Adopt of this tenure, then serve it.
+    Recover(Epoch),
+    /// Stop admitting commands, flush, submit a Release of this epoch, and forget what is cached. Also owed by a session
+    /// that never adopted the slot: its readers go on only when they have seen that it never will.
+    Release(Epoch),
+}
+
+/// What `session` owes `slot`, by the newest epoch it has read.
+///
+/// # Panics
+///
+/// When the epoch is older than one it has acted on: epochs never go down.
+#[must_use]
+pub fn duty(session: SessionId, slot: Slot, holding: &Holding, submitted: Submitted) -> Duty {
+    let Some(owner) = holding.owner else { return Duty::Nothing };
+    assert!(
+        submitted.adopted <= owner.epoch && submitted.released <= owner.epoch,
+        "{slot}: {submitted:?} is ahead of {owner:?}: epochs never go down"
+    );
+    if owner.session == session {
+        return match submitted.open() {
+            Some(tenure) => Duty::Serve(tenure),
+            None => Duty::Recover(owner.epoch),
+        };
+    }
+    let listed = holding.newest_source_of(session).map(|tenure| tenure.epoch);
+    // A Release once submitted speaks for every tenure given before it, so only a newer one needs another.
+    if submitted.open().is_some() || listed.is_some_and(|epoch| submitted.released <= epoch) {
+        return Duty::Release(owner.epoch);
+    }
+    Duty::Nothing
+}
+
+/// Whether commands of the slot may run: they queue behind the Adopt in the same journal.
+#[must_use]
+pub fn may_serve(session: SessionId, slot: Slot, holding: &Holding, submitted: Submitted) -> bool {
+    matches!(duty(session, slot, holding, submitted), Duty::Serve(_))
+}
