@@ -1,0 +1,94 @@
+//! Writes that land later than their callers were told.
+//!
+//! A late write can only be noticed by looking, so it is enough to carry it out when somebody next asks the store
+//! anything after it fell due. That needs no task and no clock, and outlives the host that sent it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::store::Store;
+
+/// One write, frozen.
+#[derive(Clone, Debug)]
+pub(super) enum Write {
+    Create(String, Bytes),
+    Put(String, Bytes),
+    Delete(String),
+}
+
+impl Write {
+    pub(super) fn key(&self) -> &str {
+        match self {
+            Self::Create(key, _) | Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
+
+    pub(super) async fn apply(&self, store: &dyn Store) -> Result<(), Error> {
+        match self {
+            Self::Create(key, body) => store.create(key, body.clone()).await,
+            Self::Put(key, body) => store.put(key, body.clone()).await,
+            Self::Delete(key) => store.delete(key).await,
+        }
+    }
+}
+
+/// The honest store, and what is still on its way to it from all its clients.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    late: Mutex<Late>,
+}
+
+#[derive(Debug, Default)]
+struct Late {
+    /// Requests that reached the store.
+    requests: u64,
+    /// Writes by the request before which they land; the second number keeps them apart.
+    pending: BTreeMap<(u64, u64), Write>,
+    sent: u64,
+}
+
+impl Shared {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, late: Mutex::default() }
+    }
+
+    /// Lets `write` land some requests from now.
+    pub(super) fn send_late(&self, write: Write, requests: u64) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (late.requests + requests, late.sent);
+        late.sent += 1;
+        late.pending.insert(place, write);
+    }
+
+    /// A request arrives: what is due lands before it.
+    pub(super) async fn arrive(&self) {
+        let due = {
+            let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+            late.requests += 1;
+            let next = (late.requests + 1, 0);
+            let later = late.pending.split_off(&next);
+            std::mem::replace(&mut late.pending, later)
+        };
+        self.land(due).await;
+    }
+
+    /// Lets everything land that is still on its way.
+    pub(super) async fn settle(&self) {
+        let due =
+            std::mem::take(&mut self.late.lock().unwrap_or_else(PoisonError::into_inner).pending);
+        self.land(due).await;
+    }
+
+    async fn land(&self, due: BTreeMap<(u64, u64), Write>) {
+        for write in due.values() {
+            // Nobody waits for the answer any more; that a late create finds its key taken is the point.
+            if let Err(error) = write.apply(&*self.store).await {
+                tracing::trace!(key = write.key(), %error, "late write");
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a probe found.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{Error, explain};
+
+/// What a probe of a fit store measured. Latencies are of single requests, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeReport {
+    /// Median time of a conditional create of a small object.
+    pub create_p50: Duration,
+    /// Median time of a get of it.
+    pub get_p50: Duration,
+    /// Median time of a listing of the scratch prefix.
+    pub list_p50: Duration,
+    /// How many raced for each key.
+    pub racers: usize,
+    /// How many races there were.
+    pub rounds: usize,
+    /// The whole probe, cleaning up included.
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for ProbeReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1_000.0;
+        write!(
+            f,
+            "fit: {} races of {} had one winner each; create {:.1} ms, get {:.1} ms, list {:.1} ms (medians)",
+            self.rounds,
+            self.racers,
+            milliseconds(self.create_p50),
+            milliseconds(self.get_p50),
+            milliseconds(self.list_p50),
+        )
+    }
+}
+
+/// The promises a probe can find broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// A create over an existing object fails and changes nothing.
+    CreateIfAbsent,
+    /// Of several concurrent creates of one key exactly one wins, and everybody reads its bytes.
+    OneWinner,
+    /// A get that starts after a create returned finds the object.
+    ReadAfterCreate,
+    /// So does a listing.
+    ListAfterCreate,
+    /// A ranged get returns exactly the bytes asked for.
+    ExactRange,
+    /// A get that starts after a delete returned finds nothing.
+    GoneAfterDelete,
+}
+
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CreateIfAbsent => "a create over an existing object must fail and change nothing",
+            Self::OneWinner => "exactly one of several concurrent creates of one key must win",
+            Self::ReadAfterCreate => "a read after a create must find the object",
+            Self::ListAfterCreate => "a listing after a create must show the object",
+            Self::ExactRange => "a ranged read must return exactly the bytes asked for",
+            Self::GoneAfterDelete => "a read after a delete must find nothing",
+        })
+    }
+}
+
+/// Why a store can't be used, in one sentence.
+#[derive(Debug)]
+pub enum ProbeError {
+    /// The store breaks a promise everything rests on. It must not be used.
+    Broken {
+        /// The promise.
+        promise: Promise,
+        /// What was seen instead.
+        evidence: String,
+    },
+    /// The store didn't answer in time.
+    Unreachable {
+        /// The deadline.
+        within: Duration,
+        /// The newest error, if a request was answered with one.
+        last: Option<Error>,
+    },
+    /// The store refuses us: credentials, policy, no such bucket.
+    Refused {
+        /// What it said.
+        source: Error,
+    },
+}
+
+impl fmt::Display for ProbeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken { promise, evidence } => {
+                write!(f, "this store is unfit: {promise}, but {evidence}")
+            }
+            Self::Unreachable { within, last: None } => {
+                write!(f, "the store did not answer within {within:?}")
+            }
+            Self::Unreachable { within, last: Some(error) } => {
+                write!(f, "the store gave no clear answer within {within:?}: {}", explain(error))
+            }
+            Self::Refused { source } => {
+                write!(f, "the store refused a request: {}", explain(source))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ProbeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Broken { .. } | Self::Unreachable { last: None, .. } => None,
+            Self::Unreachable { last: Some(error), .. } | Self::Refused { source: error } => {
+                Some(error)
+            }
+        }
+    }
+}
