@@ -68,7 +68,7 @@ impl Reading {
                 Ok(None) => break Ok(()),
                 Ok(Some(Received::Frame(Frame::Answer(id, answer)))) => answers.push((id, answer)),
                 Ok(Some(Received::Frame(Frame::PeerReply(id, reply)))) => {
-                    self.reply(id, Some(reply))
+                    self.reply(id, Some(reply));
                 }
                 Ok(Some(Received::Frame(Frame::Epoch(epoch, stored)))) => {
                     drop(self.pushed.send((epoch, stored)));

@@ -194,7 +194,9 @@ impl Reading<'_> {
                 self.notice(Frame::PeerReply(id, PeerReply::Refused(why))).await;
             }
             // Nobody waits for anything else.
-            other => tracing::debug!(?other, "ignored"),
+            other @ (Received::Frame(_) | Received::Unusable { .. }) => {
+                tracing::debug!(?other, "ignored");
+            }
         }
     }
 

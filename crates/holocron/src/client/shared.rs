@@ -1,0 +1,251 @@
+//! What all clones of a client share: its routes, its ledger, and what it wants to know.
+
+use core::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use bytes::Bytes;
+use holocron_protocol::{
+    epoch::EpochRecord,
+    ids::{ClientId, ClusterId, Epoch},
+    keys,
+};
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit, futures::Notified},
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CallError, ClientParts, LocalHost, Views, kept::KeptLink, ledger::Ledger, lookout,
+    routes::Routes,
+};
+use crate::{frame::Hello, net::Network, random::Random, serve::View};
+
+/// The first pause after a failure, in milliseconds; doubles with each further one.
+const PAUSE_MIN_MS: u64 = 10;
+/// The longest pause after a failure, in milliseconds.
+const PAUSE_MAX_MS: u64 = 250;
+
+/// Why a newer view is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// It isn't.
+    Nothing,
+    /// A host has spoken of one.
+    Hearsay,
+    /// Somebody is stuck without one.
+    Help,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    id: ClientId,
+    pub(super) network: Arc<dyn Network>,
+    pub(super) views: Option<Arc<dyn Views>>,
+    pub(super) local: Option<LocalHost>,
+    pub(super) ledger: Ledger,
+    pub(super) end: CancellationToken,
+    seeds: Vec<String>,
+    cluster: OnceLock<ClusterId>,
+    random: Random,
+    in_flight: Semaphore,
+    routes: RwLock<Arc<Routes>>,
+    /// One new view at a time.
+    installing: Mutex<()>,
+    /// The routes were replaced. Wakes callers in the order they began to wait.
+    changed: Notify,
+    /// The newest epoch that any answer spoke of.
+    heard: AtomicU64,
+    /// Callers that a newer view might help.
+    stuck: AtomicUsize,
+    /// A newer view is wanted.
+    wanted: Notify,
+    /// What was last in the way of a view.
+    obstacle: Mutex<String>,
+}
+
+impl Shared {
+    /// Starts the client's tasks.
+    pub(super) fn start(parts: ClientParts) -> Arc<Self> {
+        let ClientParts { network, seeds, views, local, cluster, random, in_flight_max } = parts;
+        let id = random.client();
+        let shared = Arc::new(Self {
+            id,
+            network,
+            views,
+            local,
+            ledger: Ledger::new(id, in_flight_max),
+            end: CancellationToken::new(),
+            seeds,
+            cluster: cluster.map_or_else(OnceLock::new, OnceLock::from),
+            random,
+            in_flight: Semaphore::new(in_flight_max),
+            routes: RwLock::default(),
+            installing: Mutex::default(),
+            changed: Notify::new(),
+            heard: AtomicU64::new(0),
+            stuck: AtomicUsize::new(0),
+            wanted: Notify::new(),
+            obstacle: Mutex::new("no host was asked yet".into()),
+        });
+        let seeds = &shared.seeds;
+        let links =
+            seeds.iter().map(|seed| (seed.clone(), KeptLink::start(&shared, seed))).collect();
+        shared.replace(Routes::to_seeds(links));
+        tokio::spawn(lookout::run(Arc::clone(&shared)));
+        if let Some(local) = &shared.local {
+            tokio::spawn(lookout::follow(Arc::clone(&shared), local.serve.views()));
+        }
+        shared
+    }
+
+    pub(super) fn id(&self) -> ClientId {
+        self.id
+    }
+
+    pub(super) fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Completes at the next change of routes after this was called.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Takes over a view if it is newer.
+    pub(super) fn install(self: &Arc<Self>, view: View) {
+        let _one = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.routes();
+        if view.record.epoch <= routes.epoch() {
+            return;
+        }
+        tracing::debug!(client = %self.id, epoch = %view.record.epoch, "new view");
+        let is_here = |name: &_| self.local.as_ref().is_some_and(|local| local.name == *name);
+        let link = |address: &str| KeptLink::start(self, address);
+        self.replace(routes.of_view(view, is_here, &self.seeds, link));
+        self.changed.notify_waiters();
+    }
+
+    fn replace(&self, routes: Routes) {
+        let old = {
+            let mut current = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+            core::mem::replace(&mut *current, Arc::new(routes))
+        };
+        // Links that the view dropped close here, outside the lock.
+        drop(old);
+    }
+
+    /// Takes over a pushed record if it is newer.
+    pub(super) fn pushed(self: &Arc<Self>, epoch: Epoch, stored: Bytes, from: &str) {
+        if epoch <= self.routes().epoch() {
+            return;
+        }
+        match EpochRecord::decode(&keys::epoch(epoch), &stored) {
+            Ok(record) => self.install(View { record: Arc::new(record), stored }),
+            Err(error) => tracing::warn!(from, %error, "a pushed epoch record can't be read"),
+        }
+    }
+
+    /// Hears that an epoch exists.
+    pub(super) fn heard(&self, epoch: Epoch) {
+        if epoch.get() > self.heard.load(Ordering::Relaxed) {
+            self.heard.fetch_max(epoch.get(), Ordering::Relaxed);
+            self.wanted.notify_one();
+        }
+    }
+
+    /// The newest epoch known to exist, for calls to carry.
+    pub(super) fn newest_epoch(&self, routes: &Routes) -> Epoch {
+        routes.epoch().max(Epoch::new(self.heard.load(Ordering::Relaxed)))
+    }
+
+    /// Why a newer view is wanted.
+    pub(super) fn want(&self) -> Want {
+        if self.stuck.load(Ordering::Relaxed) > 0 {
+            return Want::Help;
+        }
+        let heard = self.heard.load(Ordering::Relaxed) > self.routes().epoch().get();
+        if heard { Want::Hearsay } else { Want::Nothing }
+    }
+
+    /// Completes when somebody may want a newer view.
+    pub(super) fn wanted(&self) -> Notified<'_> {
+        self.wanted.notified()
+    }
+
+    /// While this is held, a newer view is looked for.
+    pub(super) fn stuck(&self) -> Stuck<'_> {
+        self.stuck.fetch_add(1, Ordering::Relaxed);
+        self.wanted.notify_one();
+        Stuck(self)
+    }
+
+    /// The first view, once there is one.
+    pub(super) async fn first_view(&self) -> View {
+        let _stuck = self.stuck();
+        loop {
+            let changed = self.changed();
+            if let Some(view) = self.routes().view() {
+                return view.clone();
+            }
+            changed.await;
+        }
+    }
+
+    /// Room for one more call.
+    pub(super) async fn admit(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, CallError> {
+        if let Ok(permit) = self.in_flight.try_acquire() {
+            return Ok(permit);
+        }
+        let permit = timeout_at(deadline, self.in_flight.acquire()).await;
+        Ok(permit.map_err(|_elapsed| CallError::Busy)?.expect("never closed"))
+    }
+
+    /// How long to pause after so many failures in a row.
+    pub(super) fn back_off(&self, failures: u32) -> Duration {
+        let doubled = PAUSE_MIN_MS << failures.saturating_sub(1).min(10);
+        self.jittered(Duration::from_millis(doubled.min(PAUSE_MAX_MS)))
+    }
+
+    /// Between half of a span and the whole.
+    pub(super) fn jittered(&self, span: Duration) -> Duration {
+        let micros = u64::try_from(span.as_micros()).expect("a pause is short");
+        Duration::from_micros(micros / 2 + self.random.below(micros / 2 + 1))
+    }
+
+    /// A number below `end`, or zero.
+    pub(super) fn below(&self, end: usize) -> usize {
+        usize::try_from(self.random.below(end as u64)).expect("below a usize")
+    }
+
+    pub(super) fn hello(&self) -> Hello {
+        Hello { cluster: self.cluster.get().copied(), who: format!("client {}", self.id) }
+    }
+
+    /// Notes the cluster of the first host met; from then on, hosts of others refuse the client.
+    pub(super) fn met(&self, cluster: ClusterId) {
+        self.cluster.get_or_init(|| cluster);
+    }
+
+    /// What was last in the way of a view.
+    pub(super) fn obstacle(&self) -> String {
+        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_obstacle(&self, why: String) {
+        *self.obstacle.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+}
+
+/// A caller that a newer view might help.
+#[derive(Debug)]
+pub(super) struct Stuck<'a>(&'a Shared);
+
+impl Drop for Stuck<'_> {
+    fn drop(&mut self) {
+        self.0.stuck.fetch_sub(1, Ordering::Relaxed);
+    }
+}
