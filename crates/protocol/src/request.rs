@@ -68,7 +68,7 @@ impl Numbering {
 }
 
 /// How an attempt was answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// With the request's committed outcome.
     Done(Recorded),

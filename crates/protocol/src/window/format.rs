@@ -69,7 +69,7 @@ impl Window {
         let mut seen = BTreeSet::new();
         for _ in 0..count {
             let client = ClientRecord::decode(reader)?;
-            if !seen.insert(client.id) {
+            if count > 1 && !seen.insert(client.id) {
                 return Err(reader.malformed("a client twice"));
             }
             clients.push(client);
@@ -79,7 +79,7 @@ impl Window {
         let mut seen = BTreeSet::new();
         for _ in 0..count {
             let entry = Entry::decode(reader, &clients)?;
-            if !seen.insert(entry.id) {
+            if count > 1 && !seen.insert(entry.id) {
                 return Err(reader.malformed("an answer twice"));
             }
             entries.push_back(entry);
