@@ -283,4 +283,6 @@ impl<V> fmt::Debug for VnodeRef<V> {
 }
 
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;

@@ -139,27 +139,27 @@ fn session(name: &str) -> SessionId {
     SessionId::new(name.bytes().fold(1, |bits, byte| bits << 8 | u128::from(byte)))
 }
 
-/// The first view: those hosts, each at the address that is its name, and who owns the only slot.
-pub(crate) fn view(hosts: &[&str], owner: &str) -> View {
+/// The first view: those hosts, by name and address, and who owns the only slot.
+pub(crate) fn view(hosts: &[(&str, &str)], owner: &str) -> View {
     let draft = Draft::first(&Cluster { slots: 1, ..Cluster::new(CLUSTER) });
     finish(draft, hosts, owner)
 }
 
 /// The view after another.
-pub(crate) fn view_after(before: &View, hosts: &[&str], owner: &str) -> View {
+pub(crate) fn view_after(before: &View, hosts: &[(&str, &str)], owner: &str) -> View {
     let mut draft = Draft::after(&before.record, RecordDigest::of(&before.stored));
     for name in before.record.hosts.keys() {
-        if !hosts.contains(&name.as_str()) {
+        if hosts.iter().all(|(host, _)| *host != name.as_str()) {
             draft.remove(name);
         }
     }
     finish(draft, hosts, owner)
 }
 
-fn finish(mut draft: Draft, hosts: &[&str], owner: &str) -> View {
-    for name in hosts {
+fn finish(mut draft: Draft, hosts: &[(&str, &str)], owner: &str) -> View {
+    for (name, address) in hosts {
         let entry = HostEntry {
-            address: (*name).into(),
+            address: (*address).into(),
             sessions: [(DomainId::HOME, session(name))].into(),
             state: HostState::Active,
             weight: WEIGHT_DEFAULT,

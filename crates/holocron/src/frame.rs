@@ -26,10 +26,8 @@ use holocron_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::{
-    read::FrameReader,
-    write::{put, put_answer, put_call},
-};
+pub(crate) use self::write::{put_answer, put_call};
+pub use self::{read::FrameReader, write::put};
 use crate::{
     call::{Answer, Call},
     peer::{PeerMessage, PeerReply},
@@ -42,7 +40,7 @@ pub const FRAME_LEN_MAX: usize = 16 << 20;
 /// Largest command, query or reply that is sure to fit into a frame beside its names, in bytes.
 pub const PAYLOAD_LEN_MAX: usize = FRAME_LEN_MAX - 4096;
 /// Largest body of a connection's first frame, in bytes: a stranger gets no more memory than this.
-pub(crate) const HELLO_LEN_MAX: usize = 4096;
+pub const HELLO_LEN_MAX: usize = 4096;
 /// Bytes of a frame's header.
 const HEADER_LEN: usize = 13;
 
@@ -171,3 +169,6 @@ impl Kind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

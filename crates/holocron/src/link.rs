@@ -62,6 +62,12 @@ pub enum OpenError {
         /// Why, as the network says it.
         why: String,
     },
+    /// The machine answered: nobody listens there. A process that was there is gone.
+    #[error("{address}: nobody listens there")]
+    NotListening {
+        /// Where.
+        address: String,
+    },
     /// A host answered and doesn't want this connection: another cluster, or another version. Trying again won't help.
     #[error("{address} refuses: {why}")]
     Refused {
@@ -146,6 +152,9 @@ impl Link {
             Ok(Err(Unwelcome::Refused(why))) => {
                 Err(OpenError::Refused { address: address.into(), why })
             }
+            Ok(Err(Unwelcome::NotListening)) => {
+                Err(OpenError::NotListening { address: address.into() })
+            }
             Err(_) => Err(unreachable(format!("no answer within {OPEN_TIMEOUT:?}"))),
         }
     }
@@ -153,7 +162,10 @@ impl Link {
     async fn greet(network: &dyn Network, address: &str, hello: Hello) -> Result<Self, Unwelcome> {
         let failed = |error: &dyn fmt::Display| Unwelcome::Failed(error.to_string());
         let Stream { reads, mut writes } =
-            network.connect(address).await.map_err(|error| failed(&error))?;
+            network.connect(address).await.map_err(|error| match error.kind() {
+                std::io::ErrorKind::ConnectionRefused => Unwelcome::NotListening,
+                _ => failed(&error),
+            })?;
         let mut first = Vec::new();
         frame::put(&mut first, &Frame::Hello(frame::TRANSPORT_VERSION, Some(hello)))
             .map_err(|error| failed(&error))?;
@@ -273,6 +285,7 @@ impl fmt::Debug for Link {
 }
 
 enum Unwelcome {
+    NotListening,
     Failed(String),
     Refused(String),
 }

@@ -112,6 +112,24 @@ pub enum Key {
     Pack(SessionId, PackNumber),
 }
 
+impl Key {
+    /// The key that names it.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self {
+            Self::Cluster => CLUSTER.into(),
+            Self::Epoch(number) => epoch(*number),
+            Self::EpochMark(segment) => epoch_mark(*segment),
+            Self::LeaderHint => LEADER_HINT.into(),
+            Self::HostHint(host) => host_hint(host),
+            Self::Journal(session, position) => journal_position(*session, *position),
+            Self::TrimMark(session, segment) => trim_mark(*session, *segment),
+            Self::EndMark(session) => end_mark(*session),
+            Self::Pack(session, number) => pack(*session, *number),
+        }
+    }
+}
+
 /// Reads a key back; `None` for a name that isn't ours, which callers ignore and count.
 #[must_use]
 pub fn parse(key: &str) -> Option<Key> {
@@ -193,6 +211,7 @@ mod tests {
             (end_mark(session_id), Key::EndMark(session_id)),
             (pack(session_id, PackNumber::new(9)), Key::Pack(session_id, PackNumber::new(9))),
         ] {
+            assert_eq!(meaning.path(), key);
             assert_eq!(parse(&key), Some(meaning), "{key}");
             assert_ne!(purpose(&key), "foreign", "{key}");
         }

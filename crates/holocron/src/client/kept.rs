@@ -117,7 +117,9 @@ impl Core {
                 }
                 Err(error) => {
                     match &error {
-                        OpenError::Unreachable { .. } => tracing::debug!(%error, "no link"),
+                        OpenError::Unreachable { .. } | OpenError::NotListening { .. } => {
+                            tracing::debug!(%error, "no link")
+                        }
                         OpenError::Refused { .. } => tracing::warn!(%error, "no link"),
                     }
                     failures += 1;

@@ -27,11 +27,16 @@ fn parts(network: &MemoryNetwork, seeds: &[&str]) -> ClientParts {
     }
 }
 
+/// Hosts whose addresses are their names.
+fn at_their_names<'a>(names: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    names.iter().map(|name| (*name, *name)).collect()
+}
+
 impl Stage {
     /// The first host owns everything.
     async fn new(names: &[&str]) -> Self {
         let network = MemoryNetwork::default();
-        let view = view(names, names[0]);
+        let view = view(&at_their_names(names), names[0]);
         let mut hosts = Vec::new();
         for name in names {
             let host = Served::start(&network, name).await;
@@ -57,7 +62,7 @@ impl Stage {
 
     /// The next view, with those hosts and that owner; nobody has seen it yet.
     fn next_view(&mut self, names: &[&str], owner: &str) -> View {
-        self.view = view_after(&self.view, names, owner);
+        self.view = view_after(&self.view, &at_their_names(names), owner);
         self.view.clone()
     }
 }

@@ -15,12 +15,13 @@ use super::{
 use crate::call::{Answer, Call, Mode, Outcome};
 
 /// Largest body that is stepped over, in bytes. A header that claims more is taken for garbage.
-const SKIP_LEN_MAX: usize = 256 << 20;
+pub(super) const SKIP_LEN_MAX: usize = 256 << 20;
 /// How much is read at once, in bytes.
 const READ_LEN: usize = 32 << 10;
 
-/// Cuts a byte stream into frames.
-pub(crate) struct FrameReader<R> {
+/// Cuts a byte stream into frames. For whoever speaks to a host without a [`Link`](crate::link::Link): tests and tools.
+#[derive(Debug)]
+pub struct FrameReader<R> {
     reads: R,
     buffer: BytesMut,
     /// Bytes still to come of a body that is stepped over.
@@ -31,18 +32,23 @@ pub(crate) struct FrameReader<R> {
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// For a stranger's connection: takes bodies of [`HELLO_LEN_MAX`] until [`FrameReader::trust`].
-    pub(crate) fn new(reads: R) -> Self {
+    #[must_use]
+    pub fn new(reads: R) -> Self {
         Self { reads, buffer: BytesMut::new(), skip: 0, length_max: HELLO_LEN_MAX }
     }
 
     /// From now on takes bodies of [`FRAME_LEN_MAX`].
-    pub(crate) fn trust(&mut self) {
+    pub fn trust(&mut self) {
         self.length_max = FRAME_LEN_MAX;
     }
 
     /// The next frame; `None` when the other end closed the connection between two frames. Dropping the future loses
     /// nothing.
-    pub(crate) async fn next(&mut self) -> Result<Option<Received>, Broken> {
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`]: no more frames come.
+    pub async fn next(&mut self) -> Result<Option<Received>, Broken> {
         loop {
             if let Some(received) = self.buffered()? {
                 return Ok(Some(received));
@@ -62,6 +68,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             return Ok(true);
         }
         if self.buffer.is_empty() && self.skip == 0 { Ok(false) } else { Err(Broken::CutShort) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// The next frame that has arrived as a whole.

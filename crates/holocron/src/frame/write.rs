@@ -75,12 +75,16 @@ pub(crate) fn put_answer(out: &mut Vec<u8>, id: u64, answer: &Answer) -> Result<
     })
 }
 
-/// Appends any other frame.
+/// Appends a frame.
 ///
 /// # Errors
 ///
 /// [`TooLarge`], and nothing is appended.
-pub(crate) fn put(out: &mut Vec<u8>, frame: &Frame) -> Result<(), TooLarge> {
+///
+/// # Panics
+///
+/// When it is a hello of another version than ours.
+pub fn put(out: &mut Vec<u8>, frame: &Frame) -> Result<(), TooLarge> {
     match frame {
         Frame::Hello(_, hello) => {
             put_hello(out, hello.as_ref().expect("we write hellos of our own version only"))

@@ -1,0 +1,383 @@
+//! Running calls, handing over, rolling back.
+
+use core::mem;
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use bytes::Bytes;
+use holocron_protocol::{
+    batch::{StateFields, StateKind},
+    envelope::{self, EncodeError},
+    ids::{CommitNumber, Position},
+    window::{self, Admission, Recorded, RequestId, WindowLimits},
+};
+
+use super::{Active, Handed, Message, Pending, Phase, Stored, Unloadable, Work};
+use crate::{
+    call::{Call, Mode, Outcome, ReplyTo},
+    journal::Released,
+};
+
+/// Why the state in memory can't stand: it is rolled back to the last hand-over and what came since runs again.
+struct Setback {
+    /// What may not run again, and what it is answered instead; none when it isn't known which call is at fault.
+    culprit: Option<(RequestId, Outcome)>,
+    /// The call that was running, unless it is pending already.
+    work: Option<Work>,
+}
+
+/// How closely to look while running again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// Encode once per drained mailbox.
+    Normal,
+    /// Encode after every command, to find the one that leaves a state that can't be stored.
+    EveryCommand,
+}
+
+/// The state could not be encoded.
+enum Unstorable {
+    TooLarge(String),
+    Panicked,
+}
+
+impl Active {
+    pub(super) fn on_call(&mut self, call: Call, reply: ReplyTo) {
+        match &mut self.phase {
+            Phase::Loading { waiting } => waiting.push_back(Work { call, reply }),
+            Phase::Unreadable { why } => {
+                let outcome = Outcome::Unreadable(why.clone());
+                self.taken();
+                reply.send(self.answer(CommitNumber::ZERO, outcome));
+            }
+            Phase::Running { .. } => {
+                self.taken();
+                if let Err(setback) = self.step(Work { call, reply }) {
+                    self.recover(setback, VecDeque::new(), Care::Normal);
+                }
+            }
+        }
+    }
+
+    /// Runs calls that waited for the state; they count as taken from the mailbox now.
+    pub(super) fn run(&mut self, waiting: VecDeque<Work>) {
+        for _ in 0..waiting.len() {
+            self.taken();
+        }
+        self.run_again(waiting, Care::Normal);
+    }
+
+    fn run_again(&mut self, mut queue: VecDeque<Work>, care: Care) {
+        while let Some(work) = queue.pop_front() {
+            let ran = self.step(work).and_then(|()| match care {
+                Care::Normal => Ok(()),
+                Care::EveryCommand => self.check_storable(),
+            });
+            if let Err(setback) = ran {
+                return self.recover(setback, queue, care);
+            }
+        }
+    }
+
+    /// Rolls back to the last hand-over, then runs again what came since, in order, without what is condemned. Each
+    /// round condemns one more call or starts to look more closely, so it ends.
+    fn recover(&mut self, setback: Setback, rest: VecDeque<Work>, care: Care) {
+        let care = if setback.culprit.is_none() { Care::EveryCommand } else { care };
+        let mut queue: VecDeque<Work> =
+            self.pending.drain(..).map(|pending| pending.work).collect();
+        queue.extend(setback.work);
+        queue.extend(rest);
+        self.dirty = false;
+        if let Some((id, outcome)) = setback.culprit
+            && self.condemned.insert(id, outcome).is_some()
+        {
+            // Even without it the state can't be stored, so nothing can be committed here. What is stored stays.
+            return self.give_up(queue, "its state can't be encoded");
+        }
+        let handed = self
+            .handed
+            .as_ref()
+            .and_then(|handed| handed.envelope.clone().map(|envelope| (handed.commit, envelope)));
+        let commit = match &self.phase {
+            Phase::Running { commit, .. } => *commit,
+            Phase::Loading { .. } | Phase::Unreadable { .. } => CommitNumber::ZERO,
+        };
+        self.phase = match handed {
+            Some((commit, (_, envelope))) => match self.decode(&envelope) {
+                Ok((vnode, window)) => Phase::Running { vnode, window, commit },
+                Err(Unloadable::Unreadable(why)) => return self.give_up(queue, &why),
+                Err(Unloadable::Over) => return,
+            },
+            None if commit == CommitNumber::ZERO => Phase::Running {
+                vnode: self.kind.fresh(),
+                window: window::Window::default(),
+                commit,
+            },
+            // Let go when it was committed long ago: read it back. The calls wait, as at the first load.
+            None => {
+                self.handle.queued.fetch_add(
+                    u32::try_from(queue.len()).unwrap_or(u32::MAX),
+                    core::sync::atomic::Ordering::AcqRel,
+                );
+                self.phase = Phase::Loading { waiting: queue };
+                let stored = self.session.locate(&self.handle);
+                return self.load(stored.unwrap_or(Stored::Nowhere));
+            }
+        };
+        self.activate();
+        self.run_again(queue, care);
+    }
+
+    fn give_up(&mut self, queue: VecDeque<Work>, why: &str) {
+        tracing::warn!(vnode = %self.handle.name, why, "can't go on");
+        self.phase = Phase::Unreadable { why: why.to_owned() };
+        let answer = self.answer(CommitNumber::ZERO, Outcome::Unreadable(why.to_owned()));
+        queue.into_iter().for_each(|work| work.reply.send(answer.clone()));
+    }
+
+    /// Runs one call on the state in memory.
+    fn step(&mut self, work: Work) -> Result<(), Setback> {
+        match work.call.mode {
+            Mode::Command => self.command(work),
+            Mode::Query | Mode::Local => {
+                self.query(work);
+                Ok(())
+            }
+        }
+    }
+
+    fn command(&mut self, work: Work) -> Result<(), Setback> {
+        let Phase::Running { vnode, window, commit } = &mut self.phase else {
+            unreachable!("calls run only on a state in memory");
+        };
+        let (request, next) = (&work.call.request, commit.next());
+        match window.admit(request) {
+            Admission::Run => {}
+            Admission::Recorded(recorded) => {
+                let seen = recorded.commit;
+                self.leave(work, seen, outcome_of(recorded.outcome));
+                return Ok(());
+            }
+            Admission::Rebase => {
+                let judged_on = if self.dirty { next } else { *commit };
+                self.leave(work, judged_on, Outcome::Rebase(judged_on));
+                return Ok(());
+            }
+            // Its client has said it no longer waits for it.
+            Admission::Stale => return Ok(()),
+        }
+        let outcome = if let Some(outcome) = self.condemned.get(&request.id) {
+            outcome.clone()
+        } else {
+            if let Some(until) = self.trouble.resting_until {
+                if self.session.clock.now() < until {
+                    work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Quarantined));
+                    return Ok(());
+                }
+                self.trouble.resting_until = None;
+            }
+            let context = crate::vnode::Context { name: &self.handle.name, epoch: self.tenure };
+            match catch_unwind(AssertUnwindSafe(|| vnode.command(&context, &work.call.body))) {
+                Ok(Ok(reply)) => Outcome::Reply(reply.into()),
+                Ok(Err(why)) => {
+                    // Nothing ran: the state is as it was.
+                    work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Undecodable(why)));
+                    return Ok(());
+                }
+                Err(_) => {
+                    tracing::warn!(vnode = %self.handle.name, "a command panicked; the vnode is rolled back");
+                    let culprit = Some((request.id, Outcome::Panicked));
+                    self.note_panic();
+                    return Err(Setback { culprit, work: Some(work) });
+                }
+            }
+        };
+        if let Phase::Running { window, .. } = &mut self.phase {
+            let recorded = Recorded { outcome: recorded(&outcome), commit: next };
+            window.record(&work.call.request, recorded, &WindowLimits::default());
+        }
+        self.dirty = true;
+        self.pending.push(Pending { work, outcome });
+        if !self.encode_queued {
+            self.encode_queued = true;
+            // It comes after everything that is in the mailbox now, so a hot vnode encodes once per drain.
+            drop(self.myself.cast(Message::Encode));
+        }
+        Ok(())
+    }
+
+    fn query(&mut self, work: Work) {
+        let context = self.context();
+        let Phase::Running { vnode, .. } = &self.phase else {
+            unreachable!("calls run only on a state in memory");
+        };
+        let outcome =
+            match catch_unwind(AssertUnwindSafe(|| vnode.query(&context, &work.call.body))) {
+                Ok(Ok(answer)) => Outcome::Reply(answer.into()),
+                Ok(Err(why)) => Outcome::Undecodable(why),
+                Err(_) => {
+                    tracing::warn!(vnode = %self.handle.name, "a query panicked");
+                    Outcome::Panicked
+                }
+            };
+        if outcome == Outcome::Panicked {
+            self.note_panic();
+        }
+        let Phase::Running { commit, .. } = &self.phase else {
+            unreachable!("calls run only on a state in memory");
+        };
+        let seen = if self.dirty { commit.next() } else { *commit };
+        self.leave(work, seen, outcome);
+    }
+
+    /// Lets an answer go that speaks of the state of commit `seen`: with the pending ones if that isn't handed over
+    /// yet, else by the journal's rules.
+    fn leave(&mut self, work: Work, seen: CommitNumber, outcome: Outcome) {
+        let Phase::Running { commit, .. } = &self.phase else {
+            unreachable!("calls run only on a state in memory");
+        };
+        if seen > *commit {
+            assert!(self.dirty, "{}: an answer saw a change that nobody made", self.handle.name);
+            self.pending.push(Pending { work, outcome });
+            return;
+        }
+        let sees = self.handed.as_ref().map_or(Position::ZERO, |handed| handed.position);
+        let answer = self.answer(*commit, outcome);
+        self.session.journal.answer(work.call.mode, sees, Released { reply: work.reply, answer });
+    }
+
+    /// Hands the state over to the journal, with the answers that may leave when it is committed.
+    pub(super) fn on_encode(&mut self) {
+        self.encode_queued = false;
+        if !self.dirty {
+            assert!(self.pending.is_empty(), "{}: answers wait for no change", self.handle.name);
+            return;
+        }
+        match self.encode() {
+            Ok(()) => self.hand_over(),
+            Err(unstorable) => {
+                let setback = self.unstorable(unstorable);
+                self.recover(setback, VecDeque::new(), Care::Normal);
+                // Storable now: every command was checked on the way.
+                self.on_encode();
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let Phase::Running { commit, .. } = &mut self.phase else {
+            unreachable!("only a state in memory is handed over");
+        };
+        let next = commit.next();
+        let envelope = Bytes::from(mem::take(&mut self.scratch));
+        let epoch = self.session.epoch();
+        let mut answers: Vec<Released> = self
+            .pending
+            .drain(..)
+            .map(|Pending { work, outcome }| Released {
+                reply: work.reply,
+                answer: crate::call::Answer { epoch, commit: next, outcome },
+            })
+            .collect();
+        let fields = StateFields {
+            kind: StateKind::Put,
+            hash: self.handle.hash,
+            commit: next,
+            wake_at: 0,
+            name: &self.handle.name,
+            envelope: &envelope,
+        };
+        self.dirty = false;
+        self.condemned.clear();
+        match self.session.journal.append(self.handle.slot, self.tenure, fields, &mut answers) {
+            Ok(position) => {
+                *commit = next;
+                self.handed = Some(Handed {
+                    position,
+                    commit: next,
+                    envelope: Some((StateKind::Put, envelope)),
+                });
+            }
+            // The slot has left, or the session is over: none of it happened, and none of it will here.
+            Err(crate::journal::Closed) => {
+                for released in answers {
+                    released.refuse(Outcome::NotOwner);
+                }
+                self.session.forget_anyway(&self.handle);
+                self.myself.stop(None);
+            }
+        }
+    }
+
+    /// Encodes the envelope into the scratch buffer.
+    fn encode(&mut self) -> Result<(), Unstorable> {
+        let Phase::Running { vnode, window, .. } = &self.phase else {
+            unreachable!("only a state in memory is encoded");
+        };
+        self.scratch.clear();
+        let scratch = &mut self.scratch;
+        let (version, len_max) = (self.kind.version(), self.session.settings.state_len_max);
+        // `Serialize` is the user's: a panic there is this vnode's alone.
+        let encoded = catch_unwind(AssertUnwindSafe(|| {
+            envelope::encode(scratch, version, window, |out| vnode.encode(out), len_max)
+        }));
+        match encoded {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(EncodeError::TooLong { .. })) => Err(Unstorable::TooLarge(format!(
+                "it would leave a state of more than {len_max} bytes"
+            ))),
+            Ok(Err(EncodeError::Refused(_))) | Err(_) => Err(Unstorable::Panicked),
+        }
+    }
+
+    fn check_storable(&mut self) -> Result<(), Setback> {
+        if !self.dirty {
+            return Ok(());
+        }
+        self.encode().map_err(|unstorable| {
+            let outcome = match unstorable {
+                Unstorable::TooLarge(why) => Outcome::Rejected(why),
+                Unstorable::Panicked => Outcome::Panicked,
+            };
+            // The newest command is at fault: the state was storable before it.
+            let last = self.pending.last().expect("a change has a pending command");
+            Setback { culprit: Some((last.work.call.request.id, outcome)), work: None }
+        })
+    }
+
+    /// The state can't be stored: whose fault is it?
+    fn unstorable(&mut self, unstorable: Unstorable) -> Setback {
+        if let Unstorable::Panicked = unstorable {
+            self.note_panic();
+        }
+        Setback { culprit: None, work: None }
+    }
+}
+
+/// What the window keeps of an outcome.
+fn recorded(outcome: &Outcome) -> window::Outcome {
+    match outcome {
+        Outcome::Reply(reply) => window::Outcome::Reply(reply.clone()),
+        Outcome::Panicked => window::Outcome::Panicked,
+        Outcome::Rejected(why) => window::Outcome::Rejected(why.clone()),
+        Outcome::Rebase(_)
+        | Outcome::NotOwner
+        | Outcome::Busy
+        | Outcome::Quarantined
+        | Outcome::UnknownKind
+        | Outcome::Undecodable(_)
+        | Outcome::Unreadable(_)
+        | Outcome::Unclear => unreachable!("refusals aren't recorded"),
+    }
+}
+
+/// What was recorded, as an answer.
+fn outcome_of(recorded: window::Outcome) -> Outcome {
+    match recorded {
+        window::Outcome::Reply(reply) => Outcome::Reply(reply),
+        window::Outcome::Panicked => Outcome::Panicked,
+        window::Outcome::Rejected(why) => Outcome::Rejected(why),
+    }
+}

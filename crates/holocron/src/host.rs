@@ -1,0 +1,152 @@
+//! A host: a process that runs vnodes.
+//!
+//! One task, [`run`], follows the epoch log and does what a host must do about it; while the host leads, [`lead`] does
+//! what a leader must. Everything that takes time (store requests, messages) runs in tasks of its own and comes back as
+//! an event. Calls don't pass through here: they go straight to the session.
+
+mod builder;
+mod lead;
+mod links;
+mod member;
+mod recover;
+mod run;
+mod shared;
+
+use std::sync::Arc;
+
+use holocron_protocol::ids::HostName;
+use tokio::task::JoinHandle;
+
+pub use self::builder::{HostBuilder, StartError};
+use self::run::Event;
+pub(crate) use self::run::Parts;
+pub(crate) use self::shared::Shared;
+use crate::{
+    client::Client,
+    net::Listener,
+    serve::{Serve, View},
+};
+
+/// A running host. Dropping it stops it at once, as a crash would; [`Host::leave`] hands its slots over first.
+///
+/// ```
+/// use holocron::Host;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = Host::builder("memory://").name("h1").start().await?;
+/// println!("{} listens at {}", host.name(), host.address());
+/// host.leave().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Host {
+    shared: Arc<Shared>,
+    running: Option<JoinHandle<Stopped>>,
+    client: Client,
+}
+
+/// Why a host stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// It was told to.
+    #[error("told to stop")]
+    Told,
+    /// It left the cluster, its slots handed over.
+    #[error("left the cluster")]
+    Left,
+    /// A later host of the same name took its place. Give each host a name of its own.
+    #[error("a later host named {0} has taken its place")]
+    Replaced(HostName),
+    /// It can't go on, and says why.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Host {
+    /// Sets a host up on a store: `file:///path`, `memory://`, `s3://bucket/prefix`, `gs://…` or `az://…`.
+    pub fn builder(url: &str) -> HostBuilder {
+        HostBuilder::new(url)
+    }
+
+    /// A client that calls this host's vnodes without a connection, and any other host's with one.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Where others reach it.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.shared.parts.address
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &HostName {
+        &self.shared.parts.name
+    }
+
+    /// The newest epoch record it knows, and every newer one.
+    #[must_use]
+    pub fn views(&self) -> tokio::sync::watch::Receiver<Option<View>> {
+        self.shared.views()
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> crate::peer::HostStatus {
+        self.shared.status()
+    }
+
+    /// The store requests it has made, by verb and purpose.
+    #[must_use]
+    pub fn requests(&self) -> holocron_store::Counts {
+        self.shared.parts.store.counts()
+    }
+
+    /// Waits until it stops by itself, and says why.
+    pub async fn stopped(&mut self) -> Stopped {
+        match self.running.as_mut() {
+            Some(running) => {
+                let stopped =
+                    running.await.unwrap_or_else(|error| Stopped::Failed(error.to_string()));
+                self.running = None;
+                stopped
+            }
+            None => Stopped::Told,
+        }
+    }
+
+    /// Hands its slots over to other hosts, leaves the cluster, and stops. Callers see slow calls, no errors. If no other
+    /// host can take the slots, or the hand-over takes too long, it stops as it is: nothing acknowledged is lost.
+    pub async fn leave(mut self) -> Stopped {
+        // A host that is stopping already will say so below.
+        drop(self.shared.events.send(Event::LeaveSelf));
+        self.stopped().await
+    }
+
+    /// Stops at once, as a crash would, but for the time others need to notice.
+    pub async fn stop(mut self) {
+        self.shared.parts.stop.cancel();
+        drop(self.stopped().await);
+    }
+
+    async fn launch(parts: Parts, listener: Box<dyn Listener>) -> Result<Self, StartError> {
+        let (shared, events) = Shared::new(parts).await;
+        let client = Client::of_host(&shared);
+        let serve: Arc<dyn Serve> = Arc::clone(&shared) as Arc<dyn Serve>;
+        let stop = shared.parts.stop.clone();
+        tokio::spawn(async move {
+            crate::server::run(listener, serve, crate::server::Limits::default(), stop).await;
+        });
+        let running = tokio::spawn(run::run(Arc::clone(&shared), events));
+        Ok(Self { shared, running: Some(running), client })
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.shared.parts.stop.cancel();
+    }
+}

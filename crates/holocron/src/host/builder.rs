@@ -1,0 +1,235 @@
+//! How a host is set up and started.
+
+use std::sync::Arc;
+
+use holocron_protocol::{
+    cluster::Cluster,
+    ids::{HostName, InvalidName},
+    keys,
+};
+use holocron_store::{
+    Counting, Created, GaveUp, OpenError, Patience, Probe, ProbeError, Store, create_once,
+    get_until,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Host, run::Parts};
+use crate::{
+    clock::{Clock, SystemClock},
+    kinds::Kinds,
+    net::{Network, Tcp},
+    random::Random,
+    settings::Settings,
+    store_watch::WatchedStore,
+    vnode::Vnode,
+};
+
+/// Sets a host up. Everything has a default but the store.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct HostBuilder {
+    url: String,
+    options: Vec<(String, String)>,
+    store: Option<Arc<dyn Store>>,
+    name: Option<String>,
+    listen: String,
+    advertise: Option<String>,
+    weight: u32,
+    settings: Settings,
+    kinds: Kinds,
+    clock: Arc<dyn Clock>,
+    network: Arc<dyn Network>,
+    random: Random,
+}
+
+/// Why a host did not start. Nothing of it is left behind but, at most, an unused session.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The name can't be a host's.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// The URL or its options are wrong.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store can't be reached, or breaks a promise that everything rests on.
+    #[error(transparent)]
+    Store(#[from] ProbeError),
+    /// The store stopped answering while the host was starting.
+    #[error("the store gave no answer: {0}")]
+    Unreachable(#[from] GaveUp),
+    /// What stands under the prefix is not a cluster this release can work with.
+    #[error("{0}")]
+    Cluster(#[from] holocron_protocol::codec::Malformed),
+    /// The address can't be listened at.
+    #[error("can't listen at {address}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl HostBuilder {
+    pub(super) fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            options: Vec::new(),
+            store: None,
+            name: None,
+            listen: "127.0.0.1:0".to_owned(),
+            advertise: None,
+            weight: holocron_protocol::epoch::WEIGHT_DEFAULT,
+            settings: Settings::default(),
+            kinds: Kinds::default(),
+            clock: Arc::new(SystemClock),
+            network: Arc::new(Tcp),
+            random: Random::from_system(),
+        }
+    }
+
+    /// The host's stable name; a random one if not set. Of two hosts with one name, the later seals the earlier.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// A kind of vnode this host runs. Give every host of a cluster the same kinds.
+    ///
+    /// # Panics
+    ///
+    /// When another kind has the same name.
+    pub fn vnode<V: Vnode>(mut self) -> Self {
+        self.kinds.add::<V>();
+        self
+    }
+
+    /// Where to listen; `127.0.0.1:0`, any free port on loopback, if not set. There is no TLS yet: listen beyond
+    /// loopback only in a network you trust.
+    pub fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
+        self
+    }
+
+    /// Where others reach this host, if that isn't where it listens.
+    pub fn advertise(mut self, address: &str) -> Self {
+        self.advertise = Some(address.to_owned());
+        self
+    }
+
+    /// This host's share of the slots relative to the others'; 100 if not set.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// The settings.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// An option of the store, such as an endpoint; goes before the environment's.
+    pub fn option(mut self, key: &str, value: &str) -> Self {
+        self.options.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A store that is open already, instead of opening the URL: for tests, or to share one `memory://` store between
+    /// hosts of one process.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Another clock than the machine's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Another network than TCP.
+    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Another source of chance than the operating system. Two hosts must never share a seed: session ids come from it.
+    pub fn random(mut self, random: Random) -> Self {
+        self.random = random;
+        self
+    }
+
+    /// Starts the host: probes the store, finds or creates the cluster, opens a session, and sets about joining.
+    /// Returns once it listens; calls wait until it, or another host, serves their slots.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], with a sentence for whoever runs it.
+    pub async fn start(self) -> Result<Host, StartError> {
+        let name = match &self.name {
+            Some(name) => HostName::new(name)?,
+            None => HostName::new(&format!("host-{:08x}", self.random.bits() >> 96))?,
+        };
+        let store = match self.store {
+            Some(store) => store,
+            None => holocron_store::open(&self.url, &self.options)?,
+        };
+        let store: Arc<Counting> = Arc::new(Counting::new(store, keys::purpose));
+        let stop = CancellationToken::new();
+        let dyn_store: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        let probe =
+            Probe { deadline: self.settings.store_start_timeout, ..Probe::new(self.random.bits()) };
+        holocron_store::probe(&dyn_store, &probe).await?;
+        let patience = Patience {
+            try_timeout: self.settings.store_try_timeout,
+            ..Patience::within(self.settings.store_start_timeout)
+        };
+        let cluster =
+            find_or_create(&dyn_store, &self.settings, &self.random, patience, &stop).await?;
+        let listener = self
+            .network
+            .listen(&self.listen)
+            .await
+            .map_err(|source| StartError::Listen { address: self.listen.clone(), source })?;
+        let address = self.advertise.unwrap_or_else(|| listener.local_address());
+        let parts = Parts {
+            name,
+            address,
+            weight: self.weight,
+            cluster,
+            watched: Arc::new(WatchedStore::new(Arc::clone(&store) as Arc<dyn Store>)),
+            store,
+            clock: self.clock,
+            network: self.network,
+            random: self.random,
+            settings: Arc::new(self.settings),
+            kinds: self.kinds,
+            stop,
+        };
+        Host::launch(parts, listener).await
+    }
+}
+
+/// The cluster under the prefix, created if there is none.
+async fn find_or_create(
+    store: &Arc<dyn Store>,
+    settings: &Settings,
+    random: &Random,
+    patience: Patience,
+    stop: &CancellationToken,
+) -> Result<Cluster, StartError> {
+    if let Some(found) = get_until(&**store, keys::CLUSTER, patience, stop).await? {
+        return Ok(Cluster::decode(keys::CLUSTER, &found)?);
+    }
+    let cluster = Cluster {
+        slots: settings.slots,
+        journal_segment_len: settings.segment_len,
+        ..Cluster::new(random.cluster())
+    };
+    match create_once(store, keys::CLUSTER, cluster.encode(random.nonce()), patience, stop).await {
+        Created::Won => Ok(cluster),
+        Created::Lost(existing) => Ok(Cluster::decode(keys::CLUSTER, &existing)?),
+        Created::Unknown => Err(GaveUp::Spent { last: None }.into()),
+    }
+}

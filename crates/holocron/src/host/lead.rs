@@ -1,0 +1,428 @@
+//! What the leader does: watch the hosts, take in and let go, seal the dead, place slots, let sources go, collect garbage.
+//!
+//! The leader is an ordinary host too. Everything it decides is written as the next epoch; until that is committed
+//! nothing of it is true. What is to change is kept until it was written, so an epoch that was lost costs nothing.
+
+mod changes;
+mod collect;
+mod history;
+mod hosts;
+mod make;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use holocron_protocol::{
+    epoch::SessionState,
+    epoch_log::LogTrimmed,
+    hints::HostHintWatch,
+    ids::{DomainId, Epoch, HostName, Position, SessionId},
+    suspicion::{self, SuspicionSettings, Waits, Watch},
+    time::Time,
+    topology::SlotReport,
+};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::changes::Changes;
+use super::run::{Event, Run};
+use crate::{
+    peer::{Health, JoinRequest, PeerMessage, PeerReply, Progress},
+    serve::View,
+};
+
+/// What comes back from the leader's own tasks.
+#[derive(Debug)]
+pub(crate) enum LeadEvent {
+    /// A host said how it is.
+    Health(HostName, Health),
+    /// The connection to a host stands.
+    Connected(HostName),
+    /// It broke.
+    Broken(HostName),
+    /// Nobody listens where a host was.
+    Refused(HostName),
+    /// A session is sealed, there.
+    Sealed(SessionId, Position),
+    /// Nothing is left of a detached session but its seal and marks.
+    Collected(SessionId),
+    /// The session that asks to join was never detached, as of that epoch.
+    Cleared(JoinRequest, Epoch),
+    /// The session that asks to join is over for ever.
+    Detached(JoinRequest),
+    /// The hosts' hints were listed.
+    Hints(BTreeMap<HostName, holocron_protocol::hints::HostHint>),
+}
+
+/// A leadership: from the first epoch of ours to the first of another's.
+pub(crate) struct Lead {
+    pub(super) changes: Changes,
+    watch: Watch,
+    waits: Waits,
+    /// The tasks that watch the hosts, by the address they watch.
+    watchers: BTreeMap<HostName, (String, CancellationToken)>,
+    /// What each host last said.
+    heard: BTreeMap<HostName, Health>,
+    sealing: BTreeSet<SessionId>,
+    collecting: BTreeSet<SessionId>,
+    hints: HostHintWatch,
+    list_hints_at: Time,
+    balance_at: Time,
+    /// How far the epoch log was cut, once that is known; locked while it is being cut.
+    cutting: Arc<tokio::sync::Mutex<Option<LogTrimmed>>>,
+    /// Ends every task of this leadership.
+    stop: CancellationToken,
+}
+
+/// How long after an epoch the leader looks whether slots are spread evenly.
+const BALANCE_AFTER: core::time::Duration = core::time::Duration::from_millis(200);
+/// How long what only lets garbage go waits for company.
+const GARBAGE_WAIT: core::time::Duration = core::time::Duration::from_secs(1);
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Lead {
+    fn new(run: &Run) -> Self {
+        let (parts, now) = (&run.shared.parts, run.now());
+        let settings = &parts.settings;
+        let suspicion = SuspicionSettings {
+            interval: settings.heartbeat,
+            missed_max: settings.heartbeats_missed_max,
+            quiet_by_hint: settings.host_hint_every * 3,
+            standstill: settings.standstill_max,
+            handoff_timeout: settings.handoff_timeout,
+            late_after: settings.heartbeat * 3,
+        };
+        Self {
+            changes: Changes::default(),
+            watch: Watch::new(suspicion, now),
+            waits: Waits::default(),
+            watchers: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            sealing: BTreeSet::new(),
+            collecting: BTreeSet::new(),
+            hints: HostHintWatch::default(),
+            list_hints_at: now + settings.host_hint_every,
+            balance_at: now,
+            cutting: Arc::default(),
+            stop: parts.stop.child_token(),
+        }
+    }
+
+    /// Our own tick was late.
+    pub(super) fn paused(&mut self, now: Time) {
+        // The watch sees the late tick by itself and starts everybody afresh.
+        self.note(now, suspicion::Event::Tick);
+    }
+
+    /// Tells the watch something that says nothing about ourselves.
+    pub(super) fn note(&mut self, now: Time, event: suspicion::Event) {
+        let (suspicion::Own::Running | suspicion::Own::Paused) = self.watch.step(now, event);
+    }
+
+    /// How far a session had come, by what its host last said.
+    fn progress(&self, host: &HostName, session: SessionId) -> Option<Progress> {
+        self.heard
+            .get(host)
+            .filter(|health| health.session == session)
+            .map(|health| health.progress)
+    }
+}
+
+impl Run {
+    /// A record of ours is the newest.
+    pub(super) fn on_leading(&mut self, epoch: Epoch) {
+        let created = self.created.take().filter(|view| view.record.epoch == epoch);
+        if let Some(view) = created {
+            self.lead_view(view);
+        } else if let Some(view) = self.view.clone() {
+            // An unclear create that turned out to be ours was read from the log.
+            self.lead_written(None, &view);
+        }
+    }
+
+    fn lead_view(&mut self, view: View) {
+        let before = self.view.clone();
+        self.push(&view);
+        self.take_view(view.clone());
+        self.lead_written(before.as_ref(), &view);
+    }
+
+    fn lead_written(&mut self, before: Option<&View>, view: &View) {
+        if self.lead.is_none() {
+            tracing::info!(host = %self.shared.parts.name, epoch = %view.record.epoch, "leads");
+            self.lead = Some(Lead::new(self));
+        }
+        let now = self.now();
+        let stopped_leaving = {
+            let lead = self.lead.as_mut().expect("it was made above");
+            lead.changes.written(&view.record);
+            lead.balance_at = now + BALANCE_AFTER;
+            lead.note_handoffs(now, before, view);
+            lead.changes.leaves_done(&view.record)
+        };
+        self.watch_hosts(view);
+        self.seal_wanted(view);
+        self.collect_detached(view);
+        self.collect_epochs(view);
+        for host in stopped_leaving {
+            tracing::info!(%host, "has left");
+        }
+    }
+
+    /// Tells every host of a new epoch.
+    fn push(&self, view: &View) {
+        for (name, host) in &view.record.hosts {
+            if *name != self.shared.parts.name {
+                self.shared.links.tell(&host.address, PeerMessage::Epoch(view.stored.clone()));
+            }
+        }
+    }
+
+    pub(super) fn on_following(&mut self) {
+        if self.lead.take().is_some() {
+            tracing::info!(host = %self.shared.parts.name, "leads no more");
+        }
+        self.created = None;
+    }
+
+    pub(super) fn lead_tick(&mut self) {
+        let now = self.now();
+        let Some(lead) = &mut self.lead else {
+            return;
+        };
+        let own = lead.watch.step(now, suspicion::Event::Tick);
+        let store = if self.shared.parts.watched.fails() {
+            suspicion::Event::StoreFailing
+        } else {
+            suspicion::Event::StoreWorking
+        };
+        lead.note(now, store);
+        if own == suspicion::Own::Running {
+            let suspects = lead.watch.suspects(now);
+            for suspect in suspects {
+                self.fail(&suspect.host, &suspect.to_string());
+            }
+        }
+        self.list_hints(now);
+        self.want_balance(now);
+        let wanted = self.lead.as_ref().is_some_and(|lead| lead.changes.wanted(now, GARBAGE_WAIT));
+        if wanted {
+            self.elect(holocron_protocol::election::Event::ChangeWanted);
+        }
+    }
+
+    /// Takes a host for dead: its sessions are sealed, and the next epoch gives its slots to others.
+    fn fail(&mut self, host: &HostName, why: &str) {
+        let (Some(lead), Some(view)) = (&mut self.lead, &self.view) else {
+            return;
+        };
+        let Some(entry) = view.record.hosts.get(host) else {
+            return;
+        };
+        if *host == self.shared.parts.name || !lead.changes.fail(host, why) {
+            return;
+        }
+        tracing::warn!(%host, why, "is taken for dead");
+        let sessions: Vec<SessionId> = entry.sessions.values().copied().collect();
+        let now = self.shared.parts.clock.now();
+        lead.waits.sealed(host, now);
+        for session in sessions {
+            self.tell_of_seal(session, host);
+            self.seal(session);
+        }
+        self.elect(holocron_protocol::election::Event::ChangeWanted);
+    }
+
+    /// Those who may get its slots can read what it is known to have written while it is being sealed.
+    fn tell_of_seal(&self, session: SessionId, host: &HostName) {
+        let (Some(lead), Some(view)) = (&self.lead, &self.view) else {
+            return;
+        };
+        let Some(progress) = lead.progress(host, session) else {
+            return;
+        };
+        for (name, entry) in &view.record.hosts {
+            if *name == self.shared.parts.name {
+                self.shared.tell_self(Event::Prefetch { session, progress });
+            } else if name != host {
+                self.shared.links.tell(&entry.address, PeerMessage::Prefetch { session, progress });
+            }
+        }
+    }
+
+    pub(super) fn on_join(&mut self, request: JoinRequest, reply: oneshot::Sender<PeerReply>) {
+        let answer = match (&self.lead, &self.view) {
+            (Some(_), Some(view)) => {
+                let known = view.record.sessions.get(&request.session).map(|entry| entry.state);
+                match known {
+                    Some(SessionState::Sealed(_) | SessionState::Detached(_)) => {
+                        PeerReply::Refused("this session is over: open a new one".to_owned())
+                    }
+                    Some(SessionState::Open) => {
+                        // It may not have heard that it was taken in.
+                        self.shared
+                            .links
+                            .tell(&request.address, PeerMessage::Epoch(view.stored.clone()));
+                        PeerReply::Noted
+                    }
+                    None => {
+                        self.clear_join(request);
+                        PeerReply::Noted
+                    }
+                }
+            }
+            _ => self.not_leader(),
+        };
+        // Whoever asked may have gone.
+        drop(reply.send(answer));
+    }
+
+    fn not_leader(&self) -> PeerReply {
+        let leader = self.view.as_ref().map(|view| view.record.leader.address.clone());
+        PeerReply::NotLeader { leader }
+    }
+
+    pub(super) fn on_seal_host(&mut self, host: &HostName, reply: oneshot::Sender<PeerReply>) {
+        let known = self.view.as_ref().is_some_and(|view| view.record.hosts.contains_key(host));
+        let answer = if self.lead.is_none() {
+            self.not_leader()
+        } else if !known {
+            PeerReply::Refused(format!("there is no host {host}"))
+        } else if *host == self.shared.parts.name {
+            // Sealing oneself is starting anew: the others will see to the slots.
+            self.life.end("somebody asked for it");
+            PeerReply::Noted
+        } else {
+            self.fail(host, &format!("somebody asked for {host} to be sealed"));
+            PeerReply::Noted
+        };
+        drop(reply.send(answer));
+    }
+
+    pub(super) fn on_leave(&mut self, host: &HostName, reply: oneshot::Sender<PeerReply>) {
+        let answer = match &mut self.lead {
+            None => self.not_leader(),
+            Some(lead) => {
+                lead.changes.leave(host);
+                PeerReply::Noted
+            }
+        };
+        drop(reply.send(answer));
+        self.lead_tick();
+    }
+
+    /// This host wants to leave: tells the leader, which may be itself.
+    pub(super) fn ask_to_leave(&mut self) {
+        let name = self.shared.parts.name.clone();
+        if let Some(lead) = &mut self.lead {
+            lead.changes.leave(&name);
+            return;
+        }
+        let Some(view) = &self.view else {
+            return;
+        };
+        let (links, address) = (Arc::clone(&self.shared.links), view.record.leader.address.clone());
+        links.tell(&address, PeerMessage::Leave(name));
+    }
+
+    pub(super) fn lead_facts(&mut self, facts: Vec<SlotReport>) {
+        let now = self.now();
+        if let Some(lead) = &mut self.lead {
+            lead.changes.facts(facts, now);
+        }
+    }
+
+    pub(super) fn on_lead(&mut self, event: LeadEvent) {
+        let now = self.now();
+        let Some(lead) = &mut self.lead else {
+            return;
+        };
+        match event {
+            LeadEvent::Health(host, health) => self.on_health(host, health),
+            LeadEvent::Connected(host) => lead.note(now, suspicion::Event::Connected(host)),
+            LeadEvent::Broken(host) => lead.note(now, suspicion::Event::Broken(host)),
+            LeadEvent::Refused(host) => {
+                lead.note(now, suspicion::Event::Refused(host));
+                // Nothing but detection waits on a clock.
+                self.lead_tick();
+            }
+            LeadEvent::Sealed(session, position) => {
+                lead.changes.sealed(session, position, now);
+                if let Some(view) = &self.view {
+                    for (name, host) in &view.record.hosts {
+                        if *name == self.shared.parts.name {
+                            self.shared.tell_self(Event::Sealed { session, position });
+                        } else {
+                            self.shared
+                                .links
+                                .tell(&host.address, PeerMessage::Sealed { session, position });
+                        }
+                    }
+                }
+            }
+            LeadEvent::Collected(session) => lead.changes.forget(session, now),
+            LeadEvent::Cleared(request, epoch) => {
+                lead.changes.join(request, epoch);
+                self.lead_tick();
+            }
+            LeadEvent::Detached(request) => {
+                tracing::warn!(host = %request.name, "asks to join with a session that is over for ever");
+            }
+            LeadEvent::Hints(hints) => self.on_hints(&hints),
+        }
+    }
+
+    /// Looks whether slots should move, once nobody waits for slots any more.
+    fn want_balance(&mut self, now: Time) {
+        let (Some(lead), Some(view)) = (&mut self.lead, &self.view) else {
+            return;
+        };
+        if now < lead.balance_at {
+            return;
+        }
+        lead.balance_at = now + BALANCE_AFTER * 5;
+        let awaited = lead.heard.values().any(|health| !health.awaiting.is_empty());
+        if awaited {
+            return;
+        }
+        let digest = holocron_protocol::epoch::RecordDigest::of(&view.stored);
+        let mut draft = holocron_protocol::topology::Draft::after(&view.record, digest);
+        if draft.rebalance(make::MOVES_MAX) > 0 {
+            lead.changes.balance = true;
+        }
+    }
+}
+
+impl Lead {
+    /// Hosts that live and have slots to release by this epoch have so long to do it.
+    fn note_handoffs(&mut self, now: Time, before: Option<&View>, view: &View) {
+        let Some(before) = before else {
+            return;
+        };
+        let (Some(old), Some(new)) =
+            (before.record.domains.get(&DomainId::HOME), view.record.domains.get(&DomainId::HOME))
+        else {
+            return;
+        };
+        let mut owing = BTreeSet::new();
+        for (slot, holding) in new.slots.iter() {
+            let owner_before = old.slots.holding(slot).owner;
+            if let Some(owner) = owner_before
+                && holding.owner.map(|owner| owner.session) != Some(owner.session)
+                && let Some((host, _)) = view.record.host_of(owner.session)
+            {
+                owing.insert(host.clone());
+            }
+        }
+        for host in owing {
+            self.note(now, suspicion::Event::HandoffBegan(host, view.record.epoch));
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Watching the hosts: heartbeats over a connection each, hints where there is none.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use holocron_protocol::{
+    hints::HostHint,
+    ids::{DomainId, HostName},
+    keys::{self, Key},
+    suspicion::{self, Work},
+    time::Time,
+};
+use holocron_store::{Patience, get_until, list_until};
+
+use super::LeadEvent;
+use crate::{
+    host::{
+        run::{Event, Run},
+        shared::Shared,
+    },
+    link::{Link, OpenError},
+    peer::{Health, JoinRequest, PeerMessage, PeerReply},
+    serve::View,
+};
+
+impl Run {
+    /// Watches the hosts of the newest epoch and no others.
+    pub(super) fn watch_hosts(&mut self, view: &View) {
+        let now = self.now();
+        let Some(lead) = &mut self.lead else {
+            return;
+        };
+        let others: BTreeMap<HostName, String> = view
+            .record
+            .hosts
+            .iter()
+            .filter(|(name, _)| **name != self.shared.parts.name)
+            .map(|(name, host)| (name.clone(), host.address.clone()))
+            .collect();
+        lead.watchers.retain(|name, (address, stop)| {
+            let stays = others.get(name) == Some(address);
+            if !stays {
+                stop.cancel();
+            }
+            stays
+        });
+        lead.heard.retain(|name, _| others.contains_key(name));
+        for (name, address) in &others {
+            if lead.watchers.contains_key(name) {
+                continue;
+            }
+            let stop = lead.stop.child_token();
+            lead.watchers.insert(name.clone(), (address.clone(), stop.clone()));
+            let watcher = Watcher {
+                shared: Arc::clone(&self.shared),
+                name: name.clone(),
+                address: address.clone(),
+            };
+            tokio::spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = watcher.run() => {}
+                }
+            });
+        }
+        let names: BTreeSet<HostName> = others.into_keys().collect();
+        lead.note(now, suspicion::Event::Watch(names));
+    }
+
+    pub(super) fn on_health(&mut self, host: HostName, health: Health) {
+        let now = self.now();
+        let (Some(lead), Some(view)) = (&mut self.lead, &self.view) else {
+            return;
+        };
+        let listed =
+            view.record.hosts.get(&host).and_then(|entry| entry.sessions.get(&DomainId::HOME));
+        // A session that isn't in the record says nothing for the one that is.
+        if listed != Some(&health.session) {
+            return;
+        }
+        let progress = suspicion::Progress {
+            committed: health.progress.committed,
+            work: if health.progress.waiting { Work::Waiting } else { Work::None },
+        };
+        lead.note(now, suspicion::Event::Heartbeat(host.clone(), progress));
+        lead.changes.facts(health.facts.clone(), now);
+        lead.heard.insert(host, health);
+        self.note_handoffs_done(now);
+    }
+
+    /// A hand-over is done when everybody has acted on its epoch and nobody waits for the host any more.
+    fn note_handoffs_done(&mut self, now: Time) {
+        let own = match (self.life.session(), &self.view) {
+            (Some(session), Some(view)) => {
+                crate::host::recover::Recovery::awaited(session, &view.record)
+            }
+            _ => Vec::new(),
+        };
+        let (Some(lead), Some(view)) = (&mut self.lead, &self.view) else {
+            return;
+        };
+        let epoch = view.record.epoch;
+        for (name, entry) in &view.record.hosts {
+            let up_to_date = lead.heard.values().all(|health| health.epoch >= epoch);
+            let awaited = |session| {
+                own.contains(session)
+                    || lead.heard.values().any(|health| health.awaiting.contains(session))
+            };
+            if up_to_date && !entry.sessions.values().any(awaited) {
+                lead.note(now, suspicion::Event::HandoffDone(name.clone(), epoch));
+            }
+        }
+    }
+
+    /// Lists the hosts' hints every so often: for those that no connection reaches.
+    pub(super) fn list_hints(&mut self, now: Time) {
+        let every = self.shared.parts.settings.host_hint_every;
+        let Some(lead) = &mut self.lead else {
+            return;
+        };
+        if now < lead.list_hints_at {
+            return;
+        }
+        lead.list_hints_at = now + every;
+        let stop = lead.stop.clone();
+        let shared = Arc::clone(&self.shared);
+        // Gets only for hosts that are not heard otherwise.
+        let connected: BTreeSet<HostName> = lead.heard.keys().cloned().collect();
+        tokio::spawn(async move {
+            let parts = &shared.parts;
+            let patience = Patience { budget: Some(every), ..parts.patience() };
+            let Ok(listed) = list_until(&*parts.store, keys::HOST_HINTS, patience, &stop).await
+            else {
+                return;
+            };
+            let mut hints = BTreeMap::new();
+            for object in listed {
+                let Some(Key::HostHint(name)) = keys::parse(&object.key) else {
+                    continue;
+                };
+                if connected.contains(&name) || name == parts.name {
+                    continue;
+                }
+                if let Ok(Some(body)) = get_until(&*parts.store, &object.key, patience, &stop).await
+                {
+                    match HostHint::decode(&object.key, &body) {
+                        Ok(hint) => drop(hints.insert(name, hint)),
+                        Err(malformed) => tracing::warn!(%malformed, "ignored"),
+                    }
+                }
+            }
+            shared.tell_self(Event::Lead(LeadEvent::Hints(hints)));
+        });
+    }
+
+    pub(super) fn on_hints(&mut self, hints: &BTreeMap<HostName, HostHint>) {
+        let now = self.now();
+        let (Some(lead), Some(view)) = (&mut self.lead, &self.view) else {
+            return;
+        };
+        let mut joins = Vec::new();
+        for name in lead.hints.saw(hints) {
+            if view.record.hosts.contains_key(&name) {
+                lead.note(now, suspicion::Event::Hinted(name));
+            } else if let Some((hint, &session)) = hints
+                .get(&name)
+                .and_then(|hint| hint.sessions.get(&DomainId::HOME).map(|session| (hint, session)))
+            {
+                let weight = holocron_protocol::epoch::WEIGHT_DEFAULT;
+                joins.push(JoinRequest { name, address: hint.address.clone(), session, weight });
+            }
+        }
+        for request in joins {
+            self.clear_join(request);
+        }
+    }
+
+    /// Before a session that no record lists is taken in: it must never have been detached.
+    pub(super) fn clear_join(&mut self, request: JoinRequest) {
+        let Some(lead) = &self.lead else {
+            return;
+        };
+        if lead.changes.joins.get(&request.name).is_some_and(|(waiting, _)| *waiting == request) {
+            return;
+        }
+        let (shared, epoch, stop) = (Arc::clone(&self.shared), self.epoch(), lead.stop.clone());
+        tokio::spawn(async move {
+            let key = keys::end_mark(request.session);
+            let patience = shared.parts.patience();
+            let event = match get_until(&*shared.parts.store, &key, patience, &stop).await {
+                Ok(None) => LeadEvent::Cleared(request, epoch),
+                Ok(Some(_)) => LeadEvent::Detached(request),
+                Err(_) => return,
+            };
+            shared.tell_self(Event::Lead(event));
+        });
+    }
+}
+
+/// Sends heartbeats to one host.
+struct Watcher {
+    shared: Arc<Shared>,
+    name: HostName,
+    address: String,
+}
+
+impl Watcher {
+    async fn run(self) {
+        let heartbeat = self.shared.parts.settings.heartbeat;
+        loop {
+            match self.shared.links.to(&self.address).await {
+                Ok(link) => {
+                    self.tell(LeadEvent::Connected(self.name.clone()));
+                    self.beat(&link).await;
+                    self.tell(LeadEvent::Broken(self.name.clone()));
+                    // At once: a process that has died refuses, and that is word enough.
+                    continue;
+                }
+                Err(OpenError::NotListening { .. } | OpenError::Refused { .. }) => {
+                    self.tell(LeadEvent::Refused(self.name.clone()));
+                }
+                Err(OpenError::Unreachable { .. }) => {}
+            }
+            tokio::time::sleep(heartbeat / 50).await;
+        }
+    }
+
+    /// Until the link is lost.
+    async fn beat(&self, link: &Link) {
+        let heartbeat = self.shared.parts.settings.heartbeat;
+        loop {
+            let (Some(leader), epoch) = (self.shared.session(), self.shared.epoch()) else {
+                tokio::time::sleep(heartbeat).await;
+                continue;
+            };
+            let message = PeerMessage::Heartbeat { epoch, leader: leader.id() };
+            drop(leader);
+            let answered = async {
+                if let Ok(PeerReply::Health(health)) = link.message(message).await {
+                    self.tell(LeadEvent::Health(self.name.clone(), health));
+                }
+            };
+            tokio::select! {
+                biased;
+                () = link.lost() => return,
+                _ = tokio::time::timeout(heartbeat, answered) => {}
+            }
+            tokio::select! {
+                biased;
+                () = link.lost() => return,
+                () = tokio::time::sleep(heartbeat) => {}
+            }
+        }
+    }
+
+    fn tell(&self, event: LeadEvent) {
+        self.shared.tell_self(Event::Lead(event));
+    }
+}

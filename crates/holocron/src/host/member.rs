@@ -1,0 +1,292 @@
+//! What every host does: act on each newer epoch, join, watch the leader, leave its hint.
+
+mod leader_watch;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use holocron_protocol::{
+    epoch::SessionState,
+    hints::HostHint,
+    ids::{DomainId, SessionId},
+    keys,
+    suspicion::{AfterSeal, after_seal},
+    time::Time,
+    topology::{SlotReport, SourceFact},
+};
+use holocron_store::{Patience, put_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Stopped,
+    recover::Told,
+    run::{Event, Life, Run},
+};
+use crate::{
+    peer::{JoinRequest, PeerMessage, PeerReply},
+    serve::View,
+};
+
+/// Facts told to the leader at once; the rest goes with a later heartbeat.
+const FACTS_MAX: usize = 1_024;
+/// How long a host that was not taken in waits before it asks again.
+const JOIN_AGAIN: core::time::Duration = core::time::Duration::from_millis(500);
+
+/// What a host remembers as a member of the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Member {
+    /// Every session this process ever opened.
+    pub(super) sessions: BTreeSet<SessionId>,
+    facts: BTreeSet<SlotReport>,
+    counter: u64,
+    ask_to_join_at: Time,
+    put_hint_at: Time,
+    /// Ends the watch over the leader.
+    watching: Option<(SessionId, CancellationToken)>,
+    /// Whether it was told to leave.
+    pub(super) leaving: bool,
+}
+
+impl Member {
+    pub(crate) fn facts(&self) -> Vec<SlotReport> {
+        self.facts.iter().take(FACTS_MAX).copied().collect()
+    }
+
+    pub(crate) fn next_counter(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+}
+
+impl Run {
+    /// A newer epoch: the session takes up and gives away what it says.
+    pub(super) fn on_view(&mut self, view: &View) {
+        self.life.tell(Told::Epoch(Arc::clone(&view.record)));
+        self.forget_facts(view);
+        self.watch_leader(view);
+        let Some(session) = self.life.session().cloned() else {
+            return;
+        };
+        session.note_epoch(view.record.epoch);
+        let id = session.id();
+        if view.record.is_open(id) {
+            let releases = session.apply(&view.record);
+            // Recovery looks at what is wanted now.
+            self.life.tell(Told::Epoch(Arc::clone(&view.record)));
+            if !releases.is_empty() {
+                self.release(releases);
+            }
+            return;
+        }
+        let over =
+            view.record.sessions.get(&id).is_some_and(|entry| entry.state != SessionState::Open);
+        if over {
+            self.life.end(&format!("{} says it is sealed", view.record.epoch));
+        } else if after_seal(
+            &view.record,
+            &self.shared.parts.name,
+            DomainId::HOME,
+            &self.member.sessions,
+        ) == AfterSeal::Exit
+            && self.was_listed(view)
+        {
+            self.life.end("a later host of the same name has taken its place");
+        }
+    }
+
+    /// Whether another process has taken our name in a record that came after ours.
+    fn was_listed(&self, view: &View) -> bool {
+        let ours = &self.member.sessions;
+        view.record.sessions.iter().any(|(session, _)| ours.contains(session))
+    }
+
+    fn release(
+        &self,
+        releases: Vec<(holocron_protocol::ids::Slot, holocron_protocol::ids::Epoch)>,
+    ) {
+        let (Some(session), Some(view)) = (self.life.session().cloned(), self.view.clone()) else {
+            return;
+        };
+        tracing::info!(host = %self.shared.parts.name, slots = releases.len(), "releases");
+        let links = Arc::clone(&self.shared.links);
+        tokio::spawn(async move {
+            let slots: BTreeSet<_> = releases.iter().map(|&(slot, _)| slot).collect();
+            let Ok(Some(position)) = Arc::clone(&session).release(releases).await else {
+                return;
+            };
+            // Those who wait for the slots need not look for the Release themselves.
+            let domain =
+                view.record.domains.get(&DomainId::HOME).expect("every record has the home domain");
+            let owners = slots.iter().filter_map(|&slot| domain.slots.holding(slot).owner);
+            let owners: BTreeSet<SessionId> = owners.map(|owner| owner.session).collect();
+            for owner in owners {
+                if let Some((_, host)) = view.record.host_of(owner) {
+                    links.tell(
+                        &host.address,
+                        PeerMessage::Released { session: session.id(), position },
+                    );
+                }
+            }
+        });
+    }
+
+    /// Facts that have had their effect need not be told any more.
+    fn forget_facts(&mut self, view: &View) {
+        let domain =
+            view.record.domains.get(&DomainId::HOME).expect("every record has the home domain");
+        self.member.facts.retain(|report| {
+            let holding = domain.slots.holding(report.slot);
+            match report.fact {
+                SourceFact::Full(tenure) => {
+                    let in_chain =
+                        holding.owner == Some(tenure) || holding.sources.contains(&tenure);
+                    in_chain && holding.sources.iter().any(|source| source.epoch < tenure.epoch)
+                }
+                SourceFact::Empty(tenure) => holding.sources.contains(&tenure),
+            }
+        });
+    }
+
+    pub(super) fn on_facts(&mut self, facts: Vec<SlotReport>) {
+        self.member.facts.extend(facts);
+        if let Some(view) = self.view.clone() {
+            self.forget_facts(&view);
+        }
+        if self.lead.is_some() {
+            let facts = self.member.facts();
+            self.lead_facts(facts);
+        }
+    }
+
+    /// A session of ours is open: its tasks start, and it joins.
+    pub(super) fn on_opened(&mut self, session: SessionId) {
+        if session != self.life.id() {
+            return;
+        }
+        self.member.sessions.insert(session);
+        self.life.opened();
+        self.member.ask_to_join_at = self.now();
+        if let Some(view) = self.view.clone() {
+            self.on_view(&view);
+        }
+        if let Some(epoch) = self.create_waits.take() {
+            self.create(epoch);
+        }
+        self.member_tick();
+    }
+
+    /// Our session is over. What comes next depends on who took its place.
+    pub(super) fn on_session_over(&mut self, session: SessionId) {
+        if session != self.life.id() || self.shared.parts.stop.is_cancelled() {
+            return;
+        }
+        self.life.end("its journal is sealed");
+        self.lead = None;
+        if self.member.leaving {
+            self.stopped = Some(Stopped::Left);
+            return;
+        }
+        let exit = self.view.as_ref().is_some_and(|view| {
+            after_seal(&view.record, &self.shared.parts.name, DomainId::HOME, &self.member.sessions)
+                == AfterSeal::Exit
+        });
+        if exit {
+            self.stopped = Some(Stopped::Replaced(self.shared.parts.name.clone()));
+            return;
+        }
+        tracing::warn!(host = %self.shared.parts.name, "was sealed; opens a new session and joins again");
+        self.life = Life::open(&self.shared);
+        // Whoever sealed us may have written an epoch that we don't know yet.
+        self.shared.tell_self(Event::LookForEpoch);
+    }
+
+    pub(super) fn member_tick(&mut self) {
+        let now = self.now();
+        if self.life.is_open() && !self.member.leaving {
+            if now >= self.member.put_hint_at {
+                self.member.put_hint_at = now + self.shared.parts.settings.host_hint_every;
+                self.put_host_hint();
+            }
+            if now >= self.member.ask_to_join_at && !self.is_member() {
+                self.member.ask_to_join_at = now + JOIN_AGAIN;
+                self.ask_to_join();
+            }
+        }
+    }
+
+    /// Whether the newest record lists our session.
+    pub(super) fn is_member(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.record.is_open(self.life.id()))
+    }
+
+    pub(super) fn join_request(&self) -> JoinRequest {
+        let parts = &self.shared.parts;
+        JoinRequest {
+            name: parts.name.clone(),
+            address: parts.address.clone(),
+            session: self.life.id(),
+            weight: parts.weight,
+        }
+    }
+
+    fn ask_to_join(&mut self) {
+        let Some(view) = &self.view else {
+            // An empty log: the election sees to it.
+            return;
+        };
+        let (leader, epoch) = (view.record.leader.clone(), view.record.epoch);
+        let request = self.join_request();
+        if leader.host == request.name && self.member.sessions.contains(&leader.session) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            match shared.links.ask(&leader.address, PeerMessage::Join(request)).await {
+                Some(PeerReply::NotLeader { .. }) => shared.tell_self(Event::LookForEpoch),
+                Some(PeerReply::Refused(why)) => tracing::warn!(why, "not taken in yet"),
+                Some(
+                    PeerReply::Noted
+                    | PeerReply::View(_)
+                    | PeerReply::Health(_)
+                    | PeerReply::Status(_),
+                ) => {}
+                None => {
+                    tracing::debug!(%epoch, leader = %leader.host, "the leader does not answer")
+                }
+            }
+        });
+    }
+
+    fn put_host_hint(&mut self) {
+        let counter = self.member.next_counter();
+        let parts = &self.shared.parts;
+        let hint = HostHint {
+            address: parts.address.clone(),
+            sessions: [(DomainId::HOME, self.life.id())].into(),
+            load: self.shared.counts.commands.load(std::sync::atomic::Ordering::Relaxed),
+            counter,
+        };
+        let (key, body) = (keys::host_hint(&parts.name), hint.encode(parts.random.nonce()));
+        let (store, stop) = (parts.store(), parts.stop.clone());
+        let patience =
+            Patience { budget: Some(parts.settings.host_hint_every), ..parts.patience() };
+        tokio::spawn(async move {
+            if let Err(error) = put_until(&*store, &key, body, patience, &stop).await {
+                tracing::debug!(%error, "the host's hint was not put");
+            }
+        });
+    }
+
+    /// This host is to leave: the leader moves its slots away, then lets it go.
+    pub(super) fn leave_self(&mut self) {
+        if self.member.leaving {
+            return;
+        }
+        self.member.leaving = true;
+        let alone = self.view.as_ref().is_none_or(|view| view.record.hosts.len() <= 1);
+        if alone || !self.is_member() {
+            self.stopped = Some(Stopped::Left);
+            return;
+        }
+        self.ask_to_leave();
+    }
+}

@@ -1,0 +1,363 @@
+//! Recovery: brings the slots that the newest epoch gives this session from their sources' journals to service.
+//!
+//! One task per session. It knows which slots are wanted, fetches the journals their folds ask for (sealing those that
+//! are over, waiting for the Release of those that are not), folds, and adopts. Slots are adopted as soon as theirs is
+//! complete; one that can't be read yet holds up no other.
+
+mod find;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use holocron_protocol::{
+    epoch::{EpochRecord, SessionState},
+    fold::{Fold, Missing, fold},
+    ids::{DomainId, Position, SessionId, Slot, Tenure},
+    ownership::Reader,
+    place::FileId,
+    reading::{Base, JournalEnd, JournalReading, Scope, Source},
+    sealing::Hint,
+    topology::{SlotReport, SourceFact},
+};
+use tokio::sync::mpsc;
+
+use self::find::{Find, Found};
+use super::run::Event;
+use super::shared::Shared;
+use crate::{
+    journal::Closed,
+    peer::Progress,
+    reader::{FetchedJournal, JournalReader},
+    sealer::Sealer,
+    session::{Recovered, Session, Wanted},
+};
+
+/// How long to wait for word of a Release, or of a person who mends a journal, before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the recovery task is told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// The newest epoch changed what is wanted.
+    Epoch(Arc<EpochRecord>),
+    /// A session is about to be sealed; this is how far it was known to have come.
+    Prefetch(SessionId, Progress),
+    /// A session is sealed, and where.
+    Sealed(SessionId, Position),
+    /// A session has committed a Release, and where.
+    Released(SessionId, Position),
+}
+
+/// The recovery task of a session.
+pub(crate) struct Recovery {
+    shared: Arc<Shared>,
+    session: Arc<Session>,
+    sealer: Sealer,
+    reader: Arc<JournalReader>,
+    record: Option<Arc<EpochRecord>>,
+    told: mpsc::UnboundedReceiver<Told>,
+    journals: BTreeMap<SessionId, FetchedJournal>,
+    hints: BTreeMap<SessionId, Hint>,
+    /// Where the newest Release of a session was said to stand.
+    releases: BTreeMap<SessionId, Position>,
+    finding: FuturesUnordered<BoxFuture<'static, (SessionId, Found)>>,
+    found_soon: BTreeSet<SessionId>,
+}
+
+impl Recovery {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        session: Arc<Session>,
+        sealer: Sealer,
+        told: mpsc::UnboundedReceiver<Told>,
+    ) -> Self {
+        let stop = session.journal.ended().clone();
+        let reader = JournalReader::new(Arc::clone(&sealer.store), sealer.patience, stop);
+        Self {
+            shared,
+            session,
+            sealer,
+            reader: Arc::new(reader),
+            record: None,
+            told,
+            journals: BTreeMap::new(),
+            hints: BTreeMap::new(),
+            releases: BTreeMap::new(),
+            finding: FuturesUnordered::new(),
+            found_soon: BTreeSet::new(),
+        }
+    }
+
+    /// Recovers until the session ends.
+    pub(crate) async fn run(mut self) {
+        let ended = self.session.journal.ended().clone();
+        loop {
+            let waits = self.adopt_what_can_be();
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => return,
+                told = self.told.recv() => match told {
+                    Some(told) => self.on_told(told),
+                    None => return,
+                },
+                Some((session, found)) = self.finding.next() => self.on_found(session, found),
+                () = tokio::time::sleep(LOOK_AGAIN), if waits => self.look_again(),
+            }
+        }
+    }
+
+    fn on_told(&mut self, told: Told) {
+        match told {
+            Told::Epoch(record) => {
+                self.record = Some(record);
+            }
+            Told::Prefetch(session, progress) => {
+                self.hints.insert(session, Hint::Committed(progress.committed));
+                find::prefetch(&self.reader, session, progress);
+            }
+            Told::Sealed(session, position) => {
+                self.hints.insert(session, Hint::Sealed(position));
+            }
+            Told::Released(session, position) => {
+                let newest = self.releases.entry(session).or_default();
+                *newest = position.max(*newest);
+                // What was read of it before its Release doesn't show its end.
+                self.drop_live(session);
+            }
+        }
+    }
+
+    fn on_found(&mut self, session: SessionId, found: Found) {
+        self.found_soon.remove(&session);
+        match found {
+            Found::Journal(journal) => {
+                self.keep_warm(session, &journal);
+                self.journals.insert(session, *journal);
+            }
+            // Whatever it was, a newer epoch says more.
+            Found::Detached | Found::Moved => self.shared.tell_self(Event::LookForEpoch),
+            Found::Broken(malformed) => {
+                tracing::error!(%malformed, "can't recover from this journal; its slots wait until somebody has looked");
+            }
+            Found::Stopped => {}
+        }
+    }
+
+    /// What the tail says of vnodes is likely to be asked for soon, and it is here.
+    fn keep_warm(&self, session: SessionId, journal: &FetchedJournal) {
+        for (batch, object) in &journal.batches {
+            let file = FileId {
+                session,
+                object: holocron_protocol::place::FileObject::Journal(batch.header.position),
+            };
+            self.session.warm.keep(file, object.clone());
+        }
+    }
+
+    /// Folds every wanted slot as far as it goes and adopts the complete ones. Whether some wait for what only time
+    /// brings.
+    fn adopt_what_can_be(&mut self) -> bool {
+        let wanted = self.session.wanted();
+        if wanted.is_empty() {
+            self.let_go();
+            return false;
+        }
+        let mut ready = Vec::new();
+        let mut facts = Vec::new();
+        let mut missing = BTreeSet::new();
+        let (bare, sourced): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|wanted| wanted.sources.is_empty());
+        for Wanted { slot, tenure, sources, .. } in bare {
+            ready.push(Recovered {
+                slot,
+                tenure,
+                sources,
+                index: holocron_protocol::index::SlotIndex::default(),
+            });
+        }
+        let readings = self.readings(&sourced);
+        for wanted in sourced {
+            let Wanted { slot, tenure, sources, submitted } = wanted;
+            let journals = self.sources_of(slot, &sources, &readings);
+            match fold(&Reader { tenure, submitted }, &sources, &journals) {
+                Ok(Fold::Recovered(recovered)) => {
+                    facts.extend(
+                        recovered.empty.iter().map(|&empty| report(slot, SourceFact::Empty(empty))),
+                    );
+                    ready.push(Recovered {
+                        slot,
+                        tenure,
+                        sources: recovered.sources,
+                        index: recovered.index,
+                    });
+                }
+                Ok(Fold::Missing(Missing::Reading(session))) => {
+                    missing.insert((session, None));
+                }
+                Ok(Fold::Missing(Missing::End(source))) => {
+                    missing.insert((source.session, Some(source)));
+                }
+                Err(contradiction) => {
+                    tracing::error!(%slot, %contradiction, "can't recover this slot; it waits until somebody has looked");
+                }
+            }
+        }
+        if !ready.is_empty() {
+            tracing::info!(session = %self.session.id(), slots = ready.len(), "adopts");
+            if let Err(Closed) = self.session.adopt(ready) {
+                // The session is over; its successor will be given slots of its own.
+                return false;
+            }
+        }
+        if !facts.is_empty() {
+            self.shared.tell_self(Event::Facts(facts));
+        }
+        let mut waits = false;
+        for (session, end) in missing {
+            waits |= self.find_out(session, end);
+        }
+        waits
+    }
+
+    /// One reading per fetched journal, of the slots that need it.
+    fn readings(&self, wanted: &[Wanted]) -> BTreeMap<SessionId, JournalReading> {
+        let mut readings = BTreeMap::new();
+        for (&session, journal) in &self.journals {
+            let needs =
+                |wanted: &&Wanted| wanted.sources.iter().any(|source| source.session == session);
+            let slots: BTreeSet<Slot> =
+                wanted.iter().filter(needs).map(|wanted| wanted.slot).collect();
+            if slots.is_empty() {
+                continue;
+            }
+            let scope = Scope { slots, slot_count: self.session.surroundings.cluster.slots };
+            match self.read(session, scope, journal) {
+                Ok(reading) => drop(readings.insert(session, reading)),
+                Err(malformed) => tracing::error!(%malformed, "can't recover from this journal"),
+            }
+        }
+        readings
+    }
+
+    fn read(
+        &self,
+        session: SessionId,
+        scope: Scope,
+        journal: &FetchedJournal,
+    ) -> Result<JournalReading, holocron_protocol::codec::Malformed> {
+        let base = journal
+            .checkpoint
+            .as_ref()
+            .map(|checkpoint| Base { checkpoint, packs: &journal.packs });
+        let mut files = self.session.slots.files();
+        let mut reading = JournalReading::new(session, scope, base, &mut files)?;
+        for (batch, _) in &journal.batches {
+            reading.batch(batch, &mut files)?;
+        }
+        if let JournalEnd::Sealed(position) = journal.end {
+            reading.seal(position);
+        }
+        Ok(reading)
+    }
+
+    fn sources_of<'a>(
+        &self,
+        slot: Slot,
+        sources: &[Tenure],
+        readings: &'a BTreeMap<SessionId, JournalReading>,
+    ) -> BTreeMap<SessionId, Source<'a>> {
+        let read = sources.iter().filter_map(|source| {
+            readings.get(&source.session).map(|reading| (source.session, reading.source(slot)))
+        });
+        read.collect()
+    }
+
+    /// Sets about finding a journal, or its end. Whether that must wait.
+    fn find_out(&mut self, session: SessionId, end: Option<Tenure>) -> bool {
+        let Some(record) = &self.record else {
+            return true;
+        };
+        if self.found_soon.contains(&session) {
+            return false;
+        }
+        let own = session == self.session.id();
+        let sealed = record.sessions.get(&session).map(|entry| entry.state);
+        let find = match sealed {
+            _ if own => Find::Own(self.session.journal.until_quiet()),
+            Some(SessionState::Sealed(position)) => {
+                let hint = position.map(Hint::Sealed).or(self.hints.get(&session).copied());
+                Find::Sealed(hint.unwrap_or(Hint::Nothing))
+            }
+            Some(SessionState::Open) => match self.releases.get(&session) {
+                // What it said is read already, and doesn't show the end: wait for more.
+                _ if end.is_some() => return true,
+                Some(&position) => Find::Through(position),
+                None => Find::Newest,
+            },
+            Some(SessionState::Detached(_)) | None => {
+                self.shared.tell_self(Event::LookForEpoch);
+                return true;
+            }
+        };
+        if own && end.is_some() {
+            self.journals.remove(&session);
+        }
+        // A live reading of a session that is over by now doesn't show its end.
+        self.found_soon.insert(session);
+        self.finding.push(find::find(
+            find,
+            session,
+            Arc::clone(&self.reader),
+            self.sealer.clone(),
+            Arc::clone(&self.session),
+        ));
+        false
+    }
+
+    /// Forgets what was read of live journals, so that they are read again.
+    fn look_again(&mut self) {
+        self.journals.retain(|_, journal| matches!(journal.end, JournalEnd::Sealed(_)));
+    }
+
+    fn drop_live(&mut self, session: SessionId) {
+        let live =
+            self.journals.get(&session).is_some_and(|journal| journal.end == JournalEnd::Live);
+        if live {
+            self.journals.remove(&session);
+        }
+    }
+
+    /// Nothing is wanted: what was fetched is of no more use.
+    fn let_go(&mut self) {
+        if !self.journals.is_empty() {
+            self.journals.clear();
+            let keep: BTreeSet<SessionId> = self.found_soon.clone();
+            self.reader.keep_only(|session| keep.contains(&session));
+        }
+    }
+
+    /// Sessions whose Release slots are waiting for, for the leader to know.
+    pub(crate) fn awaited(session: &Session, record: &EpochRecord) -> Vec<SessionId> {
+        let mut awaited = BTreeSet::new();
+        for wanted in session.wanted() {
+            for source in &wanted.sources {
+                let open = record
+                    .sessions
+                    .get(&source.session)
+                    .is_some_and(|entry| entry.state == SessionState::Open);
+                if open && source.session != session.id() {
+                    awaited.insert(source.session);
+                }
+            }
+        }
+        awaited.into_iter().collect()
+    }
+}
+
+fn report(slot: Slot, fact: SourceFact) -> SlotReport {
+    SlotReport { domain: DomainId::HOME, slot, fact }
+}

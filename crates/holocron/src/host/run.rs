@@ -1,0 +1,379 @@
+//! The host's own task: takes events one by one, keeps the election, the session and the leader's duties in step.
+//!
+//! It never waits for the store or the network: whatever takes time runs in a task of its own and comes back as an
+//! event. So one slow request holds up nothing else, and the order of events is the order of what this host knows.
+
+mod effects;
+mod life;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use holocron_protocol::{
+    cluster::Cluster,
+    election::{
+        self, CreateOutcome, Election, ElectionSettings, HeardBy, MarkOutcome, News, ReadOutcome,
+    },
+    ids::{Epoch, HostName, Position, SessionId},
+    time::Time,
+    topology::SlotReport,
+};
+use holocron_store::{Counting, Patience, Store};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::life::Life;
+use super::{
+    Stopped,
+    lead::{Lead, LeadEvent},
+    member::Member,
+    shared::Shared,
+};
+use crate::{
+    clock::Clock,
+    epoch_log::{self, EpochLog, LogError},
+    kinds::Kinds,
+    net::Network,
+    peer::{Health, JoinRequest, PeerReply, Progress},
+    random::Random,
+    serve::View,
+    settings::Settings,
+    store_watch::WatchedStore,
+};
+
+/// What a host is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) name: HostName,
+    pub(crate) address: String,
+    pub(crate) weight: u32,
+    pub(crate) cluster: Cluster,
+    /// The store, counted.
+    pub(crate) store: Arc<Counting>,
+    /// The same, and whether its requests succeed.
+    pub(crate) watched: Arc<WatchedStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) random: Random,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) kinds: Kinds,
+    /// Cancelled when the host is to stop.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Parts {
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.watched) as Arc<dyn Store>
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { try_timeout: self.settings.store_try_timeout, ..Patience::forever() }
+    }
+}
+
+/// What a host's own task hears.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Another host pushed a record.
+    Pushed(Bytes),
+    /// There should be a newer epoch than we know.
+    LookForEpoch,
+    /// The log was read; answers the election's read.
+    LogRead(Result<Option<View>, LogError>),
+    /// The create of an epoch ended.
+    EpochCreated(View, CreateOutcome),
+    /// It turned out that no epoch is to be written.
+    EpochNotWanted,
+    /// The mark of an epoch's segment was asked for.
+    Marked(MarkOutcome),
+    /// A session of ours was opened.
+    Opened(SessionId),
+    /// The session is over.
+    SessionOver(SessionId),
+    /// A leader says it lives, and wants to know how we are.
+    Heartbeat { epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply> },
+    /// The leader's hint in the store moved.
+    HintMoved(Epoch),
+    /// The leader of that epoch refuses connections.
+    LeaderUnreachable(Epoch),
+    /// A host asks to be taken in.
+    Join(JoinRequest, oneshot::Sender<PeerReply>),
+    /// Somebody wants a host sealed.
+    SealHost(HostName, oneshot::Sender<PeerReply>),
+    /// A host wants to leave.
+    Leave(HostName, oneshot::Sender<PeerReply>),
+    /// This host is to leave.
+    LeaveSelf,
+    /// A session is about to be sealed.
+    Prefetch { session: SessionId, progress: Progress },
+    /// A session is sealed.
+    Sealed { session: SessionId, position: Position },
+    /// A session has released slots.
+    Released { session: SessionId, position: Position },
+    /// What lets sources go.
+    Facts(Vec<SlotReport>),
+    /// Something for the leader's duties.
+    Lead(LeadEvent),
+}
+
+/// The host's own task.
+pub(crate) struct Run {
+    pub(super) shared: Arc<Shared>,
+    pub(super) log: EpochLog,
+    pub(super) election: Election,
+    /// The newest record, as acted on.
+    pub(super) view: Option<View>,
+    pub(super) life: Life,
+    pub(super) member: Member,
+    pub(super) lead: Option<Lead>,
+    /// The record this host last tried to create.
+    pub(super) created: Option<View>,
+    /// A create that waits for a session to be open.
+    pub(super) create_waits: Option<Epoch>,
+    ticked: Time,
+    store_fails: bool,
+    pub(super) stopped: Option<Stopped>,
+}
+
+/// Runs a host until it stops.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    mut events: mpsc::UnboundedReceiver<Event>,
+) -> Stopped {
+    let mut run = match Run::start(&shared).await {
+        Ok(run) => run,
+        Err(error) => {
+            shared.parts.stop.cancel();
+            return Stopped::Failed(error.to_string());
+        }
+    };
+    let every = (shared.parts.settings.heartbeat / 5).max(core::time::Duration::from_millis(1));
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let stop = shared.parts.stop.clone();
+    let stopped = loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break Stopped::Told,
+            event = events.recv() => match event {
+                Some(event) => run.on_event(event),
+                None => break Stopped::Told,
+            },
+            _ = ticks.tick() => run.on_tick(every),
+        }
+        if let Some(stopped) = run.stopped.take() {
+            break stopped;
+        }
+    };
+    tracing::info!(host = %shared.parts.name, %stopped, "stops");
+    run.life.end("the host stops");
+    shared.parts.stop.cancel();
+    shared.top.kill();
+    stopped
+}
+
+impl Run {
+    async fn start(shared: &Arc<Shared>) -> Result<Self, LogError> {
+        let parts = &shared.parts;
+        let log = EpochLog {
+            store: parts.store(),
+            cluster: parts.cluster,
+            patience: Patience {
+                try_timeout: parts.settings.store_try_timeout,
+                ..Patience::within(parts.settings.store_start_timeout)
+            },
+            stop: parts.stop.clone(),
+        };
+        let view = log.newest(None).await?;
+        let now = parts.clock.now();
+        let settings = ElectionSettings {
+            quiet: parts.settings.heartbeat * parts.settings.heartbeats_missed_max,
+            quiet_by_hint: parts.settings.leader_hint_every * 3,
+            rank_step: parts.settings.heartbeat,
+            confirm_every: parts.settings.leader_hint_every,
+            ..ElectionSettings::default()
+        };
+        let life = Life::open(shared);
+        let news = view.as_ref().map(|view| News::of(&view.record, &parts.name, Some(life.id())));
+        let election = Election::new(settings, now, news);
+        let mut run = Self {
+            shared: Arc::clone(shared),
+            log,
+            election,
+            view: None,
+            life,
+            member: Member::default(),
+            lead: None,
+            created: None,
+            create_waits: None,
+            ticked: now,
+            store_fails: false,
+            stopped: None,
+        };
+        if let Some(view) = view {
+            run.take_view(view);
+        }
+        Ok(run)
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.shared.parts.clock.now()
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.view.as_ref().map_or(Epoch::ZERO, |view| view.record.epoch)
+    }
+
+    fn on_tick(&mut self, every: core::time::Duration) {
+        let now = self.now();
+        let late = now.since(self.ticked) > every + self.shared.parts.settings.heartbeat;
+        self.ticked = now;
+        if late {
+            // Paused: nothing that was not heard meanwhile says anything.
+            tracing::warn!(host = %self.shared.parts.name, "was paused; looks at the log before anything else");
+            self.elect(election::Event::Paused);
+            if let Some(lead) = &mut self.lead {
+                lead.paused(now);
+            }
+        }
+        self.watch_store();
+        self.elect(election::Event::Tick);
+        self.member_tick();
+        self.lead_tick();
+    }
+
+    /// What is not heard while our own store requests fail is nobody's fault.
+    fn watch_store(&mut self) {
+        let fails = self.shared.parts.watched.fails();
+        if fails != self.store_fails {
+            self.store_fails = fails;
+            self.elect(if fails {
+                election::Event::StoreFailing
+            } else {
+                election::Event::StoreWorking
+            });
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Pushed(stored) => self.on_pushed(stored),
+            Event::LookForEpoch => self.elect(election::Event::HeardLeader {
+                // Claims that there is a newer one, which makes the election read the log.
+                epoch: self.election.newest().next(),
+                by: HeardBy::Hint,
+            }),
+            Event::LogRead(read) => self.on_log_read(read),
+            Event::EpochCreated(view, outcome) => {
+                if outcome == CreateOutcome::Won || outcome == CreateOutcome::Unknown {
+                    self.created = Some(view);
+                }
+                self.elect(election::Event::Created(outcome));
+            }
+            Event::EpochNotWanted => self.elect(election::Event::Created(CreateOutcome::Lost)),
+            Event::Marked(outcome) => self.elect(election::Event::Marked(outcome)),
+            Event::Opened(session) => self.on_opened(session),
+            Event::SessionOver(session) => self.on_session_over(session),
+            Event::Heartbeat { epoch, leader, reply } => self.on_heartbeat(epoch, leader, reply),
+            Event::HintMoved(epoch) => {
+                self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Hint });
+            }
+            Event::LeaderUnreachable(epoch) => {
+                self.elect(election::Event::LeaderSuspected { epoch })
+            }
+            Event::Join(request, reply) => self.on_join(request, reply),
+            Event::SealHost(host, reply) => self.on_seal_host(&host, reply),
+            Event::Leave(host, reply) => self.on_leave(&host, reply),
+            Event::LeaveSelf => self.leave_self(),
+            Event::Prefetch { session, progress } => {
+                self.life.tell(super::recover::Told::Prefetch(session, progress))
+            }
+            Event::Sealed { session, position } => {
+                self.life.tell(super::recover::Told::Sealed(session, position))
+            }
+            Event::Released { session, position } => {
+                self.life.tell(super::recover::Told::Released(session, position));
+            }
+            Event::Facts(facts) => self.on_facts(facts),
+            Event::Lead(event) => self.on_lead(event),
+        }
+    }
+
+    fn on_pushed(&mut self, stored: Bytes) {
+        // Only what was created and stands in live ground is pushed, by whoever wrote or read it.
+        match epoch_log::view("a pushed epoch record", stored) {
+            Ok(view) => self.learn(view),
+            Err(malformed) => tracing::warn!(%malformed, "ignored"),
+        }
+    }
+
+    /// A record from whatever source: the election hears of it, and we act on it.
+    pub(super) fn learn(&mut self, view: View) {
+        if view.record.epoch <= self.election.newest() {
+            return;
+        }
+        let news = self.news(&view);
+        self.take_view(view);
+        self.elect(election::Event::Learned(news));
+    }
+
+    pub(super) fn news(&self, view: &View) -> News {
+        News::of(&view.record, &self.shared.parts.name, Some(self.life.id()))
+    }
+
+    fn on_log_read(&mut self, read: Result<Option<View>, LogError>) {
+        let outcome = match read {
+            Ok(Some(view)) if view.record.epoch > self.election.newest() => {
+                let news = self.news(&view);
+                self.take_view(view);
+                ReadOutcome::Newest(news)
+            }
+            Ok(_) => ReadOutcome::Nothing,
+            Err(LogError::GaveUp(_)) => ReadOutcome::Unknown,
+            Err(LogError::Malformed(malformed)) => {
+                tracing::error!(%malformed, "the newest epoch can't be read; nobody writes the next until somebody has looked");
+                ReadOutcome::Unknown
+            }
+        };
+        self.elect(election::Event::Read(outcome));
+    }
+
+    /// A newer record: everybody is told, the session acts on it.
+    pub(super) fn take_view(&mut self, view: View) {
+        if view.record.epoch <= self.epoch() {
+            return;
+        }
+        tracing::info!(host = %self.shared.parts.name, epoch = %view.record.epoch, leader = %view.record.leader.host,
+            reason = %view.record.reason, "epoch");
+        self.view = Some(view.clone());
+        self.shared.views.send_replace(Some(view.clone()));
+        self.on_view(&view);
+    }
+
+    fn on_heartbeat(&mut self, epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply>) {
+        let is_leader = self.view.as_ref().is_some_and(|view| view.record.leader.session == leader);
+        if epoch > self.epoch() || is_leader {
+            self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Connection });
+        }
+        // The leader may have gone meanwhile.
+        drop(reply.send(PeerReply::Health(self.health())));
+    }
+
+    fn health(&self) -> Health {
+        let awaiting = match (self.life.session(), &self.view) {
+            (Some(session), Some(view)) => super::recover::Recovery::awaited(session, &view.record),
+            _ => Vec::new(),
+        };
+        Health {
+            session: self.life.id(),
+            epoch: self.epoch(),
+            progress: self
+                .life
+                .session()
+                .map(|session| session.journal.progress())
+                .unwrap_or_default(),
+            facts: self.member.facts(),
+            awaiting,
+        }
+    }
+}

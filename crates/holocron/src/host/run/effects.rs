@@ -1,0 +1,102 @@
+//! Carrying out what the election decides.
+
+use std::sync::Arc;
+
+use holocron_protocol::{
+    election::{self, CreateOutcome, Effect, MarkOutcome},
+    epoch_log::Presence,
+    hints::LeaderHint,
+    ids::Epoch,
+    keys,
+};
+use holocron_store::{Created, Patience, create_once, get_until, put_until};
+
+use super::{Event, Run};
+use crate::serve::View;
+
+impl Run {
+    /// Tells the election something and does what it decides.
+    pub(crate) fn elect(&mut self, event: election::Event) {
+        let now = self.now();
+        let chance = self.shared.parts.random.below(u64::MAX);
+        for effect in self.election.step(now, chance, event) {
+            self.effect(effect);
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Read(_) => {
+                let (log, view, shared) =
+                    (self.log.clone(), self.view.clone(), Arc::clone(&self.shared));
+                tokio::spawn(async move {
+                    let read = log.newest(view).await;
+                    shared.tell_self(Event::LogRead(read));
+                });
+            }
+            Effect::Create(epoch) => self.create(epoch),
+            Effect::CheckMark(epoch) => self.check_mark(epoch),
+            Effect::PutHint(epoch) => self.put_hint(epoch),
+            Effect::Lead(epoch) => self.on_leading(epoch),
+            Effect::Follow(_) => self.on_following(),
+        }
+    }
+
+    /// Makes the next record and creates it; if no session of ours is open, as soon as one is.
+    pub(crate) fn create(&mut self, epoch: Epoch) {
+        if !self.life.is_open() {
+            self.create_waits = Some(epoch);
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let Some(record) = self.make_next(epoch) else {
+            // Nothing is to be written after all; the election hears it as a create that came to nothing.
+            shared.tell_self(Event::EpochNotWanted);
+            return;
+        };
+        let stored = record.encode(self.shared.parts.random.nonce());
+        let view = View { record: Arc::new(record), stored };
+        let (log, key) = (self.log.clone(), keys::epoch(epoch));
+        tokio::spawn(async move {
+            let created =
+                create_once(&log.store, &key, view.stored.clone(), log.patience, &log.stop).await;
+            let outcome = match created {
+                Created::Won => CreateOutcome::Won,
+                Created::Lost(_) => CreateOutcome::Lost,
+                Created::Unknown => CreateOutcome::Unknown,
+            };
+            shared.tell_self(Event::EpochCreated(view, outcome));
+        });
+    }
+
+    fn check_mark(&self, epoch: Epoch) {
+        let (log, shared) = (self.log.clone(), Arc::clone(&self.shared));
+        let mark = keys::epoch_mark(log.cluster.epoch_segments().segment(epoch));
+        tokio::spawn(async move {
+            let got = get_until(&*log.store, &mark, log.patience, &log.stop).await;
+            let outcome = match got {
+                Ok(Some(_)) => MarkOutcome::Seen(Presence::Present),
+                Ok(None) => MarkOutcome::Seen(Presence::Absent),
+                Err(_) => MarkOutcome::Unknown,
+            };
+            shared.tell_self(Event::Marked(outcome));
+        });
+    }
+
+    fn put_hint(&mut self, epoch: Epoch) {
+        let counter = self.member.next_counter();
+        let parts = &self.shared.parts;
+        let hint =
+            LeaderHint { epoch, session: self.life.id(), counter, address: parts.address.clone() };
+        let body = hint.encode(parts.random.nonce());
+        let (store, stop) = (Arc::clone(&self.log.store), parts.stop.clone());
+        // Worth nothing when it is late: the next one says more.
+        let patience =
+            Patience { budget: Some(parts.settings.leader_hint_every), ..parts.patience() };
+        tokio::spawn(async move {
+            if let Err(error) = put_until(&*store, keys::LEADER_HINT, body, patience, &stop).await {
+                tracing::debug!(%error, "the leader's hint was not put");
+            }
+        });
+    }
+}

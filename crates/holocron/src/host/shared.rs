@@ -1,0 +1,171 @@
+//! What a host shares between its tasks, its transport and its in-process clients.
+
+use std::sync::{Arc, RwLock, atomic::Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use holocron_protocol::ids::{ClusterId, Epoch};
+use ractor::ActorCell;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    links::Links,
+    run::{Event, Parts},
+};
+use crate::{
+    call::{Call, Outcome, ReplyTo},
+    frame::Hello,
+    peer::{HostStatus, PeerMessage, PeerReply, Progress},
+    serve::{Serve, View},
+    session::{Counts, Session},
+    supervisor::Supervisor,
+};
+
+/// What a host shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) parts: Parts,
+    /// The life it is in; none before the first and between two.
+    session: RwLock<Option<Arc<Session>>>,
+    pub(crate) views: watch::Sender<Option<View>>,
+    /// Unbounded, because its senders must not wait; what comes from outside is bounded by the transport, each message
+    /// being in work until it is replied to.
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) top: ActorCell,
+}
+
+impl Shared {
+    pub(crate) async fn new(parts: Parts) -> (Arc<Self>, mpsc::UnboundedReceiver<Event>) {
+        let (events, received) = mpsc::unbounded_channel();
+        let hello = Hello { cluster: Some(parts.cluster.cluster), who: parts.name.to_string() };
+        let links = Arc::new(Links::new(Arc::clone(&parts.network), hello));
+        let (top, _) = Supervisor::top().await;
+        let shared = Self {
+            parts,
+            session: RwLock::new(None),
+            views: watch::Sender::new(None),
+            events,
+            links,
+            counts: Arc::default(),
+            top,
+        };
+        (Arc::new(shared), received)
+    }
+
+    /// The life it is in.
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.session.read().expect("a pointer's lock").clone()
+    }
+
+    pub(crate) fn set_session(&self, session: Option<Arc<Session>>) {
+        *self.session.write().expect("a pointer's lock") = session;
+    }
+
+    /// The newest record it knows.
+    pub(crate) fn view(&self) -> Option<View> {
+        self.views.borrow().clone()
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.views.borrow().as_ref().map_or(Epoch::ZERO, |view| view.record.epoch)
+    }
+
+    /// Sends an event to the host's own task; lost when the host has stopped.
+    pub(crate) fn tell_self(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+
+    pub(crate) fn status(&self) -> HostStatus {
+        let view = self.view();
+        let session = self.session();
+        let mut status = HostStatus {
+            name: self.parts.name.clone(),
+            session: session
+                .as_ref()
+                .map_or(holocron_protocol::ids::SessionId::new(0), |session| session.id()),
+            epoch: self.epoch(),
+            leads: false,
+            progress: Progress::default(),
+            slots_serving: 0,
+            slots_waiting: 0,
+            vnodes_active: 0,
+            vnodes_known: 0,
+            commands: self.counts.commands.load(Ordering::Relaxed),
+            queries: self.counts.queries.load(Ordering::Relaxed),
+            packs: 0,
+            in_flight: self.counts.in_flight.load(Ordering::Relaxed),
+            requests: self.parts.store.counts().total().requests,
+        };
+        let Some(session) = session else {
+            return status;
+        };
+        status.leads = view.is_some_and(|view| view.record.leader.session == session.id());
+        session.describe(&mut status);
+        status
+    }
+
+    /// Asks the host's own task, and waits for what it says.
+    async fn ask_self(&self, event: impl FnOnce(oneshot::Sender<PeerReply>) -> Event) -> PeerReply {
+        let (sender, receiver) = oneshot::channel();
+        self.tell_self(event(sender));
+        receiver.await.unwrap_or_else(|_| PeerReply::Refused("this host is stopping".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Serve for Shared {
+    fn cluster(&self) -> ClusterId {
+        self.parts.cluster.cluster
+    }
+
+    fn call(&self, call: Call, reply: ReplyTo) {
+        let reply = reply.counted(&self.counts.in_flight);
+        let session = self.session.read().expect("a pointer's lock");
+        match &*session {
+            Some(session) => session.call(call, reply),
+            None => {
+                let epoch = self.epoch();
+                let commit = holocron_protocol::ids::CommitNumber::ZERO;
+                reply.send(crate::call::Answer { epoch, commit, outcome: Outcome::NotOwner });
+            }
+        }
+    }
+
+    async fn peer(&self, message: PeerMessage) -> PeerReply {
+        match message {
+            PeerMessage::View => {
+                let stored = self.view().map_or(Bytes::new(), |view| view.stored);
+                PeerReply::View(stored)
+            }
+            PeerMessage::Status => PeerReply::Status(self.status()),
+            PeerMessage::Join(request) => self.ask_self(|reply| Event::Join(request, reply)).await,
+            PeerMessage::Seal(host) => self.ask_self(|reply| Event::SealHost(host, reply)).await,
+            PeerMessage::Leave(host) => self.ask_self(|reply| Event::Leave(host, reply)).await,
+            PeerMessage::Heartbeat { epoch, leader } => {
+                self.ask_self(|reply| Event::Heartbeat { epoch, leader, reply }).await
+            }
+            PeerMessage::Prefetch { session, progress } => {
+                self.tell_self(Event::Prefetch { session, progress });
+                PeerReply::Noted
+            }
+            PeerMessage::Sealed { session, position } => {
+                self.tell_self(Event::Sealed { session, position });
+                PeerReply::Noted
+            }
+            PeerMessage::Epoch(stored) => {
+                self.tell_self(Event::Pushed(stored));
+                PeerReply::Noted
+            }
+            PeerMessage::Released { session, position } => {
+                self.tell_self(Event::Released { session, position });
+                PeerReply::Noted
+            }
+        }
+    }
+
+    fn views(&self) -> watch::Receiver<Option<View>> {
+        self.views.subscribe()
+    }
+}

@@ -1,0 +1,176 @@
+//! The one task that commits: closes the open batch, creates it, releases what waited for it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use holocron_protocol::{
+    batch::{self, JournalObject},
+    ids::Position,
+    keys,
+    reads::BarrierFound,
+    writer::Carries,
+};
+use holocron_store::{Created, Patience, create_once, get_until};
+
+use super::{Journal, Open, Released, State};
+use crate::tail::TailEntry;
+
+/// A batch on its way to the store.
+struct Flight {
+    position: Position,
+    object: Bytes,
+    entries: Vec<TailEntry>,
+    answers: Vec<Released>,
+}
+
+impl Journal {
+    /// Commits batch after batch until the session ends.
+    pub(crate) async fn run(self: Arc<Self>) {
+        while let Some(flight) = self.next_flight().await {
+            let key = keys::journal_position(self.session, flight.position);
+            // No budget: the same bytes until they are won or lost, however long the store is away.
+            let patience =
+                Patience { try_timeout: self.options.try_timeout, ..Patience::forever() };
+            match create_once(&self.store, &key, flight.object.clone(), patience, &self.ended).await
+            {
+                Created::Won => self.commit(flight),
+                Created::Lost(existing) => {
+                    let why = match batch::decode(&key, &existing) {
+                        Ok(JournalObject::Seal(seal)) => {
+                            format!("sealed by {} at {}", seal.by, flight.position)
+                        }
+                        Ok(JournalObject::Batch(_) | JournalObject::Opening(_)) => {
+                            format!("{key}: another writer's object stands in this journal")
+                        }
+                        Err(malformed) => malformed.to_string(),
+                    };
+                    self.end(&why);
+                    return;
+                }
+                // Told to stop. It may have landed, so what waited for it is answered Unclear by being dropped.
+                Created::Unknown => return,
+            }
+        }
+    }
+
+    /// The next batch to create; `None` once the session is over.
+    async fn next_flight(&self) -> Option<Flight> {
+        loop {
+            if self.ended.is_cancelled() {
+                return None;
+            }
+            if self.has_work() {
+                if !self.options.linger.is_zero() {
+                    tokio::time::sleep(self.options.linger).await;
+                }
+                return Some(self.close_open());
+            }
+            tokio::select! {
+                biased;
+                () = self.ended.cancelled() => return None,
+                () = self.work.notified() => {}
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.state().open.builder.is_empty()
+    }
+
+    /// Closes the open batch and gives it its header: from here on its bytes don't change.
+    fn close_open(&self) -> Flight {
+        let nonce = self.random.nonce();
+        let mut state = self.state();
+        let State { writer, open, .. } = &mut *state;
+        // The next batch will be about as large: growing it step by step would copy it over and over.
+        let capacity = open.builder.len().min(super::OPEN_LEN_MAX);
+        let fresh =
+            Open { builder: batch::BatchBuilder::with_capacity(capacity), ..Open::default() };
+        let Open { builder, entries, answers, checkpoint } = core::mem::replace(open, fresh);
+        let carries =
+            checkpoint.map_or(Carries::Records, |low_water| Carries::Checkpoint { low_water });
+        let header = writer.submit(carries);
+        self.open_len.store(0, core::sync::atomic::Ordering::Relaxed);
+        drop(state);
+        // Outside the lock: the checksum runs over the whole batch.
+        Flight {
+            position: header.position,
+            object: builder.finish(header, nonce),
+            entries,
+            answers,
+        }
+    }
+
+    /// The batch is in the store under an unsealed journal: what it says is true for ever, and may be seen.
+    fn commit(&self, flight: Flight) {
+        let Flight { position, object, entries, answers } = flight;
+        let mut state = self.state();
+        let committed = state
+            .writer
+            .won(position)
+            .expect("one batch in flight: the newest won is the newest committed");
+        assert_eq!(committed, position, "one batch in flight");
+        state.tail.push(position, object, entries);
+        let options = &self.options;
+        let due = state.tail.batches() >= options.checkpoint_batches
+            || state.tail.len() >= options.checkpoint_len;
+        let State { writer, reads, .. } = &mut *state;
+        let reads: Vec<Released> = reads.committed(writer).collect();
+        drop(state);
+        if due {
+            self.checkpoint_due.notify_one();
+        }
+        self.committed.send_replace(committed);
+        for released in answers {
+            released.send();
+        }
+        for released in reads {
+            released.send();
+        }
+    }
+
+    /// Serves linearizable reads: as long as some wait, looks whether the journal is still ours beyond the last batch.
+    pub(crate) async fn run_barrier(self: Arc<Self>) {
+        loop {
+            let Some(position) = self.next_barrier() else {
+                tokio::select! {
+                    biased;
+                    () = self.ended.cancelled() => return,
+                    () = self.barrier.notified() => continue,
+                }
+            };
+            let key = keys::journal_position(self.session, position);
+            let patience =
+                Patience { try_timeout: self.options.try_timeout, ..Patience::forever() };
+            let Ok(found) = get_until(&*self.store, &key, patience, &self.ended).await else {
+                return;
+            };
+            match found.map(|object| batch::decode(&key, &object)) {
+                None => self.barrier_found(BarrierFound::Absent),
+                Some(Ok(JournalObject::Batch(batch))) if batch.header.session == self.session => {
+                    self.barrier_found(BarrierFound::OwnBatch);
+                }
+                Some(Ok(JournalObject::Seal(seal))) => {
+                    return self
+                        .end(&format!("sealed by {} at {position}, seen by a read", seal.by));
+                }
+                Some(Ok(JournalObject::Batch(_) | JournalObject::Opening(_)) | Err(_)) => {
+                    return self.end(&format!("{key}: a foreign object stands in this journal"));
+                }
+            }
+        }
+    }
+
+    fn next_barrier(&self) -> Option<Position> {
+        let mut state = self.state();
+        let State { writer, reads, .. } = &mut *state;
+        reads.next_get(writer)
+    }
+
+    fn barrier_found(&self, found: BarrierFound) {
+        let released: Vec<Released> = self.state().reads.get_found(found).collect();
+        for released in released {
+            released.send();
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Bringing a dormant vnode into memory, and finding where its state is.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
+
+use dashmap::Entry;
+use holocron_protocol::{
+    batch::{self, StateRecord},
+    ids::VnodeHash,
+    place::Place,
+};
+use holocron_store::Patience;
+use ractor::ActorRuntime;
+
+use super::{Directed, Session};
+use crate::{
+    actor::{Activation, Handle, Stored, Unloadable, VnodeActor},
+    call::{Call, Outcome, ReplyTo},
+    reader::Located,
+    slots::{Phase, Table},
+    supervisor::Supervisor,
+};
+
+impl Session {
+    /// A call for a vnode that isn't in memory.
+    pub(super) fn call_dormant(self: &Arc<Self>, hash: VnodeHash, call: Call, reply: ReplyTo) {
+        let entry = match self.active.entry(hash) {
+            // It came into memory meanwhile.
+            Entry::Occupied(entry) => return self.send(entry.get(), call, reply),
+            Entry::Vacant(entry) => entry,
+        };
+        let slot = hash.slot(self.surroundings.cluster.slots);
+        let mut table = self.slots.lock();
+        let epoch = match &table.get(slot).phase {
+            Phase::Serving(serving) => serving.epoch,
+            Phase::Coming(_) => {
+                if let Err(reply) = table.wait(slot, call, reply) {
+                    self.refuse(reply, Outcome::Busy);
+                }
+                return;
+            }
+            Phase::Elsewhere | Phase::Leaving(_) => return self.refuse(reply, Outcome::NotOwner),
+        };
+        let Some(kind) = self.surroundings.kinds.get(call.name.kind()) else {
+            return self.refuse(reply, Outcome::UnknownKind);
+        };
+        let handle = Arc::new(Handle {
+            name: call.name.clone(),
+            hash,
+            slot,
+            queued: AtomicU32::new(0),
+            used: AtomicBool::new(true),
+        });
+        let activation = Activation {
+            session: Arc::clone(self),
+            handle: Arc::clone(&handle),
+            kind: Arc::clone(kind),
+            tenure: epoch,
+            stored: self.locate_in(&table, &handle).expect("it is served"),
+        };
+        let state = table.get_mut(slot);
+        state.active += 1;
+        let supervisor =
+            state.supervisor.get_or_insert_with(|| Supervisor::below(&self.root)).clone();
+        drop(table);
+        let (actor, _) =
+            ActorRuntime::spawn_linked_instant(None, VnodeActor, activation, supervisor)
+                .expect("an actor without a name always starts");
+        let directed = entry.insert(Directed { handle: Arc::clone(&handle), actor });
+        self.active_count.fetch_add(1, Ordering::Relaxed);
+        self.send(&directed, call, reply);
+        drop(directed);
+        self.sweep.lock().expect("pushing does not panic").push_back(handle);
+    }
+
+    /// Where a vnode's newest committed state is; `None` when its slot isn't served here any more.
+    pub(crate) fn locate(&self, handle: &Handle) -> Option<Stored> {
+        self.locate_in(&self.slots.lock(), handle)
+    }
+
+    fn locate_in(&self, table: &Table, handle: &Handle) -> Option<Stored> {
+        table.serving(handle.slot)?;
+        // The tail first: what is in it is newer than what the index knows.
+        if let Some((_, record)) = self.journal.find(handle.hash) {
+            return Some(Stored::Here(record));
+        }
+        let place = table.get(handle.slot).find(handle.hash);
+        Some(place.map_or(Stored::Nowhere, |place| self.stored_at(handle.hash, place)))
+    }
+
+    fn stored_at(&self, hash: VnodeHash, place: Place) -> Stored {
+        let file = self.slots.files().id(place.file);
+        let begin = place.offset as usize;
+        match self.warm.find(&file, begin..begin + place.length as usize) {
+            Some(record) => Stored::Here(record),
+            None => Stored::At(Located { file, hash, place }),
+        }
+    }
+
+    /// Reads a state from where it was located, and again from where it is now if it has been moved meanwhile.
+    pub(crate) async fn read_state(
+        &self,
+        handle: &Handle,
+        mut located: Located,
+    ) -> Result<Option<StateRecord>, Unloadable> {
+        let patience =
+            Patience { try_timeout: self.settings.store_try_timeout, ..Patience::forever() };
+        loop {
+            let read =
+                located.read(&*self.surroundings.store, patience, self.journal.ended()).await;
+            match read {
+                Ok(Some(record)) => return Ok(Some(record)),
+                Ok(None) => {}
+                Err(unloadable) => return Err(unloadable),
+            }
+            // Not there: a checkpoint has copied it elsewhere and the old object is gone.
+            match self.locate(handle) {
+                None => return Err(Unloadable::Over),
+                Some(Stored::Nowhere) => return Ok(None),
+                Some(Stored::Here(record)) => {
+                    return batch::decode_state(&handle.name.to_string(), &record)
+                        .map(Some)
+                        .map_err(|malformed| Unloadable::Unreadable(malformed.to_string()));
+                }
+                Some(Stored::At(now)) if now.file == located.file => {
+                    let key = located.file.key();
+                    return Err(Unloadable::Unreadable(format!(
+                        "{key} is missing, and {} is in it",
+                        handle.name
+                    )));
+                }
+                Some(Stored::At(now)) => located = now,
+            }
+        }
+    }
+
+    /// Takes a vnode out of the directory if no call is on its way to it. Whether it did.
+    pub(crate) fn forget(&self, handle: &Handle) -> bool {
+        let removed = self.active.remove_if(&handle.hash, |_, directed| {
+            core::ptr::eq(&raw const *directed.handle, handle)
+                && handle.queued.load(Ordering::Acquire) == 0
+        });
+        if removed.is_some() {
+            self.forgotten(handle);
+        }
+        removed.is_some()
+    }
+
+    /// Takes a vnode out of the directory whatever is on its way: its actor is going and can't be called back.
+    pub(crate) fn forget_anyway(&self, handle: &Handle) {
+        let removed = self.active.remove_if(&handle.hash, |_, directed| {
+            core::ptr::eq(&raw const *directed.handle, handle)
+        });
+        if removed.is_some() {
+            self.forgotten(handle);
+        }
+    }
+
+    fn forgotten(&self, handle: &Handle) {
+        self.active_count.fetch_sub(1, Ordering::Relaxed);
+        let mut table = self.slots.lock();
+        let state = table.get_mut(handle.slot);
+        state.active = state.active.checked_sub(1).expect("as many leave as came");
+        if state.active == 0
+            && let Some(supervisor) = state.supervisor.take()
+        {
+            // Its last child is on its way out by itself.
+            supervisor
+                .drain()
+                .unwrap_or_else(|error| tracing::debug!(%error, "a supervisor was gone already"));
+        }
+    }
+}

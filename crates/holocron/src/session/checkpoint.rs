@@ -1,0 +1,355 @@
+//! Checkpoints: bring the slots' logs up to date, copy what must be copied into packs, commit, then trim.
+//!
+//! What goes into a checkpoint is decided by `protocol::compose`; this fetches, stores and commits. It reads only
+//! committed batches, never actors, so a checkpoint holds committed state and nothing else.
+
+mod trim;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use holocron_protocol::{
+    batch::{self, JournalObject, Record},
+    checkpoint::Checkpoint,
+    compose::{Ground, Plan, Standing, Survey},
+    epoch::{EpochRecord, Holding},
+    garbage::Trimmed,
+    ids::{DomainId, PackNumber, Position, Slot, Tenure},
+    keys,
+    pack::PackRef,
+    packing::{self, Packing, Read},
+    place::{FileId, FileObject, Origin, Place},
+    topology::{SlotReport, SourceFact},
+};
+use holocron_store::{GaveUp, Patience, get_range_until, put_until};
+use tokio::sync::mpsc;
+
+use super::Session;
+use crate::{journal::Closed, slots::Table};
+
+/// Ranged gets under way at once for copying.
+const READS_MAX: usize = 8;
+
+/// The checkpoint task of a session.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    session: Arc<Session>,
+    /// The newest epoch record; says which slots are still listed.
+    views: tokio::sync::watch::Receiver<Option<crate::serve::View>>,
+    /// What lets sources go, for the leader.
+    facts: mpsc::UnboundedSender<Vec<SlotReport>>,
+    /// What the newest committed checkpoint named.
+    packs: Vec<PackRef>,
+    next_pack: PackNumber,
+    written: std::collections::BTreeSet<PackNumber>,
+    /// The batch up to which the slots' logs were brought.
+    entered: Position,
+    trimmed: Trimmed,
+}
+
+/// Why a checkpoint didn't come about.
+#[derive(Debug)]
+enum Failed {
+    /// The session is over.
+    Over,
+    /// Something to be copied can't be read: tried again later, and said.
+    Unreadable(String),
+}
+
+impl Checkpoints {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        views: tokio::sync::watch::Receiver<Option<crate::serve::View>>,
+        facts: mpsc::UnboundedSender<Vec<SlotReport>>,
+    ) -> Self {
+        Self {
+            session,
+            views,
+            facts,
+            packs: Vec::new(),
+            next_pack: PackNumber::ZERO.next(),
+            written: std::collections::BTreeSet::new(),
+            entered: Position::ZERO,
+            trimmed: Trimmed::default(),
+        }
+    }
+
+    /// Writes checkpoints whenever one is due, until the session ends.
+    pub(crate) async fn run(mut self) {
+        let session = Arc::clone(&self.session);
+        let ended = session.journal.ended();
+        loop {
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => return,
+                () = session.journal.until_checkpoint_due() => {}
+            }
+            match self.checkpoint().await {
+                Ok(copying) => {
+                    if copying {
+                        // There is more to copy than one checkpoint does. Not at once: commands want the store too.
+                        self.pause().await;
+                        session.journal.want_checkpoint();
+                    }
+                }
+                Err(Failed::Over) => return,
+                Err(Failed::Unreadable(why)) => {
+                    tracing::error!(session = %session.id(), why, "no checkpoint; the journal grows");
+                    self.pause().await;
+                    session.journal.want_checkpoint();
+                }
+            }
+        }
+    }
+
+    async fn pause(&self) {
+        tokio::select! {
+            biased;
+            () = self.session.journal.ended().cancelled() => {}
+            () = tokio::time::sleep(self.session.settings.copy_pause) => {}
+        }
+    }
+
+    /// One checkpoint. Whether there is more to copy.
+    async fn checkpoint(&mut self) -> Result<bool, Failed> {
+        let Some(record) =
+            self.views.borrow_and_update().as_ref().map(|view| Arc::clone(&view.record))
+        else {
+            return Ok(false);
+        };
+        let low_water = self.enter_tail()?;
+        if low_water == Position::ZERO {
+            return Ok(false);
+        }
+        let (plan, _) = self.plan(&record, low_water);
+        let (packs, places) = self.write_packs(&plan).await?;
+        let filled = self.session.journal.checkpoint(low_water, |gates| {
+            let content = plan.content(&packs, |slot| gates[slot.index()]);
+            (content.encode(), content)
+        });
+        let (position, content) = filled.map_err(|Closed| Failed::Over)?;
+        self.session.journal.until_committed(position).await.map_err(|Closed| Failed::Over)?;
+        let copying = self.committed(&plan, &content, &places);
+        self.trim(&record, &content).await?;
+        Ok(copying)
+    }
+
+    /// Brings the logs of the slots up to the newest committed batch.
+    fn enter_tail(&mut self) -> Result<Position, Failed> {
+        let low_water = self.session.journal.committed();
+        let session_id = self.session.id();
+        let batches = self.session.journal.with_tail(|tail| tail.through(low_water));
+        for (position, object) in batches {
+            if position <= self.entered {
+                continue;
+            }
+            let key = keys::journal_position(session_id, position);
+            let decoded = batch::decode(&key, &object);
+            let Ok(JournalObject::Batch(batch)) = decoded else {
+                unreachable!("{key}: a batch of our own can't be read back: {decoded:?}");
+            };
+            let mut table = self.session.slots.lock();
+            let file = FileId { session: session_id, object: FileObject::Journal(position) };
+            let file = self.session.slots.files().number(file);
+            for record in batch.records() {
+                let (range, record) =
+                    record.map_err(|malformed| Failed::Unreadable(malformed.to_string()))?;
+                self.enter(
+                    &mut table,
+                    record,
+                    |record| Place::of_record(file, record.start, &object[record], Origin::Own),
+                    range,
+                );
+            }
+            self.entered = position;
+        }
+        Ok(low_water)
+    }
+
+    fn enter(
+        &self,
+        table: &mut Table,
+        record: Record,
+        place: impl Fn(
+            core::ops::Range<usize>,
+        ) -> Result<
+            (holocron_protocol::ids::VnodeHash, Place),
+            holocron_protocol::codec::Malformed,
+        >,
+        range: core::ops::Range<usize>,
+    ) {
+        let (slot, entered) = match record {
+            Record::State(state) => {
+                let slot = state.hash.slot(self.session.surroundings.cluster.slots);
+                let (hash, place) = place(range).expect("a record of our own");
+                (slot, table.get_mut(slot).log.write(hash, &place))
+            }
+            Record::Adopt { slot, epoch, .. } => {
+                let state = table.get_mut(slot);
+                let recovered =
+                    state.recovered.remove(&epoch).expect("what was adopted was recovered");
+                (slot, state.log.adopt(epoch, recovered))
+            }
+            Record::Release { slot, epoch } => (slot, table.get_mut(slot).log.release(epoch)),
+            Record::Checkpoint(_) => return,
+        };
+        // Our own journal breaks a rule of the protocol: nothing built on it could be trusted.
+        if let Err(disorder) = entered {
+            panic!("session {}: slot {slot}: {disorder}", self.session.id());
+        }
+    }
+
+    /// What the checkpoint copies.
+    fn plan(&self, record: &EpochRecord, low_water: Position) -> (Plan, Survey) {
+        let session = self.session.id();
+        let mut table = self.session.slots.lock();
+        let files = self.session.slots.files();
+        let domain = record.domains.get(&DomainId::HOME).expect("every record has the home domain");
+        let mut slots = BTreeMap::new();
+        let mut survey = Survey::default();
+        for (slot, holding) in domain.slots.iter() {
+            let state = table.get_mut(slot);
+            if state.log.keep_listed(session, holding) {
+                slots.insert(slot, state.log.checkpoint_entry());
+            }
+            let open = state.submitted.open();
+            for tenure in state.log.tenures() {
+                survey.tenure(tenure, standing(open, tenure.epoch));
+            }
+        }
+        let copy_len_max = self.session.settings.copy_len;
+        let ground = Ground { session, low_water, slots, packs: self.packs.clone(), copy_len_max };
+        let mut plan = Plan::new(ground, &survey, &files);
+        for (slot, state) in table.iter() {
+            let open = state.submitted.open();
+            for tenure in state.log.tenures() {
+                plan.tenure(slot, tenure, standing(open, tenure.epoch), &files);
+            }
+        }
+        (plan, survey)
+    }
+
+    /// Fetches what is to be copied and stores it in packs.
+    async fn write_packs(&mut self, plan: &Plan) -> Result<(Vec<PackRef>, Vec<Place>), Failed> {
+        let copies = plan.copies();
+        let reads = packing::reads(copies);
+        let fetched = self.fetch_all(reads.clone()).await?;
+        let mut packing = Packing::new(self.session.id(), self.next_pack);
+        let mut objects = Vec::new();
+        for copy in copies {
+            let unreadable = |malformed: holocron_protocol::codec::Malformed| {
+                Failed::Unreadable(malformed.to_string())
+            };
+            let bytes = packing::bytes_of(copy, &reads, &fetched).map_err(unreadable)?;
+            if !packing.fits(copy) {
+                objects.extend(packing.cut(self.session.surroundings.random.nonce()));
+            }
+            packing.add(copy, &bytes, &mut self.session.slots.files()).map_err(unreadable)?;
+        }
+        objects.extend(packing.cut(self.session.surroundings.random.nonce()));
+        for (pack, object) in objects {
+            self.next_pack = self.next_pack.max(pack.number.next());
+            self.written.insert(pack.number);
+            let key = keys::pack(self.session.id(), pack.number);
+            let put = put_until(
+                &*self.session.surroundings.store,
+                &key,
+                object,
+                self.patience(),
+                self.session.journal.ended(),
+            );
+            put.await.map_err(|gave_up| failed(&key, &gave_up))?;
+        }
+        Ok(packing.finish())
+    }
+
+    async fn fetch_all(&self, reads: Vec<Read>) -> Result<Vec<Bytes>, Failed> {
+        stream::iter(reads).map(|read| self.fetch(read)).buffered(READS_MAX).try_collect().await
+    }
+
+    async fn fetch(&self, read: Read) -> Result<Bytes, Failed> {
+        let file = self.session.slots.files().id(read.file);
+        let range = read.range.start as usize..read.range.end as usize;
+        if let FileObject::Journal(position) = file.object
+            && file.session == self.session.id()
+        {
+            let kept = self.session.journal.with_tail(|tail| tail.object(position));
+            if let Some(object) = kept {
+                return Ok(object.slice(range));
+            }
+        }
+        if let Some(bytes) = self.session.warm.find(&file, range) {
+            return Ok(bytes);
+        }
+        let key = file.key();
+        let range = u64::from(read.range.start)..u64::from(read.range.end);
+        let store = &*self.session.surroundings.store;
+        match get_range_until(store, &key, range, self.patience(), self.session.journal.ended())
+            .await
+        {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(Failed::Unreadable(format!("{key} is missing"))),
+            Err(gave_up) => Err(failed(&key, &gave_up)),
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { try_timeout: self.session.settings.store_try_timeout, ..Patience::forever() }
+    }
+
+    /// The checkpoint is committed: indexes point to the copies, the tail goes. Whether there is more to copy.
+    fn committed(&mut self, plan: &Plan, content: &Checkpoint, places: &[Place]) -> bool {
+        let session = self.session.id();
+        let mut table = self.session.slots.lock();
+        for (copy, place) in plan.copies().iter().zip(places) {
+            table.get_mut(copy.slot).log.copied(copy, place);
+        }
+        let mut facts = Vec::new();
+        for (slot, epoch) in plan.settled(content) {
+            table.get_mut(slot).log.settled(epoch);
+            let fact = SourceFact::Full(Tenure { epoch, session });
+            facts.push(SlotReport { domain: DomainId::HOME, slot, fact });
+        }
+        let foreign = |(_, state): (Slot, &crate::slots::SlotState)| {
+            state.log.open().is_some_and(|tenure| tenure.entries.foreign() > 0)
+        };
+        let copying = table.iter().any(foreign);
+        drop(table);
+        self.session.journal.with_tail(|tail| tail.drop_through(content.low_water));
+        self.packs.clone_from(&content.packs);
+        let packs = u32::try_from(content.packs.len()).expect("bounded by PACKS_MAX");
+        self.session.packs.store(packs, core::sync::atomic::Ordering::Relaxed);
+        if !copying {
+            self.session.warm.clear();
+        }
+        tracing::debug!(%session, low_water = %content.low_water, packs = content.packs.len(),
+            copied = places.len(), "checkpoint");
+        if !facts.is_empty() {
+            // The host may be stopping.
+            drop(self.facts.send(facts));
+        }
+        copying
+    }
+}
+
+fn standing(
+    open: Option<holocron_protocol::ids::Epoch>,
+    tenure: holocron_protocol::ids::Epoch,
+) -> Standing {
+    if open == Some(tenure) { Standing::Open } else { Standing::Released }
+}
+
+fn failed(key: &str, gave_up: &GaveUp) -> Failed {
+    match gave_up {
+        GaveUp::Stopped | GaveUp::Spent { .. } => Failed::Over,
+        GaveUp::Rejected(error) => {
+            Failed::Unreadable(format!("{key}: {}", holocron_store::explain(error)))
+        }
+    }
+}
+
+/// Whether others may read what a session released.
+fn is_source(holding: &Holding, session: holocron_protocol::ids::SessionId) -> bool {
+    holding.newest_source_of(session).is_some()
+}

@@ -1,0 +1,78 @@
+//! After a checkpoint: delete what nobody will ask for again. What may go is decided by `protocol::garbage`.
+
+use std::collections::BTreeSet;
+
+use holocron_protocol::{
+    batch::Mark,
+    checkpoint::Checkpoint,
+    epoch::EpochRecord,
+    garbage::{OwnPacks, ReleasedSlots, TrimStep, packs_to_delete},
+    ids::{DomainId, PackNumber},
+    keys,
+};
+use holocron_store::{Created, create_once, delete_until};
+
+use super::{Checkpoints, Failed, failed, is_source};
+
+impl Checkpoints {
+    /// Trims the journal and deletes own packs, as far as the newest committed checkpoint allows.
+    pub(super) async fn trim(
+        &mut self,
+        record: &EpochRecord,
+        content: &Checkpoint,
+    ) -> Result<(), Failed> {
+        let surroundings = &self.session.surroundings;
+        let segment_len = surroundings.cluster.journal_segments();
+        while let Some(step) = self.session.journal.next_trim(self.trimmed, segment_len) {
+            match step {
+                TrimStep::Mark(segment) => {
+                    let key = keys::trim_mark(self.session.id(), segment);
+                    let mark =
+                        Mark { by: surroundings.host.clone() }.encode(surroundings.random.nonce());
+                    let stop = self.session.journal.ended();
+                    match create_once(&surroundings.store, &key, mark, self.patience(), stop).await
+                    {
+                        Created::Won | Created::Lost(_) => self.trimmed.marked = segment.next(),
+                        Created::Unknown => return Err(Failed::Over),
+                    }
+                }
+                TrimStep::Delete(segment) => {
+                    for position in segment_len.positions(segment) {
+                        self.delete(&keys::journal_position(self.session.id(), position)).await?;
+                    }
+                    self.trimmed.deleted = segment.next();
+                }
+            }
+        }
+        self.delete_packs(record, content).await
+    }
+
+    async fn delete_packs(
+        &mut self,
+        record: &EpochRecord,
+        content: &Checkpoint,
+    ) -> Result<(), Failed> {
+        let session = self.session.id();
+        let domain = record.domains.get(&DomainId::HOME).expect("every record has the home domain");
+        let listed = domain.slots.distinct().iter().any(|holding| is_source(holding, session));
+        let named: BTreeSet<PackNumber> = content.packs.iter().map(|pack| pack.number).collect();
+        let packs = OwnPacks {
+            written: &self.written,
+            named: &named,
+            free_from: self.next_pack,
+            released_slots: if listed { ReleasedSlots::Listed } else { ReleasedSlots::Unlisted },
+        };
+        let garbage: Vec<PackNumber> = packs_to_delete(packs).collect();
+        for pack in garbage {
+            self.delete(&keys::pack(session, pack)).await?;
+            self.written.remove(&pack);
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Failed> {
+        let store = &*self.session.surroundings.store;
+        let deleted = delete_until(store, key, self.patience(), self.session.journal.ended()).await;
+        deleted.map_err(|gave_up| failed(key, &gave_up))
+    }
+}

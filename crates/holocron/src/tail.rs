@@ -1,0 +1,125 @@
+//! The committed batches above the last checkpoint, kept in memory: what the next checkpoint is made of, and where the
+//! newest state of a vnode is found without a request. Bounded, because a checkpoint is due when it grows.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use holocron_protocol::ids::{Position, VnodeHash};
+
+/// Where a vnode's newest record stands in the tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TailPlace {
+    pub(crate) position: Position,
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+}
+
+/// A state record of a batch: whose, and where in the object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TailEntry {
+    pub(crate) hash: VnodeHash,
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+}
+
+/// The committed batches above the last checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    batches: VecDeque<TailBatch>,
+    newest: HashMap<VnodeHash, TailPlace>,
+    len: u64,
+}
+
+#[derive(Debug)]
+struct TailBatch {
+    position: Position,
+    object: Bytes,
+    entries: Vec<TailEntry>,
+}
+
+impl Tail {
+    /// Takes a batch in that has just been committed.
+    pub(crate) fn push(&mut self, position: Position, object: Bytes, entries: Vec<TailEntry>) {
+        assert!(
+            self.batches.back().is_none_or(|last| last.position < position),
+            "batches commit in order"
+        );
+        for entry in &entries {
+            self.newest
+                .insert(entry.hash, TailPlace { position, offset: entry.offset, len: entry.len });
+        }
+        self.len += object.len() as u64;
+        self.batches.push_back(TailBatch { position, object, entries });
+    }
+
+    /// Forgets the batches at or below `low_water`: a committed checkpoint holds what they say.
+    pub(crate) fn drop_through(&mut self, low_water: Position) {
+        while let Some(batch) = self.batches.pop_front_if(|batch| batch.position <= low_water) {
+            self.len -= batch.object.len() as u64;
+            for entry in &batch.entries {
+                if self.newest.get(&entry.hash).is_some_and(|place| place.position <= low_water) {
+                    self.newest.remove(&entry.hash);
+                }
+            }
+        }
+    }
+
+    /// The newest record of a vnode, if the tail holds one.
+    pub(crate) fn find(&self, hash: VnodeHash) -> Option<(TailPlace, Bytes)> {
+        let place = *self.newest.get(&hash)?;
+        let at = self.batches.partition_point(|batch| batch.position < place.position);
+        let object = &self.batches.get(at).expect("a place is dropped with its batch").object;
+        let begin = place.offset as usize;
+        Some((place, object.slice(begin..begin + place.len as usize)))
+    }
+
+    /// The batches at or below a position, oldest first.
+    pub(crate) fn through(&self, position: Position) -> Vec<(Position, Bytes)> {
+        self.batches
+            .iter()
+            .take_while(|batch| batch.position <= position)
+            .map(|batch| (batch.position, batch.object.clone()))
+            .collect()
+    }
+
+    /// The batch at a position, if it is in the tail.
+    pub(crate) fn object(&self, position: Position) -> Option<Bytes> {
+        let at = self.batches.partition_point(|batch| batch.position < position);
+        self.batches
+            .get(at)
+            .filter(|batch| batch.position == position)
+            .map(|batch| batch.object.clone())
+    }
+
+    /// How many batches it holds.
+    pub(crate) fn batches(&self) -> u64 {
+        self.batches.len() as u64
+    }
+
+    /// How many bytes they are.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: u128) -> TailEntry {
+        TailEntry { hash: VnodeHash::from_bits(key), offset: 0, len: 1 }
+    }
+
+    #[test]
+    fn the_newest_record_of_a_vnode_is_found_until_its_batch_is_dropped() {
+        let mut tail = Tail::default();
+        tail.push(Position::new(1), Bytes::from_static(b"a"), vec![entry(7)]);
+        tail.push(Position::new(2), Bytes::from_static(b"b"), vec![entry(7), entry(8)]);
+        assert_eq!(tail.find(VnodeHash::from_bits(7)).unwrap().1, Bytes::from_static(b"b"));
+        tail.drop_through(Position::new(1));
+        assert_eq!(tail.find(VnodeHash::from_bits(7)).unwrap().0.position, Position::new(2));
+        tail.drop_through(Position::new(2));
+        assert_eq!(tail.find(VnodeHash::from_bits(7)), None);
+        assert_eq!((tail.batches(), tail.len()), (0, 0));
+    }
+}

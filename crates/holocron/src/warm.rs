@@ -1,0 +1,91 @@
+//! States kept near: objects of former owners' journals and packs that were read whole, so that the first use of a vnode
+//! after a takeover finds its state without a request. Bounded; what is dropped is read by ranged gets.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    sync::Mutex,
+};
+
+use bytes::Bytes;
+use holocron_protocol::place::FileId;
+
+/// Bytes kept at most.
+const WARM_LEN_MAX: usize = 64 << 20;
+
+/// Whole objects, by file.
+#[derive(Debug, Default)]
+pub(crate) struct Warm(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    objects: BTreeMap<FileId, Bytes>,
+    oldest_first: VecDeque<FileId>,
+    len: usize,
+}
+
+impl Warm {
+    /// Keeps an object; the oldest go when it gets too much.
+    pub(crate) fn keep(&self, file: FileId, object: Bytes) {
+        let mut kept = self.0.lock().expect("a map's lock");
+        kept.len += object.len();
+        if let Some(before) = kept.objects.insert(file, object) {
+            kept.len -= before.len();
+        } else {
+            kept.oldest_first.push_back(file);
+        }
+        while kept.len > WARM_LEN_MAX {
+            let Some(oldest) = kept.oldest_first.pop_front() else {
+                return;
+            };
+            let dropped = kept.objects.remove(&oldest).map_or(0, |object| object.len());
+            kept.len -= dropped;
+        }
+    }
+
+    /// A part of an object, if it is kept.
+    pub(crate) fn find(&self, file: &FileId, range: Range<usize>) -> Option<Bytes> {
+        let kept = self.0.lock().expect("a map's lock");
+        let object = kept.objects.get(file)?;
+        (range.end <= object.len()).then(|| object.slice(range))
+    }
+
+    /// Lets go of every object: their states have been copied.
+    pub(crate) fn clear(&self) {
+        *self.0.lock().expect("a map's lock") = Kept::default();
+    }
+
+    /// Whether an object is kept, and how many bytes may still be.
+    pub(crate) fn room(&self, file: &FileId) -> Option<usize> {
+        let kept = self.0.lock().expect("a map's lock");
+        (!kept.objects.contains_key(file)).then(|| WARM_LEN_MAX.saturating_sub(kept.len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holocron_protocol::{
+        ids::{Position, SessionId},
+        place::FileObject,
+    };
+
+    use super::*;
+
+    fn file(position: u64) -> FileId {
+        FileId { session: SessionId::new(1), object: FileObject::Journal(Position::new(position)) }
+    }
+
+    #[test]
+    fn the_oldest_go_when_it_gets_too_much() {
+        let warm = Warm::default();
+        let big = Bytes::from(vec![7; WARM_LEN_MAX / 2]);
+        warm.keep(file(1), big.clone());
+        warm.keep(file(2), big.clone());
+        assert_eq!(warm.find(&file(1), 0..2), Some(big.slice(0..2)));
+        warm.keep(file(3), big.clone());
+        assert_eq!(warm.find(&file(1), 0..2), None);
+        assert_eq!(warm.find(&file(3), 0..big.len() + 1), None);
+        assert_eq!(warm.room(&file(3)), None);
+        assert_eq!(warm.room(&file(4)), Some(0));
+    }
+}
