@@ -161,12 +161,16 @@ fn environment(prefix: &str) -> impl Iterator<Item = (String, String)> {
 /// The URL's path as the prefix of all keys.
 fn prefix(url: &str, parsed: &Url) -> Result<String, OpenError> {
     let path = parsed.path().trim_matches('/');
+    if path.contains('%') {
+        let why = "a prefix with escapes would not be what it looks like";
+        return Err(bad_url(url, why.to_owned()));
+    }
     if path.is_empty() || key_is_legal(path) {
         Ok(path.to_owned())
     } else {
         Err(bad_url(
             url,
-            "the prefix may have letters, digits and -_.~=% between single slashes".to_owned(),
+            "the prefix may have letters, digits and -_.~= between single slashes".to_owned(),
         ))
     }
 }

@@ -4,7 +4,10 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holocron_store::{Counting, Directory, Faults, Faulty, Latency, Memory, Store, contract, open};
+use holocron_store::{
+    Counting, Directory, Error, Faults, Faulty, Latency, Memory, Probe, ProbeError, Store,
+    contract, open, probe,
+};
 
 #[tokio::test]
 async fn memory_keeps_the_contract() {
@@ -48,12 +51,19 @@ async fn an_s3_server_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_azure_server_keeps_the_contract() {
-    server_keeps_the_contract("HOLOCRON_TEST_AZURE_URL", "HOLOCRON_REQUIRE_AZURE").await;
+    if let Some(server) =
+        server_keeps_the_contract("HOLOCRON_TEST_AZURE_URL", "HOLOCRON_REQUIRE_AZURE").await
+    {
+        // The S3 server of the tests lets anybody in; this one looks at signatures.
+        let wrong_key = [("access_key".to_owned(), "d3Jvbmc=".to_owned())];
+        refuses_everything(&open(&server, &wrong_key).expect("a wrong key is no mistake yet"))
+            .await;
+    }
 }
 
 /// Runs the contract against the server whose URL is in the variable `url`. Without one: fails if the variable
-/// `required` is 1, else says that it was skipped.
-async fn server_keeps_the_contract(url: &str, required: &str) {
+/// `required` is 1, else says that it was skipped. The URL, if there is one.
+async fn server_keeps_the_contract(url: &str, required: &str) -> Option<String> {
     let Ok(server) = std::env::var(url) else {
         assert_ne!(
             std::env::var(required).as_deref(),
@@ -67,30 +77,48 @@ SKIPPED: {url} isn't set
 "
         );
         std::io::stderr().write_all(skipped.as_bytes()).expect("standard error is there");
-        return;
+        return None;
     };
-    // Half of it in the root, half below a prefix of its own.
-    let root = open(&server, &[]).expect("the URL names a store");
     let below = open(&format!("{}/below/it", server.trim_end_matches('/')), &[])
-        .expect("so does one below it");
-    contract::check(&root).await;
+        .expect("the URL names a store");
     contract::check(&below).await;
 
-    let nowhere = {
-        let (scheme, rest) = server.split_once("://").expect("a URL has a scheme");
-        let bucket = rest.split('/').next().expect("a split has a first part");
-        open(&format!("{scheme}://{bucket}-not-there"), &[])
-            .expect("a missing bucket is no mistake yet")
-    };
+    // The whole bucket is a store as well, the same objects under longer keys.
+    let root = open(&server, &[]).expect("the URL names a store");
+    below.put("a/b", "x".into()).await.expect("put");
+    assert_eq!(root.get("below/it/a/b").await.expect("get"), Some("x".into()));
+    let listed: Vec<_> =
+        root.list("").await.expect("list").into_iter().map(|listed| listed.key).collect();
+    assert!(listed.contains(&"below/it/a/b".to_owned()), "{listed:?}");
+    root.delete("below/it/a/b").await.expect("delete");
+    assert_eq!(below.list("").await.expect("list"), []);
+
+    probe(&below, &Probe::new(1)).await.expect("a store that keeps the contract is fit");
+
+    let (scheme, rest) = server.split_once("://").expect("a URL has a scheme");
+    let bucket = rest.split('/').next().expect("a split has a first part");
     // A bucket that isn't there must not pass for an empty one.
+    refuses_everything(
+        &open(&format!("{scheme}://{bucket}-not-there"), &[])
+            .expect("a missing bucket is no mistake yet"),
+    )
+    .await;
+    Some(server)
+}
+
+async fn refuses_everything(store: &Arc<dyn Store>) {
     for answer in [
-        nowhere.get("key").await.err(),
-        nowhere.get_range("key", 0..1).await.err(),
-        nowhere.create("key", "x".into()).await.err(),
-        nowhere.put("key", "x".into()).await.err(),
-        nowhere.list("").await.err(),
+        store.get("key").await.err(),
+        store.get_range("key", 0..1).await.err(),
+        store.create("key", "x".into()).await.err(),
+        store.put("key", "x".into()).await.err(),
+        store.list("").await.err(),
     ] {
-        let denied = matches!(answer, Some(holocron_store::Error::Denied { .. }));
-        assert!(denied, "a missing bucket is an error: {answer:?}");
+        assert!(matches!(answer, Some(Error::Denied { .. })), "{store:?} refuses us: {answer:?}");
     }
+    let error =
+        probe(store, &Probe::new(1)).await.expect_err("a store that refuses us can't be used");
+    assert!(matches!(error, ProbeError::Refused { .. }), "{error}");
+    let sentence = error.to_string();
+    assert!(sentence.len() < 300 && !sentence.contains('<'), "for people: {sentence}");
 }

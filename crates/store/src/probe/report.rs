@@ -1,5 +1,6 @@
 //! What a probe found.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
@@ -104,14 +105,16 @@ impl fmt::Display for ProbeError {
                 write!(f, "the store gave no clear answer within {within:?}: {}", explain(error))
             }
             Self::Refused { source } => {
-                write!(f, "the store refused a request: {}", explain(source))
+                // Which object of the probe it was about says nothing.
+                let why = source.source().map_or_else(|| source.to_string(), explain);
+                write!(f, "the store refuses us: {why}")
             }
         }
     }
 }
 
-impl std::error::Error for ProbeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl StdError for ProbeError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Broken { .. } | Self::Unreachable { last: None, .. } => None,
             Self::Unreachable { last: Some(error), .. } | Self::Refused { source: error } => {

@@ -1,0 +1,233 @@
+//! The directory store between processes, under kill -9, and when its root goes away.
+//!
+//! Children are this very test binary, started again with a job in the environment.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use holocron_store::{Directory, Error, Store, open};
+
+/// Which job a child has, and where.
+const JOB: &str = "HOLOCRON_STORE_TEST_JOB";
+const ROOT: &str = "HOLOCRON_STORE_TEST_ROOT";
+const NAME: &str = "HOLOCRON_STORE_TEST_NAME";
+
+const RACERS: usize = 6;
+const RACES: usize = 150;
+const BODY_LEN: usize = 20_000;
+
+fn directory(root: &Path) -> Arc<dyn Store> {
+    Arc::new(Directory::open(root).expect("a directory for tests can be opened"))
+}
+
+fn start(job: &str, root: &Path, name: usize) -> Child {
+    Command::new(std::env::current_exe().expect("a test knows its binary"))
+        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .env(JOB, job)
+        .env(ROOT, root)
+        .env(NAME, name.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("a test can start its own binary")
+}
+
+/// What a child prints, without what the test harness prints around it.
+fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    let stdout = child.stdout.take().expect("it is piped");
+    let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    lines.filter_map(|line| line.strip_prefix("said ").map(str::to_owned))
+}
+
+/// A body that is recognizably whole, and whose.
+fn body(name: &str, number: usize) -> Bytes {
+    let line = format!("{name} {number}\n");
+    Bytes::from(line.repeat(BODY_LEN / line.len()))
+}
+
+#[tokio::test]
+#[ignore = "the body of child processes"]
+async fn child() {
+    let (Ok(job), Ok(root), Ok(name)) =
+        (std::env::var(JOB), std::env::var(ROOT), std::env::var(NAME))
+    else {
+        panic!("only other tests of this file start this one");
+    };
+    let store = directory(Path::new(&root));
+    match job.as_str() {
+        "race" => {
+            for race in 0..RACES {
+                if store.create(&format!("race/{race}"), body(&name, race)).await.is_ok() {
+                    println!("said {race}");
+                }
+            }
+        }
+        "fill" => {
+            for number in 0.. {
+                let key = format!("fill/{name}/{number}");
+                store.create(&key, body(&name, number)).await.expect("nobody else makes this key");
+                println!("said {number}");
+            }
+        }
+        job => panic!("no such job: {job}"),
+    }
+}
+
+#[tokio::test]
+async fn processes_that_race_have_one_winner_per_key() {
+    let root = tempfile::tempdir().unwrap();
+    let mut racers: Vec<_> = (0..RACERS).map(|name| start("race", root.path(), name)).collect();
+    let mut winners = vec![Vec::new(); RACES];
+    for (name, racer) in racers.iter_mut().enumerate() {
+        for race in lines(racer) {
+            winners[race.parse::<usize>().unwrap()].push(name);
+        }
+        assert!(racer.wait().unwrap().success());
+    }
+    let store = directory(root.path());
+    for (race, winners) in winners.iter().enumerate() {
+        assert_eq!(winners.len(), 1, "race {race} was won by {winners:?}");
+        let stands = store.get(&format!("race/{race}")).await.unwrap().unwrap();
+        assert_eq!(stands, body(&winners[0].to_string(), race), "the winner's bytes stand, whole");
+    }
+    let who: BTreeSet<_> = winners.into_iter().flatten().collect();
+    assert!(who.len() > 1, "it was a race: {who:?}");
+    assert_eq!(staging_files(root.path()), 0);
+}
+
+#[tokio::test]
+async fn what_a_killed_process_was_told_stands_and_nothing_stands_half() {
+    let root = tempfile::tempdir().unwrap();
+    const LIVES: usize = 8;
+    for life in 0..LIVES {
+        let mut filler = start("fill", root.path(), life);
+        let mut told = 0;
+        // A different moment in each life.
+        for number in lines(&mut filler).take(10 + 7 * life) {
+            told = number.parse::<usize>().unwrap() + 1;
+        }
+        filler.kill().unwrap();
+        filler.wait().unwrap();
+        let store = directory(root.path());
+        let listed = store.list(&format!("fill/{life}")).await.unwrap();
+        assert!(told > 0 && listed.len() >= told, "{} stand of {told} told", listed.len());
+        for number in 0..listed.len() {
+            let stands = store.get(&format!("fill/{life}/{number}")).await.unwrap().unwrap();
+            assert_eq!(stands, body(&life.to_string(), number), "whole");
+        }
+    }
+    // What it left in staging is never listed.
+    assert_eq!(directory(root.path()).list("").await.unwrap().len(), files(root.path()));
+}
+
+fn staging_files(root: &Path) -> usize {
+    std::fs::read_dir(root.join(".staging")).expect("staging can be read").count()
+}
+
+/// Files that are objects, counted without the store.
+fn files(root: &Path) -> usize {
+    let entries = std::fs::read_dir(root).expect("the tree can be read");
+    entries
+        .map(|entry| entry.expect("the tree stays"))
+        .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+        .map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 })
+        .sum()
+}
+
+#[tokio::test]
+async fn an_object_has_one_name_once_it_is_durable() {
+    let root = tempfile::tempdir().unwrap();
+    let store = directory(root.path());
+    store.create("a/b", Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(std::fs::metadata(root.path().join("a/b")).unwrap().nlink(), 1);
+    // As another process leaves it between link and sync: it is there all the same.
+    std::fs::write(root.path().join(".staging/other"), b"y").unwrap();
+    std::fs::hard_link(root.path().join(".staging/other"), root.path().join("a/c")).unwrap();
+    assert_eq!(store.get("a/c").await.unwrap().unwrap(), "y");
+    assert_eq!(store.get_range("a/c", 0..1).await.unwrap().unwrap(), "y");
+    assert_eq!(store.list("a").await.unwrap().len(), 2);
+    assert!(matches!(store.create("a/c", "z".into()).await, Err(Error::Conflict { .. })));
+}
+
+#[tokio::test]
+async fn a_root_that_vanished_is_not_an_empty_store() {
+    let above = tempfile::tempdir().unwrap();
+    let (root, aside) = (above.path().join("root"), above.path().join("aside"));
+    let store = directory(&root);
+    store.create("epochs/1", Bytes::from_static(b"one")).await.unwrap();
+    std::fs::rename(&root, &aside).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            std::fs::create_dir(&root).unwrap();
+        }
+        for answer in [
+            store.get("epochs/1").await.err(),
+            store.get_range("epochs/1", 0..1).await.err(),
+            store.list("epochs").await.err(),
+            store.create("epochs/2", "two".into()).await.err(),
+            store.put("hints/leader", "hint".into()).await.err(),
+            store.delete("epochs/1").await.err(),
+        ] {
+            assert!(matches!(answer, Some(Error::Denied { .. })), "{answer:?}");
+        }
+    }
+    std::fs::remove_dir(&root).unwrap();
+    std::fs::rename(&aside, &root).unwrap();
+    assert_eq!(store.get("epochs/1").await.unwrap().unwrap(), "one");
+}
+
+#[tokio::test]
+async fn directories_removed_by_somebody_are_made_again() {
+    let root = tempfile::tempdir().unwrap();
+    let store = directory(root.path());
+    store.create("a/b/1", Bytes::from_static(b"x")).await.unwrap();
+    std::fs::remove_dir_all(root.path().join("a")).unwrap();
+    assert_eq!(store.get("a/b/1").await.unwrap(), None);
+    store.create("a/b/2", Bytes::from_static(b"y")).await.unwrap();
+    assert_eq!(store.get("a/b/2").await.unwrap().unwrap(), "y");
+}
+
+#[tokio::test]
+async fn a_key_in_the_way_of_another_is_rejected_not_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let store = directory(root.path());
+    store.create("a/b", Bytes::from_static(b"x")).await.unwrap();
+    for key in ["a", "a/b/c"] {
+        let answers =
+            [store.create(key, "y".into()).await.err(), store.put(key, "y".into()).await.err()];
+        for answer in answers {
+            assert!(matches!(answer, Some(Error::Rejected { .. })), "{key}: {answer:?}");
+        }
+        assert_eq!(store.get(key).await.unwrap(), None);
+        store.delete(key).await.unwrap();
+    }
+    assert_eq!(store.get("a/b").await.unwrap().unwrap(), "x");
+    assert_eq!(staging_files(root.path()), 0);
+}
+
+#[tokio::test]
+async fn names_of_others_are_ignored() {
+    let root = tempfile::tempdir().unwrap();
+    let store = directory(root.path());
+    std::fs::write(root.path().join("a#1"), b"x").unwrap();
+    std::fs::write(root.path().join(".hidden"), b"x").unwrap();
+    std::fs::create_dir(root.path().join("lost+found")).unwrap();
+    std::os::unix::fs::symlink("a#1", root.path().join("link")).unwrap();
+    assert_eq!(store.list("").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_directory_is_opened_with_one_sentence_or_refused_with_one() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("file");
+    std::fs::write(&file, b"x").unwrap();
+    for url in [format!("file://{}", file.display()), format!("file://{}/below", file.display())] {
+        let error = holocron_store::explain(&open(&url, &[]).unwrap_err());
+        assert!(error.starts_with(&format!("{url}: can't be opened: ")), "{error}");
+    }
+}
