@@ -1,0 +1,92 @@
+//! `holocron call`: one command or query from the shell.
+
+use core::time::Duration;
+
+use clap::Args;
+use holocron::{Client, VnodeRef};
+use serde_json::Value;
+
+use crate::{
+    exit::{Fail, Failure},
+    kinds::{self, Counter, Heard, Kv, Spoken},
+    store::StoreArguments,
+};
+
+/// Send one command or query to a vnode, and print its answer as JSON.
+#[derive(Debug, Args)]
+#[command(after_help = after_help())]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The vnode's kind: counter or kv.
+    kind: String,
+    /// The vnode's key. It comes to exist with its first command.
+    key: String,
+    /// What to do, see below.
+    #[arg(value_name = "COMMAND")]
+    word: String,
+    /// Its argument, in JSON.
+    #[arg(value_name = "JSON", value_parser = parse_json, allow_hyphen_values = true)]
+    argument: Option<Value>,
+    /// Answer a query from the owner's memory. Cheaper, and stale if the owner was overruled a moment ago.
+    #[arg(long)]
+    local: bool,
+    /// Seconds to try for. A call that isn't answered by then may still take effect.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    deadline: u64,
+}
+
+fn after_help() -> String {
+    format!(
+        "Commands and queries:\n{}\nExamples:
+  holocron call --store file:///tmp/h counter alice add 5
+  holocron call --store file:///tmp/h counter alice value
+  holocron call --store file:///tmp/h kv settings put '{{\"field\":\"colour\",\"value\":\"blue\"}}'\n\n{}",
+        kinds::describe(),
+        crate::exit::EXIT_CODES,
+    )
+}
+
+fn parse_json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("not JSON ({error}); text goes in quotes: '\"text\"'"))
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
+    let answer = match arguments.kind.as_str() {
+        "counter" => call::<Counter>(&arguments).await?,
+        "kv" => call::<Kv>(&arguments).await?,
+        kind => {
+            let why = format!("no built-in kind is named {kind:?}; there are counter and kv");
+            return Err(Fail::new(Failure::Usage, why));
+        }
+    };
+    println!("{answer}");
+    Ok(())
+}
+
+async fn call<V: Spoken>(arguments: &Arguments) -> Result<Value, Fail> {
+    let argument = arguments.argument.clone().unwrap_or(Value::Null);
+    // Before anything is connected: a mistake is told at once.
+    let heard = kinds::hear::<V>(&arguments.word, &argument).map_err(|why| Fail::new(Failure::Usage, why))?;
+    let deadline = Duration::from_secs(arguments.deadline);
+    let client = connect(&arguments.store).await?.with_deadline(deadline);
+    let vnode: VnodeRef<V> = client.get(&arguments.key);
+    let answer = match heard {
+        Heard::Command(_) if arguments.local => {
+            return Err(Fail::new(Failure::Usage, "--local is for queries"));
+        }
+        Heard::Command(command) => serde_json::to_value(vnode.command(command).await?),
+        Heard::Query(query) if arguments.local => serde_json::to_value(vnode.local(query).await?),
+        Heard::Query(query) => serde_json::to_value(vnode.query(query).await?),
+    };
+    answer.map_err(|error| Fail::failed(format!("the answer can't be written as JSON: {error}")))
+}
+
+/// A client of the cluster in a store.
+pub(crate) async fn connect(store: &StoreArguments) -> Result<Client, Fail> {
+    let mut builder = Client::builder(&store.url);
+    for (key, value) in &store.options.pairs {
+        builder = builder.option(key, value);
+    }
+    Ok(builder.connect().await?)
+}

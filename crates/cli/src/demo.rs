@@ -1,0 +1,285 @@
+//! `holocron demo`: the product in 30 seconds. Some hosts, some load, one of the hosts fails in the middle; what moved, how
+//! long callers waited, and whether every acknowledged command is there, once.
+
+mod history;
+mod load;
+mod network;
+mod process;
+mod progress;
+mod report;
+mod stage;
+mod strike;
+mod stubborn;
+mod target;
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use holocron_protocol::ids::HostName;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    network::Cuttable,
+    progress::Progress,
+    report::Report,
+    stage::{Place, Stage, fresh_word},
+    strike::{Struck, TakenOver},
+    stubborn::Stubborn,
+};
+use crate::{
+    exit::{Fail, Failure},
+    signals::Signals,
+    store::StoreOptions,
+    table::thousands,
+};
+
+/// Between two cuts of the callers' connections, before the failure. Whatever is in flight then is sent again, and must
+/// not take effect again.
+const CUT_EVERY: Duration = Duration::from_millis(700);
+/// How long the load goes on after everything is served again, at least.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+/// How long the last calls of the load may take to end: their deadline, and some.
+const LAST_CALLS_WITHIN: Duration = Duration::from_secs(15);
+
+/// See a cluster lose a host: hosts as processes on one directory, load on thousands of vnodes, one host killed in the
+/// middle; then check that no acknowledged command is missing and none took effect twice.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Fails if anything is lost or doubled (exit code 3), or if the failure could not be made as hard as it should be: when it
+fails, the victim owns at least a quarter of the vnodes, has 100 commands in flight and 2 packs.
+
+Examples:
+  holocron demo
+  holocron demo --victim leader --kill sigstop --json
+  holocron demo --store s3://bucket/prefix --option endpoint=http://127.0.0.1:9000 --option allow_http=true")]
+pub(crate) struct Arguments {
+    /// Host processes.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = number_in::<2, 16>)]
+    hosts: usize,
+    /// Vnodes under load.
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = number_in::<500, 1_000_000>)]
+    vnodes: usize,
+    /// How long the load runs; the failure comes in the middle.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=3_600))]
+    seconds: u64,
+    /// How the victim fails.
+    #[arg(long, value_enum, default_value_t = KillWith::Sigkill)]
+    kill: KillWith,
+    /// Who fails.
+    #[arg(long, value_enum, default_value_t = VictimKind::Any)]
+    victim: VictimKind,
+    /// A store to use, below a fresh prefix of its own, instead of a temporary directory.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    #[command(flatten)]
+    options: StoreOptions,
+    /// Keep the store and the hosts' logs.
+    #[arg(long)]
+    keep: bool,
+    /// One JSON object instead of a table at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the victim fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KillWith {
+    /// It is gone at once.
+    Sigkill,
+    /// It stops, is overruled, and wakes up later.
+    Sigstop,
+}
+
+/// Who fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum VictimKind {
+    /// A host that doesn't lead.
+    Any,
+    /// The leader.
+    Leader,
+}
+
+fn number_in<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (MIN..=MAX).contains(&number) => Ok(number),
+        _ => Err(format!("a number from {MIN} to {MAX}")),
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
+    let mut signals = Signals::new()?;
+    let run = fresh_word();
+    let place = Place::new(&arguments, &run)?;
+    // Dropping it ends the hosts, whatever it was doing.
+    let played = tokio::select! {
+        biased;
+        () = signals.next() => Err(Fail::failed("interrupted")),
+        played = play(&arguments, &place, &run) => played,
+    };
+    if let Some((url, logs)) = place.kept() {
+        eprintln!("kept: {url}, logs in {}", logs.display());
+    }
+    place.clean_up().await?;
+    let report = played?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
+    } else {
+        print!("\n{}", report.as_text());
+    }
+    if report.lost + report.doubled + report.stale_reads > 0 {
+        let what = format!(
+            "{} acknowledged commands lost, {} doubled, {} reads stale",
+            report.lost, report.doubled, report.stale_reads
+        );
+        return Err(Fail::new(Failure::Broken, what));
+    }
+    if !report.is_clean() {
+        return Err(Fail::failed(format!("{} vnodes could not be read at the end", report.unread)));
+    }
+    Ok(())
+}
+
+/// The whole play.
+async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report, Fail> {
+    eprintln!("{} hosts on {}", arguments.hosts, place.url);
+    let mut stage = Stage::start(arguments, place, run).await?;
+    let progress = Progress::begin();
+    progress.say(&format!("{} vnodes, every slot is served", thousands(arguments.vnodes as u64)));
+    let stop = CancellationToken::new();
+    // However the play ends, the load ends with it.
+    let _ends = stop.clone().drop_guard();
+    let load = tokio::spawn(Arc::clone(&stage.load).run(stop.clone()));
+    let lines = tokio::spawn(progress.follow(Arc::clone(&stage.load), stage.client.clone()));
+
+    let half = Duration::from_millis(arguments.seconds * 500);
+    cut_now_and_then(&stage.network, half).await;
+    let victim = strike::choose(&stage, arguments.victim).await?;
+    let (struck, taken, woken) = fail(arguments, &mut stage, &victim, run, &progress).await?;
+
+    let rest = Duration::from_secs(arguments.seconds).saturating_sub(progress.elapsed());
+    sleep(rest.max(AFTERWARDS)).await;
+    stop.cancel();
+    match tokio::time::timeout(LAST_CALLS_WITHIN, load).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        Err(_elapsed) => return Err(Fail::failed("the last calls of the load don't end")),
+    }
+    lines.abort();
+    progress.say("the load ends; every vnode is read and compared");
+    let unread = stage.load.read_all().await;
+    let mut faults = stage.load.faults().await;
+    let mut rejoined_ms = None;
+    if let Some(Woken { ms, stubborn }) = woken {
+        faults += stubborn.check().await?;
+        rejoined_ms = Some(ms);
+    }
+    survivors_live(arguments, &mut stage, &victim)?;
+    let mut report = report(arguments, &stage, &struck, &taken);
+    report.set_faults(faults);
+    report.unread = unread;
+    report.rejoined_ms = rejoined_ms;
+    Ok(report)
+}
+
+/// A victim that was stopped and woken, and the caller that stayed with it.
+struct Woken {
+    ms: f64,
+    stubborn: Stubborn,
+}
+
+/// The failure, the takeover and, after a stop, the waking.
+async fn fail(
+    arguments: &Arguments,
+    stage: &mut Stage,
+    victim: &HostName,
+    run: &str,
+    progress: &Progress,
+) -> Result<(Struck, TakenOver, Option<Woken>), Fail> {
+    let mut stubborn = None;
+    if arguments.kill == KillWith::Sigstop {
+        let view = stage.view().await?;
+        stubborn = Some(Stubborn::start(&stage.client, run, victim, &view.record).await?);
+    }
+    let struck = strike::strike(stage, victim, arguments.kill).await?;
+    progress.say(&format!(
+        "{} to {victim}: {} vnodes, {} commands in flight, {} packs",
+        name_of(arguments.kill),
+        thousands(struck.places.len() as u64),
+        thousands(struck.in_flight),
+        struck.packs,
+    ));
+    let taken = strike::watch(stage, &struck, progress).await?;
+    let Some(stubborn) = stubborn else {
+        return Ok((struck, taken, None));
+    };
+    stubborn.queue().await?;
+    progress.say(&format!("{victim} is woken, with commands waiting in it"));
+    let ms = strike::wake(stage, &struck).await?;
+    progress.say(&format!("{victim} is back after {ms:.0} ms"));
+    Ok((struck, taken, Some(Woken { ms, stubborn })))
+}
+
+/// Cuts the callers' connections now and then, for so long.
+async fn cut_now_and_then(network: &Cuttable, span: Duration) {
+    let mut left = span;
+    while left > CUT_EVERY {
+        sleep(CUT_EVERY).await;
+        network.cut();
+        left -= CUT_EVERY;
+    }
+    // The last one long enough before the failure not to be part of it.
+    sleep(left).await;
+}
+
+/// Nobody else may have failed.
+fn survivors_live(arguments: &Arguments, stage: &mut Stage, victim: &HostName) -> Result<(), Fail> {
+    for process in &mut stage.processes {
+        if process.name == *victim && arguments.kill == KillWith::Sigkill {
+            continue;
+        }
+        if let Some(status) = process.ended() {
+            return Err(Fail::failed(format!("{} has ended by itself: {status}", process.name)));
+        }
+    }
+    Ok(())
+}
+
+fn report(arguments: &Arguments, stage: &Stage, struck: &Struck, taken: &TakenOver) -> Report {
+    let tally = stage.load.tally();
+    if let Some(failure) = tally.newest_failure() {
+        eprintln!("the newest call that failed: {failure}");
+    }
+    Report {
+        hosts: arguments.hosts,
+        vnodes: arguments.vnodes,
+        kill: name_of(arguments.kill),
+        victim: struck.victim.to_string(),
+        victim_led: struck.led,
+        victim_vnodes: struck.places.len(),
+        victim_in_flight: struck.in_flight,
+        victim_packs: struck.packs,
+        acknowledged: tally.acknowledged(),
+        queries: tally.queries(),
+        lost: 0,
+        doubled: 0,
+        stale_reads: 0,
+        failed_calls: tally.failed(),
+        unclear_calls: tally.unclear(),
+        unread: 0,
+        vnodes_failed_over: taken.vnodes,
+        detect_ms: taken.detect_ms,
+        first_served_ms: taken.first_served_ms,
+        last_served_ms: taken.last_served_ms,
+        takeover_requests: taken.requests,
+        rejoined_ms: None,
+    }
+}
+
+fn name_of(kill: KillWith) -> &'static str {
+    match kill {
+        KillWith::Sigkill => "SIGKILL",
+        KillWith::Sigstop => "SIGSTOP",
+    }
+}

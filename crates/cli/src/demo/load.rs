@@ -1,0 +1,264 @@
+//! The load: callers that add to counters and put into maps over the network, and remember what they were told.
+//!
+//! Invariants:
+//!
+//! * No caller is stopped with a call in flight: every call that was sent is in some history.
+
+use core::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holocron::{CallError, Client};
+use holocron_protocol::{
+    epoch::EpochRecord,
+    ids::{DomainId, HostName, VnodeName},
+};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    history::{Faults, Look},
+    target::Target,
+};
+
+/// Callers at a time, each with one call in flight.
+const CALLERS_MAX: usize = 512;
+/// How long a caller rests after each call. Without it the callers and the hosts on one machine would be measured
+/// waiting for each other.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Of so many calls of a vnode one is a linearizable query.
+const QUERY_EVERY: u64 = 8;
+
+/// All vnodes under load.
+#[derive(Debug)]
+pub(super) struct Load {
+    targets: Vec<Target>,
+    tally: Tally,
+    /// One of the vnodes that failed over is served again.
+    served: Notify,
+}
+
+/// What was counted over all vnodes.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    acknowledged: AtomicU64,
+    queries: AtomicU64,
+    failed: AtomicU64,
+    unclear: AtomicU64,
+    /// The newest call that ended in an error.
+    newest_failure: Mutex<Option<String>>,
+}
+
+impl Tally {
+    /// Commands acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Queries answered.
+    pub(super) fn queries(&self) -> u64 {
+        self.queries.load(Ordering::Relaxed)
+    }
+
+    /// Calls that ended in an error.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Of these, the commands that may have taken effect.
+    pub(super) fn unclear(&self) -> u64 {
+        self.unclear.load(Ordering::Relaxed)
+    }
+
+    /// The newest call that ended in an error, for a person to see.
+    pub(super) fn newest_failure(&self) -> Option<String> {
+        self.newest_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, name: &VnodeName, error: &CallError) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        if *error == CallError::Unclear {
+            self.unclear.fetch_add(1, Ordering::Relaxed);
+        }
+        let failure = format!("{name}: {error}");
+        *self.newest_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+}
+
+/// When some vnodes were served again after their owner had failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served {
+    /// How many were.
+    pub(super) vnodes: usize,
+    pub(super) first: Option<Instant>,
+    pub(super) last: Option<Instant>,
+}
+
+impl Load {
+    /// So many vnodes. None of them exists yet, as `run` is a word nobody used before.
+    pub(super) fn new(client: &Client, run: &str, vnodes: usize) -> Self {
+        let target = |number| Target::new(client, &format!("{run}-{number}"), number);
+        let targets = (0..vnodes).map(target).collect();
+        Self { targets, tally: Tally::default(), served: Notify::new() }
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(super) fn vnodes(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Calls all vnodes in turn until told to stop.
+    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let callers = CALLERS_MAX.min(self.targets.len());
+        let mut tasks = JoinSet::new();
+        for caller in 0..callers {
+            tasks.spawn(Arc::clone(&self).be_caller(caller, callers, stop.clone()));
+        }
+        ended_all(tasks).await;
+    }
+
+    /// One of the callers: goes round its share of the vnodes.
+    async fn be_caller(self: Arc<Self>, caller: usize, callers: usize, stop: CancellationToken) {
+        // They don't begin all at once.
+        let share = f64::from(u32::try_from(caller).unwrap_or(0)) / f64::from(u32::try_from(callers).unwrap_or(1));
+        sleep(PAUSE.mul_f64(share)).await;
+        for target in self.targets.iter().skip(caller).step_by(callers).cycle() {
+            if stop.is_cancelled() {
+                return;
+            }
+            let query = {
+                let turn = target.turn().await;
+                turn.calls() % QUERY_EVERY == QUERY_EVERY - 1
+            };
+            if query {
+                self.query(target, Look::Meanwhile).await;
+            } else {
+                self.command(target).await;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// One command to each of some vnodes, all at once.
+    pub(super) fn sweep(self: &Arc<Self>, places: &[usize]) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for &place in places {
+            let load = Arc::clone(self);
+            tasks.spawn(async move { load.command(&load.targets[place]).await });
+        }
+        tasks
+    }
+
+    /// The places of the vnodes that a host owns.
+    pub(super) fn places_of(&self, host: &HostName, record: &EpochRecord) -> Vec<usize> {
+        let owns = |&place: &usize| owner(record, &self.targets[place].name) == Some(host);
+        (0..self.targets.len()).filter(owns).collect()
+    }
+
+    /// How many of some vnodes have a command in flight.
+    pub(super) fn in_flight(&self, places: &[usize]) -> u64 {
+        places.iter().filter(|&&place| self.targets[place].is_in_flight()).count() as u64
+    }
+
+    /// Notes that the owner of some vnodes has just failed.
+    pub(super) fn orphan(&self, places: &[usize], at: Instant) {
+        for &place in places {
+            self.targets[place].orphan(at);
+        }
+    }
+
+    /// How far serving some orphaned vnodes has come.
+    pub(super) fn served(&self, places: &[usize]) -> Served {
+        let times: Vec<Instant> = places.iter().filter_map(|&place| self.targets[place].served()).collect();
+        let (first, last) = (times.iter().min().copied(), times.iter().max().copied());
+        Served { vnodes: times.len(), first, last }
+    }
+
+    /// Completes when an orphaned vnode is served again. At least one more than when this was called.
+    pub(super) async fn more_served(&self) {
+        self.served.notified().await;
+    }
+
+    /// Reads every vnode and compares it with its history; how many could not be read.
+    pub(super) async fn read_all(self: &Arc<Self>) -> usize {
+        let mut places = 0..self.targets.len();
+        let mut tasks = JoinSet::new();
+        let mut unread = 0;
+        loop {
+            while tasks.len() < CALLERS_MAX
+                && let Some(place) = places.next()
+            {
+                let load = Arc::clone(self);
+                tasks.spawn(async move { load.query(&load.targets[place], Look::AtLast).await });
+            }
+            match tasks.join_next().await {
+                Some(Ok(Answered::Yes)) => {}
+                Some(Ok(Answered::No)) => unread += 1,
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+                None => return unread,
+            }
+        }
+    }
+
+    /// What was wrong with all histories together.
+    pub(super) async fn faults(&self) -> Faults {
+        let mut faults = Faults::default();
+        for target in &self.targets {
+            faults += target.turn().await.faults();
+        }
+        faults
+    }
+
+    async fn command(&self, target: &Target) {
+        match target.turn().await.command().await {
+            Ok(()) => {
+                self.tally.acknowledged.fetch_add(1, Ordering::Relaxed);
+                if target.served().is_some() {
+                    self.served.notify_one();
+                }
+            }
+            Err(error) => self.tally.note(&target.name, &error),
+        }
+    }
+
+    async fn query(&self, target: &Target, look: Look) -> Answered {
+        match target.turn().await.query(look).await {
+            Ok(()) => {
+                self.tally.queries.fetch_add(1, Ordering::Relaxed);
+                Answered::Yes
+            }
+            Err(error) => {
+                self.tally.note(&target.name, &error);
+                Answered::No
+            }
+        }
+    }
+}
+
+enum Answered {
+    Yes,
+    No,
+}
+
+/// Waits until all have ended; a panic of one is one of the demo.
+pub(super) async fn ended_all(mut tasks: JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    }
+}
+
+/// Which host owns a vnode.
+pub(super) fn owner<'a>(record: &'a EpochRecord, name: &VnodeName) -> Option<&'a HostName> {
+    let slot = name.hash().slot(record.slot_count);
+    let owner = record.holding(DomainId::HOME, slot)?.owner?;
+    record.host_of(owner.session).map(|(name, _)| name)
+}

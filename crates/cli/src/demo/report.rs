@@ -1,0 +1,110 @@
+//! What the demo found, for people and for machines.
+
+use serde::Serialize;
+
+use super::history::Faults;
+use crate::table::thousands;
+
+/// What the demo found. Times are from the moment the victim failed.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) hosts: usize,
+    pub(super) vnodes: usize,
+    /// How the victim failed.
+    pub(super) kill: &'static str,
+    pub(super) victim: String,
+    pub(super) victim_led: bool,
+    /// Vnodes under load that were the victim's.
+    pub(super) victim_vnodes: usize,
+    /// Commands it had in flight.
+    pub(super) victim_in_flight: u64,
+    pub(super) victim_packs: u32,
+    /// Commands acknowledged in the whole run.
+    pub(super) acknowledged: u64,
+    /// Linearizable queries answered.
+    pub(super) queries: u64,
+    /// Acknowledged commands that are missing.
+    pub(super) lost: u64,
+    /// Commands that took effect more than once.
+    pub(super) doubled: u64,
+    /// Queries that missed what had been acknowledged before.
+    pub(super) stale_reads: u64,
+    /// Calls that ended in an error.
+    pub(super) failed_calls: u64,
+    /// Of these, commands that may have taken effect.
+    pub(super) unclear_calls: u64,
+    /// Vnodes that could not be read at the end.
+    pub(super) unread: usize,
+    /// The victim's vnodes that another host has served since.
+    pub(super) vnodes_failed_over: usize,
+    /// To the epoch record without the victim.
+    pub(super) detect_ms: f64,
+    /// To the first command acknowledged by a new owner.
+    pub(super) first_served_ms: f64,
+    /// To the first command acknowledged on the last of the victim's vnodes.
+    pub(super) last_served_ms: f64,
+    /// Store requests of all other hosts from the failure to the first command served.
+    pub(super) takeover_requests: u64,
+    /// From waking to being in the cluster again; only for a victim that was stopped.
+    pub(super) rejoined_ms: Option<f64>,
+}
+
+impl Report {
+    pub(super) fn set_faults(&mut self, faults: Faults) {
+        self.lost = faults.lost;
+        self.doubled = faults.doubled;
+        self.stale_reads = faults.stale;
+    }
+
+    /// Whether every acknowledged command is there once, every read was right, and everything was looked at.
+    pub(super) fn is_clean(&self) -> bool {
+        self.lost == 0 && self.doubled == 0 && self.stale_reads == 0 && self.unread == 0
+    }
+
+    /// The short table.
+    pub(super) fn as_text(&self) -> String {
+        let milliseconds = |time: f64| format!("{time:.0} ms");
+        let role = if self.victim_led { "the leader" } else { "not the leader" };
+        let mut rows = vec![
+            (
+                "victim",
+                format!(
+                    "{} ({role}, {}): {} vnodes, {} commands in flight, {} packs",
+                    self.victim,
+                    self.kill,
+                    thousands(self.victim_vnodes as u64),
+                    thousands(self.victim_in_flight),
+                    self.victim_packs,
+                ),
+            ),
+            ("noticed after", milliseconds(self.detect_ms)),
+            ("served again after", milliseconds(self.first_served_ms)),
+            (
+                "all served after",
+                format!(
+                    "{} ({} vnodes moved)",
+                    milliseconds(self.last_served_ms),
+                    thousands(self.vnodes_failed_over as u64),
+                ),
+            ),
+            ("store requests for that", thousands(self.takeover_requests)),
+        ];
+        if let Some(rejoined) = self.rejoined_ms {
+            rows.push(("back after waking in", milliseconds(rejoined)));
+        }
+        rows.extend([
+            ("acknowledged", format!("{} commands", thousands(self.acknowledged))),
+            ("lost", thousands(self.lost)),
+            ("doubled", thousands(self.doubled)),
+            ("stale reads", format!("{} of {}", thousands(self.stale_reads), thousands(self.queries))),
+            (
+                "failed calls",
+                format!("{} ({} unclear)", thousands(self.failed_calls), thousands(self.unclear_calls)),
+            ),
+        ]);
+        if self.unread > 0 {
+            rows.push(("could not be read", format!("{} vnodes", self.unread)));
+        }
+        rows.into_iter().map(|(name, value)| format!("{name:<24}  {value}\n")).collect()
+    }
+}

@@ -1,0 +1,210 @@
+//! The cluster of the demo: a store, some host processes, a client, and the load.
+
+use core::time::Duration;
+use std::{path::PathBuf, sync::Arc};
+
+use holocron::{Client, HostStatus, Random, View};
+use holocron_protocol::ids::HostName;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Arguments,
+    load::Load,
+    network::Cuttable,
+    process::{Common, Process},
+};
+use crate::{exit::Fail, status::status_of};
+
+/// How long the hosts may take until they serve every slot.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Between two looks at something that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Batches after which the hosts of the demo checkpoint: often, so that what fails over is in packs and not in journals
+/// only.
+const CHECKPOINT_BATCHES: u64 = 64;
+/// Objects deleted at a time at the end.
+const DELETED_AT_ONCE: usize = 32;
+
+/// Where the demo's files are.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The hosts' logs, and the store unless another was named. Removed with this, unless it is kept.
+    directory: TempDir,
+    pub(super) url: String,
+    options: Vec<(String, String)>,
+    is_elsewhere: bool,
+    keep: bool,
+}
+
+impl Place {
+    pub(super) fn new(arguments: &Arguments, run: &str) -> Result<Self, Fail> {
+        let failed = |error: std::io::Error| Fail::failed(format!("no temporary directory: {error}"));
+        let mut directory = tempfile::Builder::new().prefix("holocron-demo-").tempdir().map_err(failed)?;
+        directory.disable_cleanup(arguments.keep);
+        let url = match &arguments.store {
+            // A prefix of its own: nothing that stands there is touched.
+            Some(url) => format!("{}/demo-{run}", url.trim_end_matches('/')),
+            None => {
+                let path = directory.path().join("store");
+                url::Url::from_directory_path(path).expect("a temporary directory's path is absolute").into()
+            }
+        };
+        if url.starts_with("memory:") {
+            return Err(Fail::failed("memory:// is inside one process; the demo has several"));
+        }
+        let options = arguments.options.pairs.clone();
+        Ok(Self { directory, url, options, is_elsewhere: arguments.store.is_some(), keep: arguments.keep })
+    }
+
+    pub(super) fn common(&self) -> Common {
+        Common {
+            url: self.url.clone(),
+            options: self.options.clone(),
+            logs: self.directory.path().to_owned(),
+            checkpoint_batches: CHECKPOINT_BATCHES,
+        }
+    }
+
+    /// What is kept, and where.
+    pub(super) fn kept(&self) -> Option<(&str, PathBuf)> {
+        self.keep.then(|| (self.url.as_str(), self.directory.path().to_owned()))
+    }
+
+    /// Removes what the hosts have written into a store that isn't in the directory. They must have ended.
+    pub(super) async fn clean_up(&self) -> Result<(), Fail> {
+        if self.keep || !self.is_elsewhere {
+            return Ok(());
+        }
+        let store = holocron_store::open(&self.url, &self.options)?;
+        let failed = |error: holocron_store::Error| {
+            Fail::failed(format!("{} is not cleaned up: {}", self.url, holocron_store::explain(&error)))
+        };
+        let listed = store.list("").await.map_err(failed)?;
+        for some in listed.chunks(DELETED_AT_ONCE) {
+            let mut tasks = tokio::task::JoinSet::new();
+            for object in some {
+                let (store, key) = (Arc::clone(&store), object.key.clone());
+                tasks.spawn(async move { store.delete(&key).await });
+            }
+            while let Some(deleted) = tasks.join_next().await {
+                deleted.expect("deleting does not panic").map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The cluster, running.
+#[derive(Debug)]
+pub(super) struct Stage {
+    /// Declared first, so ended first.
+    pub(super) processes: Vec<Process>,
+    pub(super) network: Cuttable,
+    pub(super) client: Client,
+    pub(super) load: Arc<Load>,
+}
+
+impl Stage {
+    /// Starts the hosts and waits until they serve every slot.
+    pub(super) async fn start(arguments: &Arguments, place: &Place, run: &str) -> Result<Self, Fail> {
+        let common = place.common();
+        let mut processes = Vec::new();
+        for number in 1..=arguments.hosts {
+            let weight = weight_of(number, arguments.hosts);
+            processes.push(Process::start(&common, &format!("demo-{number}"), weight).await?);
+        }
+        let network = Cuttable::default();
+        let mut builder = Client::of_hosts().network(Arc::new(network.clone()));
+        for process in &processes {
+            builder = builder.seed(&process.address);
+        }
+        let client = builder.connect().await?;
+        let load = Arc::new(Load::new(&client, run, arguments.vnodes));
+        let stage = Self { processes, network, client, load };
+        stage.all_served().await?;
+        Ok(stage)
+    }
+
+    /// Waits until every host is in the cluster and every slot is served.
+    async fn all_served(&self) -> Result<(), Fail> {
+        let give_up = Instant::now() + READY_WITHIN;
+        loop {
+            let view = self.view().await?;
+            let statuses = self.statuses(None).await;
+            let serving: u32 = statuses.iter().map(|status| status.slots_serving).sum();
+            let complete = statuses.len() == self.processes.len()
+                && statuses.iter().all(|status| status.slots_serving > 0 && status.slots_waiting == 0);
+            if complete && serving == u32::from(view.record.slot_count) {
+                return Ok(());
+            }
+            if Instant::now() > give_up {
+                let why = format!(
+                    "{} of {} hosts answer and serve {serving} of {} slots after {READY_WITHIN:?}",
+                    statuses.len(),
+                    self.processes.len(),
+                    view.record.slot_count,
+                );
+                return Err(Fail::failed(why));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The newest epoch record the client knows.
+    pub(super) async fn view(&self) -> Result<View, Fail> {
+        Ok(self.client.ready().await?)
+    }
+
+    /// How the hosts that answer are, all but one.
+    pub(super) async fn statuses(&self, but: Option<&HostName>) -> Vec<HostStatus> {
+        let asked: Vec<_> = self
+            .processes
+            .iter()
+            .filter(|process| Some(&process.name) != but)
+            .map(|process| {
+                let address = process.address.clone();
+                tokio::spawn(async move { status_of(&address).await })
+            })
+            .collect();
+        let mut statuses = Vec::new();
+        for asked in asked {
+            if let Ok(Ok(status)) = asked.await {
+                statuses.push(status);
+            }
+        }
+        statuses
+    }
+
+    pub(super) fn process(&mut self, name: &HostName) -> Result<&mut Process, Fail> {
+        let found = self.processes.iter_mut().find(|process| process.name == *name);
+        found.ok_or_else(|| Fail::failed(format!("{name} is not one of the demo's hosts")))
+    }
+}
+
+/// A word nobody used before, for keys and prefixes.
+pub(super) fn fresh_word() -> String {
+    format!("{:08x}", Random::from_system().bits() >> 96)
+}
+
+/// The victim must own a quarter of the vnodes however many hosts there are: the first two, one of which it will be,
+/// get 0.3 of the slots each.
+fn weight_of(number: usize, hosts: usize) -> u32 {
+    let others = u32::try_from(hosts.saturating_sub(2)).unwrap_or(0);
+    if number <= 2 { (75 * others).max(100) } else { 100 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_two_hosts_own_more_than_a_quarter_each() {
+        for hosts in 2..=16 {
+            let all: u32 = (1..=hosts).map(|number| weight_of(number, hosts)).sum();
+            for number in [1, 2] {
+                assert!(weight_of(number, hosts) * 100 >= all * 29, "{number} of {hosts}");
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! A caller that stays with one host whatever the epoch log says.
+//!
+//! A client follows the log: once a host is overruled, nobody calls it any more, so nobody would notice if it went on
+//! acknowledging. This caller would. It speaks to the host without a client, keeps its connection however silent the
+//! host is, and has commands waiting in it when a stopped host wakes.
+//!
+//! Invariants:
+//!
+//! * Its vnodes are its own, and each has one command in flight at most; so their histories are exact.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holocron::{
+    Answer, Call, Client, Mode, Outcome, Random, Vnode,
+    frame::{self, Frame, FrameReader, Hello, Received, TRANSPORT_VERSION},
+    net::{Network as _, Stream, Tcp},
+};
+use holocron_protocol::{
+    codec,
+    epoch::EpochRecord,
+    ids::{ClientId, CommitNumber, Epoch, HostName, RequestNumber, VnodeName},
+    window::{Request, RequestId},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    sync::mpsc,
+    task::JoinHandle,
+};
+
+use super::{
+    history::{CounterHistory, Ended, Faults, Look},
+    load::owner,
+};
+use crate::{
+    exit::Fail,
+    kinds::{Counter, CounterCommand, CounterQuery},
+};
+
+/// Vnodes that are called all the time.
+const BUSY_LEN: usize = 32;
+/// Vnodes that are called only once the host has been overruled.
+const LATE_LEN: usize = 32;
+/// Keys tried to find enough vnodes of one host, which owns at least a quarter of all.
+const KEYS_TRIED_MAX: usize = 10_000;
+
+/// The caller, at work.
+#[derive(Debug)]
+pub(super) struct Stubborn {
+    orders: mpsc::UnboundedSender<Order>,
+    calling: JoinHandle<Vec<Counted>>,
+    client: Client,
+    late: Vec<VnodeName>,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Another owner has acknowledged an `add 1` to each of the late vnodes, with these replies: send them a command and
+    /// a query.
+    Queue(Vec<i64>),
+    /// Hang up.
+    Stop,
+}
+
+/// A counter and what is known of it.
+#[derive(Clone, Debug)]
+struct Counted {
+    name: VnodeName,
+    history: CounterHistory,
+}
+
+impl Stubborn {
+    /// Starts calling vnodes of a host.
+    pub(super) async fn start(
+        client: &Client,
+        run: &str,
+        host: &HostName,
+        record: &EpochRecord,
+    ) -> Result<Self, Fail> {
+        let named = |number| VnodeName::new(Counter::KIND, &format!("{run}-stay-{number}")).expect("short");
+        let names: Vec<VnodeName> = (0..KEYS_TRIED_MAX)
+            .map(named)
+            .filter(|name| owner(record, name) == Some(host))
+            .take(BUSY_LEN + LATE_LEN)
+            .collect();
+        if names.len() < BUSY_LEN + LATE_LEN {
+            return Err(Fail::failed(format!("{host} owns too few vnodes")));
+        }
+        let late = names[BUSY_LEN..].to_vec();
+        let address = &record.hosts.get(host).expect("it owns vnodes").address;
+        let failed = |error: &dyn core::fmt::Display| Fail::failed(format!("{address}: {error}"));
+        let Stream { reads, writes } = Tcp.connect(address).await.map_err(|error| failed(&error))?;
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let calling = Calling::new(names, record.epoch).run(reads, writes, ordered);
+        Ok(Self { orders, calling: tokio::spawn(calling), client: client.clone(), late })
+    }
+
+    /// The host is stopped and overruled: lets the new owners of the late vnodes acknowledge a command for each, and then
+    /// queues commands and queries for them at the old one.
+    pub(super) async fn queue(&self) -> Result<(), Fail> {
+        let mut replies = Vec::with_capacity(self.late.len());
+        for name in &self.late {
+            replies.push(self.client.get::<Counter>(name.key()).command(CounterCommand::Add(1)).await?);
+        }
+        // It ends only when told to.
+        drop(self.orders.send(Order::Queue(replies)));
+        Ok(())
+    }
+
+    /// Hangs up, reads every vnode, and compares it with what the host acknowledged.
+    pub(super) async fn check(self) -> Result<Faults, Fail> {
+        drop(self.orders.send(Order::Stop));
+        let counted = self.calling.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let mut faults = Faults::default();
+        for Counted { name, mut history } in counted {
+            let value = self.client.get::<Counter>(name.key()).query(CounterQuery::Value).await?;
+            history.read(value, Look::AtLast);
+            faults += history.faults();
+        }
+        Ok(faults)
+    }
+}
+
+/// The state of the calls.
+struct Calling {
+    counted: Vec<Counted>,
+    client: ClientId,
+    epoch: Epoch,
+    last: RequestNumber,
+    /// Commands and queries that wait for an answer: their vnode's place.
+    waiting: BTreeMap<RequestNumber, (usize, Mode)>,
+    /// Of these, the commands.
+    commands: BTreeSet<RequestNumber>,
+}
+
+impl Calling {
+    fn new(names: Vec<VnodeName>, epoch: Epoch) -> Self {
+        let counted =
+            names.into_iter().map(|name| Counted { name, history: CounterHistory::default() }).collect();
+        Self {
+            counted,
+            client: ClientId::new(Random::from_system().bits()),
+            epoch,
+            last: RequestNumber::ZERO,
+            waiting: BTreeMap::new(),
+            commands: BTreeSet::new(),
+        }
+    }
+
+    /// Calls until told to stop. A connection that ends leaves what was in flight unclear.
+    async fn run(
+        mut self,
+        reads: impl AsyncRead + Unpin,
+        mut writes: impl AsyncWrite + Unpin,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Vec<Counted> {
+        let mut reader = FrameReader::new(reads);
+        let hello = Hello { cluster: None, who: "a stubborn caller".to_owned() };
+        let mut out = Vec::new();
+        frame::put(&mut out, &Frame::Hello(TRANSPORT_VERSION, Some(hello))).expect("a hello fits");
+        let mut connected = true;
+        loop {
+            if connected && !out.is_empty() {
+                // A stopped host takes what fits into the sockets' buffers, and this does.
+                connected = writes.write_all(&out).await.is_ok();
+                out.clear();
+            }
+            let order = tokio::select! {
+                biased;
+                order = orders.recv() => order.unwrap_or(Order::Stop),
+                received = reader.next(), if connected => {
+                    match received {
+                        Ok(Some(Received::Frame(frame))) => {
+                            if let Frame::Welcome(_) = frame {
+                                reader.trust();
+                            }
+                            self.take(frame, &mut out);
+                        }
+                        Ok(Some(Received::Unusable { .. })) => {}
+                        Ok(None) | Err(_) => connected = false,
+                    }
+                    continue;
+                }
+            };
+            match order {
+                Order::Queue(replies) => self.queue(&replies, &mut out),
+                Order::Stop => break,
+            }
+        }
+        for (place, mode) in self.waiting.into_values() {
+            if mode == Mode::Command {
+                self.counted[place].history.added(Ended::Unclear);
+            }
+        }
+        self.counted
+    }
+
+    /// Another owner has acknowledged one command more for each late vnode.
+    fn queue(&mut self, replies: &[i64], out: &mut Vec<u8>) {
+        for (place, &reply) in (BUSY_LEN..).zip(replies) {
+            self.counted[place].history.added(Ended::Acknowledged(reply));
+            self.query(place, out);
+            self.command(place, out);
+        }
+    }
+
+    fn take(&mut self, frame: Frame, out: &mut Vec<u8>) {
+        match frame {
+            Frame::Welcome(_) => (0..BUSY_LEN).for_each(|place| self.command(place, out)),
+            Frame::Answer(id, answer) => self.answered(RequestNumber::new(id), &answer, out),
+            Frame::Hello(..)
+            | Frame::Refusal(_)
+            | Frame::Call(..)
+            | Frame::Peer(..)
+            | Frame::PeerReply(..)
+            | Frame::Epoch(..)
+            | Frame::Ping
+            | Frame::Pong => {}
+        }
+    }
+
+    fn answered(&mut self, number: RequestNumber, answer: &Answer, out: &mut Vec<u8>) {
+        let Some((place, mode)) = self.waiting.remove(&number) else { return };
+        self.commands.remove(&number);
+        let history = &mut self.counted[place].history;
+        let ended = match &answer.outcome {
+            Outcome::Reply(reply) => match codec::from_bincode("a counter's reply", reply) {
+                Ok(value) => Ended::Acknowledged(value),
+                Err(_) => Ended::Unclear,
+            },
+            Outcome::Unclear => Ended::Unclear,
+            Outcome::Panicked
+            | Outcome::Rejected(_)
+            | Outcome::Rebase(_)
+            | Outcome::NotOwner
+            | Outcome::Busy
+            | Outcome::Quarantined
+            | Outcome::UnknownKind
+            | Outcome::Undecodable(_)
+            | Outcome::Unreadable(_) => Ended::NotRun,
+        };
+        match (mode, ended) {
+            (Mode::Command, ended) => history.added(ended),
+            (Mode::Query | Mode::Local, Ended::Acknowledged(value)) => history.read(value, Look::Meanwhile),
+            (Mode::Query | Mode::Local, Ended::NotRun | Ended::Unclear) => {}
+        }
+        // As long as it is obeyed it goes on.
+        if mode == Mode::Command && matches!(ended, Ended::Acknowledged(_)) {
+            self.command(place, out);
+        }
+    }
+
+    fn command(&mut self, place: usize, out: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        codec::to_bincode(&CounterCommand::Add(1), &mut body);
+        self.send(place, Mode::Command, body, out);
+    }
+
+    fn query(&mut self, place: usize, out: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        codec::to_bincode(&CounterQuery::Value, &mut body);
+        self.send(place, Mode::Query, body, out);
+    }
+
+    fn send(&mut self, place: usize, mode: Mode, body: Vec<u8>, out: &mut Vec<u8>) {
+        self.last = self.last.next();
+        let number = self.last;
+        self.waiting.insert(number, (place, mode));
+        if mode == Mode::Command {
+            self.commands.insert(number);
+        }
+        let lowest = self.commands.first().copied().unwrap_or(number);
+        let call = Call {
+            name: self.counted[place].name.clone(),
+            mode,
+            request: Request {
+                id: RequestId { client: self.client, number },
+                // It waits for everything it has in flight; a base of zero is always true.
+                lowest,
+                base: CommitNumber::ZERO,
+            },
+            epoch: self.epoch,
+            body: body.into(),
+        };
+        frame::put(out, &Frame::Call(number.get(), call)).expect("a counter's call fits");
+    }
+}

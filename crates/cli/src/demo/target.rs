@@ -1,0 +1,185 @@
+//! One vnode under load: its calls and their history.
+//!
+//! Invariants:
+//!
+//! * It has one call in flight at a time, so its history has exactly one legal reply unless a call ended unclear.
+//! * Every call is in its history when it ends.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+
+use holocron::{CallError, Client, Vnode as _, VnodeRef};
+use holocron_protocol::ids::VnodeName;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
+
+use super::history::{CounterHistory, Ended, Faults, FieldHistory, Look};
+use crate::kinds::{Counter, CounterCommand, CounterQuery, Kv, KvAnswer, KvCommand, KvQuery};
+
+/// Of so many vnodes one is a map, the others are counters.
+const KV_EVERY: usize = 4;
+/// Fields of a map that are set in turn.
+const FIELDS: usize = 4;
+
+/// A vnode under load.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) name: VnodeName,
+    vnode: Vnode,
+    history: Mutex<History>,
+    in_flight: AtomicBool,
+    /// Since when its owner is known to have failed.
+    orphaned: OnceLock<Instant>,
+    /// When a command sent after that was first acknowledged.
+    served: OnceLock<Instant>,
+}
+
+#[derive(Debug)]
+enum Vnode {
+    Counter(VnodeRef<Counter>),
+    Kv(VnodeRef<Kv>),
+}
+
+#[derive(Debug, Default)]
+struct History {
+    /// Calls so far.
+    calls: u64,
+    counter: CounterHistory,
+    fields: [FieldHistory; FIELDS],
+}
+
+/// The right to call a target, held by one at a time.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    target: &'a Target,
+    history: MutexGuard<'a, History>,
+}
+
+impl Target {
+    /// A vnode that doesn't exist yet.
+    pub(super) fn new(client: &Client, key: &str, number: usize) -> Self {
+        let is_kv = number % KV_EVERY == KV_EVERY - 1;
+        let (kind, vnode) = if is_kv {
+            (Kv::KIND, Vnode::Kv(client.get(key)))
+        } else {
+            (Counter::KIND, Vnode::Counter(client.get(key)))
+        };
+        Self {
+            name: VnodeName::new(kind, key).expect("a short key"),
+            vnode,
+            history: Mutex::default(),
+            in_flight: AtomicBool::new(false),
+            orphaned: OnceLock::new(),
+            served: OnceLock::new(),
+        }
+    }
+
+    /// Waits for the turn to call it.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        Turn { target: self, history: self.history.lock().await }
+    }
+
+    /// Whether a command is in flight.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Notes that its owner has just failed: what is sent from now on is served by another.
+    pub(super) fn orphan(&self, at: Instant) {
+        self.orphaned.get_or_init(|| at);
+    }
+
+    /// When its next owner acknowledged the first command sent to it.
+    pub(super) fn served(&self) -> Option<Instant> {
+        self.served.get().copied()
+    }
+}
+
+impl Turn<'_> {
+    /// How many calls there were.
+    pub(super) fn calls(&self) -> u64 {
+        self.history.calls
+    }
+
+    pub(super) fn faults(&self) -> Faults {
+        let mut faults = self.history.counter.faults();
+        for field in &self.history.fields {
+            faults += field.faults();
+        }
+        faults
+    }
+
+    /// Sends a command.
+    pub(super) async fn command(&mut self) -> Result<(), CallError> {
+        let Self { target, history } = self;
+        history.calls += 1;
+        let number = history.calls;
+        let asked_at = Instant::now();
+        target.in_flight.store(true, Ordering::Release);
+        let outcome = match &target.vnode {
+            Vnode::Counter(counter) => {
+                let (ended, outcome) = split(counter.command(CounterCommand::Add(1)).await);
+                history.counter.added(ended);
+                outcome
+            }
+            Vnode::Kv(kv) => {
+                let field = usize::try_from(number).expect("64 bits") % FIELDS;
+                let put = KvCommand::Put { field: field.to_string(), value: number.to_string() };
+                let replied = kv.command(put).await;
+                let (ended, outcome) = split(replied.map(|change| number_in(change.before.as_ref())));
+                history.fields[field].put(number, ended);
+                outcome
+            }
+        };
+        target.in_flight.store(false, Ordering::Release);
+        if outcome.is_ok() && target.orphaned.get().is_some_and(|&orphaned| asked_at >= orphaned) {
+            target.served.get_or_init(Instant::now);
+        }
+        outcome
+    }
+
+    /// Asks a linearizable query, which must see every command acknowledged so far.
+    pub(super) async fn query(&mut self, look: Look) -> Result<(), CallError> {
+        let Self { target, history } = self;
+        history.calls += 1;
+        match &target.vnode {
+            Vnode::Counter(counter) => {
+                let value = counter.query(CounterQuery::Value).await?;
+                history.counter.read(value, look);
+            }
+            Vnode::Kv(kv) => {
+                let KvAnswer::Fields(values) = kv.query(KvQuery::All).await? else {
+                    unreachable!("all fields were asked for");
+                };
+                for (field, history) in history.fields.iter_mut().enumerate() {
+                    history.read(number_in(values.get(&field.to_string())), look);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a command's end means for its history, and for its caller.
+fn split<T>(replied: Result<T, CallError>) -> (Ended<T>, Result<(), CallError>) {
+    match replied {
+        Ok(reply) => (Ended::Acknowledged(reply), Ok(())),
+        // It ran, but nobody can say with what result.
+        Err(error @ (CallError::Unclear | CallError::Unreadable { .. })) => (Ended::Unclear, Err(error)),
+        Err(
+            error @ (CallError::Busy
+            | CallError::Unavailable { .. }
+            | CallError::Rejected { .. }
+            | CallError::Panicked
+            | CallError::UnknownKind),
+        ) => (Ended::NotRun, Err(error)),
+    }
+}
+
+/// The number a field was set to; 0 if it is absent. No caller writes anything but numbers, so something else is a
+/// number nobody wrote.
+fn number_in(value: Option<&String>) -> u64 {
+    value.map_or(0, |value| value.parse().unwrap_or(u64::MAX))
+}

@@ -1,0 +1,130 @@
+//! How a command of `holocron` ends: a code for machines, a sentence for people.
+
+use core::fmt;
+use std::process::ExitCode;
+
+use holocron::{CallError, ConnectError, StartError};
+use holocron_store::{ProbeError, explain};
+
+/// Why a command failed, by what a script may do about it. The number is the process's exit code; clap's own 2 is
+/// "wrong usage".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Failure {
+    /// It didn't work: the sentence says why.
+    Failed = 1,
+    /// The command line can't be meant.
+    Usage = 2,
+    /// An acknowledged command is missing, or one took effect twice, or a read was stale.
+    Broken = 3,
+    /// The call may have taken effect, or not.
+    Unclear = 4,
+    /// Not done, because nobody could take it now. Trying again later may help.
+    Later = 5,
+    /// Not done, and it won't be as it is.
+    Rejected = 6,
+    /// The store breaks a promise everything rests on.
+    Unfit = 7,
+}
+
+/// The exit codes, for `--help`.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; the message says why
+  2  wrong usage
+  3  an acknowledged command was lost, one took effect twice, or a read was stale (demo)
+  4  unclear: the call may have taken effect (call)
+  5  not done, nobody could take it now: try again later (call)
+  6  not done, and won't be as it is (call)
+  7  the store breaks a promise everything rests on (probe, host)";
+
+/// A failure and its sentence.
+#[derive(Debug)]
+pub struct Fail {
+    failure: Failure,
+    sentence: String,
+}
+
+impl Fail {
+    /// A failure, told in a sentence.
+    #[must_use]
+    pub fn new(failure: Failure, sentence: impl Into<String>) -> Self {
+        Self { failure, sentence: sentence.into() }
+    }
+
+    /// The usual failure.
+    #[must_use]
+    pub fn failed(sentence: impl Into<String>) -> Self {
+        Self::new(Failure::Failed, sentence)
+    }
+
+    /// Which it is.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.failure
+    }
+
+    /// The process's exit code.
+    #[must_use]
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(self.failure as u8)
+    }
+}
+
+impl fmt::Display for Fail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl From<ProbeError> for Fail {
+    fn from(error: ProbeError) -> Self {
+        let failure = match &error {
+            ProbeError::Broken { .. } => Failure::Unfit,
+            ProbeError::Unreachable { .. } | ProbeError::Refused { .. } => Failure::Failed,
+        };
+        Self::new(failure, error.to_string())
+    }
+}
+
+impl From<holocron_store::OpenError> for Fail {
+    fn from(error: holocron_store::OpenError) -> Self {
+        Self::failed(explain(&error))
+    }
+}
+
+impl From<StartError> for Fail {
+    fn from(error: StartError) -> Self {
+        let sentence = explain(&error);
+        let failure = match error {
+            StartError::Store(ProbeError::Broken { .. }) => Failure::Unfit,
+            _ => Failure::Failed,
+        };
+        Self::new(failure, sentence)
+    }
+}
+
+impl From<CallError> for Fail {
+    fn from(error: CallError) -> Self {
+        let failure = match &error {
+            CallError::Unclear => Failure::Unclear,
+            CallError::Busy | CallError::Unavailable { .. } => Failure::Later,
+            CallError::Rejected { .. } | CallError::Panicked | CallError::UnknownKind => Failure::Rejected,
+            // It ran, but nobody here can say with what result.
+            CallError::Unreadable { .. } => Failure::Unclear,
+        };
+        Self::new(failure, error.to_string())
+    }
+}
+
+impl From<ConnectError> for Fail {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Call(error) => error.into(),
+            ConnectError::Open(_) | ConnectError::Unreachable(_) | ConnectError::Cluster(_) => {
+                Self::failed(explain(&error))
+            }
+        }
+    }
+}

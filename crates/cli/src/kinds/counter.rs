@@ -1,0 +1,51 @@
+//! `counter`: a number that is added to. The smallest vnode that is of any use.
+
+use holocron::{Context, Vnode};
+use serde::{Deserialize, Serialize};
+
+use super::{Spoken, Word};
+
+/// A number.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Counter {
+    value: i64,
+}
+
+/// What changes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Command {
+    /// Adds, and answers the new value. Stops at the largest and smallest number there is.
+    Add(i64),
+}
+
+/// What reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Query {
+    /// The value.
+    Value,
+}
+
+impl Vnode for Counter {
+    const KIND: &'static str = "counter";
+    type Command = Command;
+    type Reply = i64;
+    type Query = Query;
+    type Answer = i64;
+
+    fn command(&mut self, _: &Context<'_>, Command::Add(amount): Command) -> i64 {
+        self.value = self.value.saturating_add(amount);
+        self.value
+    }
+
+    fn query(&self, _: &Context<'_>, Query::Value: Query) -> i64 {
+        self.value
+    }
+}
+
+impl Spoken for Counter {
+    const COMMANDS: &'static [Word] =
+        &[Word { word: "add", argument: "5", does: "adds; answers the new value" }];
+    const QUERIES: &'static [Word] = &[Word { word: "value", argument: "", does: "the value" }];
+}

@@ -1,0 +1,85 @@
+//! The binary `holocron`: one file per subcommand, and the built-in kinds.
+//!
+//! What a subcommand finds goes to standard output, for people or as JSON; what happens meanwhile goes to standard
+//! error. A subcommand ends with an exit code that scripts can rely on, see [`exit`].
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a CLI prints")]
+
+mod call;
+mod demo;
+pub mod exit;
+mod host;
+pub mod kinds;
+mod probe;
+mod seal;
+mod signals;
+mod status;
+mod store;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::{EXIT_CODES, Fail};
+
+/// Virtual nodes with durable state in an object store.
+#[derive(Debug, Parser)]
+#[command(name = "holocron", version, about, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Arguments),
+    Host(host::Arguments),
+    Call(call::Arguments),
+    Status(status::Arguments),
+    Seal(seal::Arguments),
+    Probe(probe::Arguments),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    // Before the runtime starts its threads: this is for the whole process.
+    if let Command::Host(arguments) = &command {
+        arguments.prepare();
+    }
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a process can start a few threads");
+    let ended = runtime.block_on(run(command));
+    // What is still under way, for example a request to a store that doesn't answer, is not waited for.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fail) => {
+            eprintln!("holocron: {fail}");
+            fail.code()
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Fail> {
+    match command {
+        Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
+        Command::Host(arguments) => Box::pin(host::run(arguments)).await,
+        Command::Call(arguments) => Box::pin(call::run(arguments)).await,
+        Command::Status(arguments) => Box::pin(status::run(arguments)).await,
+        Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
+        Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
+    }
+}
+
+/// `RUST_LOG` decides; without it, what hosts do is told and what libraries do isn't.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,holocron=info,holocron_cli=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

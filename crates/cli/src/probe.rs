@@ -1,0 +1,63 @@
+//! `holocron probe`: is this store fit to build on?
+
+use clap::Args;
+use holocron::Random;
+use holocron_store::{Probe, ProbeReport};
+use serde_json::json;
+
+use crate::{
+    exit::Fail,
+    store::StoreOptions,
+};
+
+/// Find out whether a store keeps the promises everything rests on: conditional creates under races, reads and listings
+/// that see them. Refuses a store that breaks one, and says which.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  holocron probe file:///tmp/h
+  holocron probe s3://bucket/prefix --option endpoint=http://127.0.0.1:9000 --option allow_http=true")]
+pub(crate) struct Arguments {
+    /// The store: file:///path, s3://bucket/prefix, gs://… or az://…
+    #[arg(value_name = "URL")]
+    url: String,
+    #[command(flatten)]
+    options: StoreOptions,
+    /// How many create one key at once. More finds narrower races, and opens more connections.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=256))]
+    racers: u16,
+    /// How many races, one after the other.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+    /// One JSON object instead of a sentence.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
+    let store = holocron_store::open(&arguments.url, &arguments.options.pairs)?;
+    let probe = Probe {
+        racers: arguments.racers.into(),
+        rounds: arguments.rounds.into(),
+        ..Probe::new(Random::from_system().bits())
+    };
+    let report = holocron_store::probe(&store, &probe).await?;
+    if arguments.json {
+        println!("{}", as_json(&report));
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}
+
+fn as_json(report: &ProbeReport) -> serde_json::Value {
+    let milliseconds = |time: core::time::Duration| time.as_secs_f64() * 1_000.0;
+    json!({
+        "fit": true,
+        "create_p50_ms": milliseconds(report.create_p50),
+        "get_p50_ms": milliseconds(report.get_p50),
+        "list_p50_ms": milliseconds(report.list_p50),
+        "racers": report.racers,
+        "rounds": report.rounds,
+        "elapsed_ms": milliseconds(report.elapsed),
+    })
+}

@@ -1,0 +1,60 @@
+//! `holocron seal`: end a host's session by force.
+
+use clap::Args;
+use holocron::{PeerMessage, PeerReply, ask, net::Tcp};
+use holocron_protocol::ids::HostName;
+use serde_json::json;
+
+use crate::{
+    exit::{Fail, Failure},
+    status::newest_view,
+    store::StoreArguments,
+};
+
+/// Times a leader that has changed is asked anew.
+const ASKED_MAX: u32 = 3;
+
+/// Ask the leader to seal a host's session, whether the host is well or not, and give its slots to others. What the host
+/// acknowledged stays; a host that is well opens a new session and comes back.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  holocron seal --store file:///tmp/h h2")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The host's name.
+    host: String,
+    /// One JSON object instead of a sentence.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
+    let host = HostName::new(&arguments.host)
+        .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
+    let view = newest_view(&arguments.store).await?;
+    if !view.record.hosts.contains_key(&host) {
+        let known: Vec<&str> = view.record.hosts.keys().map(HostName::as_str).collect();
+        return Err(Fail::failed(format!("no host is named {host}; there are: {}", known.join(", "))));
+    }
+    let mut leader = view.record.leader.address.clone();
+    for _ in 0..ASKED_MAX {
+        match ask(&Tcp, &leader, PeerMessage::Seal(host.clone())).await.map_err(Fail::failed)? {
+            PeerReply::NotLeader { leader: Some(other) } => leader = other,
+            PeerReply::Noted => {
+                if arguments.json {
+                    println!("{}", json!({ "sealed": host.as_str(), "by": leader }));
+                } else {
+                    println!("the leader at {leader} seals {host}");
+                }
+                return Ok(());
+            }
+            PeerReply::Refused(why) => return Err(Fail::failed(format!("the leader refuses: {why}"))),
+            PeerReply::NotLeader { leader: None } => break,
+            other @ (PeerReply::View(_) | PeerReply::Health(_) | PeerReply::Status(_)) => {
+                return Err(Fail::failed(format!("{leader} answers something else: {other:?}")));
+            }
+        }
+    }
+    Err(Fail::new(Failure::Later, "there is no leader now; try again in a moment"))
+}

@@ -1,0 +1,182 @@
+//! `holocron status`: how a cluster is, from its newest epoch record and from each host that answers.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use clap::Args;
+use holocron::{Clock, HostStatus, PeerMessage, PeerReply, SystemClock, View, ask, net::Tcp};
+use holocron_protocol::{
+    epoch::{EpochRecord, HostEntry, HostState},
+    ids::{DomainId, HostName},
+};
+use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::timeout};
+
+use crate::{
+    call::connect,
+    exit::Fail,
+    store::StoreArguments,
+    table::{render, thousands},
+};
+
+/// How long one host may take to say how it is.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Hosts asked at a time.
+const ASKED_AT_ONCE: usize = 64;
+
+/// Show the hosts of a cluster, who leads, who holds how many slots, and how far their journals have come. Needs the
+/// store only; says which hosts did not answer.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  holocron status --store file:///tmp/h
+  holocron status --store file:///tmp/h --json | jq .leader")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
+    let view = newest_view(&arguments.store).await?;
+    let answers = ask_all(&view.record).await;
+    if arguments.json {
+        println!("{:#}", as_json(&view.record, &answers));
+    } else {
+        print!("{}", as_text(&view.record, &answers));
+    }
+    Ok(())
+}
+
+/// The cluster's newest epoch record.
+pub(crate) async fn newest_view(store: &StoreArguments) -> Result<View, Fail> {
+    Ok(connect(store).await?.ready().await?)
+}
+
+/// What each host said, or why it didn't.
+type Answers = BTreeMap<HostName, Result<HostStatus, String>>;
+
+async fn ask_all(record: &EpochRecord) -> Answers {
+    let mut hosts = record.hosts.iter();
+    let mut asking = JoinSet::new();
+    let mut answers = BTreeMap::new();
+    loop {
+        while asking.len() < ASKED_AT_ONCE
+            && let Some((name, host)) = hosts.next()
+        {
+            let (name, address) = (name.clone(), host.address.clone());
+            asking.spawn(async move { (name, status_of(&address).await) });
+        }
+        match asking.join_next().await {
+            Some(Ok((name, answer))) => drop(answers.insert(name, answer)),
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            None => return answers,
+        }
+    }
+}
+
+/// How the host at an address is.
+pub(crate) async fn status_of(address: &str) -> Result<HostStatus, String> {
+    match timeout(ANSWER_WITHIN, ask(&Tcp, address, PeerMessage::Status)).await {
+        Ok(Ok(PeerReply::Status(status))) => Ok(status),
+        Ok(Ok(other)) => Err(format!("{address}: an unexpected answer: {other:?}")),
+        Ok(Err(why)) => Err(why),
+        Err(_elapsed) => Err(format!("{address}: no answer within {ANSWER_WITHIN:?}")),
+    }
+}
+
+fn slots_of(record: &EpochRecord, host: &HostEntry) -> u64 {
+    let Some(session) = host.sessions.get(&DomainId::HOME) else { return 0 };
+    let Some(domain) = record.domains.get(&DomainId::HOME) else { return 0 };
+    domain.slots.owned_by(*session).count() as u64
+}
+
+fn state_of(host: &HostEntry) -> &'static str {
+    match host.state {
+        HostState::Active => "active",
+        HostState::Draining => "draining",
+    }
+}
+
+fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
+    let hosts: Vec<Value> = record
+        .hosts
+        .iter()
+        .map(|(name, host)| {
+            let (status, error) = match answers.get(name) {
+                Some(Ok(status)) => (json!(status), Value::Null),
+                Some(Err(why)) => (Value::Null, json!(why)),
+                None => (Value::Null, json!("not asked")),
+            };
+            json!({
+                "name": name.as_str(),
+                "address": host.address,
+                "state": state_of(host),
+                "weight": host.weight,
+                "slots": slots_of(record, host),
+                "leads": *name == record.leader.host,
+                "answered": error.is_null(),
+                "status": status,
+                "error": error,
+            })
+        })
+        .collect();
+    json!({
+        "epoch": record.epoch.get(),
+        "reason": record.reason,
+        "wall_ms": record.wall_ms,
+        "leader": record.leader.host.as_str(),
+        "slots": record.slot_count,
+        "hosts": hosts,
+    })
+}
+
+fn as_text(record: &EpochRecord, answers: &Answers) -> String {
+    const HEADER: [&str; 12] = [
+        "host", "address", "state", "slots", "coming", "vnodes", "active", "packs", "commands", "queries",
+        "committed", "checkpoint",
+    ];
+    let ago = Duration::from_millis(SystemClock.wall_ms().saturating_sub(record.wall_ms));
+    let mut out = format!(
+        "epoch {}, {} s ago: {}\n{} leads; {} slots\n\n",
+        record.epoch.get(),
+        thousands(ago.as_secs()),
+        record.reason,
+        record.leader.host,
+        thousands(record.slot_count.into()),
+    );
+    let rows: Vec<Vec<String>> = record
+        .hosts
+        .iter()
+        .map(|(name, host)| {
+            let mut row = vec![name.to_string(), host.address.clone(), state_of(host).to_owned()];
+            row.push(thousands(slots_of(record, host)));
+            if let Some(Ok(status)) = answers.get(name) {
+                row.extend(
+                    [
+                        status.slots_waiting.into(),
+                        status.vnodes_known,
+                        status.vnodes_active,
+                        status.packs.into(),
+                        status.commands,
+                        status.queries,
+                        status.progress.committed.get(),
+                        status.progress.checkpoint_at.get(),
+                    ]
+                    .map(thousands),
+                );
+            } else {
+                row.push("did not answer".to_owned());
+            }
+            row
+        })
+        .collect();
+    out.push_str(&render(&HEADER, &rows));
+    for (name, answer) in answers {
+        if let Err(why) = answer {
+            out.push_str(&format!("{name} did not answer: {why}\n"));
+        }
+    }
+    out
+}

@@ -1,0 +1,41 @@
+//! The store, as the command line names it.
+
+use clap::Args;
+
+/// Which store, and how to reach it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StoreArguments {
+    /// The store all hosts share: file:///path, s3://bucket/prefix, gs://… or az://…
+    #[arg(long = "store", value_name = "URL", env = "HOLOCRON_STORE")]
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) options: StoreOptions,
+}
+
+/// Options of the store's client.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct StoreOptions {
+    /// An option of the store's client, before the environment's: endpoint, region, `allow_http` and so on. May be
+    /// repeated.
+    #[arg(long = "option", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) pairs: Vec<(String, String)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as key=value".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_is_cut_at_its_first_equals_sign() {
+        assert_eq!(pair("endpoint=http://h/?a=b"), Ok(("endpoint".into(), "http://h/?a=b".into())));
+        assert!(pair("endpoint").is_err());
+        assert!(pair("=x").is_err());
+    }
+}
