@@ -168,7 +168,13 @@ impl Journal {
     }
 
     fn barrier_found(&self, found: BarrierFound) {
-        let released: Vec<Released> = self.state().reads.get_found(found).collect();
+        let mut state = self.state();
+        // The session may have ended while the get was under way; its reads went with it.
+        if self.ended.is_cancelled() {
+            return;
+        }
+        let released: Vec<Released> = state.reads.get_found(found).collect();
+        drop(state);
         for released in released {
             released.send();
         }
