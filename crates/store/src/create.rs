@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::Error;
 use crate::key::key_is_legal;
 use crate::patience::{Patience, Tries};
 use crate::store::Store;
@@ -91,11 +92,14 @@ impl Write {
     async fn resolve(&self) -> Created {
         let mut tries = Tries::new(&self.key, self.patience);
         loop {
-            if tries.run(self.store.create(&self.key, self.body.clone())).await.is_ok() {
+            let answer = tries.run(self.store.create(&self.key, self.body.clone())).await;
+            if answer.is_ok() {
                 return Created::Won;
             }
+            let trusted = cfg!(feature = "planted-trust-already-exists")
+                && matches!(answer, Err(Error::Conflict { .. }));
             match self.read_back(&mut tries).await {
-                Some(found) if found == self.body => return Created::Won,
+                Some(found) if found == self.body && !trusted => return Created::Won,
                 Some(found) => return Created::Lost(found),
                 // It isn't there now; it may yet land. Either way it is the same bytes.
                 None => tries.pause().await,

@@ -1,7 +1,29 @@
 //! An object store behind a few verbs, with one conditional write that tells the truth.
 //!
-//! The store moves bytes and knows nothing of what they mean: keys are paths, bodies are [`bytes::Bytes`]. Everything
-//! that makes a store trustworthy, or finds out that it isn't, lives here.
+//! The store moves bytes and knows nothing of what they mean: keys are paths, bodies are [`bytes::Bytes`]. It is the
+//! only thing hosts share, so what makes a store trustworthy, or finds out that it isn't, lives here:
+//!
+//! * [`Store`] is the promise; [`open`] makes one from a URL; [`contract::check`] is the promise as a test.
+//! * [`create_once`] owns every conditional write and resolves what its answers leave open.
+//! * [`get_until`] and its sisters repeat what may be repeated, and ride out any outage.
+//! * [`probe()`](crate::probe()) refuses, at the start of a host, a store that breaks a promise.
+//! * [`Counting`], [`Latency`], [`Faulty`] and [`Lying`] are stores around stores, for tests, benches and simulations.
+//!
+//! ```
+//! use holocron_store::{Created, Patience, create_once, open};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), holocron_store::OpenError> {
+//! let store = open("memory://", &[])?;
+//! let never = CancellationToken::new();
+//! let create = |body: &'static str| create_once(&store, "epochs/1", body.into(), Patience::forever(), &never);
+//!
+//! assert_eq!(create("leader: a, nonce 17").await, Created::Won);
+//! assert_eq!(create("leader: b, nonce 42").await, Created::Lost("leader: a, nonce 17".into()));
+//! # Ok(())
+//! # }
+//! ```
 
 mod cloud;
 pub mod contract;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holocron_store::{
-    Counting, Directory, Error, Faults, Faulty, Latency, Memory, Probe, ProbeError, Store,
-    contract, open, probe,
+    Counting, Directory, Error, Fault, Faults, Faulty, Latency, Lie, Lying, Memory, Probe,
+    ProbeError, Store, contract, open, probe,
 };
 
 #[tokio::test]
@@ -42,6 +42,31 @@ async fn wrappers_keep_the_contract() {
         Arc::new(Counting::new(slow, |key| if key.contains("race") { "race" } else { "other" }));
     contract::check(&(Arc::clone(&counting) as Arc<dyn Store>)).await;
     assert!(counting.counts().of_purpose("race").requests > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_only_busy_keeps_the_contract() {
+    let faults = Faults { fail_before: 0.05, burst: 0.005, burst_len_max: 10, ..Faults::default() };
+    let faulty = Arc::new(Faulty::new(Arc::new(Memory::new()), 1, faults));
+    contract::check(&(Arc::clone(&faulty) as Arc<dyn Store>)).await;
+    assert!(faulty.injected()[&Fault::FailBefore] > 50, "{:?}", faulty.injected());
+}
+
+#[tokio::test]
+async fn every_lie_breaks_the_contract() {
+    for lie in [
+        Lie::IgnoresCondition,
+        Lie::RefusesAndOverwrites,
+        Lie::ChecksThenWrites,
+        Lie::CachesMissing,
+        Lie::ListsLate,
+        Lie::IgnoresRangeStart,
+        Lie::KeepsDeleted,
+    ] {
+        let store: Arc<dyn Store> = Arc::new(Lying::new(Arc::new(Memory::new()), lie));
+        let checked = tokio::spawn(async move { contract::check(&store).await }).await;
+        assert!(checked.is_err_and(|error| error.is_panic()), "{lie:?} goes unnoticed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
