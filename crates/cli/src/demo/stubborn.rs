@@ -97,9 +97,17 @@ impl Stubborn {
     /// The host is stopped and overruled: lets the new owners of the late vnodes acknowledge a command for each, and then
     /// queues commands and queries for them at the old one.
     pub(super) async fn queue(&self) -> Result<(), Fail> {
-        let mut replies = Vec::with_capacity(self.late.len());
-        for name in &self.late {
-            replies.push(self.client.get::<Counter>(name.key()).command(CounterCommand::Add(1)).await?);
+        let asked: Vec<_> = self
+            .late
+            .iter()
+            .map(|name| {
+                let counter = self.client.get::<Counter>(name.key());
+                tokio::spawn(async move { counter.command(CounterCommand::Add(1)).await })
+            })
+            .collect();
+        let mut replies = Vec::with_capacity(asked.len());
+        for asked in asked {
+            replies.push(asked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?);
         }
         // It ends only when told to.
         drop(self.orders.send(Order::Queue(replies)));
