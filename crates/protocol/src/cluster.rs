@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{self, Malformed},
-    ids::{ClusterId, Epoch, Nonce, SLOTS_DEFAULT, Segment},
+    epoch_log::EpochSegments,
+    ids::{ClusterId, Nonce, SLOTS_DEFAULT},
     segment::SegmentLen,
 };
 
@@ -55,10 +56,10 @@ impl Cluster {
         SegmentLen::new(self.journal_segment_len as u64)
     }
 
-    /// The segment an epoch belongs to.
+    /// How the epoch log is cut into segments.
     #[must_use]
-    pub const fn epoch_segment(&self, epoch: Epoch) -> Segment {
-        Segment::new(epoch.get() / self.epoch_segment_len as u64)
+    pub const fn epoch_segments(&self) -> EpochSegments {
+        EpochSegments::new(self.epoch_segment_len as u64)
     }
 
     /// The object to create.
@@ -95,7 +96,10 @@ mod tests {
     use alloc::{format, string::String};
 
     use super::*;
-    use crate::{ids::Position, keys};
+    use crate::{
+        ids::{Epoch, Position, Segment},
+        keys,
+    };
 
     fn tiny() -> Cluster {
         Cluster {
@@ -129,8 +133,8 @@ mod tests {
     #[test]
     fn segments_are_whole_blocks_counted_from_number_0() {
         let cluster = tiny();
-        assert_eq!(cluster.epoch_segment(Epoch::new(2)), Segment::new(0));
-        assert_eq!(cluster.epoch_segment(Epoch::new(3)), Segment::new(1));
+        assert_eq!(cluster.epoch_segments().segment(Epoch::new(2)), Segment::new(0));
+        assert_eq!(cluster.epoch_segments().segment(Epoch::new(3)), Segment::new(1));
         assert_eq!(cluster.journal_segments().segment(Position::new(5)), Segment::new(2));
     }
 }

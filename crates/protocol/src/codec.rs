@@ -57,7 +57,7 @@ impl ObjectKind {
 }
 
 /// An object or frame that can't be what it should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{what}: {why}")]
 pub struct Malformed {
     /// The key, or the name of the frame.

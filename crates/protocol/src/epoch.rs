@@ -44,8 +44,8 @@ pub struct EpochRecord {
     pub previous: Option<RecordDigest>,
     /// Who wrote it, and so leads.
     pub leader: Leader,
-    /// Who should try the next epoch at once: a leader that leaves names it in its last record.
-    pub successor: Option<HostName>,
+    /// Whether it goes on leading.
+    pub handover: Handover,
     /// Why it was written, in plain words.
     pub reason: String,
     /// When, for people: the larger of the writer's wall clock and the previous record's, in milliseconds.
@@ -69,6 +69,20 @@ pub struct Leader {
     pub session: SessionId,
     /// Where hosts and clients reach it.
     pub address: String,
+}
+
+/// Whether the writer of a record goes on leading.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Handover {
+    /// It does.
+    #[default]
+    Stays,
+    /// This is its last record: whoever is named tries the next epoch at once; without a name, whoever comes.
+    Leaves {
+        /// Who.
+        successor: Option<HostName>,
+    },
 }
 
 /// A host of the cluster.

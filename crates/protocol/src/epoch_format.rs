@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::{self, Malformed},
     epoch::{
-        DomainEntry, EpochRecord, Holding, HostEntry, HostState, Leader, RecordDigest,
+        DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader, RecordDigest,
         SessionEntry, SessionState, SlotTable,
     },
     ids::{DomainId, Epoch, HostName, Nonce, Position, SessionId, Tenure},
@@ -39,7 +39,7 @@ struct RecordForm {
     wall_ms: u64,
     previous: Option<String>,
     leader: Leader,
-    successor: Option<HostName>,
+    handover: Handover,
     slot_count: u16,
     hosts: BTreeMap<HostName, HostForm>,
     sessions: Vec<SessionForm>,
@@ -107,7 +107,7 @@ impl EpochRecord {
             wall_ms: self.wall_ms,
             previous: self.previous.map(|digest| digest.to_string()),
             leader: self.leader.clone(),
-            successor: self.successor.clone(),
+            handover: self.handover.clone(),
             slot_count: self.slot_count,
             hosts: self
                 .hosts
@@ -223,7 +223,7 @@ fn from_form(form: RecordForm) -> Result<EpochRecord, String> {
         epoch: form.epoch,
         previous,
         leader: form.leader,
-        successor: form.successor,
+        handover: form.handover,
         reason: form.reason,
         wall_ms: form.wall_ms,
         slot_count: form.slot_count,
@@ -304,4 +304,234 @@ fn slot_table(forms: &[GroupForm], slots: u16, ids: &[SessionId]) -> Result<Slot
     by_slot
         .map(|by_slot| SlotTable::from_groups(&groups, &by_slot))
         .ok_or_else(|| "some slots are missing".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        cluster::Cluster,
+        ids::{ClusterId, Slot},
+        topology::Draft,
+    };
+
+    fn name(name: &str) -> HostName {
+        HostName::new(name).unwrap()
+    }
+
+    fn host(session: u128) -> HostEntry {
+        HostEntry {
+            address: "10.0.0.1:7000".into(),
+            sessions: BTreeMap::from([(DomainId::HOME, SessionId::new(session))]),
+            state: HostState::Active,
+            weight: 100,
+            zone: None,
+        }
+    }
+
+    fn leader() -> Leader {
+        Leader { host: name("a"), session: SessionId::new(1), address: "10.0.0.1:7000".into() }
+    }
+
+    /// Epoch 3 of a cluster of 4,096 slots: a and b share them, c failed.
+    fn example() -> EpochRecord {
+        let mut draft = Draft::first(&Cluster::new(ClusterId::new(1)));
+        for (host_name, session) in [("a", 1), ("b", 2), ("c", 3)] {
+            draft.join(&name(host_name), host(session)).unwrap();
+        }
+        let first = draft.finish(leader(), "an empty store", 1);
+        let mut draft = Draft::after(&first, RecordDigest::of(b"first"));
+        draft.remove(&name("c"));
+        let second = draft.finish(leader(), "c is silent for 1.2 s", 2);
+        let mut draft = Draft::after(&second, RecordDigest::of(b"second"));
+        draft.seal_known(SessionId::new(3), Position::new(17));
+        draft.finish(leader(), "c is sealed at p17", 3)
+    }
+
+    fn decode(object: &[u8]) -> Result<EpochRecord, Malformed> {
+        EpochRecord::decode(&keys::epoch(Epoch::new(3)), object)
+    }
+
+    /// The example with a piece of its text replaced, under a checksum that holds.
+    fn edited(from: &str, to: &str) -> Result<EpochRecord, Malformed> {
+        let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
+        assert!(text.contains(from), "{from} in {text}");
+        decode(&rechecked(&text.replacen(from, to, 1)))
+    }
+
+    /// The text with its checksum made right.
+    fn rechecked(text: &str) -> Vec<u8> {
+        let at = r#"{"holocron":"epoch","crc32c":""#.len();
+        let mut object = text.as_bytes().to_vec();
+        object[at..at + 8].copy_from_slice(b"00000000");
+        let checksum = format!("{:08x}", crc32c::crc32c(&object));
+        object[at..at + 8].copy_from_slice(checksum.as_bytes());
+        object
+    }
+
+    #[test]
+    fn a_record_of_4096_slots_fits_a_screen_and_reads_like_one() {
+        let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
+        assert!(text.lines().count() < 80, "{text}");
+        for part in [
+            r#""reason": "c is sealed at p17""#,
+            r#""owner": "0@1""#,
+            r#""sources": "2@1""#,
+            r#""state": "sealed""#,
+            r#""position": 17"#,
+            r#""slots": "0-1365""#,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn it_reads_back_and_only_under_its_own_key() {
+        let object = example().encode(Nonce::new(1));
+        assert_eq!(decode(&object), Ok(example()));
+        let error = EpochRecord::decode(&keys::epoch(Epoch::new(4)), &object).unwrap_err();
+        assert!(error.why.contains("it says it is epochs/"), "{error}");
+    }
+
+    #[test]
+    fn equal_records_share_their_form_whatever_order_the_slots_come_in() {
+        let reordered = edited(r#""slots": "0-1365""#, r#""slots": "7 0-6 8-1365""#);
+        assert_eq!(reordered.unwrap().encode(Nonce::new(1)), example().encode(Nonce::new(1)));
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_malformed_and_says_which() {
+        for (from, to, why) in [
+            (r#""slots": "0-1365""#, r#""slots": "1-1365""#, "missing"),
+            (r#""slots": "0-1365""#, r#""slots": "0-1366""#, "held twice"),
+            (r#""slots": "0-1365""#, r#""slots": "0-4096""#, "slots 0-4096 of 4096"),
+            (r#""slots": "0-1365""#, r#""slots": "1365-0""#, "slots 1365-0"),
+            (r#""slots": "0-1365""#, r#""slots": "+0-1365""#, "not a number"),
+            (r#""owner": "0@1""#, r#""owner": "9@1""#, "session 9 of a list of 3"),
+            (r#""owner": "0@1""#, r#""owner": "0@4""#, "a tenure of the future"),
+            (r#""owner": "0@1""#, r#""owner": "0@0""#, "given by no epoch"),
+            (r#""owner": "0@1""#, r#""owner": "2@1""#, "is over"),
+            (r#""owner": "0@1""#, r#""owned": "0@1""#, "without owner"),
+            (r#""owner": "0@1""#, r#""owner": "0""#, "not a tenure"),
+            (r#""sources": "2@1""#, r#""sources": "2@1 1@1""#, "out of order"),
+            (r#""sources": "2@1""#, r#""sources": "2@2""#, "out of order"),
+            (r#""state": "sealed""#, r#""state": "detached""#, "detached and yet named"),
+            (r#""state": "sealed""#, r#""state": "open""#, "don't fit"),
+            (r#""epoch": 3"#, r#""epoch": 0"#, "the first epoch is 1"),
+            (r#""previous": ""#, r#""previous": "x"#, "not a digest"),
+            (r#""slot_count": 4096"#, r#""slot_count": 0"#, "slots 0-1365 of 0"),
+            (r#""weight": 100"#, r#""weight": 1000001"#, "weight 1000001"),
+            (r#""sessions": {"#, r#""sessions": {"7": 1, "#, "another's"),
+            (r#""handover": "stays""#, r#""handover": {"leaves":{"successor":"z"}}"#, "no host"),
+        ] {
+            let error = edited(from, to).unwrap_err();
+            assert!(error.why.contains(why), "{to}: {error}");
+            assert_eq!(error.what, keys::epoch(Epoch::new(3)));
+        }
+    }
+
+    #[test]
+    fn fields_of_a_later_release_are_ignored() {
+        assert_eq!(edited(r#""epoch": 3"#, r#""moon": "full", "epoch": 3"#), Ok(example()));
+    }
+
+    #[test]
+    fn a_claim_of_many_slots_with_long_histories_stays_small_in_memory() {
+        let sources: Vec<String> = (1..=2000).rev().map(|epoch| format!("2@{epoch}")).collect();
+        let text = edited_text(&sources.join(" "));
+        // Far more than memory if each slot held its own copy: 65,535 x 2,000 tenures.
+        assert!(decode(&rechecked(&text)).is_err(), "sources newer than the record");
+    }
+
+    fn edited_text(sources: &str) -> String {
+        String::from_utf8(example().encode(Nonce::new(1)).to_vec())
+            .unwrap()
+            .replace("4096", "65535")
+            .replace("-4095", "-65534")
+            .replacen(r#""sources": "2@1""#, &format!("\"sources\": \"{sources}\""), 1)
+    }
+
+    #[test]
+    #[should_panic(expected = "is not listed")]
+    fn a_record_that_breaks_a_rule_is_never_written() {
+        let mut record = example();
+        record.sessions.remove(&SessionId::new(3));
+        drop(record.encode(Nonce::new(1)));
+    }
+
+    /// What a slot's history leaves when sessions below `open` are over.
+    fn holding(chain: BTreeMap<u64, u128>, open: u128) -> Holding {
+        let tenure =
+            |(epoch, bits)| Tenure { epoch: Epoch::new(epoch), session: SessionId::new(bits) };
+        let mut newest_first = chain.into_iter().rev();
+        let owner = newest_first.next().map(|(epoch, bits)| tenure((epoch, bits.max(open))));
+        Holding { owner, sources: newest_first.map(tenure).collect() }
+    }
+
+    /// Records of few hosts and slots with all kinds of histories.
+    fn record() -> impl Strategy<Value = EpochRecord> {
+        // By epoch, who got the slot; the last is the owner.
+        let held = proptest::collection::btree_map(1..7u64, 0..4u128, 1..4);
+        (proptest::collection::vec(held, 1..9), ".{0,9}", any::<u64>(), 0..4u128).prop_map(
+            |(held, reason, wall_ms, open)| {
+                let mut record = example();
+                record.epoch = Epoch::new(7);
+                record.reason = reason;
+                record.wall_ms = wall_ms;
+                record.slot_count = u16::try_from(held.len()).unwrap();
+                let held: Vec<Holding> =
+                    held.into_iter().map(|chain| holding(chain, open)).collect();
+                let slots = SlotTable::new(&held);
+                let home = DomainEntry { name: "home".into(), slots };
+                record.domains = BTreeMap::from([(DomainId::HOME, home)]);
+                record.hosts = BTreeMap::new();
+                record.sessions = BTreeMap::new();
+                for bits in 0..4 {
+                    let host_name = name(["a", "b", "c", "d"][usize::try_from(bits).unwrap()]);
+                    let state = if bits >= open {
+                        record.hosts.insert(host_name.clone(), host(bits));
+                        SessionState::Open
+                    } else {
+                        SessionState::Sealed((bits == 0).then_some(Position::new(4)))
+                    };
+                    let entry = SessionEntry { host: host_name, domain: DomainId::HOME, state };
+                    record.sessions.insert(SessionId::new(bits), entry);
+                }
+                record
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_sound_record_reads_back_as_the_same_bytes(record in record(), bits: u128) {
+            prop_assert_eq!(record.check(), Ok(()));
+            let object = record.encode(Nonce::new(bits));
+            let read = EpochRecord::decode(&keys::epoch(record.epoch), &object).unwrap();
+            prop_assert_eq!(&read, &record);
+            prop_assert_eq!(read.encode(Nonce::new(bits)), object);
+            for slot in (0..record.slot_count).map(Slot) {
+                prop_assert_eq!(read.holding(DomainId::HOME, slot), record.holding(DomainId::HOME, slot));
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            drop(decode(&bytes));
+        }
+
+        #[test]
+        fn a_record_with_any_piece_overwritten_is_refused_or_sound(at: prop::sample::Index, piece in "[0-9@\", a-z{}-]{1,6}") {
+            let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
+            let at = at.index(text.len());
+            let end = (at + piece.len()).min(text.len());
+            let edited = format!("{}{piece}{}", &text[..at], &text[end..]);
+            prop_assume!(edited.starts_with(r#"{"holocron":"epoch","crc32c":""#));
+            if let Ok(record) = decode(&rechecked(&edited)) {
+                prop_assert_eq!(record.check(), Ok(()));
+            }
+        }
+    }
 }

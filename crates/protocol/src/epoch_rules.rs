@@ -11,8 +11,8 @@ use alloc::{
 
 use crate::{
     epoch::{
-        ADDRESS_LEN_MAX, DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Holding, HostEntry,
-        LABEL_LEN_MAX, REASON_LEN_MAX, RecordDigest, SessionState, WEIGHT_MAX,
+        ADDRESS_LEN_MAX, DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Handover, Holding,
+        HostEntry, LABEL_LEN_MAX, REASON_LEN_MAX, RecordDigest, SessionState, WEIGHT_MAX,
     },
     ids::{DomainId, Epoch, HostName, Slot, Tenure},
 };
@@ -66,7 +66,7 @@ impl EpochRecord {
         );
         ensure!(self.reason.len() <= REASON_LEN_MAX, "a reason of {} bytes", self.reason.len());
         ensure!(self.leader.address.len() <= ADDRESS_LEN_MAX, "the leader's address is too long");
-        if let Some(successor) = &self.successor {
+        if let Handover::Leaves { successor: Some(successor) } = &self.handover {
             ensure!(self.hosts.contains_key(successor), "successor {successor} is no host");
         }
         for (name, host) in &self.hosts {
@@ -232,5 +232,153 @@ fn may_become(before: SessionState, after: Option<SessionState>) -> bool {
         (Sealed(Some(was)), Some(Sealed(Some(is)) | Detached(is))) => was == is,
         (Detached(was), Some(Detached(is))) => was == is,
         (Sealed(_), Some(Open | Sealed(None))) | (Detached(_), Some(Open | Sealed(_))) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{collections::BTreeMap, vec};
+
+    use super::*;
+    use crate::{
+        cluster::Cluster,
+        epoch::{HostState, Leader, SessionEntry, SlotTable},
+        ids::{ClusterId, Position, SessionId},
+        topology::Draft,
+    };
+
+    const A: SessionId = SessionId::new(1);
+    const B: SessionId = SessionId::new(2);
+
+    fn name(name: &str) -> HostName {
+        HostName::new(name).unwrap()
+    }
+
+    fn host(session: SessionId) -> HostEntry {
+        HostEntry {
+            address: "h:1".into(),
+            sessions: BTreeMap::from([(DomainId::HOME, session)]),
+            state: HostState::Active,
+            weight: 100,
+            zone: None,
+        }
+    }
+
+    fn digest() -> RecordDigest {
+        RecordDigest::of(b"before")
+    }
+
+    /// Epoch 1 with a alone, and epoch 2 in which b came and got slot 1 of 2.
+    fn pair() -> (EpochRecord, EpochRecord) {
+        let leader = Leader { host: name("a"), session: A, address: "h:1".into() };
+        let cluster = Cluster { slots: 2, ..Cluster::new(ClusterId::new(1)) };
+        let mut draft = Draft::first(&cluster);
+        draft.join(&name("a"), host(A)).unwrap();
+        let first = draft.finish(leader.clone(), "first", 5);
+        let mut draft = Draft::after(&first, digest());
+        draft.join(&name("b"), host(B)).unwrap();
+        draft.rebalance(usize::MAX);
+        let second = draft.finish(leader, "b joins", 5);
+        (first, second)
+    }
+
+    /// What `follows` says when the second record is changed like that.
+    fn broken(change: impl FnOnce(&mut EpochRecord)) -> String {
+        let (first, mut second) = pair();
+        assert_eq!(second.follows(&first, digest()), Ok(()));
+        change(&mut second);
+        second.follows(&first, digest()).unwrap_err()
+    }
+
+    fn hold(record: &mut EpochRecord, slots: &[Holding]) {
+        record.domains.get_mut(&DomainId::HOME).unwrap().slots = SlotTable::new(slots);
+    }
+
+    fn tenure(session: SessionId, epoch: u64) -> Tenure {
+        Tenure { epoch: Epoch::new(epoch), session }
+    }
+
+    fn holding(owner: Tenure, sources: &[Tenure]) -> Holding {
+        Holding { owner: Some(owner), sources: sources.to_vec() }
+    }
+
+    #[test]
+    fn a_broken_succession_is_named() {
+        assert!(broken(|next| next.epoch = Epoch::new(3)).contains("e3 after e1"));
+        assert!(broken(|next| next.previous = None).contains("digest"));
+        assert!(broken(|next| next.wall_ms = 4).contains("wall time"));
+        assert!(broken(|next| next.slot_count = 3).contains("slot count"));
+        assert!(broken(|next| drop(next.sessions.remove(&A))).contains("went from Open to None"));
+        assert!(broken(|next| next.domains.clear()).contains("domain 0 is gone"));
+    }
+
+    #[test]
+    fn a_slot_that_changes_hands_wrongly_is_named() {
+        let stays = holding(tenure(A, 1), &[]);
+        let slots = |moved: Holding| vec![stays.clone(), moved];
+        for (moved, why) in [
+            (holding(tenure(B, 2), &[]), "not among the sources"),
+            (holding(tenure(B, 1), &[tenure(A, 1)]), "under an old epoch"),
+            (holding(tenure(A, 2), &[tenure(A, 1)]), "the tenure changed"),
+            (holding(tenure(B, 2), &[tenure(B, 1), tenure(A, 1)]), "not in front"),
+            (holding(tenure(B, 2), &[tenure(A, 1), tenure(B, 0)]), "came from nowhere"),
+        ] {
+            let sentence = broken(|next| hold(next, &slots(moved.clone())));
+            assert!(sentence.contains(why) && sentence.contains("#1"), "{moved:?}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn a_session_only_goes_down_the_list() {
+        use SessionState::{Detached, Open, Sealed};
+        let at = |position| Position::new(position);
+        let states = [
+            Some(Open),
+            Some(Sealed(None)),
+            Some(Sealed(Some(at(3)))),
+            Some(Detached(at(3))),
+            None,
+        ];
+        for (early, before) in states.iter().enumerate() {
+            for (late, after) in states.iter().enumerate() {
+                let Some(before) = *before else { continue };
+                let forgets = after.is_none();
+                let may = early <= late && (!forgets || matches!(before, Detached(_)));
+                assert_eq!(may_become(before, *after), may, "{before:?} to {after:?}");
+            }
+        }
+        assert!(!may_become(Sealed(Some(at(3))), Some(Sealed(Some(at(4))))));
+        assert!(!may_become(Sealed(Some(at(3))), Some(Detached(at(4)))));
+    }
+
+    #[test]
+    fn a_record_by_itself_is_checked() {
+        let refused = |change: fn(&mut EpochRecord)| {
+            let (_, mut record) = pair();
+            assert_eq!(record.check(), Ok(()));
+            change(&mut record);
+            record.check().unwrap_err()
+        };
+        let why = refused(|record| drop(record.hosts.remove(&name("b"))));
+        assert!(why.contains("no host lives it"), "{why}");
+        let why = refused(|record| drop(record.sessions.remove(&B)));
+        assert!(why.contains("is not listed"), "{why}");
+        let why = refused(|record| record.reason = "x".repeat(REASON_LEN_MAX + 1));
+        assert!(why.contains("a reason of 1025 bytes"), "{why}");
+        let why = refused(|record| {
+            let entry = SessionEntry {
+                host: name("z"),
+                domain: DomainId(9),
+                state: SessionState::Sealed(None),
+            };
+            record.sessions.insert(SessionId::new(9), entry);
+        });
+        assert!(why.contains("no known domain"), "{why}");
+        let why = refused(|record| hold(record, &[Holding::default()]));
+        assert!(why.contains("1 slots where there are 2"), "{why}");
+        let why = refused(|record| {
+            record.domains.insert(DomainId(1), record.domains[&DomainId::HOME].clone());
+        });
+        assert!(why.contains("of another domain"), "{why}");
     }
 }

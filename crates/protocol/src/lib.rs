@@ -17,6 +17,8 @@
 //! | [`pack`], [`checkpoint`] | what a checkpoint writes, and how it is read |
 //! | [`ownership`], [`slot_log`] | who may serve a slot, and what a journal says of it |
 //! | [`reading`], [`fold`] | how a slot is recovered |
+//! | [`epoch_log`], [`election`] | how the log is read and cut, and who writes the next record |
+//! | [`suspicion`], [`hints`] | who is taken for dead, and what tells that somebody lives |
 #![no_std]
 
 extern crate alloc;
@@ -28,11 +30,14 @@ pub mod checkpoint;
 pub mod cluster;
 pub mod codec;
 mod compact;
+pub mod election;
 pub mod envelope;
 pub mod epoch;
 mod epoch_format;
+pub mod epoch_log;
 mod epoch_rules;
 pub mod fold;
+pub mod hints;
 pub mod ids;
 pub mod index;
 pub mod keys;
@@ -46,6 +51,7 @@ pub mod request;
 pub mod sealing;
 pub mod segment;
 pub mod slot_log;
+pub mod suspicion;
 pub mod time;
 pub mod topology;
 pub mod window;

@@ -28,7 +28,7 @@ use self::domains::{DomainDraft, Seats, detach, mobility, owners_of};
 use crate::{
     cluster::Cluster,
     epoch::{
-        DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, HostEntry, HostState, Leader,
+        DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Handover, HostEntry, HostState, Leader,
         REASON_LEN_MAX, RecordDigest, SessionEntry, SessionState,
     },
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot},
@@ -47,7 +47,7 @@ pub struct Draft {
     hosts: BTreeMap<HostName, HostEntry>,
     sessions: BTreeMap<SessionId, SessionEntry>,
     domains: BTreeMap<DomainId, DomainDraft>,
-    successor: Option<HostName>,
+    handover: Handover,
 }
 
 impl Draft {
@@ -60,7 +60,7 @@ impl Draft {
             hosts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             domains: BTreeMap::new(),
-            successor: None,
+            handover: Handover::Stays,
         };
         draft.add_domain(DomainId::HOME, "home").expect("it is the first");
         draft
@@ -75,7 +75,7 @@ impl Draft {
             hosts: record.hosts.clone(),
             sessions: record.sessions.clone(),
             domains: domains.collect(),
-            successor: None,
+            handover: Handover::Stays,
             base: Some((record.clone(), digest)),
         }
     }
@@ -168,8 +168,8 @@ impl Draft {
         for (domain, session) in entry.sessions {
             self.end(domain, session);
         }
-        if self.successor.as_ref() == Some(name) {
-            self.successor = None;
+        if self.handover == (Handover::Leaves { successor: Some(name.clone()) }) {
+            self.handover = Handover::Leaves { successor: None };
         }
     }
 
@@ -181,16 +181,17 @@ impl Draft {
         }
     }
 
-    /// Names who should try the next epoch at once; for the last record of a leader that leaves.
+    /// Makes this the last record of a leader that leaves, naming who should try the next epoch at once. A leader may
+    /// leave while it is still among the hosts (its successor takes it out) or after it took itself out.
     ///
     /// # Errors
     ///
-    /// [`Refused::NoHost`] when there is no such host.
-    pub fn name_successor(&mut self, name: &HostName) -> Result<(), Refused> {
-        if !self.hosts.contains_key(name) {
+    /// [`Refused::NoHost`] when there is no such host; the draft is as before.
+    pub fn resign(&mut self, successor: Option<&HostName>) -> Result<(), Refused> {
+        if let Some(name) = successor.filter(|name| !self.hosts.contains_key(*name)) {
             return Err(Refused::NoHost(name.clone()));
         }
-        self.successor = Some(name.clone());
+        self.handover = Handover::Leaves { successor: successor.cloned() };
         Ok(())
     }
 
@@ -282,7 +283,7 @@ impl Draft {
                 .collect()
         };
         if next.leader != base.leader
-            || next.successor != base.successor
+            || next.handover != base.handover
             || next.hosts != base.hosts
             || owners(&next) != owners(base)
         {
@@ -316,7 +317,7 @@ impl Draft {
             epoch,
             previous: self.base.as_ref().map(|(_, digest)| *digest),
             leader,
-            successor: self.successor,
+            handover: self.handover,
             reason: cut(reason),
             wall_ms: self.base.as_ref().map_or(wall_ms, |(base, _)| base.wall_ms.max(wall_ms)),
             slot_count: self.slot_count,

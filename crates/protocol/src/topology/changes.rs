@@ -10,7 +10,7 @@ use crate::ids::{DomainId, HostName, SessionId, Slot, Tenure};
 pub const SOURCES_MAX: usize = 8;
 
 /// What somebody learned about the sources of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SlotReport {
     /// The slot's domain.
     pub domain: DomainId,
@@ -21,7 +21,7 @@ pub struct SlotReport {
 }
 
 /// A fact that lets sources go. Neither ever stops being true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SourceFact {
     /// A checkpoint that holds the slot in `full` under this tenure is committed.
     Full(Tenure),

@@ -1,0 +1,297 @@
+//! The epoch log under every order of steps: two hosts that read, sleep and create, and a collector that deletes.
+//!
+//! Every request to the store is one step, and anybody may sleep between any two. The rules are the real ones:
+//! [`EpochReader`], [`standing`] and [`next_step`]; only the numbers are small. Each planted bug must be caught.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use std::num::NonZeroUsize;
+
+use stateright::{Checker, Model, Property};
+
+use super::*;
+
+/// Epochs beyond this aren't created.
+const EPOCH_MAX: u64 = 6;
+const HOSTS: usize = 2;
+const SEGMENTS: EpochSegments = EpochSegments::new(2);
+
+/// What is done wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Planted {
+    Nothing,
+    /// A create that was Won counts.
+    NoCheck,
+    /// A create that was Won counts if a list shows nothing later.
+    CheckByList,
+    /// A create that was Won counts if the next key is free.
+    CheckByNextKey,
+    /// A reader takes "nothing found" for the end without looking for the mark.
+    ReadWithoutMark,
+    /// A segment is deleted before it is marked.
+    DeleteBeforeMark,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Host {
+    Idle {
+        known: Epoch,
+    },
+    /// `newest_at_start` is for judging only: the newest epoch when the read began.
+    Reading {
+        known: Epoch,
+        reader: EpochReader,
+        effect: ReadEffect,
+        newest_at_start: Epoch,
+    },
+    Creating {
+        known: Epoch,
+    },
+    /// `over` is for judging only: the newest epoch when the create landed.
+    Checking {
+        known: Epoch,
+        over: Epoch,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Log {
+    epochs: BTreeMap<Epoch, usize>,
+    marks: BTreeSet<Segment>,
+    trimmed: LogTrimmed,
+    hosts: Vec<Host>,
+    /// For judging only.
+    newest_ever: Epoch,
+    leaders: BTreeMap<Epoch, usize>,
+    buried: usize,
+    wrong: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    StartReading(usize),
+    StartCreating(usize),
+    Step(usize),
+    Mark(Segment),
+    Delete(Epoch),
+    DeletedAll,
+}
+
+struct EpochLogModel(Planted);
+
+impl Model for EpochLogModel {
+    type State = Log;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<Log> {
+        let first = Epoch::new(1);
+        let hosts = (0..HOSTS).map(|_| Host::Idle { known: first }).collect();
+        let log = Log {
+            epochs: BTreeMap::from([(first, 0)]),
+            marks: BTreeSet::new(),
+            trimmed: LogTrimmed::default(),
+            hosts,
+            newest_ever: first,
+            leaders: BTreeMap::from([(first, 0)]),
+            buried: 0,
+            wrong: None,
+        };
+        Vec::from([log])
+    }
+
+    fn actions(&self, log: &Log, actions: &mut Vec<Action>) {
+        if log.wrong.is_some() {
+            return;
+        }
+        for (number, host) in log.hosts.iter().enumerate() {
+            match host {
+                Host::Idle { known } => {
+                    actions.push(Action::StartReading(number));
+                    if known.get() < EPOCH_MAX {
+                        actions.push(Action::StartCreating(number));
+                    }
+                }
+                Host::Reading { .. } | Host::Creating { .. } | Host::Checking { .. } => {
+                    actions.push(Action::Step(number));
+                }
+            }
+        }
+        match next_step(log.newest_ever, 1, log.trimmed, SEGMENTS) {
+            Some(LogStep::Mark(segment)) => {
+                actions.push(Action::Mark(segment));
+                if self.0 == Planted::DeleteBeforeMark {
+                    let stored =
+                        SEGMENTS.epochs(segment).filter(|epoch| log.epochs.contains_key(epoch));
+                    actions.extend(stored.map(Action::Delete));
+                }
+            }
+            Some(LogStep::Delete(segment)) => {
+                let before = actions.len();
+                let stored =
+                    SEGMENTS.epochs(segment).filter(|epoch| log.epochs.contains_key(epoch));
+                actions.extend(stored.map(Action::Delete));
+                if actions.len() == before {
+                    actions.push(Action::DeletedAll);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn next_state(&self, log: &Log, action: Action) -> Option<Log> {
+        let mut log = log.clone();
+        match action {
+            Action::StartReading(number) => {
+                let Host::Idle { known } = log.hosts[number] else { return None };
+                let (reader, effect) = EpochReader::new(known, SEGMENTS);
+                let newest_at_start = log.newest_ever;
+                log.hosts[number] = Host::Reading { known, reader, effect, newest_at_start };
+            }
+            Action::StartCreating(number) => {
+                let Host::Idle { known } = log.hosts[number] else { return None };
+                log.hosts[number] = Host::Creating { known };
+            }
+            Action::Step(number) => match log.hosts[number].clone() {
+                Host::Idle { .. } => return None,
+                Host::Reading { .. } => self.read(&mut log, number),
+                Host::Creating { known } => create(&mut log, number, known),
+                Host::Checking { known, over } => self.check(&mut log, number, known, over),
+            },
+            Action::Mark(segment) => {
+                log.marks.insert(segment);
+                log.trimmed.marked = segment.next();
+            }
+            Action::Delete(epoch) => drop(log.epochs.remove(&epoch)),
+            Action::DeletedAll => log.trimmed.deleted = log.trimmed.deleted.next(),
+        }
+        Some(log)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        Vec::from([
+            Property::always("the log is read and led rightly", |_, log: &Log| log.wrong.is_none()),
+            Property::sometimes("a create in dead ground is turned away", |_, log: &Log| {
+                log.buried > 0
+            }),
+            Property::sometimes("an old segment is deleted", |_, log: &Log| {
+                log.trimmed.deleted > Segment::new(1)
+            }),
+            Property::sometimes("the last epoch is led", |_, log: &Log| {
+                log.leaders.contains_key(&Epoch::new(EPOCH_MAX))
+            }),
+        ])
+    }
+}
+
+impl EpochLogModel {
+    /// One request of a reader.
+    fn read(&self, log: &mut Log, number: usize) {
+        let Host::Reading { known, reader, effect, newest_at_start } = &mut log.hosts[number]
+        else {
+            panic!("only a reader reads");
+        };
+        let presence = |there: bool| if there { Presence::Present } else { Presence::Absent };
+        let event = match effect {
+            ReadEffect::Get(epoch) if log.epochs.contains_key(epoch) => {
+                ReadEvent::Got(Found::Record)
+            }
+            ReadEffect::Get(_) => ReadEvent::Got(Found::Absent),
+            ReadEffect::GetMark(_) if self.0 == Planted::ReadWithoutMark => {
+                ReadEvent::Marked(Presence::Absent)
+            }
+            ReadEffect::GetMark(segment) => {
+                ReadEvent::Marked(presence(log.marks.contains(segment)))
+            }
+            ReadEffect::ListMarks => ReadEvent::MarksListed(log.marks.clone()),
+            ReadEffect::ListEpochs(from) => ReadEvent::EpochsListed(
+                log.epochs.range(*from..).next_back().map(|(epoch, _)| *epoch),
+            ),
+            ReadEffect::Done(newest) => {
+                if *newest < *newest_at_start {
+                    log.wrong = Some("a reader took an old epoch for the newest");
+                }
+                assert!(*newest >= *known, "epochs seen by one host never go down");
+                log.hosts[number] = Host::Idle { known: *newest };
+                return;
+            }
+            ReadEffect::Broken(malformed) => panic!("{malformed}"),
+        };
+        *effect = reader.step(event);
+    }
+
+    /// The judgement of a create that was Won.
+    fn check(&self, log: &mut Log, number: usize, known: Epoch, over: Epoch) {
+        let epoch = known.next();
+        let standing = match self.0 {
+            Planted::Nothing | Planted::ReadWithoutMark | Planted::DeleteBeforeMark => {
+                let marked = log.marks.contains(&SEGMENTS.segment(epoch));
+                standing(if marked { Presence::Present } else { Presence::Absent })
+            }
+            Planted::NoCheck => Standing::Committed,
+            Planted::CheckByList if log.epochs.keys().all(|other| *other <= epoch) => {
+                Standing::Committed
+            }
+            Planted::CheckByNextKey if !log.epochs.contains_key(&epoch.next()) => {
+                Standing::Committed
+            }
+            Planted::CheckByList | Planted::CheckByNextKey => Standing::Buried,
+        };
+        match standing {
+            Standing::Committed => {
+                if over >= epoch {
+                    log.wrong = Some("somebody leads an epoch that was over before it was created");
+                }
+                if log.leaders.insert(epoch, number).is_some() {
+                    log.wrong = Some("two lead one epoch");
+                }
+                log.hosts[number] = Host::Idle { known: epoch };
+            }
+            Standing::Buried => {
+                if over < epoch && self.0 == Planted::Nothing {
+                    // It was the epoch, others went on from it, and it is old by now: harmless.
+                    log.leaders.insert(epoch, number);
+                } else {
+                    log.buried += 1;
+                }
+                log.hosts[number] = Host::Idle { known };
+            }
+        }
+    }
+}
+
+fn create(log: &mut Log, number: usize, known: Epoch) {
+    let (epoch, over) = (known.next(), log.newest_ever);
+    if log.epochs.contains_key(&epoch) {
+        log.hosts[number] = Host::Idle { known };
+        return;
+    }
+    log.epochs.insert(epoch, number);
+    log.newest_ever = log.newest_ever.max(epoch);
+    log.hosts[number] = Host::Checking { known, over };
+}
+
+fn explore(planted: Planted) -> impl Checker<EpochLogModel> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    EpochLogModel(planted).checker().threads(threads).spawn_bfs().join()
+}
+
+#[test]
+fn the_log_is_read_and_led_rightly_in_every_order_of_steps() {
+    let checker = explore(Planted::Nothing);
+    checker.assert_properties();
+    assert!(checker.unique_state_count() > 10_000, "{} states", checker.unique_state_count());
+}
+
+#[test]
+fn every_planted_bug_is_caught() {
+    for planted in [
+        Planted::NoCheck,
+        Planted::CheckByList,
+        Planted::CheckByNextKey,
+        Planted::ReadWithoutMark,
+        Planted::DeleteBeforeMark,
+    ] {
+        let checker = explore(planted);
+        let caught = checker.discovery("the log is read and led rightly");
+        assert!(caught.is_some(), "{planted:?} goes unnoticed");
+    }
+}

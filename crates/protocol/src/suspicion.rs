@@ -1,0 +1,368 @@
+//! Suspicion: who is taken for dead, and why.
+//!
+//! The leader watches every host, every host watches the leader. Safety never rests on this: whoever is suspected
+//! wrongly is sealed and opens a new session. So it may be impatient; what it must not do is turn one slow store or
+//! one pause of our own into a storm. Suspects are asked for, not announced: they stay suspects until they are heard
+//! again or leave the list, so nothing is lost when acting on it fails the first time.
+//!
+//! Invariants:
+//!
+//! * Nobody is suspected while our own store requests fail, and a standstill counts only from when they worked again.
+//! * After a late tick of our own everybody starts afresh: what we didn't hear while paused says nothing.
+//! * A hint counts only where there is no connection; with one, silence is told by heartbeats alone.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use core::{fmt, time::Duration};
+
+pub use self::waits::{WAIT_MAX, WAIT_MIN, Waits};
+use crate::{
+    epoch::EpochRecord,
+    ids::{DomainId, Epoch, HostName, Position, SessionId},
+    time::Time,
+};
+
+mod waits;
+
+/// Refused reconnects after which a broken connection means a dead process.
+pub const REFUSALS_MAX: u32 = 2;
+
+/// How impatient a watch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuspicionSettings {
+    /// How often heartbeats are sent.
+    pub interval: Duration,
+    /// How many heartbeats in a row may be missing. More tolerates a worse network and fails over later.
+    pub missed_max: u32,
+    /// How long a host known by hints only may be silent; several listings of the hints.
+    pub quiet_by_hint: Duration,
+    /// How long a host may commit nothing while work waits. Should outlast the store's worst request.
+    pub standstill: Duration,
+    /// How long a host may take to release slots that were given away; then it is sealed as a whole.
+    pub handoff_timeout: Duration,
+    /// A tick that comes so long after the last means that we were paused ourselves.
+    pub late_after: Duration,
+}
+
+impl Default for SuspicionSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(250),
+            missed_max: 4,
+            quiet_by_hint: Duration::from_secs(30),
+            standstill: Duration::from_secs(10),
+            handoff_timeout: Duration::from_secs(30),
+            late_after: Duration::from_millis(750),
+        }
+    }
+}
+
+/// What a host says about its progress with every heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The last committed position of its journal in the home domain.
+    pub committed: Position,
+    /// Whether anything waits to be committed.
+    pub work: Work,
+}
+
+/// Whether anything waits to be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Nothing does.
+    None,
+    /// Something does.
+    Waiting,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Time passed; send it at least every [`SuspicionSettings::interval`].
+    Tick,
+    /// These hosts are to be watched from now on, and no others.
+    Watch(BTreeSet<HostName>),
+    /// A heartbeat came.
+    Heartbeat(HostName, Progress),
+    /// A host's hint moved.
+    Hinted(HostName),
+    /// The connection to a host stands.
+    Connected(HostName),
+    /// The connection to a host broke.
+    Broken(HostName),
+    /// A host's machine refused a reconnect: nobody listens there.
+    Refused(HostName),
+    /// This epoch gave away slots of a live host, which has to release them. The leader's events only.
+    HandoffBegan(HostName, Epoch),
+    /// The host has released everything it had to up to that epoch.
+    HandoffDone(HostName, Epoch),
+    /// Our own store requests fail.
+    StoreFailing,
+    /// They succeed again.
+    StoreWorking,
+}
+
+/// What a step says about ourselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// Nothing special.
+    Running,
+    /// This tick was late: we were paused. Read the epoch log before acting on anything.
+    Paused,
+}
+
+/// A host taken for dead, and why: displays as the words for the epoch's reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which host.
+    pub host: HostName,
+    /// Why.
+    pub why: Suspicion,
+}
+
+/// Why a host is taken for dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// Its connection broke and nobody listens where it was.
+    Refused,
+    /// It wasn't heard for so long.
+    Silent(Duration),
+    /// It committed nothing for so long while work waited.
+    Standstill(Duration),
+    /// It didn't release, for so long, what that epoch gave away.
+    Handoff(Epoch, Duration),
+}
+
+impl fmt::Display for Suspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, why } = self;
+        match why {
+            Suspicion::Refused => write!(f, "{host} is gone: reconnects are refused"),
+            Suspicion::Silent(span) => {
+                write!(f, "{host} is silent for {:.1} s", span.as_secs_f64())
+            }
+            Suspicion::Standstill(span) => {
+                write!(f, "{host} commits nothing for {:.1} s while work waits", span.as_secs_f64())
+            }
+            Suspicion::Handoff(epoch, span) => {
+                write!(
+                    f,
+                    "{host} keeps slots that {epoch} gave away for {:.1} s",
+                    span.as_secs_f64()
+                )
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Standing,
+    Down { refusals: u32 },
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    heard_at: Time,
+    /// Silence up to then is nothing.
+    quiet_until: Time,
+    link: Link,
+    progress: Progress,
+    /// When `progress` last gave no cause for worry.
+    moved_at: Time,
+    /// The epochs whose slots it has to release, and since when.
+    handoffs: BTreeMap<Epoch, Time>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StoreHealth {
+    Working,
+    Failing,
+}
+
+/// One host's watch over others.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    settings: SuspicionSettings,
+    peers: BTreeMap<HostName, Peer>,
+    last_tick: Time,
+    store: StoreHealth,
+}
+
+impl Watch {
+    /// A watch over nobody yet.
+    #[must_use]
+    pub const fn new(settings: SuspicionSettings, now: Time) -> Self {
+        Self { settings, peers: BTreeMap::new(), last_tick: now, store: StoreHealth::Working }
+    }
+
+    /// Takes one event. Never blocks, never fails; events about hosts that aren't watched say nothing.
+    pub fn step(&mut self, now: Time, event: Event) -> Own {
+        match event {
+            Event::Tick => return self.on_tick(now),
+            Event::Watch(hosts) => self.on_watch(now, hosts),
+            Event::Heartbeat(host, progress) => self.on_heartbeat(now, &host, progress),
+            Event::Hinted(host) => self.on_hinted(now, &host),
+            Event::Connected(host) => self.with(&host, |peer| peer.link = Link::Standing),
+            Event::Broken(host) => self.with(&host, |peer| {
+                if peer.link == Link::Standing {
+                    peer.link = Link::Down { refusals: 0 };
+                }
+            }),
+            Event::Refused(host) => self.with(&host, |peer| {
+                let refusals = match peer.link {
+                    Link::Standing => 1,
+                    Link::Down { refusals } => refusals.saturating_add(1),
+                };
+                peer.link = Link::Down { refusals };
+            }),
+            Event::HandoffBegan(host, epoch) => self.with(&host, |peer| {
+                peer.handoffs.entry(epoch).or_insert(now);
+            }),
+            Event::HandoffDone(host, epoch) => self.with(&host, |peer| {
+                peer.handoffs.retain(|pending, _| *pending > epoch);
+            }),
+            Event::StoreFailing => self.store = StoreHealth::Failing,
+            Event::StoreWorking => self.on_store_working(now),
+        }
+        Own::Running
+    }
+
+    /// Who is taken for dead now, in order of name; the gravest reason of each.
+    #[must_use]
+    pub fn suspects(&self, now: Time) -> Vec<Suspect> {
+        if self.store == StoreHealth::Failing {
+            return Vec::new();
+        }
+        let suspect = |(host, peer): (&HostName, &Peer)| {
+            self.suspicion(now, peer).map(|why| Suspect { host: host.clone(), why })
+        };
+        self.peers.iter().filter_map(suspect).collect()
+    }
+
+    fn suspicion(&self, now: Time, peer: &Peer) -> Option<Suspicion> {
+        if let Link::Down { refusals: REFUSALS_MAX.. } = peer.link {
+            return Some(Suspicion::Refused);
+        }
+        if peer.quiet_until < now {
+            return Some(Suspicion::Silent(now.since(peer.heard_at)));
+        }
+        let still = now.since(peer.moved_at);
+        if peer.progress.work == Work::Waiting && still > self.settings.standstill {
+            return Some(Suspicion::Standstill(still));
+        }
+        let (epoch, began) = peer.handoffs.first_key_value()?;
+        let waited = now.since(*began);
+        (waited > self.settings.handoff_timeout).then_some(Suspicion::Handoff(*epoch, waited))
+    }
+
+    fn on_tick(&mut self, now: Time) -> Own {
+        let since_last = now.since(self.last_tick);
+        self.last_tick = now;
+        if since_last <= self.settings.late_after {
+            return Own::Running;
+        }
+        let quiet_until = now + self.quiet();
+        for peer in self.peers.values_mut() {
+            peer.heard_at = now;
+            peer.quiet_until = peer.quiet_until.max(quiet_until);
+            peer.moved_at = now;
+            if let Link::Down { refusals } = &mut peer.link {
+                *refusals = 0;
+            }
+            peer.handoffs.values_mut().for_each(|began| *began = now);
+        }
+        Own::Paused
+    }
+
+    fn on_watch(&mut self, now: Time, hosts: BTreeSet<HostName>) {
+        self.peers.retain(|host, _| hosts.contains(host));
+        let quiet_until = now + self.quiet();
+        for host in hosts {
+            self.peers.entry(host).or_insert_with(|| Peer {
+                heard_at: now,
+                quiet_until,
+                link: Link::Down { refusals: 0 },
+                progress: Progress { committed: Position::ZERO, work: Work::None },
+                moved_at: now,
+                handoffs: BTreeMap::new(),
+            });
+        }
+    }
+
+    fn on_heartbeat(&mut self, now: Time, host: &HostName, progress: Progress) {
+        let quiet_until = now + self.quiet();
+        self.with(host, |peer| {
+            peer.heard_at = now;
+            peer.quiet_until = quiet_until;
+            peer.link = Link::Standing;
+            // Work that has only just come waits from now on.
+            if progress.committed != peer.progress.committed || peer.progress.work == Work::None {
+                peer.moved_at = now;
+            }
+            peer.progress = progress;
+        });
+    }
+
+    fn on_hinted(&mut self, now: Time, host: &HostName) {
+        let quiet_until = now + self.settings.quiet_by_hint;
+        self.with(host, |peer| {
+            if let Link::Down { refusals } = &mut peer.link {
+                *refusals = 0;
+                peer.heard_at = now;
+                peer.quiet_until = quiet_until;
+            }
+        });
+    }
+
+    fn on_store_working(&mut self, now: Time) {
+        if self.store == StoreHealth::Working {
+            return;
+        }
+        self.store = StoreHealth::Working;
+        for peer in self.peers.values_mut() {
+            peer.moved_at = now;
+            peer.handoffs.values_mut().for_each(|began| *began = now);
+        }
+    }
+
+    fn with(&mut self, host: &HostName, change: impl FnOnce(&mut Peer)) {
+        if let Some(peer) = self.peers.get_mut(host) {
+            change(peer);
+        }
+    }
+
+    /// How long silence is nothing where there are heartbeats.
+    fn quiet(&self) -> Duration {
+        self.settings.interval.saturating_mul(self.settings.missed_max)
+    }
+}
+
+/// What a host that was sealed does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterSeal {
+    /// It opens a new session and joins again: somebody took it for dead.
+    Rejoin,
+    /// It exits with an error: another process lives under its name, and the two would seal each other for ever.
+    Exit,
+}
+
+/// What to do after our session was sealed, by the newest record. `ours` are all sessions this process ever opened.
+#[must_use]
+pub fn after_seal(
+    record: &EpochRecord,
+    name: &HostName,
+    domain: DomainId,
+    ours: &BTreeSet<SessionId>,
+) -> AfterSeal {
+    let listed = record.hosts.get(name).and_then(|host| host.sessions.get(&domain));
+    match listed {
+        Some(session) if !ours.contains(session) => AfterSeal::Exit,
+        Some(_) | None => AfterSeal::Rejoin,
+    }
+}
+
+#[cfg(test)]
+mod tests;
