@@ -153,6 +153,9 @@ impl Active {
             unreachable!("calls run only on a state in memory");
         };
         let (request, next) = (&work.call.request, commit.next());
+        if cfg!(feature = "planted-no-window") {
+            *window = window::Window::default();
+        }
         match window.admit(request) {
             Admission::Run => {}
             Admission::Recorded(recorded) => {
