@@ -134,3 +134,137 @@ fn below(
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::String, vec};
+
+    use super::*;
+    use crate::{
+        ids::{Epoch, Position},
+        ownership::Submitted,
+        place::{
+            Origin, Place,
+            tests::{file, record},
+        },
+        reading::JournalEnd,
+        slot_log::SlotLog,
+    };
+
+    const A: SessionId = SessionId::new(1);
+    const B: SessionId = SessionId::new(2);
+    const C: SessionId = SessionId::new(3);
+
+    fn tenure(session: SessionId, epoch: u64) -> Tenure {
+        Tenure { session, epoch: Epoch::new(epoch) }
+    }
+
+    /// A log from words: `@1` adopts, `a5` writes vnode a with commit 5, `full` says so of the open tenure, `-2` releases.
+    fn log(words: &str) -> SlotLog {
+        let mut log = SlotLog::default();
+        for word in words.split_whitespace() {
+            let number = || word[1..].parse().unwrap();
+            match &word[..1] {
+                "@" => log.adopt(Epoch::new(number()), SlotIndex::default()).unwrap(),
+                "-" => log.release(Epoch::new(number())).unwrap(),
+                "f" => log.settled(log.open().unwrap().epoch),
+                key => {
+                    let bytes = record(key, number(), b"s");
+                    let (hash, place) = Place::of_record(file(1), 32, &bytes, Origin::Own).unwrap();
+                    log.write(hash, &place).unwrap();
+                }
+            }
+        }
+        log
+    }
+
+    fn run(
+        reader: Tenure,
+        sources: &[Tenure],
+        logs: &[(SessionId, JournalEnd, &SlotLog)],
+    ) -> Result<Fold, Contradiction> {
+        let journals = logs
+            .iter()
+            .map(|&(session, end, log)| (session, Source { end, log: Some(log) }))
+            .collect();
+        fold(&Reader { tenure: reader, submitted: Submitted::default() }, sources, &journals)
+    }
+
+    /// What was recovered, as `a5 b3`.
+    fn told(fold: Fold) -> String {
+        let Fold::Recovered(recovered) = fold else { panic!("{fold:?}") };
+        assert_eq!(recovered.index.foreign(), recovered.index.count(), "all of it is foreign");
+        let words = ["a", "b", "c"].into_iter().filter_map(|key| {
+            let hash = crate::ids::VnodeName::new("t", key).unwrap().hash();
+            recovered.index.get(hash).map(|place| format!("{key}{}", place.commit.get()))
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    const SEALED: JournalEnd = JournalEnd::Sealed(Position::new(9));
+
+    #[test]
+    fn the_newest_record_of_each_vnode_wins() {
+        let (a, b) = (log("@1 a1 b1 -2"), log("@2 a2 c1"));
+        let logs = [(A, JournalEnd::Live, &a), (B, SEALED, &b)];
+        let fold = run(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)], &logs).unwrap();
+        assert_eq!(told(fold), "a2 b1 c1");
+    }
+
+    #[test]
+    fn a_full_checkpoint_settles_and_nothing_older_is_asked_for() {
+        let b = log("@2 a7 full b1");
+        let fold = run(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)], &[(B, SEALED, &b)]).unwrap();
+        let Fold::Recovered(recovered) = &fold else { panic!("{fold:?}") };
+        assert_eq!(recovered.sources, [tenure(B, 2)]);
+        assert_eq!(told(fold), "a7 b1");
+    }
+
+    #[test]
+    fn a_session_appears_once_for_each_of_its_tenures() {
+        let (a, b) = (log("@1 a1 b1 -2 @3 a3"), log("@2 a2 -3"));
+        let logs = [(A, SEALED, &a), (B, JournalEnd::Live, &b)];
+        let sources = [tenure(A, 3), tenure(B, 2), tenure(A, 1)];
+        assert_eq!(told(run(tenure(C, 4), &sources, &logs).unwrap()), "a3 b1");
+    }
+
+    #[test]
+    fn what_was_not_read_or_has_not_ended_is_said_newest_first() {
+        let sources = [tenure(B, 2), tenure(A, 1)];
+        let missing =
+            |logs: &[(SessionId, JournalEnd, &SlotLog)]| match run(tenure(C, 3), &sources, logs) {
+                Ok(Fold::Missing(missing)) => missing,
+                other => panic!("{other:?}"),
+            };
+        let (a, b) = (log("@1 a1"), log("@2 a2"));
+        assert_eq!(missing(&[(A, SEALED, &a)]), Missing::Reading(B));
+        assert_eq!(missing(&[(B, JournalEnd::Live, &b)]), Missing::End(tenure(B, 2)));
+        assert_eq!(missing(&[(B, SEALED, &b)]), Missing::Reading(A));
+        let nothing = SlotLog::default();
+        let logs = [(B, SEALED, &b), (A, JournalEnd::Live, &nothing)];
+        assert_eq!(missing(&logs), Missing::End(tenure(A, 1)), "though it never adopted");
+    }
+
+    #[test]
+    fn a_tenure_that_ended_without_an_adopt_is_empty_and_said_so() {
+        let (a, b) = (log("@1 a1 -2"), log("-3"));
+        let logs = [(A, JournalEnd::Live, &a), (B, JournalEnd::Live, &b)];
+        let fold = run(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)], &logs).unwrap();
+        let Fold::Recovered(recovered) = &fold else { panic!("{fold:?}") };
+        assert_eq!(recovered.empty, vec![tenure(B, 2)]);
+        assert_eq!(told(fold), "a1");
+    }
+
+    #[test]
+    fn a_newer_tenure_that_is_behind_an_older_one_is_an_error_naming_both() {
+        let (a, b) = (log("@1 a5"), log("@2 a4"));
+        let logs = [(A, SEALED, &a), (B, SEALED, &b)];
+        let error = run(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)], &logs).unwrap_err();
+        assert_eq!((error.newer, error.older), (tenure(B, 2), tenure(A, 1)));
+        assert!(format!("{error}").contains("c4"), "{error}");
+        // A copy of the same record is no contradiction.
+        let b = log("@2 a5");
+        let logs = [(A, SEALED, &a), (B, SEALED, &b)];
+        assert!(run(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)], &logs).is_ok());
+    }
+}

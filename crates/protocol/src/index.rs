@@ -110,7 +110,7 @@ impl SlotIndex {
         self.hashes.len() + self.recent.len()
     }
 
-    /// How many of them have bytes that aren't this session's own under the open tenure. At 0 the slot can be `full`.
+    /// How many of them have bytes of earlier tenures. At 0 the slot can be `full`.
     #[must_use]
     pub const fn foreign(&self) -> usize {
         self.foreign
@@ -165,7 +165,7 @@ impl SlotIndex {
         Ok(combined)
     }
 
-    /// Only the vnodes whose bytes are the session's own under the tenure: what a checkpoint carries after the Release.
+    /// Only the vnodes whose bytes are the tenure's own: what a checkpoint carries after the Release.
     #[must_use]
     pub fn into_own(self) -> Self {
         Self::from_sorted(self.iter().filter(|(_, place)| place.origin == Origin::Own))

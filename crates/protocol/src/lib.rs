@@ -17,6 +17,7 @@
 //! | [`pack`], [`checkpoint`] | what a checkpoint writes, and how it is read |
 //! | [`ownership`], [`slot_log`] | who may serve a slot, and what a journal says of it |
 //! | [`reading`], [`fold`] | how a slot is recovered |
+//! | [`compose`], [`packing`] | what the next checkpoint writes |
 //! | [`epoch_log`], [`election`] | how the log is read and cut, and who writes the next record |
 //! | [`suspicion`], [`hints`] | who is taken for dead, and what tells that somebody lives |
 #![no_std]
@@ -30,6 +31,7 @@ pub mod checkpoint;
 pub mod cluster;
 pub mod codec;
 mod compact;
+pub mod compose;
 pub mod election;
 pub mod envelope;
 pub mod epoch;
@@ -43,6 +45,7 @@ pub mod index;
 pub mod keys;
 pub mod ownership;
 pub mod pack;
+pub mod packing;
 pub mod place;
 pub mod placement;
 pub mod reading;

@@ -112,3 +112,123 @@ pub fn duty(session: SessionId, slot: Slot, holding: &Holding, submitted: Submit
 pub fn may_serve(session: SessionId, slot: Slot, holding: &Holding, submitted: Submitted) -> bool {
     matches!(duty(session, slot, holding, submitted), Duty::Serve(_))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::{ids::Position, index::SlotIndex};
+
+    const A: SessionId = SessionId::new(1);
+    const B: SessionId = SessionId::new(2);
+    const C: SessionId = SessionId::new(3);
+    const SLOT: Slot = Slot(7);
+
+    fn tenure(session: SessionId, epoch: u64) -> Tenure {
+        Tenure { session, epoch: Epoch::new(epoch) }
+    }
+
+    fn reader(session: SessionId, epoch: u64) -> Reader {
+        Reader { tenure: tenure(session, epoch), submitted: Submitted::default() }
+    }
+
+    fn released(epoch: u64) -> SlotLog {
+        let mut log = SlotLog::default();
+        log.release(Epoch::new(epoch)).unwrap();
+        log
+    }
+
+    fn live(log: Option<&SlotLog>) -> Source<'_> {
+        Source { end: JournalEnd::Live, log }
+    }
+
+    fn submitted(adopted: u64, released: u64) -> Submitted {
+        Submitted { adopted: Epoch::new(adopted), released: Epoch::new(released) }
+    }
+
+    fn holding(owner: Tenure, sources: &[Tenure]) -> Holding {
+        Holding { owner: Some(owner), sources: sources.to_vec() }
+    }
+
+    #[test]
+    fn a_seal_ends_every_tenure_of_its_session() {
+        let sealed = Source { end: JournalEnd::Sealed(Position::new(4)), log: None };
+        assert!(ended(&sealed, tenure(A, 1), &reader(B, 2)));
+    }
+
+    #[test]
+    fn a_live_session_that_says_nothing_has_not_ended_though_it_never_adopted() {
+        assert!(!ended(&live(None), tenure(A, 1), &reader(B, 2)));
+    }
+
+    #[test]
+    fn a_release_ends_what_was_given_before_it_for_readers_that_are_not_older() {
+        let log = released(3);
+        let source = live(Some(&log));
+        let ends: Vec<_> = [(1, 3), (2, 4), (3, 4), (4, 5), (1, 2)]
+            .map(|(given, read)| ended(&source, tenure(A, given), &reader(B, read)))
+            .into();
+        assert_eq!(ends, [true, true, false, false, false]);
+    }
+
+    #[test]
+    fn an_own_tenure_that_was_never_adopted_has_ended() {
+        assert!(ended(&live(None), tenure(A, 1), &reader(A, 3)));
+    }
+
+    #[test]
+    fn an_own_tenure_has_ended_once_the_log_that_is_read_shows_its_release() {
+        let reader = Reader { tenure: tenure(A, 3), submitted: submitted(1, 2) };
+        let mut log = SlotLog::default();
+        assert!(!ended(&live(Some(&log)), tenure(A, 1), &reader), "a log from before the Adopt");
+        log.adopt(Epoch::new(1), SlotIndex::default()).unwrap();
+        assert!(!ended(&live(Some(&log)), tenure(A, 1), &reader));
+        log.release(Epoch::new(2)).unwrap();
+        assert!(ended(&live(Some(&log)), tenure(A, 1), &reader));
+    }
+
+    #[test]
+    fn the_owner_recovers_first_and_serves_after_its_adopt() {
+        let holding = holding(tenure(B, 2), &[tenure(A, 1)]);
+        assert_eq!(duty(B, SLOT, &holding, submitted(0, 0)), Duty::Recover(Epoch::new(2)));
+        assert_eq!(duty(B, SLOT, &holding, submitted(2, 0)), Duty::Serve(Epoch::new(2)));
+        assert!(!may_serve(B, SLOT, &holding, submitted(0, 0)));
+    }
+
+    #[test]
+    fn who_gave_a_slot_away_owes_its_release_by_the_owners_epoch_and_once() {
+        let holding = holding(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)]);
+        let release = Duty::Release(Epoch::new(3));
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 0)), release);
+        assert_eq!(duty(B, SLOT, &holding, submitted(0, 0)), release, "it never adopted");
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 3)), Duty::Nothing);
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 2)), Duty::Nothing, "2 ends A@1");
+    }
+
+    #[test]
+    fn an_older_release_does_not_speak_for_a_newer_tenure() {
+        let holding = holding(tenure(C, 4), &[tenure(A, 3), tenure(B, 2), tenure(A, 1)]);
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 2)), Duty::Release(Epoch::new(4)));
+    }
+
+    #[test]
+    fn a_holder_that_is_not_listed_releases_all_the_same() {
+        let holding = holding(tenure(C, 4), &[]);
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 0)), Duty::Release(Epoch::new(4)));
+        assert_eq!(duty(B, SLOT, &holding, submitted(0, 0)), Duty::Nothing);
+    }
+
+    #[test]
+    fn a_slot_that_comes_back_before_its_release_goes_on_under_the_old_tenure() {
+        let holding = holding(tenure(A, 3), &[tenure(B, 2), tenure(A, 1)]);
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 0)), Duty::Serve(Epoch::new(1)));
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 2)), Duty::Recover(Epoch::new(3)));
+    }
+
+    #[test]
+    #[should_panic(expected = "epochs never go down")]
+    fn an_epoch_older_than_one_acted_on_is_a_bug() {
+        assert!(may_serve(A, SLOT, &holding(tenure(A, 1), &[]), submitted(1, 2)));
+    }
+}

@@ -257,7 +257,7 @@ impl PackIndex {
         self.groups.iter().map(|group| group.count as usize).sum()
     }
 
-    /// The entries of one of its groups by hash, as places in `file`. They count as foreign until somebody knows better.
+    /// The entries of one of its groups by hash, as places in `file`.
     pub fn entries(
         &self,
         group: &Group,
@@ -351,7 +351,7 @@ impl Reader<'_> {
             commit: CommitNumber::new(commit),
             wake_at,
             presence: if length & 1 == 1 { Presence::Tombstone } else { Presence::Live },
-            origin: Origin::Foreign,
+            origin: Origin::Own,
         };
         Ok((hash, place))
     }
@@ -477,10 +477,7 @@ mod tests {
             .collect();
         let (object, pack) = builder.finish(Nonce::new(1));
         let index = PackIndex::decode("k", &pack, &tail(&object, &pack)).unwrap();
-        let read: Vec<_> = index
-            .entries(&index.groups()[0], file(9))
-            .map(|(hash, place)| (hash, Place { origin: Origin::Own, ..place }))
-            .collect();
+        let read: Vec<_> = index.entries(&index.groups()[0], file(9)).collect();
         assert_eq!(said, read);
     }
 

@@ -132,12 +132,12 @@ pub enum Presence {
     Tombstone,
 }
 
-/// Whose bytes a place points to.
+/// Whose bytes a place points to, seen from the tenure whose entry it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
-    /// This session's, under the tenure that is open.
+    /// The tenure's own.
     Own,
-    /// Of an earlier tenure, of whatever session. They must be copied before the slot is `full`.
+    /// Of an earlier tenure, of whatever session: it must be copied before the slot is `full`.
     Foreign,
 }
 
@@ -306,6 +306,12 @@ impl Packed {
         FileNumber((u64::from(self.0[4]) | u64::from(self.0[5]) << 32) & ((1 << FILE_BITS) - 1))
     }
 
+    /// Its length alone, in bytes.
+    #[expect(clippy::cast_possible_truncation, reason = "masked to its width")]
+    pub(crate) fn length(self) -> u32 {
+        (self.tail() >> (FILE_BITS + RANGE_BITS)) as u32 & ((1 << RANGE_BITS) - 1)
+    }
+
     /// Whether its origin is [`Origin::Own`].
     pub(crate) const fn is_own(self) -> bool {
         self.0[6] >> 31 == 1
@@ -409,6 +415,8 @@ pub(crate) mod tests {
             prop_assert_eq!(packed.unpack(), place);
             prop_assert_eq!(packed.file(), place.file);
             prop_assert_eq!(packed.is_own(), flags.1);
+            prop_assert_eq!(packed.length(), range.1);
+            prop_assert_eq!(packed.as_foreign().unpack(), Place { origin: Origin::Foreign, ..place });
         }
     }
 }

@@ -156,8 +156,7 @@ impl JournalReading {
                     };
                     let file = *file.get_or_insert_with(|| files.number(id));
                     let bytes = batch.bytes_at(range.clone());
-                    let (hash, place) =
-                        Place::of_record(file, range.start, &bytes, Origin::Foreign)?;
+                    let (hash, place) = Place::of_record(file, range.start, &bytes, Origin::Own)?;
                     (slot, self.slots.entry(slot).or_default().write(hash, &place))
                 }
                 Record::Adopt { slot, epoch, .. } => {
@@ -219,5 +218,175 @@ impl JournalReading {
     pub fn source(&self, slot: Slot) -> Source<'_> {
         assert!(self.scope.slots.contains(&slot), "{slot} was not read");
         Source { end: self.end, log: self.slots.get(&slot) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{vec, vec::Vec};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        batch::{self, BatchBuilder, BatchHeader, JournalObject, StateFields, StateKind},
+        checkpoint::{Coverage, SlotEntry, TenureEntry},
+        ids::{CommitNumber, Epoch, Nonce, PackNumber, VnodeHash, VnodeName},
+        pack::{PackBuilder, PackRef},
+        place::tests::record,
+    };
+
+    const A: SessionId = SessionId::new(1);
+    const SLOTS: u16 = 2;
+
+    /// The first vnode of a slot from that key on.
+    fn vnode(slot: u16, from: u32) -> VnodeName {
+        let names = (from..).map(|key| VnodeName::new("t", &format!("{key}")).unwrap());
+        names.into_iter().find(|name| name.hash().slot(SLOTS) == Slot(slot)).unwrap()
+    }
+
+    fn write(batch: &mut BatchBuilder, name: &VnodeName, commit: u64) {
+        let (kind, hash) = (StateKind::Put, name.hash());
+        let commit = CommitNumber::new(commit);
+        batch.state(StateFields { kind, hash, commit, wake_at: 0, name, envelope: b"e" });
+    }
+
+    fn finish(batch: BatchBuilder, position: u64) -> Batch {
+        let header = BatchHeader {
+            session: A,
+            position: Position::new(position),
+            committed: Position::ZERO,
+            low_water: Position::ZERO,
+            checkpoint_at: Position::ZERO,
+        };
+        let key = keys::journal_position(A, header.position);
+        match batch::decode(&key, &batch.finish(header, Nonce::new(1))).unwrap() {
+            JournalObject::Batch(batch) => batch,
+            other @ (JournalObject::Seal(_) | JournalObject::Opening(_)) => panic!("{other:?}"),
+        }
+    }
+
+    fn begin(base: Option<Base<'_>>, files: &mut Files) -> Result<JournalReading, Malformed> {
+        let scope = Scope { slots: BTreeSet::from([Slot(0)]), slot_count: SLOTS };
+        JournalReading::new(A, scope, base, files)
+    }
+
+    /// A pack with one record for slot 0 under each of these tenures.
+    fn pack(session: SessionId, number: u64, records: &[(u64, Bytes)]) -> (PackRef, PackIndex) {
+        let mut builder =
+            PackBuilder::new(session, PackNumber::new(number), crate::place::tests::file(0));
+        for (epoch, record) in records {
+            builder.add(Slot(0), Epoch::new(*epoch), record).unwrap();
+        }
+        PackIndex::of_object("k", &builder.finish(Nonce::new(1)).0).unwrap()
+    }
+
+    fn checkpoint(packs: Vec<PackRef>, tenures: &[u64]) -> Checkpoint {
+        let coverage = Coverage::Part;
+        let tenures =
+            tenures.iter().map(|&epoch| TenureEntry { epoch: Epoch::new(epoch), coverage });
+        let entry = SlotEntry { released: Epoch::ZERO, tenures: tenures.collect() };
+        Checkpoint { low_water: Position::new(4), packs, slots: [(Slot(0), entry)].into() }
+    }
+
+    fn commit_of(reading: &JournalReading, epoch: u64, hash: VnodeHash) -> Option<u64> {
+        let log = reading.source(Slot(0)).log?;
+        log.tenure(Epoch::new(epoch))?.entries.get(hash).map(|place| place.commit.get())
+    }
+
+    #[test]
+    fn what_a_tenure_wrote_outlives_its_release() {
+        let (mut files, name) = (Files::default(), vnode(0, 0));
+        let mut reading = begin(None, &mut files).unwrap();
+        let mut batch = BatchBuilder::default();
+        batch.adopt(Slot(0), Epoch::new(1), &[]);
+        write(&mut batch, &name, 1);
+        batch.release(Slot(0), Epoch::new(2));
+        reading.batch(&finish(batch, 1), &mut files).unwrap();
+        assert_eq!(commit_of(&reading, 1, name.hash()), Some(1));
+        assert_eq!(reading.source(Slot(0)).log.unwrap().released(), Epoch::new(2));
+    }
+
+    #[test]
+    fn a_later_pack_and_then_the_batches_above_the_low_water_overrule_what_is_older() {
+        let mut files = Files::default();
+        let name = VnodeName::new("t", vnode(0, 0).key()).unwrap();
+        let old = record(name.key(), 1, b"old");
+        let (one, two) =
+            (pack(A, 1, &[(3, old)]), pack(A, 2, &[(3, record(name.key(), 2, b"new"))]));
+        let checkpoint = checkpoint(vec![one.0, two.0], &[3]);
+        let base = Base { checkpoint: &checkpoint, packs: &[one.1, two.1] };
+        let mut reading = begin(Some(base), &mut files).unwrap();
+        assert_eq!(commit_of(&reading, 3, name.hash()), Some(2));
+        let mut batch = BatchBuilder::default();
+        write(&mut batch, &name, 3);
+        reading.batch(&finish(batch, 5), &mut files).unwrap();
+        assert_eq!(commit_of(&reading, 3, name.hash()), Some(3));
+    }
+
+    #[test]
+    fn what_a_pack_holds_of_a_tenure_that_the_checkpoint_left_out_is_void() {
+        let mut files = Files::default();
+        let one = pack(A, 1, &[(3, record("a", 1, b""))]);
+        let checkpoint = checkpoint(vec![one.0], &[4]);
+        let base = Base { checkpoint: &checkpoint, packs: &[one.1] };
+        let reading = begin(Some(base), &mut files).unwrap();
+        let log = reading.source(Slot(0)).log.unwrap();
+        assert!(log.tenure(Epoch::new(3)).is_none());
+        assert_eq!(log.tenure(Epoch::new(4)).unwrap().entries.count(), 0);
+    }
+
+    #[test]
+    fn slots_that_nobody_asked_for_take_no_memory_not_even_a_file_number() {
+        let mut files = Files::default();
+        let mut reading = begin(None, &mut files).unwrap();
+        let mut batch = BatchBuilder::default();
+        batch.adopt(Slot(1), Epoch::new(1), &[]);
+        write(&mut batch, &vnode(1, 0), 1);
+        reading.batch(&finish(batch, 1), &mut files).unwrap();
+        assert_eq!((reading.slots.len(), files.count()), (0, 0));
+    }
+
+    #[test]
+    fn a_journal_that_breaks_the_rules_is_an_error_naming_the_batch() {
+        let mut files = Files::default();
+        let mut reading = begin(None, &mut files).unwrap();
+        let mut batch = BatchBuilder::default();
+        write(&mut batch, &vnode(0, 0), 1);
+        let error = reading.batch(&finish(batch, 1), &mut files).unwrap_err();
+        assert_eq!(error.what, keys::journal_position(A, Position::new(1)));
+        assert!(error.why.contains("slot #0"), "{error}");
+    }
+
+    #[test]
+    fn another_sessions_pack_is_refused() {
+        let mut files = Files::default();
+        let stranger = pack(SessionId::new(2), 1, &[(3, record("a", 1, b""))]);
+        let checkpoint = checkpoint(vec![stranger.0], &[3]);
+        let base = Base { checkpoint: &checkpoint, packs: &[stranger.1] };
+        assert!(begin(Some(base), &mut files).is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "no holes")]
+    fn a_missing_batch_is_never_read_as_empty() {
+        let mut files = Files::default();
+        let mut reading = begin(None, &mut files).unwrap();
+        drop(reading.batch(&finish(BatchBuilder::default(), 2), &mut files));
+    }
+
+    #[test]
+    #[should_panic(expected = "no holes")]
+    fn a_seal_does_not_hide_a_missing_batch() {
+        begin(None, &mut Files::default()).unwrap().seal(Position::new(2));
+    }
+
+    #[test]
+    #[should_panic(expected = "the index of each pack")]
+    fn a_missing_pack_is_never_read_as_empty() {
+        let one = pack(A, 1, &[(3, record("a", 1, b""))]);
+        let checkpoint = checkpoint(vec![one.0], &[3]);
+        let base = Base { checkpoint: &checkpoint, packs: &[] };
+        drop(begin(Some(base), &mut Files::default()));
     }
 }

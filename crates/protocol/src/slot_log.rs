@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 use crate::{
     checkpoint::{Coverage, SlotEntry, TenureEntry},
+    compose::Copy,
     epoch::Holding,
     ids::{Epoch, SessionId, VnodeHash},
     index::SlotIndex,
@@ -158,6 +159,21 @@ impl SlotLog {
         }
     }
 
+    /// A record was copied into a pack whose checkpoint is committed: points to the copy, unless the vnode was written
+    /// since or its tenure let go.
+    pub fn copied(&mut self, copy: &Copy, to: &Place) {
+        if let Some(tenure) = self.tenure_mut(copy.epoch) {
+            tenure.entries.replace(copy.hash, &copy.from, to);
+        }
+    }
+
+    /// A checkpoint that holds the slot in full under this tenure is committed.
+    pub fn settled(&mut self, epoch: Epoch) {
+        if let Some(tenure) = self.tenure_mut(epoch) {
+            tenure.coverage = Coverage::Full;
+        }
+    }
+
     /// Lets go of what nobody needs: of the session's own log, every tenure that is over and that `holding`, of the
     /// newest epoch it has read, doesn't list. Says whether anything is left; if not, checkpoints leave the slot out.
     pub fn keep_listed(&mut self, session: SessionId, holding: &Holding) -> bool {
@@ -169,5 +185,101 @@ impl SlotLog {
         self.tenures.retain(|tenure| Some(tenure.epoch) == open || listed(tenure.epoch));
         // A Release speaks for tenures that were never adopted, too.
         !self.tenures.is_empty() || holding.newest_source_of(session).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::{
+        ids::Tenure,
+        place::{
+            Origin,
+            tests::{file, record},
+        },
+    };
+
+    fn epoch(number: u64) -> Epoch {
+        Epoch::new(number)
+    }
+
+    fn place(key: &str, commit: u64, origin: Origin) -> (VnodeHash, Place) {
+        Place::of_record(file(commit), 32, &record(key, commit, b"s"), origin).unwrap()
+    }
+
+    fn write(log: &mut SlotLog, key: &str, commit: u64) -> Result<(), Disorder> {
+        let (hash, place) = place(key, commit, Origin::Own);
+        log.write(hash, &place)
+    }
+
+    #[test]
+    fn a_record_belongs_to_the_tenure_that_is_open() {
+        let mut log = SlotLog::default();
+        assert_eq!(write(&mut log, "a", 1), Err(Disorder::Unheld));
+        log.adopt(epoch(1), SlotIndex::default()).unwrap();
+        write(&mut log, "a", 1).unwrap();
+        log.release(epoch(2)).unwrap();
+        assert_eq!(write(&mut log, "a", 2), Err(Disorder::Unheld));
+        log.adopt(epoch(3), SlotIndex::default()).unwrap();
+        write(&mut log, "b", 1).unwrap();
+        let counts: Vec<_> =
+            log.tenures().iter().map(|tenure| (tenure.epoch, tenure.entries.count())).collect();
+        assert_eq!(counts, [(epoch(1), 1), (epoch(3), 1)]);
+    }
+
+    #[test]
+    fn what_no_writer_by_the_rules_writes_is_found() {
+        let mut log = SlotLog::default();
+        log.adopt(epoch(3), SlotIndex::default()).unwrap();
+        assert_eq!(log.adopt(epoch(3), SlotIndex::default()), Err(Disorder::Adopt));
+        assert_eq!(log.release(epoch(3)), Err(Disorder::Release));
+        write(&mut log, "a", 2).unwrap();
+        assert_eq!(write(&mut log, "a", 2), Err(Disorder::Commit));
+        log.release(epoch(5)).unwrap();
+        assert_eq!(log.release(epoch(4)), Err(Disorder::Release));
+        assert_eq!(log.adopt(epoch(4), SlotIndex::default()), Err(Disorder::Adopt));
+    }
+
+    #[test]
+    fn a_release_of_a_slot_that_was_never_adopted_is_remembered() {
+        let mut log = SlotLog::default();
+        log.release(epoch(2)).unwrap();
+        assert_eq!((log.released(), log.open().is_some()), (epoch(2), false));
+        let again = SlotLog::of_checkpoint(&log.checkpoint_entry());
+        assert_eq!(again.released(), epoch(2));
+    }
+
+    #[test]
+    fn after_the_release_nothing_of_older_tenures_is_left() {
+        let mut log = SlotLog::default();
+        let found = SlotIndex::from_sorted([place("a", 1, Origin::Foreign)]);
+        log.adopt(epoch(2), found).unwrap();
+        write(&mut log, "b", 1).unwrap();
+        log.release(epoch(3)).unwrap();
+        let tenure = log.tenure(epoch(2)).unwrap();
+        assert_eq!((tenure.entries.count(), tenure.coverage), (1, Coverage::Part));
+    }
+
+    #[test]
+    fn a_slot_is_kept_as_long_as_it_is_open_or_the_newest_epoch_lists_it() {
+        let (me, other) = (SessionId::new(1), SessionId::new(2));
+        let tenure = |session, number| Tenure { session, epoch: epoch(number) };
+        let holding = |sources| Holding { owner: Some(tenure(other, 9)), sources };
+        let mut log = SlotLog::default();
+        log.adopt(epoch(1), SlotIndex::default()).unwrap();
+        log.release(epoch(2)).unwrap();
+        log.adopt(epoch(3), SlotIndex::default()).unwrap();
+        assert!(log.keep_listed(me, &holding(vec![tenure(me, 1)])), "one open, one listed");
+        assert_eq!(log.tenures().len(), 2);
+        assert!(log.keep_listed(me, &holding(vec![])), "one open");
+        assert_eq!(log.tenures().len(), 1);
+        log.release(epoch(9)).unwrap();
+        assert!(log.keep_listed(me, &holding(vec![tenure(other, 5), tenure(me, 3)])));
+        assert!(!log.keep_listed(me, &holding(vec![tenure(other, 5)])));
+        // A tenure that was never adopted has no entries, and its Release must stay visible.
+        assert!(log.keep_listed(me, &holding(vec![tenure(me, 7)])));
+        assert_eq!((log.tenures().len(), log.released()), (0, epoch(9)));
     }
 }
