@@ -81,11 +81,8 @@ impl Serve for FakeHost {
     }
 
     async fn peer(&self, message: PeerMessage) -> PeerReply {
-        match message {
-            PeerMessage::View => PeerReply::Noted,
-            // For tests that need one in flight.
-            _ => core::future::pending().await,
-        }
+        // Anything else stays unanswered, for tests that need a message in flight.
+        if message == PeerMessage::View { PeerReply::Noted } else { core::future::pending().await }
     }
 
     fn views(&self) -> watch::Receiver<Option<View>> {
@@ -95,6 +92,7 @@ impl Serve for FakeHost {
 
 /// A [`FakeHost`] behind a server at an address of a [`MemoryNetwork`].
 pub(crate) struct Served {
+    pub(crate) address: String,
     pub(crate) host: Arc<FakeHost>,
     pub(crate) calls: Calls,
     pub(crate) stop: CancellationToken,
@@ -110,9 +108,10 @@ impl Served {
         let (host, calls) = FakeHost::new();
         let stop = CancellationToken::new();
         let listener = network.listen(address).await.unwrap();
+        let address = listener.local_address();
         let serve = Arc::clone(&host) as Arc<dyn Serve>;
         let server = tokio::spawn(server::run(listener, serve, limits, stop.clone()));
-        Self { host, calls, stop, server }
+        Self { address, host, calls, stop, server }
     }
 
     /// The next call.

@@ -13,6 +13,7 @@
 //! * A call that it refused was not and will not be sent.
 //! * Calls unanswered never exceed what the host said it takes, given-up ones included, so no ping waits behind them.
 
+mod open;
 mod reading;
 
 use core::{
@@ -30,15 +31,15 @@ use holocron_protocol::ids::Epoch;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::{Notify, Semaphore, oneshot, watch},
-    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::open::OpenError;
 use self::reading::Reading;
 use crate::{
     call::{Answer, Call},
-    frame::{self, Frame, FrameReader, Hello, Received, TooLarge, Welcome},
-    net::{Network, Stream},
+    frame::{self, Frame, Hello, TooLarge, Welcome},
+    net::Network,
     peer::{PeerMessage, PeerReply},
 };
 
@@ -50,33 +51,6 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(1);
 const OUTGOING_LEN_MAX: usize = 16 << 20;
 /// A buffer grown beyond this, in bytes, is given back once it is written.
 const BUFFER_KEPT_MAX: usize = 256 << 10;
-
-/// Why a link couldn't be opened.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Nobody answered there, or not in time. Trying again may help.
-    #[error("{address}: {why}")]
-    Unreachable {
-        /// Where.
-        address: String,
-        /// Why, as the network says it.
-        why: String,
-    },
-    /// The machine answered: nobody listens there. A process that was there is gone.
-    #[error("{address}: nobody listens there")]
-    NotListening {
-        /// Where.
-        address: String,
-    },
-    /// A host answered and doesn't want this connection: another cluster, or another version. Trying again won't help.
-    #[error("{address} refuses: {why}")]
-    Refused {
-        /// Where.
-        address: String,
-        /// Its reason.
-        why: String,
-    },
-}
 
 /// Why a call wasn't sent. It has not run and will not.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -145,40 +119,8 @@ impl Link {
         address: &str,
         hello: Hello,
     ) -> Result<Self, OpenError> {
-        let unreachable = |why: String| OpenError::Unreachable { address: address.into(), why };
-        match timeout(OPEN_TIMEOUT, Self::greet(network, address, hello)).await {
-            Ok(Ok(link)) => Ok(link),
-            Ok(Err(Unwelcome::Failed(why))) => Err(unreachable(why)),
-            Ok(Err(Unwelcome::Refused(why))) => {
-                Err(OpenError::Refused { address: address.into(), why })
-            }
-            Ok(Err(Unwelcome::NotListening)) => {
-                Err(OpenError::NotListening { address: address.into() })
-            }
-            Err(_) => Err(unreachable(format!("no answer within {OPEN_TIMEOUT:?}"))),
-        }
-    }
-
-    async fn greet(network: &dyn Network, address: &str, hello: Hello) -> Result<Self, Unwelcome> {
-        let failed = |error: &dyn fmt::Display| Unwelcome::Failed(error.to_string());
-        let Stream { reads, mut writes } =
-            network.connect(address).await.map_err(|error| match error.kind() {
-                std::io::ErrorKind::ConnectionRefused => Unwelcome::NotListening,
-                _ => failed(&error),
-            })?;
-        let mut first = Vec::new();
-        frame::put(&mut first, &Frame::Hello(frame::TRANSPORT_VERSION, Some(hello)))
-            .map_err(|error| failed(&error))?;
-        writes.write_all(&first).await.map_err(|error| failed(&error))?;
-        writes.flush().await.map_err(|error| failed(&error))?;
-        let mut reader = FrameReader::new(reads);
-        let welcome = match reader.next().await.map_err(|error| failed(&error))? {
-            Some(Received::Frame(Frame::Welcome(welcome))) => welcome,
-            Some(Received::Frame(Frame::Refusal(why))) => return Err(Unwelcome::Refused(why)),
-            Some(other) => return Err(failed(&format!("unexpected first frame: {other:?}"))),
-            None => return Err(failed(&"closed before its welcome")),
-        };
-        reader.trust();
+        let opened = open::open(network, address, hello).await?;
+        let welcome = opened.welcome;
         let (pushed, epochs) = watch::channel((Epoch::ZERO, Bytes::new()));
         let shared = Arc::new(Shared {
             address: address.into(),
@@ -191,8 +133,8 @@ impl Link {
             taken: Notify::new(),
             end: CancellationToken::new(),
         });
-        tokio::spawn(write(Arc::clone(&shared), writes));
-        tokio::spawn(Reading { shared: Arc::clone(&shared), pushed }.run(reader));
+        tokio::spawn(write(Arc::clone(&shared), opened.writes));
+        tokio::spawn(Reading { shared: Arc::clone(&shared), pushed }.run(opened.reader));
         Ok(Self { shared, epochs })
     }
 
@@ -282,12 +224,6 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("address", &self.shared.address).finish_non_exhaustive()
     }
-}
-
-enum Unwelcome {
-    NotListening,
-    Failed(String),
-    Refused(String),
 }
 
 /// Room for one call on a link.
@@ -430,3 +366,6 @@ async fn write(shared: Arc<Shared>, mut writes: impl AsyncWrite + Unpin) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

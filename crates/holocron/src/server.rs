@@ -9,7 +9,8 @@
 //! * A body that is too large or undecodable costs its sender an error. Only a header that makes no sense, or a first
 //!   frame that isn't ours, costs the connection; nothing a peer sends costs more than that.
 //! * Connections, calls and messages in flight are bounded; a call counts until its answer is written.
-//! * A stopped server takes in nothing more, and waits for the answers of what it took in, for [`STOP_GRACE`] at most.
+//! * A stopped server takes in no more calls and says so, and waits for the answers of those it took in, for
+//!   [`STOP_GRACE`] at most.
 
 mod connection;
 

@@ -118,7 +118,7 @@ impl Core {
                 Err(error) => {
                     match &error {
                         OpenError::Unreachable { .. } | OpenError::NotListening { .. } => {
-                            tracing::debug!(%error, "no link")
+                            tracing::debug!(%error, "no link");
                         }
                         OpenError::Refused { .. } => tracing::warn!(%error, "no link"),
                     }

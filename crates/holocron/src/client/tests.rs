@@ -1,10 +1,18 @@
 use core::time::Duration;
-use std::sync::{Arc, Mutex};
+
+use holocron_protocol::ids::{CommitNumber, RequestNumber};
+use serde::Deserialize;
+use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    call::{Answer, Outcome},
-    fake::{CLUSTER, FakeHost, MemoryNetwork, Served, answer, body, reply, view, view_after},
+    call::Outcome,
+    fake::{
+        CLUSTER, Calls, FakeHost, MemoryNetwork, Served, answer, body, reply, view, view_after,
+    },
+    link::SILENCE_MAX,
+    server::Limits,
+    vnode::Context,
 };
 
 /// A cluster of hosts that the test plays, and a client that knows the address of the first.
@@ -33,7 +41,7 @@ fn at_their_names<'a>(names: &[&'a str]) -> Vec<(&'a str, &'a str)> {
 }
 
 impl Stage {
-    /// The first host owns everything.
+    /// The first host owns everything, and all hosts know it.
     async fn new(names: &[&str]) -> Self {
         let network = MemoryNetwork::default();
         let view = view(&at_their_names(names), names[0]);
@@ -47,13 +55,8 @@ impl Stage {
         Self { network, hosts, view, client }
     }
 
-    /// A call in a task of its own.
     fn ask(&self, mode: Mode, text: &'static str) -> Asked {
-        let client = self.client.clone();
-        Asked(tokio::spawn(async move {
-            let name = VnodeName::new("kind", "key").unwrap();
-            client.call(&name, mode, body(text), DEADLINE_DEFAULT).await
-        }))
+        Asked::new(&self.client, mode, text, DEADLINE_DEFAULT)
     }
 
     fn command(&self, text: &'static str) -> Asked {
@@ -67,19 +70,539 @@ impl Stage {
     }
 }
 
+/// A call in a task of its own.
 struct Asked(tokio::task::JoinHandle<Result<Bytes, CallError>>);
 
 impl Asked {
+    fn new(client: &Client, mode: Mode, text: &'static str, deadline: Duration) -> Self {
+        let client = client.clone();
+        Self(tokio::spawn(async move {
+            let name = VnodeName::new("kind", "key").unwrap();
+            client.call(&name, mode, body(text), deadline).await
+        }))
+    }
+
     async fn result(self) -> Result<Bytes, CallError> {
         self.0.await.unwrap()
     }
 }
 
+fn is_unavailable(result: &Result<Bytes, CallError>) -> bool {
+    matches!(result, Err(CallError::Unavailable { .. }))
+}
+
+/// Whatever comes to that host is answered so.
+fn always(mut calls: Calls, outcome: Outcome) {
+    tokio::spawn(async move {
+        while let Some((_, reply)) = calls.recv().await {
+            reply.send(answer(1, 0, outcome.clone()));
+        }
+    });
+}
+
+// ---- Finding the owner --------------------------------------------------------------------------------------------
+
 #[tokio::test(start_paused = true)]
 async fn a_call_finds_the_owner_from_a_seed() {
-    let mut stage = Stage::new(&["a", "b"]).await;
+    let mut stage = Stage::new(&["b", "a"]).await;
     let asked = stage.command("deposit");
     let call = stage.hosts[0].answer(reply("done")).await;
     assert_eq!((call.body, call.epoch), (body("deposit"), Epoch::new(1)));
     assert_eq!(asked.result().await.unwrap(), body("done"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_follows_not_owner_to_the_pushed_view() {
+    let mut stage = Stage::new(&["a", "b"]).await;
+    let asked = stage.command("x");
+    let (_, refuse) = stage.hosts[0].next().await;
+    let second = stage.next_view(&["a", "b"], "b");
+    refuse.send(answer(2, 0, Outcome::NotOwner));
+    stage.hosts[0].show(&second);
+    let started = Instant::now();
+    let call = stage.hosts[1].answer(reply("moved")).await;
+    assert_eq!(call.epoch, Epoch::new(2));
+    assert_eq!(asked.result().await.unwrap(), body("moved"));
+    assert!(started.elapsed() < Duration::from_millis(20), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_knows_less_is_told_the_epoch_and_others_are_asked() {
+    let mut stage = Stage::new(&["a", "b", "c"]).await;
+    let asked = stage.command("x");
+    // `a` has heard of epoch 2 and can't show it; `c` can.
+    let second = stage.next_view(&["a", "b", "c"], "b");
+    stage.hosts[2].show(&second);
+    stage.hosts[0].answer(answer(2, 0, Outcome::NotOwner)).await;
+    let [refusing, serving, _] = &mut stage.hosts[..] else { unreachable!() };
+    let served = loop {
+        tokio::select! {
+            biased;
+            Some((call, refuse)) = refusing.calls.recv() => {
+                assert_eq!(call.epoch, Epoch::new(2), "the newest epoch heard of goes along");
+                refuse.send(answer(2, 0, Outcome::NotOwner));
+            }
+            Some((_, reply_to)) = serving.calls.recv() => break reply_to,
+        }
+    };
+    served.send(reply("found"));
+    assert_eq!(asked.result().await.unwrap(), body("found"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_store_is_asked_when_no_host_answers() {
+    #[derive(Debug)]
+    struct Stored(View);
+    #[async_trait]
+    impl Views for Stored {
+        async fn newer(&self, known: Epoch) -> Result<Option<View>, String> {
+            Ok((self.0.record.epoch > known).then(|| self.0.clone()))
+        }
+    }
+    let network = MemoryNetwork::default();
+    let mut served = Served::start(&network, "a").await;
+    let views = Arc::new(Stored(view(&[("a", "a")], "a")));
+    let client = Client::new(ClientParts { views: Some(views), ..parts(&network, &["gone"]) });
+    let asked = Asked::new(&client, Mode::Query, "x", DEADLINE_DEFAULT);
+    served.answer(reply("found")).await;
+    assert_eq!(asked.result().await.unwrap(), body("found"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_in_the_process_is_called_without_a_network() {
+    let (host, mut calls) = FakeHost::new();
+    let network = MemoryNetwork::default();
+    let name = HostName::new("here").unwrap();
+    let local = LocalHost { name, serve: Arc::clone(&host) as Arc<dyn Serve> };
+    let client = Client::new(ClientParts { local: Some(local), ..parts(&network, &[]) });
+    let asked = Asked::new(&client, Mode::Command, "x", DEADLINE_DEFAULT);
+    host.views.send_replace(Some(view(&[("here", "unreachable")], "here")));
+    let (_, reply_to) = calls.recv().await.unwrap();
+    reply_to.send(reply("here"));
+    assert_eq!(asked.result().await.unwrap(), body("here"));
+    // When its slots move away, so do the calls.
+    let mut other = Served::start(&network, "there").await;
+    let names = [("here", "unreachable"), ("there", "there")];
+    let second = view_after(&view(&names[..1], "here"), &names, "there");
+    host.views.send_replace(Some(second));
+    let asked = Asked::new(&client, Mode::Command, "y", DEADLINE_DEFAULT);
+    other.answer(reply("there")).await;
+    assert_eq!(asked.result().await.unwrap(), body("there"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_another_cluster_says_why_it_has_no_view() {
+    let network = MemoryNetwork::default();
+    let _served = Served::start(&network, "a").await;
+    let cluster = Some(ClusterId::new(8));
+    let client = Client::new(ClientParts { cluster, ..parts(&network, &["a"]) });
+    match client.ready().await {
+        Err(CallError::Unavailable { why }) => assert!(why.contains("refuses"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_met_its_cluster_stays_with_it() {
+    let stage = Stage::new(&["a"]).await;
+    stage.client.ready().await.unwrap();
+    assert_eq!(stage.client.shared.hello().cluster, Some(CLUSTER));
+}
+
+// ---- Failover -----------------------------------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_a_dead_host_go_on_when_the_next_view_is_pushed() {
+    let mut stage = Stage::new(&["a", "b"]).await;
+    let calls: Vec<_> = (0..50).map(|_| stage.command("x")).collect();
+    let mut first_attempts = Vec::new();
+    for _ in 0..50 {
+        first_attempts.push(stage.hosts[0].next().await.0);
+    }
+    stage.network.kill("a");
+    // Nobody takes over for a while.
+    sleep(Duration::from_secs(2)).await;
+    assert!(stage.hosts[1].calls.is_empty());
+    let second = stage.next_view(&["b"], "b");
+    let pushed = Instant::now();
+    stage.hosts[1].show(&second);
+    let mut second_attempts = Vec::new();
+    for _ in 0..50 {
+        second_attempts.push(stage.hosts[1].answer(reply("again")).await);
+    }
+    assert!(pushed.elapsed() < Duration::from_millis(5), "{:?}", pushed.elapsed());
+    first_attempts.sort_by_key(|call| call.request.id);
+    second_attempts.sort_by_key(|call| call.request.id);
+    for (first, second) in first_attempts.iter().zip(&second_attempts) {
+        assert_eq!(
+            (first.request.id, first.request.base),
+            (second.request.id, second.request.base)
+        );
+    }
+    for call in calls {
+        assert_eq!(call.result().await.unwrap(), body("again"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_a_frozen_host_go_on_too() {
+    let mut stage = Stage::new(&["a", "b"]).await;
+    let started = Instant::now();
+    let asked = stage.command("x");
+    stage.hosts[0].next().await.1.send(reply("too late to be heard"));
+    stage.network.freeze("a");
+    let second = stage.next_view(&["b"], "b");
+    let lookout = stage.hosts[1].host.clone();
+    tokio::spawn(async move {
+        sleep(SILENCE_MAX * 2).await;
+        lookout.views.send_replace(Some(second));
+    });
+    let call = stage.hosts[1].answer(reply("alive")).await;
+    assert_eq!(call.epoch, Epoch::new(2));
+    assert_eq!(asked.result().await.unwrap(), body("alive"));
+    assert!(
+        started.elapsed() < SILENCE_MAX * 2 + Duration::from_millis(20),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_owner_that_was_overruled_is_left_and_its_late_reply_still_counts() {
+    let mut stage = Stage::new(&["a", "b"]).await;
+    let asked = stage.command("x");
+    let (_, late) = stage.hosts[0].next().await;
+    let second = stage.next_view(&["a", "b"], "b");
+    stage.hosts[0].show(&second);
+    let (_, _waits) = stage.hosts[1].next().await;
+    late.send(reply("committed before the move"));
+    assert_eq!(asked.result().await.unwrap(), body("committed before the move"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_refusal_says_nothing() {
+    let mut stage = Stage::new(&["a", "b"]).await;
+    let asked = stage.command("x");
+    let (_, late) = stage.hosts[0].next().await;
+    let second = stage.next_view(&["a", "b"], "b");
+    stage.hosts[0].show(&second);
+    let (_, waits) = stage.hosts[1].next().await;
+    late.send(answer(2, 0, Outcome::NotOwner));
+    sleep(Duration::from_millis(100)).await;
+    assert!(stage.hosts[1].calls.is_empty(), "only one attempt is out");
+    waits.send(reply("done"));
+    assert_eq!(asked.result().await.unwrap(), body("done"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_off_owner_that_still_answers_pings_is_found_out() {
+    let mut stage = Stage::new(&["a", "b"]).await;
+    let asked = stage.command("x");
+    let (_, _hangs) = stage.hosts[0].next().await;
+    // Only `b` learns of the next view; the client has never talked to it.
+    let second = stage.next_view(&["b"], "b");
+    stage.hosts[1].show(&second);
+    let started = Instant::now();
+    stage.hosts[1].answer(reply("found")).await;
+    assert_eq!(asked.result().await.unwrap(), body("found"));
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_host_is_reconnected_to() {
+    let mut stage = Stage::new(&["a"]).await;
+    let asked = stage.ask(Mode::Query, "x");
+    stage.hosts[0].next().await;
+    stage.network.kill("a");
+    sleep(Duration::from_secs(1)).await;
+    let mut again = Served::start(&stage.network, "a").await;
+    again.show(&stage.view);
+    let started = Instant::now();
+    again.answer(reply("back")).await;
+    assert_eq!(asked.result().await.unwrap(), body("back"));
+    assert!(started.elapsed() < Duration::from_millis(600), "{:?}", started.elapsed());
+}
+
+// ---- Exactly once -------------------------------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn a_rebased_request_is_sent_again_with_that_base() {
+    let mut stage = Stage::new(&["a"]).await;
+    let asked = stage.command("x");
+    let first = stage.hosts[0].answer(answer(1, 0, Outcome::Rebase(CommitNumber::new(9)))).await;
+    let second = stage.hosts[0].answer(reply("run")).await;
+    assert_eq!(
+        (first.request.base, second.request.base),
+        (CommitNumber::ZERO, CommitNumber::new(9))
+    );
+    assert_eq!(first.request.id, second.request.id);
+    assert_eq!(asked.result().await.unwrap(), body("run"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebase_after_a_lost_attempt_is_unclear() {
+    let mut stage = Stage::new(&["a"]).await;
+    let asked = stage.command("x");
+    stage.hosts[0].answer(answer(1, 0, Outcome::Unclear)).await;
+    stage.hosts[0].answer(answer(1, 0, Outcome::Rebase(CommitNumber::new(9)))).await;
+    assert_eq!(asked.result().await, Err(CallError::Unclear));
+    assert!(stage.hosts[0].calls.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_attempt_is_settled_and_a_rebase_after_it_is_followed() {
+    let mut stage = Stage::new(&["a"]).await;
+    let asked = stage.command("x");
+    stage.hosts[0].answer(answer(1, 0, Outcome::Busy)).await;
+    stage.hosts[0].answer(answer(1, 0, Outcome::Rebase(CommitNumber::new(9)))).await;
+    let third = stage.hosts[0].answer(reply("run")).await;
+    assert_eq!(third.request.base, CommitNumber::new(9));
+    assert_eq!(asked.result().await.unwrap(), body("run"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_say_which_requests_still_wait_and_what_is_known_committed() {
+    let mut stage = Stage::new(&["a"]).await;
+    let first = stage.command("1");
+    let (call, reply_to_first) = stage.hosts[0].next().await;
+    assert_eq!(
+        (call.request.id.number, call.request.lowest),
+        (RequestNumber::new(1), RequestNumber::new(1))
+    );
+    let second = stage.command("2");
+    let call = stage.hosts[0].answer(answer(1, 5, Outcome::Reply(body("2")))).await;
+    assert_eq!(
+        (call.request.id.number, call.request.lowest),
+        (RequestNumber::new(2), RequestNumber::new(1))
+    );
+    second.result().await.unwrap();
+    reply_to_first.send(answer(1, 4, Outcome::Reply(body("1"))));
+    first.result().await.unwrap();
+    let third = stage.command("3");
+    let call = stage.hosts[0].answer(reply("3")).await;
+    assert_eq!(
+        (call.request.id.number, call.request.lowest),
+        (RequestNumber::new(3), RequestNumber::new(3))
+    );
+    assert_eq!(call.request.base, CommitNumber::new(5));
+    third.result().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_gives_its_request_up() {
+    let mut stage = Stage::new(&["a"]).await;
+    let first = stage.command("1");
+    let _unanswered = stage.hosts[0].next().await;
+    first.0.abort();
+    sleep(Duration::from_millis(1)).await;
+    let second = stage.command("2");
+    let call = stage.hosts[0].answer(reply("2")).await;
+    assert_eq!(call.request.lowest, RequestNumber::new(2));
+    second.result().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn queries_take_no_numbers_and_run_any_number_of_times() {
+    let mut stage = Stage::new(&["a"]).await;
+    let asked = stage.ask(Mode::Query, "?");
+    stage.hosts[0].answer(answer(1, 0, Outcome::Unclear)).await;
+    stage.hosts[0].answer(answer(1, 7, Outcome::Reply(body("!")))).await;
+    assert_eq!(asked.result().await.unwrap(), body("!"));
+    let command = stage.command("x");
+    let call = stage.hosts[0].answer(reply("x")).await;
+    assert_eq!(call.request.id.number, RequestNumber::new(1));
+    assert_eq!(call.request.base, CommitNumber::new(7), "a query's answer teaches a base too");
+    command.result().await.unwrap();
+}
+
+// ---- What callers are told ----------------------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_was_never_sent_is_unavailable_at_its_deadline() {
+    let client = Client::new(parts(&MemoryNetwork::default(), &["nobody"]));
+    let started = Instant::now();
+    let result = Asked::new(&client, Mode::Command, "x", DEADLINE_DEFAULT).result().await;
+    assert!(is_unavailable(&result), "{result:?}");
+    assert_eq!(started.elapsed(), DEADLINE_DEFAULT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_was_sent_and_not_answered_is_unclear_at_its_deadline() {
+    let mut stage = Stage::new(&["a"]).await;
+    let started = Instant::now();
+    let (command, query) = (stage.command("x"), stage.ask(Mode::Query, "?"));
+    let _hang = (stage.hosts[0].next().await, stage.hosts[0].next().await);
+    assert_eq!(command.result().await, Err(CallError::Unclear));
+    assert_eq!(started.elapsed(), DEADLINE_DEFAULT);
+    let result = query.result().await;
+    assert!(is_unavailable(&result), "a query leaves nothing unclear: {result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_whose_host_died_with_it_is_unclear() {
+    let mut stage = Stage::new(&["a"]).await;
+    let asked = stage.command("x");
+    stage.hosts[0].next().await;
+    stage.network.kill("a");
+    assert_eq!(asked.result().await, Err(CallError::Unclear));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_refused_until_its_deadline_has_not_run() {
+    let Stage { mut hosts, client, .. } = Stage::new(&["a"]).await;
+    always(hosts.remove(0).calls, Outcome::Busy);
+    let asked = Asked::new(&client, Mode::Command, "x", DEADLINE_DEFAULT);
+    assert_eq!(asked.result().await, Err(CallError::Busy));
+    let Stage { mut hosts, client, .. } = Stage::new(&["a"]).await;
+    always(hosts.remove(0).calls, Outcome::NotOwner);
+    let result = Asked::new(&client, Mode::Command, "x", DEADLINE_DEFAULT).result().await;
+    assert!(is_unavailable(&result), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_that_waiting_does_not_change_are_told_at_once() {
+    let mut stage = Stage::new(&["a"]).await;
+    let started = Instant::now();
+    let rejected = |why: &str| CallError::Rejected { why: why.into() };
+    for (outcome, error) in [
+        (Outcome::UnknownKind, CallError::UnknownKind),
+        (Outcome::Panicked, CallError::Panicked),
+        (Outcome::Rejected("too large".into()), rejected("too large")),
+        (Outcome::Undecodable("nonsense".into()), rejected("nonsense")),
+        (Outcome::Unreadable("newer".into()), CallError::Unavailable { why: "newer".into() }),
+    ] {
+        for mode in [Mode::Command, Mode::Query] {
+            let asked = stage.ask(mode, "x");
+            stage.hosts[0].answer(answer(1, 0, outcome.clone())).await;
+            assert_eq!(asked.result().await, Err(error.clone()));
+        }
+    }
+    let asked = stage.command("x");
+    stage.hosts[0].answer(answer(1, 0, Outcome::Quarantined)).await;
+    assert!(is_unavailable(&asked.result().await));
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_after_a_lost_attempt_is_not_the_end() {
+    let mut stage = Stage::new(&["a"]).await;
+    let asked = stage.command("x");
+    stage.hosts[0].answer(answer(1, 0, Outcome::Unclear)).await;
+    stage.hosts[0].answer(answer(1, 0, Outcome::UnknownKind)).await;
+    stage.hosts[0].answer(reply("it had run")).await;
+    assert_eq!(asked.result().await.unwrap(), body("it had run"));
+    let asked = stage.command("y");
+    stage.hosts[0].answer(answer(1, 0, Outcome::Unclear)).await;
+    always(stage.hosts.remove(0).calls, Outcome::UnknownKind);
+    assert_eq!(asked.result().await, Err(CallError::Unclear));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_beyond_the_bound_wait_and_then_are_busy() {
+    let stage = Stage::new(&["a"]).await;
+    let Stage { network, mut hosts, .. } = stage;
+    let client = Client::new(ClientParts { in_flight_max: 1, ..parts(&network, &["a"]) });
+    let first = Asked::new(&client, Mode::Command, "1", DEADLINE_DEFAULT);
+    let (_, reply_to_first) = hosts[0].next().await;
+    let short = Asked::new(&client, Mode::Command, "2", Duration::from_secs(1));
+    let patient = Asked::new(&client, Mode::Command, "3", DEADLINE_DEFAULT);
+    assert_eq!(short.result().await, Err(CallError::Busy));
+    reply_to_first.send(reply("1"));
+    first.result().await.unwrap();
+    assert_eq!(hosts[0].answer(reply("3")).await.body, body("3"));
+    patient.result().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_takes_one_call_at_a_time_gets_one_at_a_time() {
+    let network = MemoryNetwork::default();
+    let limits = Limits { calls_max: 1, ..Limits::default() };
+    let mut served = Served::start_with(&network, "a", limits).await;
+    served.show(&view(&[("a", "a")], "a"));
+    let client = Client::new(parts(&network, &["a"]));
+    let calls: Vec<_> =
+        (0..10).map(|_| Asked::new(&client, Mode::Command, "x", DEADLINE_DEFAULT)).collect();
+    for _ in 0..10 {
+        served.answer(reply("x")).await;
+    }
+    for call in calls {
+        call.result().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_large_a_body_is_rejected_before_it_is_sent() {
+    let stage = Stage::new(&["a"]).await;
+    let name = VnodeName::new("kind", "key").unwrap();
+    let large = vec![0; PAYLOAD_LEN_MAX + 1].into();
+    let result = stage.client.call(&name, Mode::Command, large, DEADLINE_DEFAULT).await;
+    assert!(matches!(result, Err(CallError::Rejected { .. })), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_clone_closes_the_connections() {
+    let stage = Stage::new(&["a"]).await;
+    let clone = stage.client.clone();
+    clone.ready().await.unwrap();
+    let link = clone.shared.routes().links().next().unwrap().open().unwrap();
+    drop(stage.client);
+    assert!(!link.is_lost());
+    let shared = Arc::downgrade(&clone.shared);
+    drop((clone, link));
+    sleep(Duration::from_millis(1)).await;
+    assert!(shared.upgrade().is_none(), "a task still holds the client");
+}
+
+// ---- Typed calls --------------------------------------------------------------------------------------------------
+
+#[derive(Default, Serialize, Deserialize)]
+struct Account {
+    balance: u64,
+}
+
+impl Vnode for Account {
+    const KIND: &'static str = "account";
+    type Command = u64;
+    type Reply = u64;
+    type Query = ();
+    type Answer = u64;
+
+    fn command(&mut self, _: &Context<'_>, amount: u64) -> u64 {
+        self.balance += amount;
+        self.balance
+    }
+
+    fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+        self.balance
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vnode_is_called_by_its_types() {
+    let mut stage = Stage::new(&["a"]).await;
+    let account = stage.client.get::<Account>("alice").with_deadline(Duration::from_secs(1));
+    let encoded = |number: u64| {
+        let mut bytes = Vec::new();
+        codec::to_bincode(&number, &mut bytes);
+        Bytes::from(bytes)
+    };
+    let play = async {
+        let answer = |bytes| answer(1, 1, Outcome::Reply(bytes));
+        let command = stage.hosts[0].answer(answer(encoded(100))).await;
+        assert_eq!(command.name, VnodeName::new("account", "alice").unwrap());
+        assert_eq!((command.mode, command.body), (Mode::Command, encoded(100)));
+        assert_eq!(stage.hosts[0].answer(answer(encoded(100))).await.mode, Mode::Query);
+        assert_eq!(stage.hosts[0].answer(answer(encoded(100))).await.mode, Mode::Local);
+        stage.hosts[0].answer(answer(body("not a number"))).await;
+    };
+    let ask = async {
+        assert_eq!(account.command(100).await, Ok(100));
+        assert_eq!(account.query(()).await, Ok(100));
+        assert_eq!(account.local(()).await, Ok(100));
+        let unreadable = account.command(1).await;
+        assert!(matches!(unreadable, Err(CallError::Unreadable { .. })), "{unreadable:?}");
+    };
+    tokio::join!(play, ask);
+    let nameless = stage.client.get::<Account>("").command(1).await;
+    assert!(matches!(nameless, Err(CallError::Rejected { .. })), "{nameless:?}");
 }

@@ -17,8 +17,10 @@ use crate::{
     peer::{PeerMessage, PeerReply},
 };
 
-/// How long a stranger may take to say hello, and a peer to take its last bytes.
+/// How long a stranger may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a peer may take to take the last bytes of a connection that ends.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// A peer that wasn't heard in two such spans is gone: its pings come much more often.
 const SILENCE_LOOK: Duration = Duration::from_secs(30);
 /// Answers written in one piece, at most.
@@ -83,38 +85,41 @@ impl Connection {
         let who = self.who;
         tracing::debug!(from, who, "connection opens");
         let calls = Arc::new(Semaphore::new(host.limits.calls_max as usize));
-        let (answers, answered) = mpsc::unbounded_channel();
+        let (answers, outgoing) = mpsc::unbounded_channel();
         let (notices, noticed) = mpsc::channel(NOTICES_LEN_MAX);
         let writing = Writing {
             newest: Arc::clone(&host.newest),
             calls: Arc::clone(&calls),
-            answers: answered,
+            answers: outgoing,
             notices: noticed,
             buffer: Vec::with_capacity(BUFFER_LEN),
         };
         let messages = Arc::new(Semaphore::new(host.limits.messages_max as usize));
         let reading = Reading { host, calls, messages, answers, notices };
+        let in_flight = Arc::clone(&reading.calls);
         let mut writer = tokio::spawn(writing.run(self.writes));
-        let read = tokio::select! {
+        tokio::select! {
             biased;
-            written = &mut writer => {
-                tracing::debug!(from, who, ?written, "connection ends");
-                return;
+            written = &mut writer => tracing::debug!(from, who, ?written, "connection ends"),
+            read = reading.run(self.reader) => match read {
+                Ok(()) => tracing::debug!(from, who, "connection ends"),
+                Err(broken) => tracing::warn!(from, who, %broken, "connection closed"),
+            },
+            in_time = answered(host, &in_flight) => if !in_time {
+                tracing::warn!(from, who, "closed before its last answers");
             }
-            read = reading.run(self.reader) => read,
-        };
-        match read {
-            // What was taken in is answered: the writer ends when the last answer is gone.
-            Ok(End::Stopped) => {
-                if timeout(STOP_GRACE, &mut writer).await.is_err() {
-                    tracing::warn!(from, who, "closed before its last answers");
-                }
-            }
-            Ok(End::Closed) => tracing::debug!(from, who, "connection ends"),
-            Err(broken) => tracing::warn!(from, who, %broken, "connection closed"),
         }
-        writer.abort();
+        // The reader is gone: a writer with nothing left to write ends by itself.
+        if !writer.is_finished() && timeout(FAREWELL_TIMEOUT, &mut writer).await.is_err() {
+            writer.abort();
+        }
     }
+}
+
+/// Completes when the server stops and every call that was taken in has been answered, or not in time.
+async fn answered(host: &Host, in_flight: &Semaphore) -> bool {
+    host.stop.cancelled().await;
+    timeout(STOP_GRACE, in_flight.acquire_many(host.limits.calls_max)).await.is_ok()
 }
 
 /// Whether the opener is welcome.
@@ -140,14 +145,6 @@ fn judge(
     Ok((welcome, hello.who))
 }
 
-/// How reading ended in good order.
-enum End {
-    /// The peer closed the connection, or went silent.
-    Closed,
-    /// The server stops.
-    Stopped,
-}
-
 struct Reading<'a> {
     host: &'a Host,
     calls: Arc<Semaphore>,
@@ -157,27 +154,25 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn run(self, mut reader: FrameReader<Reads>) -> Result<End, Broken> {
+    /// Reads until the peer closes the connection or goes silent.
+    async fn run(self, mut reader: FrameReader<Reads>) -> Result<(), Broken> {
         let mut looks = interval(SILENCE_LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = true;
         loop {
             while let Some(received) = reader.buffered()? {
-                tokio::select! {
-                    biased;
-                    () = self.host.stop.cancelled() => return Ok(End::Stopped),
-                    () = self.take(received) => {}
-                }
+                self.take(received).await;
             }
             tokio::select! {
                 biased;
-                () = self.host.stop.cancelled() => return Ok(End::Stopped),
-                filled = reader.fill() => match filled? {
-                    true => heard = true,
-                    false => return Ok(End::Closed),
-                },
+                filled = reader.fill() => {
+                    heard = true;
+                    if !filled? {
+                        return Ok(());
+                    }
+                }
                 _ = looks.tick() => if !core::mem::replace(&mut heard, false) {
-                    return Ok(End::Closed);
+                    return Ok(());
                 },
             }
         }
@@ -201,6 +196,9 @@ impl Reading<'_> {
     }
 
     async fn call(&self, id: u64, call: Call) {
+        if self.host.stop.is_cancelled() {
+            return self.notice(Frame::Answer(id, refusal(Outcome::NotOwner))).await;
+        }
         let reply = ReplyTo::link(id, self.answers.clone());
         let permit = self.calls.acquire().await.expect("never closed");
         // It comes back when the answer is written.
@@ -211,8 +209,7 @@ impl Reading<'_> {
     async fn undecodable(&self, id: u64, why: String) {
         let reply = ReplyTo::link(id, self.answers.clone());
         self.calls.acquire().await.expect("never closed").forget();
-        let outcome = Outcome::Undecodable(why);
-        reply.send(Answer { epoch: Epoch::ZERO, commit: CommitNumber::ZERO, outcome });
+        reply.send(refusal(Outcome::Undecodable(why)));
     }
 
     /// Works on a message in a task of its own, because it may take a while.
@@ -234,6 +231,10 @@ impl Reading<'_> {
         // The writer ends only with the connection.
         drop(self.notices.send(frame).await);
     }
+}
+
+fn refusal(outcome: Outcome) -> Answer {
+    Answer { epoch: Epoch::ZERO, commit: CommitNumber::ZERO, outcome }
 }
 
 struct Writing {
