@@ -20,6 +20,7 @@
 //! | [`compose`], [`packing`] | what the next checkpoint writes |
 //! | [`epoch_log`], [`election`] | how the log is read and cut, and who writes the next record |
 //! | [`suspicion`], [`hints`] | who is taken for dead, and what tells that somebody lives |
+//! | [`garbage`] | what may be deleted, and in which order |
 #![no_std]
 
 extern crate alloc;
@@ -39,6 +40,7 @@ mod epoch_format;
 pub mod epoch_log;
 mod epoch_rules;
 pub mod fold;
+pub mod garbage;
 pub mod hints;
 pub mod ids;
 pub mod index;

@@ -16,7 +16,11 @@
 //!
 //! The machine never gives up: it starts over as often as the journal moves under it. Its driver paces the lists.
 
-use alloc::{string::String, vec, vec::Vec};
+mod gap;
+#[cfg(test)]
+mod tests;
+
+use alloc::{vec, vec::Vec};
 
 use crate::{
     batch::{BatchHeader, Seal},
@@ -24,11 +28,7 @@ use crate::{
     ids::{Epoch, HostName, Position, Segment, SessionId},
     keys,
     segment::SegmentLen,
-    writer::IN_FLIGHT_MAX,
 };
-
-/// Positions got in one round when a hint turns out to be behind. A host commits a few batches between heartbeats.
-const WALK_LEN: u64 = 16;
 
 /// What is known of the journal before anything is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -252,155 +252,6 @@ impl Sealing {
         }
     }
 
-    /// Step 1 from nothing. Batches seen earlier may be gone by now.
-    fn list(&mut self) -> SealEffect {
-        self.known.clear();
-        self.step = Step::Listing;
-        SealEffect::List
-    }
-
-    fn on_listed(&mut self, mut listed: Vec<Position>) -> SealEffect {
-        listed.sort_unstable();
-        listed.dedup();
-        let index = listed.len();
-        self.read_below(listed, index)
-    }
-
-    /// Reads the highest listed object below an index of the list.
-    fn read_below(&mut self, listed: Vec<Position>, index: usize) -> SealEffect {
-        match listed[..index].last() {
-            None | Some(&Position::ZERO) => self.gap_above(Position::ZERO, &listed),
-            Some(&top) => self.get(vec![top], Step::Top { listed, index: index - 1 }),
-        }
-    }
-
-    fn on_top(
-        &mut self,
-        listed: Vec<Position>,
-        index: usize,
-        positions: &[(Position, Seen)],
-    ) -> SealEffect {
-        let top = listed[index];
-        match found(positions, top) {
-            Seen::Batch(header) => {
-                self.know(top, *header);
-                self.gap_above(header.low_water, &listed)
-            }
-            Seen::Seal(seal) => self.mark(top, seal),
-            Seen::Absent => self.ask_whether_detached(),
-            // It takes up its position, but whether anything has to rest on it is seen further down.
-            Seen::Undecodable(_) | Seen::Opening => self.read_below(listed, index),
-        }
-    }
-
-    /// The first gap above a low water by the names listed, and above ground known to be trimmed.
-    fn gap_above(&mut self, low_water: Position, listed: &[Position]) -> SealEffect {
-        let mut gap = low_water.next().max(self.floor);
-        for &position in &listed[listed.partition_point(|&position| position < gap)..] {
-            if position != gap {
-                break;
-            }
-            gap = gap.next();
-        }
-        self.check(gap, FoundBy::List)
-    }
-
-    fn on_hinted(&mut self, hint: Position, positions: &[(Position, Seen)]) -> SealEffect {
-        match found(positions, hint) {
-            Seen::Batch(header) => self.know(hint, *header),
-            Seen::Seal(seal) => return self.mark(hint, seal),
-            Seen::Absent | Seen::Undecodable(_) | Seen::Opening => return self.list(),
-        }
-        let next = hint.next();
-        match found(positions, next) {
-            Seen::Batch(header) => {
-                self.know(next, *header);
-                self.walk(next.next())
-            }
-            Seen::Seal(seal) => self.mark(next, seal),
-            Seen::Absent => self.check(next, FoundBy::Walk),
-            Seen::Undecodable(_) | Seen::Opening => self.list(),
-        }
-    }
-
-    /// Reads on from a position; everything before it is known to be a batch, or is the opening.
-    fn walk(&mut self, from: Position) -> SealEffect {
-        let window = (from.get()..from.get().saturating_add(WALK_LEN)).map(Position::new);
-        self.get(window.collect(), Step::Walking)
-    }
-
-    fn on_walked(&mut self, mut positions: Vec<(Position, Seen)>) -> SealEffect {
-        positions.sort_unstable_by_key(|&(position, _)| position);
-        for (position, seen) in positions {
-            match seen {
-                Seen::Batch(header) => self.know(position, header),
-                Seen::Seal(seal) => return self.mark(position, &seal),
-                Seen::Absent => return self.check(position, FoundBy::Walk),
-                Seen::Undecodable(_) | Seen::Opening => return self.list(),
-            }
-        }
-        // So far behind, the hint is worth nothing: names are cheaper.
-        self.list()
-    }
-
-    /// The rest of step 1 for a gap: reads what isn't known of the header before it and of the positions that header
-    /// doesn't vouch for; with all of it known, seals.
-    fn check(&mut self, gap: Position, found_by: FoundBy) -> SealEffect {
-        assert!(gap > Position::ZERO, "position 0 is never sealed");
-        let before = gap.previous().expect("above position 0");
-        if before == Position::ZERO {
-            return self.create(Sealed {
-                position: gap,
-                low_water: Position::ZERO,
-                checkpoint_at: Position::ZERO,
-            });
-        }
-        let Some(header) = self.known(before) else {
-            return self.get(vec![before], Step::Checking { gap, found_by });
-        };
-        if before.get() - header.committed.get() > IN_FLIGHT_MAX {
-            return self.broken(before, "claims more batches in flight than any writer may have");
-        }
-        let unvouched = header.committed.next().get()..before.get();
-        let unknown: Vec<_> =
-            unvouched.map(Position::new).filter(|&at| self.known(at).is_none()).collect();
-        if unknown.is_empty() {
-            self.create(Sealed {
-                position: gap,
-                low_water: header.low_water,
-                checkpoint_at: header.checkpoint_at,
-            })
-        } else {
-            self.get(unknown, Step::Checking { gap, found_by })
-        }
-    }
-
-    fn on_checked(
-        &mut self,
-        gap: Position,
-        found_by: FoundBy,
-        mut positions: Vec<(Position, Seen)>,
-    ) -> SealEffect {
-        positions.sort_unstable_by_key(|&(position, _)| position);
-        for (position, seen) in positions {
-            match seen {
-                Seen::Batch(header) => self.know(position, header),
-                Seen::Seal(seal) => return self.mark(position, &seal),
-                Seen::Absent => {
-                    let hole = found_by == FoundBy::Walk && position.next() != gap;
-                    return if hole && position >= self.floor {
-                        self.check(position, FoundBy::Walk)
-                    } else {
-                        self.ask_whether_detached()
-                    };
-                }
-                Seen::Undecodable(malformed) => return SealEffect::Broken(malformed),
-                Seen::Opening => return self.broken(position, "an opening where a batch belongs"),
-            }
-        }
-        self.check(gap, found_by)
-    }
-
     fn ask_whether_detached(&mut self) -> SealEffect {
         self.step = Step::Missing;
         SealEffect::Get { positions: Vec::new(), marks: Vec::new(), end: true }
@@ -494,25 +345,7 @@ impl Sealing {
     }
 
     fn broken(&self, position: Position, why: &str) -> SealEffect {
-        let key: String = keys::journal_position(self.session, position);
-        SealEffect::Broken(Malformed::new(&key, why))
-    }
-
-    fn know(&mut self, position: Position, header: BatchHeader) {
-        assert!(
-            header.session == self.session && header.position == position,
-            "{}: {header:?} was read there",
-            keys::journal_position(self.session, position)
-        );
-        assert!(header.committed < position && header.low_water < position, "{header:?}");
-        if let Err(index) = self.known.binary_search_by_key(&position, |known| known.position) {
-            self.known.insert(index, header);
-        }
-    }
-
-    fn known(&self, position: Position) -> Option<BatchHeader> {
-        let index = self.known.binary_search_by_key(&position, |known| known.position).ok()?;
-        Some(self.known[index])
+        SealEffect::Broken(Malformed::new(&keys::journal_position(self.session, position), why))
     }
 }
 
