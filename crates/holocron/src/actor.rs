@@ -237,6 +237,7 @@ impl Active {
             return;
         };
         let waiting = core::mem::take(waiting);
+        tracing::trace!(vnode = %self.handle.name, found = ?loaded.as_ref().map(Option::is_some), waiting = waiting.len(), "state is read");
         self.phase = match self.take_up(loaded) {
             Ok(phase) => phase,
             Err(Unloadable::Unreadable(why)) => {

@@ -62,8 +62,13 @@ pub enum PeerMessage {
         /// Where its seal stands.
         position: Position,
     },
-    /// A new epoch record, as it stands in the store.
-    Epoch(Bytes),
+    /// A new epoch record.
+    Epoch {
+        /// Its number.
+        epoch: Epoch,
+        /// The record as it stands in the store.
+        stored: Bytes,
+    },
     /// I have committed the release of slots you wait for.
     Released {
         /// The session that released.

@@ -166,6 +166,7 @@ impl Session {
 
     /// Takes a call in: to its actor, to a slot that is coming, or back with a refusal. Never blocks.
     pub(crate) fn call(self: &Arc<Self>, call: Call, reply: ReplyTo) {
+        tracing::trace!(vnode = %call.name, request = ?call.request, "call");
         if self.journal.ended().is_cancelled() {
             return self.refuse(reply, Outcome::NotOwner);
         }

@@ -1,1 +1,20 @@
-//! x
+//! Whole Holocron clusters in one thread, from one seed, with everything breaking.
+//!
+//! The hosts are the real library: real actors, transport, client, journal. What is pretended is the world around them:
+//! time, chance, network and store. Each host runs in a current-thread runtime of its own on a paused clock, and the
+//! [`World`] gives them time in turns, a tick each; so a host can crash (its runtime is dropped and everything in it
+//! vanishes), or pause (it is given no time, while its requests in flight still land) and wake much later.
+//!
+//! Same seed, same run: the world's [`Trace`] hashes everything that crosses a boundary.
+
+mod chance;
+mod network;
+mod store;
+mod trace;
+mod world;
+
+pub use chance::Chance;
+pub use network::{SimNetwork, Wire};
+pub use store::{Shelf, SimStore, StoreFaults};
+pub use trace::Trace;
+pub use world::{Node, World};

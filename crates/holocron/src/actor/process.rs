@@ -45,6 +45,7 @@ enum Unstorable {
 
 impl Active {
     pub(super) fn on_call(&mut self, call: Call, reply: ReplyTo) {
+        tracing::trace!(vnode = %self.handle.name, request = ?call.request.id.number, "takes");
         match &mut self.phase {
             Phase::Loading { waiting } => waiting.push_back(Work { call, reply }),
             Phase::Unreadable { why } => {
@@ -253,6 +254,7 @@ impl Active {
 
     /// Hands the state over to the journal, with the answers that may leave when it is committed.
     pub(super) fn on_encode(&mut self) {
+        tracing::trace!(vnode = %self.handle.name, dirty = self.dirty, pending = self.pending.len(), "encode");
         self.encode_queued = false;
         if !self.dirty {
             assert!(self.pending.is_empty(), "{}: answers wait for no change", self.handle.name);

@@ -180,7 +180,10 @@ impl Run {
     fn push(&self, view: &View) {
         for (name, host) in &view.record.hosts {
             if *name != self.shared.parts.name {
-                self.shared.links.tell(&host.address, PeerMessage::Epoch(view.stored.clone()));
+                self.shared.links.tell(
+                    &host.address,
+                    PeerMessage::Epoch { epoch: view.record.epoch, stored: view.stored.clone() },
+                );
             }
         }
     }
@@ -267,9 +270,13 @@ impl Run {
                     }
                     Some(SessionState::Open) => {
                         // It may not have heard that it was taken in.
-                        self.shared
-                            .links
-                            .tell(&request.address, PeerMessage::Epoch(view.stored.clone()));
+                        self.shared.links.tell(
+                            &request.address,
+                            PeerMessage::Epoch {
+                                epoch: view.record.epoch,
+                                stored: view.stored.clone(),
+                            },
+                        );
                         PeerReply::Noted
                     }
                     None => {

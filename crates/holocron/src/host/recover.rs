@@ -39,6 +39,9 @@ use crate::{
 /// How long to wait for word of a Release, or of a person who mends a journal, before looking again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// The wait before a journal that could not be read is read again; doubles with each failure.
+const FIND_AGAIN: Duration = Duration::from_millis(5);
+
 /// What the recovery task is told.
 #[derive(Debug)]
 pub(crate) enum Told {
@@ -66,6 +69,8 @@ pub(crate) struct Recovery {
     releases: BTreeMap<SessionId, Position>,
     finding: FuturesUnordered<BoxFuture<'static, (SessionId, Found)>>,
     found_soon: BTreeSet<SessionId>,
+    /// How often a journal could not be read, in a row.
+    failed: BTreeMap<SessionId, u32>,
 }
 
 impl Recovery {
@@ -89,6 +94,7 @@ impl Recovery {
             releases: BTreeMap::new(),
             finding: FuturesUnordered::new(),
             found_soon: BTreeSet::new(),
+            failed: BTreeMap::new(),
         }
     }
 
@@ -135,12 +141,18 @@ impl Recovery {
         self.found_soon.remove(&session);
         match found {
             Found::Journal(journal) => {
+                self.failed.remove(&session);
                 self.keep_warm(session, &journal);
                 self.journals.insert(session, *journal);
             }
-            // Whatever it was, a newer epoch says more.
-            Found::Detached | Found::Moved => self.shared.tell_self(Event::LookForEpoch),
+            // Trimmed while it was read, or over: the log or the newest batch says more than what we were told.
+            Found::Detached | Found::Moved => {
+                *self.failed.entry(session).or_default() += 1;
+                self.releases.remove(&session);
+                self.shared.tell_self(Event::LookForEpoch);
+            }
             Found::Broken(malformed) => {
+                *self.failed.entry(session).or_default() += 1;
                 tracing::error!(%malformed, "can't recover from this journal; its slots wait until somebody has looked");
             }
             Found::Stopped => {}
@@ -308,13 +320,23 @@ impl Recovery {
         }
         // A live reading of a session that is over by now doesn't show its end.
         self.found_soon.insert(session);
-        self.finding.push(find::find(
+        let tries = self.failed.get(&session).copied().unwrap_or(0);
+        let after = if tries == 0 {
+            Duration::ZERO
+        } else {
+            (FIND_AGAIN * 2_u32.pow(tries.min(8))).min(LOOK_AGAIN)
+        };
+        let finding = find::find(
             find,
             session,
             Arc::clone(&self.reader),
             self.sealer.clone(),
             Arc::clone(&self.session),
-        ));
+        );
+        self.finding.push(Box::pin(async move {
+            tokio::time::sleep(after).await;
+            finding.await
+        }));
         false
     }
 

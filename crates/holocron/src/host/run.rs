@@ -15,6 +15,7 @@ use holocron_protocol::{
         self, CreateOutcome, Election, ElectionSettings, HeardBy, MarkOutcome, News, ReadOutcome,
     },
     ids::{Epoch, HostName, Position, SessionId},
+    keys,
     time::Time,
     topology::SlotReport,
 };
@@ -75,7 +76,7 @@ impl Parts {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Another host pushed a record.
-    Pushed(Bytes),
+    Pushed(Epoch, Bytes),
     /// There should be a newer epoch than we know.
     LookForEpoch,
     /// The log was read; answers the election's read.
@@ -257,7 +258,7 @@ impl Run {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Pushed(stored) => self.on_pushed(stored),
+            Event::Pushed(epoch, stored) => self.on_pushed(epoch, stored),
             Event::LookForEpoch => self.elect(election::Event::HeardLeader {
                 // Claims that there is a newer one, which makes the election read the log.
                 epoch: self.election.newest().next(),
@@ -299,9 +300,12 @@ impl Run {
         }
     }
 
-    fn on_pushed(&mut self, stored: Bytes) {
+    fn on_pushed(&mut self, epoch: Epoch, stored: Bytes) {
+        if epoch <= self.epoch() {
+            return;
+        }
         // Only what was created and stands in live ground is pushed, by whoever wrote or read it.
-        match epoch_log::view("a pushed epoch record", stored) {
+        match epoch_log::view(&keys::epoch(epoch), stored) {
             Ok(view) => self.learn(view),
             Err(malformed) => tracing::warn!(%malformed, "ignored"),
         }

@@ -154,8 +154,8 @@ impl Serve for Shared {
                 self.tell_self(Event::Sealed { session, position });
                 PeerReply::Noted
             }
-            PeerMessage::Epoch(stored) => {
-                self.tell_self(Event::Pushed(stored));
+            PeerMessage::Epoch { epoch, stored } => {
+                self.tell_self(Event::Pushed(epoch, stored));
                 PeerReply::Noted
             }
             PeerMessage::Released { session, position } => {

@@ -53,6 +53,7 @@ impl Session {
             queued: AtomicU32::new(0),
             used: AtomicBool::new(true),
         });
+        tracing::trace!(vnode = %handle.name, %slot, %epoch, "activates");
         let activation = Activation {
             session: Arc::clone(self),
             handle: Arc::clone(&handle),

@@ -41,7 +41,7 @@ impl Run {
                 lead.change(&mut draft, &mut reasons, &view.record);
             }
         }
-        draft.rebalance(MOVES_MAX);
+        let moves = draft.rebalance(MOVES_MAX);
         if draft.need(&leader) == Need::Nothing {
             if let Some(lead) = &mut self.lead {
                 lead.changes.came_to_nothing();
@@ -49,7 +49,12 @@ impl Run {
             return None;
         }
         if reasons.is_empty() {
-            reasons.push("slots move towards balance, or garbage goes".to_owned());
+            let moved = if moves > 0 {
+                "slots move towards balance"
+            } else {
+                "what is not needed any more goes"
+            };
+            reasons.push(moved.to_owned());
         }
         Some(draft.finish(leader, &reasons.join("; "), parts.clock.wall_ms()))
     }

@@ -1,0 +1,423 @@
+//! A simulated store: one map that everybody shares, and requests that take time, fail, land late, or land twice.
+//!
+//! A request is decided when it is made and carried out by the world's tick, so it lands even if whoever made it has
+//! crashed or paused meanwhile. What a create answers and whether it landed are two separate draws: that is the point.
+
+mod watch;
+
+use core::{ops::Range, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use holocron_store::{Error, Listed, Store};
+use tokio::sync::oneshot;
+
+use self::watch::Watch;
+use crate::{chance::Chance, trace::Trace};
+
+/// How the store misbehaves; each is a probability per request but where it says otherwise.
+#[derive(Clone, Debug)]
+pub struct StoreFaults {
+    /// The usual latency of a request.
+    pub latency: Duration,
+    /// A request fails and does nothing.
+    pub fail_before: f64,
+    /// A request is carried out and reported failed.
+    pub fail_after: f64,
+    /// A create is reported failed and lands later.
+    pub land_late: f64,
+    /// A create lands, and lands again later if nothing stands there then.
+    pub land_twice: f64,
+    /// A create lands and is reported to have met an object.
+    pub conflict_after: f64,
+    /// A create does nothing and is reported to have met an object.
+    pub conflict_before: f64,
+    /// How late is late.
+    pub late: Duration,
+}
+
+impl StoreFaults {
+    /// A store that only takes its time.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            latency: Duration::from_millis(5),
+            fail_before: 0.0,
+            fail_after: 0.0,
+            land_late: 0.0,
+            land_twice: 0.0,
+            conflict_after: 0.0,
+            conflict_before: 0.0,
+            late: Duration::ZERO,
+        }
+    }
+
+    /// A store at its worst that still keeps its promises.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            latency: Duration::from_millis(5),
+            fail_before: 0.02,
+            fail_after: 0.02,
+            land_late: 0.02,
+            land_twice: 0.02,
+            conflict_after: 0.02,
+            conflict_before: 0.01,
+            late: Duration::from_secs(3),
+        }
+    }
+}
+
+/// The store itself.
+#[derive(Clone, Debug)]
+pub struct Shelf(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    now: Duration,
+    chance: Chance,
+    trace: Trace,
+    faults: StoreFaults,
+    /// Until when nobody gets an answer.
+    out_until: Duration,
+    /// Nodes whose requests take this much longer.
+    slow: BTreeMap<String, Duration>,
+    objects: BTreeMap<String, Bytes>,
+    due: BTreeMap<(Duration, u64), Due>,
+    next: u64,
+    counts: BTreeMap<&'static str, u64>,
+    watch: Watch,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Due {
+    node: String,
+    verb: Verb,
+    /// What the asker is told, if it still listens.
+    reply: Option<oneshot::Sender<Result<Answer, Error>>>,
+    report: Report,
+}
+
+#[derive(Clone, Debug)]
+enum Verb {
+    Create(String, Bytes),
+    Put(String, Bytes),
+    Get(String),
+    GetRange(String, Range<u64>),
+    List(String),
+    Delete(String),
+    /// Nothing is carried out, only answered.
+    Nothing(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Report {
+    Truth,
+    Failed,
+    Conflict,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Done,
+    Got(Option<Bytes>),
+    Listed(Vec<Listed>),
+}
+
+impl Shelf {
+    pub(crate) fn new(chance: Chance, trace: Trace) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            now: Duration::ZERO,
+            chance,
+            trace: trace.clone(),
+            faults: StoreFaults::none(),
+            out_until: Duration::ZERO,
+            slow: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            due: BTreeMap::new(),
+            next: 0,
+            counts: BTreeMap::new(),
+            watch: Watch::new(trace),
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nothing panics under the store's lock")
+    }
+
+    pub(crate) fn of(&self, node: &str) -> SimStore {
+        SimStore { shelf: self.clone(), node: node.to_owned() }
+    }
+
+    /// How the store misbehaves from now on.
+    pub fn set_faults(&self, faults: StoreFaults) {
+        self.state().faults = faults;
+    }
+
+    /// Nobody gets an answer for a while.
+    pub fn set_outage(&self, span: Duration) {
+        let mut state = self.state();
+        state.trace.note(format_args!("the store is away for {span:?}"));
+        state.out_until = state.now + span;
+    }
+
+    /// One node's requests take longer from now on.
+    pub fn set_slow(&self, node: &str, extra: Duration) {
+        self.state().slow.insert(node.to_owned(), extra);
+    }
+
+    /// How often each kind of thing happened.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.state().counts.clone()
+    }
+
+    /// The keys under a prefix.
+    #[must_use]
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        let state = self.state();
+        state
+            .objects
+            .range(prefix.to_owned()..)
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
+    /// Carries out whatever is due by now.
+    pub(crate) fn deliver(&self, now: Duration) {
+        let mut state = self.state();
+        state.now = now;
+        while let Some(entry) = state.due.first_entry().filter(|entry| entry.key().0 <= now) {
+            let due = entry.remove();
+            state.carry_out(due);
+        }
+    }
+}
+
+impl State {
+    /// Decides what becomes of a request.
+    fn ask(&mut self, node: &str, verb: Verb) -> oneshot::Receiver<Result<Answer, Error>> {
+        let (reply, answer) = oneshot::channel();
+        let reply = Some(reply);
+        let mut latency = self.chance.latency(self.faults.latency);
+        latency += self.slow.get(node).copied().unwrap_or_default();
+        let node = node.to_owned();
+        if self.now < self.out_until {
+            self.count("refused by an outage");
+            let verb = Verb::Nothing(verb.key().to_owned());
+            self.schedule(latency, Due { node, verb, reply, report: Report::Failed });
+            return answer;
+        }
+        let faults = self.faults.clone();
+        if self.chance.happens(faults.fail_before) {
+            self.count("failed before");
+            let verb = Verb::Nothing(verb.key().to_owned());
+            self.schedule(latency, Due { node, verb, reply, report: Report::Failed });
+        } else if self.chance.happens(faults.fail_after) {
+            self.count("failed after");
+            self.schedule(latency, Due { node, verb, reply, report: Report::Failed });
+        } else if let Verb::Create(..) = verb {
+            self.ask_create(latency, Due { node, verb, reply, report: Report::Truth });
+        } else {
+            self.schedule(latency, Due { node, verb, reply, report: Report::Truth });
+        }
+        answer
+    }
+
+    fn ask_create(&mut self, latency: Duration, mut due: Due) {
+        let faults = self.faults.clone();
+        let again = Due {
+            node: due.node.clone(),
+            verb: due.verb.clone(),
+            reply: None,
+            report: Report::Truth,
+        };
+        let late = latency + self.chance.between(Duration::ZERO, faults.late);
+        if self.chance.happens(faults.land_late) {
+            self.count("landed late");
+            due.verb = Verb::Nothing(due.verb.key().to_owned());
+            due.report = Report::Failed;
+            self.schedule(late, again);
+        } else if self.chance.happens(faults.land_twice) {
+            self.count("landed twice");
+            self.schedule(late, again);
+        } else if self.chance.happens(faults.conflict_after) {
+            self.count("conflict with itself");
+            due.report = Report::Conflict;
+        } else if self.chance.happens(faults.conflict_before) {
+            self.count("conflict with nothing");
+            due.verb = Verb::Nothing(due.verb.key().to_owned());
+            due.report = Report::Conflict;
+        }
+        self.schedule(latency, due);
+    }
+
+    fn schedule(&mut self, after: Duration, due: Due) {
+        self.next += 1;
+        self.due.insert((self.now + after, self.next), due);
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn carry_out(&mut self, due: Due) {
+        let Due { node, verb, reply, report } = due;
+        let key = verb.key().to_owned();
+        let truth = self.apply(&node, verb);
+        let answer = match report {
+            Report::Truth => truth,
+            Report::Failed => {
+                Err(Error::Unclear { key, source: "the simulated store says nothing".into() })
+            }
+            Report::Conflict => Err(Error::Conflict { key }),
+        };
+        if let Some(reply) = reply {
+            // Whoever asked may be gone.
+            drop(reply.send(answer));
+        }
+    }
+
+    fn apply(&mut self, node: &str, verb: Verb) -> Result<Answer, Error> {
+        self.count(verb.name());
+        match verb {
+            Verb::Create(key, body) => {
+                if self.objects.contains_key(&key) {
+                    return Err(Error::Conflict { key });
+                }
+                self.trace.note(format_args!("{node} create {key} {} B", body.len()));
+                self.watch.created(node, &key, &body);
+                self.objects.insert(key, body);
+                Ok(Answer::Done)
+            }
+            Verb::Put(key, body) => {
+                self.trace.note(format_args!("{node} put {key} {} B", body.len()));
+                self.watch.put(node, &key, self.objects.get(&key));
+                self.objects.insert(key, body);
+                Ok(Answer::Done)
+            }
+            Verb::Get(key) => Ok(Answer::Got(self.objects.get(&key).cloned())),
+            Verb::GetRange(key, range) => {
+                let Some(object) = self.objects.get(&key) else {
+                    return Ok(Answer::Got(None));
+                };
+                let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+                let part = bounds.filter(|&(begin, end)| begin <= end && end <= object.len());
+                match part {
+                    Some((begin, end)) => Ok(Answer::Got(Some(object.slice(begin..end)))),
+                    None => {
+                        Err(Error::Rejected { key, source: "a range beyond the object".into() })
+                    }
+                }
+            }
+            Verb::List(prefix) => {
+                let mut listed: Vec<Listed> = self
+                    .objects
+                    .range(prefix.clone()..)
+                    .take_while(|(key, _)| key.starts_with(&prefix))
+                    .map(|(key, object)| Listed { key: key.clone(), len: object.len() as u64 })
+                    .collect();
+                // Some stores list in no order.
+                let bits = self.chance.bits();
+                listed.sort_by_key(|object| {
+                    xxhash_rust::xxh3::xxh3_64_with_seed(object.key.as_bytes(), bits)
+                });
+                Ok(Answer::Listed(listed))
+            }
+            Verb::Delete(key) => {
+                if self.objects.contains_key(&key) {
+                    self.trace.note(format_args!("{node} delete {key}"));
+                    self.watch.deleted(node, &key, &self.objects);
+                    self.objects.remove(&key);
+                }
+                Ok(Answer::Done)
+            }
+            Verb::Nothing(_) => Ok(Answer::Done),
+        }
+    }
+}
+
+impl Verb {
+    fn key(&self) -> &str {
+        match self {
+            Self::Create(key, _)
+            | Self::Put(key, _)
+            | Self::Get(key)
+            | Self::GetRange(key, _)
+            | Self::List(key)
+            | Self::Delete(key)
+            | Self::Nothing(key) => key,
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Create(..) => "create",
+            Self::Put(..) => "put",
+            Self::Get(_) | Self::GetRange(..) => "get",
+            Self::List(_) => "list",
+            Self::Delete(_) => "delete",
+            Self::Nothing(_) => "nothing",
+        }
+    }
+}
+
+/// The store as one node sees it.
+#[derive(Clone, Debug)]
+pub struct SimStore {
+    shelf: Shelf,
+    node: String,
+}
+
+impl SimStore {
+    async fn ask(&self, verb: Verb) -> Result<Answer, Error> {
+        let key = verb.key().to_owned();
+        let answer = self.shelf.state().ask(&self.node, verb);
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Error::Unclear { key, source: "the world ended".into() }))
+    }
+}
+
+#[async_trait]
+impl Store for SimStore {
+    async fn create(&self, key: &str, body: Bytes) -> Result<(), Error> {
+        self.ask(Verb::Create(key.to_owned(), body)).await.map(drop)
+    }
+
+    async fn put(&self, key: &str, body: Bytes) -> Result<(), Error> {
+        self.ask(Verb::Put(key.to_owned(), body)).await.map(drop)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        got(self.ask(Verb::Get(key.to_owned())).await?)
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>, Error> {
+        got(self.ask(Verb::GetRange(key.to_owned(), range)).await?)
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Error> {
+        match self.ask(Verb::List(prefix.to_owned())).await? {
+            Answer::Listed(listed) => Ok(listed),
+            Answer::Done | Answer::Got(_) => unreachable!("a list answers with a list"),
+        }
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Error> {
+        self.ask(Verb::Delete(key.to_owned())).await.map(drop)
+    }
+}
+
+fn got(answer: Answer) -> Result<Option<Bytes>, Error> {
+    match answer {
+        Answer::Got(found) => Ok(found),
+        Answer::Done | Answer::Listed(_) => unreachable!("a get answers with bytes or nothing"),
+    }
+}

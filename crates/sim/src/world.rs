@@ -1,0 +1,207 @@
+//! The world: nodes that are given time in turns, and what lies between them.
+
+use core::{future::Future, time::Duration};
+use std::collections::BTreeMap;
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinHandle,
+};
+
+use crate::{
+    chance::Chance,
+    network::{SimNetwork, Wire},
+    store::{Shelf, SimStore},
+    trace::Trace,
+};
+
+/// How much time a node is given at once: also how exact latencies are.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// A process in the world: a host, or whoever calls.
+#[derive(Debug)]
+pub struct Node {
+    runtime: Runtime,
+    /// Its own time, which falls behind while it is paused.
+    now: Duration,
+    /// Until when it is given no time.
+    paused_until: Option<Duration>,
+    /// How fast its clock runs, in thousandths.
+    rate: u32,
+}
+
+/// Nodes, network and store of one run.
+#[derive(Debug)]
+pub struct World {
+    now: Duration,
+    nodes: BTreeMap<String, Node>,
+    /// The network.
+    pub wire: Wire,
+    /// The store.
+    pub shelf: Shelf,
+    /// Chance.
+    pub chance: Chance,
+    /// What happened.
+    pub trace: Trace,
+}
+
+impl World {
+    /// A world from a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let (chance, trace) = (Chance::new(seed), Trace::default());
+        Self {
+            now: Duration::ZERO,
+            nodes: BTreeMap::new(),
+            wire: Wire::new(chance.clone(), trace.clone()),
+            shelf: Shelf::new(chance.clone(), trace.clone()),
+            chance,
+            trace,
+        }
+    }
+
+    /// The world's time since it began.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Starts a process and what runs in it. A process of that name that is still there is crashed first.
+    ///
+    /// # Panics
+    ///
+    /// When the machine has no more resources for a runtime.
+    pub fn start<T: Send + 'static>(
+        &mut self,
+        name: &str,
+        main: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.crash(name);
+        self.trace.note(format_args!("{name} starts"));
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without threads or I/O");
+        let main = runtime.spawn(main);
+        let node = Node { runtime, now: self.now, paused_until: None, rate: 1_000 };
+        self.nodes.insert(name.to_owned(), node);
+        main
+    }
+
+    /// A process dies: everything in it vanishes, its requests in flight may still land.
+    pub fn crash(&mut self, name: &str) {
+        let Some(node) = self.nodes.remove(name) else {
+            return;
+        };
+        self.trace.note(format_args!("{name} crashes"));
+        node.runtime.shutdown_background();
+        self.wire.drop_node(name);
+    }
+
+    /// A process is given no time for a while; its requests in flight still land, and its connections stay open.
+    pub fn pause(&mut self, name: &str, span: Duration) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            self.trace.note(format_args!("{name} pauses for {span:?}"));
+            node.paused_until = Some(self.now + span);
+        }
+    }
+
+    /// A process's clock runs faster or slower from now on, in thousandths of the world's.
+    pub fn set_clock_rate(&mut self, name: &str, rate: u32) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            self.trace.note(format_args!("{name}'s clock runs at {rate}/1000"));
+            node.rate = rate;
+        }
+    }
+
+    /// Whether a process is there, paused or not.
+    #[must_use]
+    pub fn is_up(&self, name: &str) -> bool {
+        self.nodes.contains_key(name)
+    }
+
+    /// Whether a process is there and is given time.
+    #[must_use]
+    pub fn is_running(&self, name: &str) -> bool {
+        self.nodes.get(name).is_some_and(|node| node.paused_until.is_none())
+    }
+
+    /// The network as one node sees it.
+    #[must_use]
+    pub fn network(&self, node: &str) -> SimNetwork {
+        self.wire.of(node)
+    }
+
+    /// The store as one node sees it.
+    #[must_use]
+    pub fn store(&self, node: &str) -> SimStore {
+        self.shelf.of(node)
+    }
+
+    /// Gives everybody one tick of time.
+    pub fn step(&mut self) {
+        self.now += TICK;
+        self.trace.set_now(self.now);
+        self.wire.deliver(self.now);
+        self.shelf.deliver(self.now);
+        for (name, node) in &mut self.nodes {
+            if let Some(until) = node.paused_until {
+                if self.now < until {
+                    continue;
+                }
+                node.paused_until = None;
+                self.trace.note(format_args!("{name} wakes"));
+            }
+            node.give_time(self.now);
+        }
+    }
+
+    /// Gives everybody time until the world's clock has gone on by a span.
+    pub fn run(&mut self, span: Duration) {
+        let until = self.now + span;
+        while self.now < until {
+            self.step();
+        }
+    }
+
+    /// Gives everybody time until something is done, or the span is over. Whether it is done.
+    pub fn run_until<T>(&mut self, main: &JoinHandle<T>, span: Duration) -> bool {
+        let until = self.now + span;
+        while !main.is_finished() && self.now < until {
+            self.step();
+        }
+        main.is_finished()
+    }
+
+    /// What a finished process came to.
+    ///
+    /// # Panics
+    ///
+    /// When it isn't finished, or panicked.
+    pub fn result<T>(&mut self, main: JoinHandle<T>) -> T {
+        assert!(main.is_finished(), "asked for a result before there is one");
+        let runtime =
+            Builder::new_current_thread().build().expect("a runtime without threads or I/O");
+        runtime.block_on(main).expect("it did not panic")
+    }
+}
+
+impl Node {
+    /// Brings the node to the world's time. After a pause everything that was due meanwhile is due at once, and late.
+    fn give_time(&mut self, world: Duration) {
+        let behind = (world - self.now).saturating_sub(TICK);
+        self.now = world;
+        let (late, tick) = (scaled(behind, self.rate), scaled(TICK, self.rate));
+        self.runtime.block_on(async move {
+            if !late.is_zero() {
+                tokio::time::advance(late).await;
+            }
+            tokio::time::sleep(tick).await;
+        });
+    }
+}
+
+fn scaled(span: Duration, thousandths: u32) -> Duration {
+    span * thousandths / 1_000
+}
