@@ -69,6 +69,8 @@ pub(crate) struct Handle {
     pub(crate) name: VnodeName,
     pub(crate) hash: VnodeHash,
     pub(crate) slot: Slot,
+    /// The tenure it is served under.
+    pub(crate) tenure: Epoch,
     /// Calls sent to it and not yet taken from its mailbox, or waiting in it for its state.
     pub(crate) queued: AtomicU32,
     /// Whether it was called since the last sweep.

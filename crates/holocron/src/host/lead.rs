@@ -8,6 +8,7 @@ mod collect;
 mod history;
 mod hosts;
 mod make;
+mod slow;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,7 @@ use holocron_protocol::{
     epoch_log::LogTrimmed,
     hints::HostHintWatch,
     ids::{DomainId, Epoch, HostName, Position, SessionId},
-    suspicion::{self, SuspicionSettings, Waits, Watch},
+    suspicion::{self, Suspect, SuspicionSettings, Waits, Watch},
     time::Time,
     topology::SlotReport,
 };
@@ -27,6 +28,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::changes::Changes;
+use self::slow::is_slow;
 use super::run::{Event, Run};
 use crate::{
     peer::{Health, JoinRequest, PeerMessage, PeerReply, Progress},
@@ -46,6 +48,10 @@ pub(crate) enum LeadEvent {
     Refused(HostName),
     /// A session is sealed, there.
     Sealed(SessionId, Position),
+    /// A session could not be sealed; it is tried again.
+    NotSealed(SessionId),
+    /// A look at the store was answered at once; asked then.
+    StoreAnswered(Time),
     /// Nothing is left of a detached session but its seal and marks.
     Collected(SessionId),
     /// The session that asks to join was never detached, as of that epoch.
@@ -70,6 +76,13 @@ pub(crate) struct Lead {
     hints: HostHintWatch,
     list_hints_at: Time,
     balance_at: Time,
+    /// When to look at the store next, while some host is slow.
+    look_at: Time,
+    /// Since when the store has answered every look at once.
+    answers_since: Option<Time>,
+    answered_at: Time,
+    /// Hosts that joined without a share because they were sealed a moment ago; they get it when they have waited.
+    shares: BTreeMap<HostName, JoinRequest>,
     /// How far the epoch log was cut, once that is known; locked while it is being cut.
     cutting: Arc<tokio::sync::Mutex<Option<LogTrimmed>>>,
     /// Ends every task of this leadership.
@@ -110,6 +123,10 @@ impl Lead {
             hints: HostHintWatch::default(),
             list_hints_at: now + settings.host_hint_every,
             balance_at: now,
+            look_at: now,
+            answers_since: None,
+            answered_at: now,
+            shares: BTreeMap::new(),
             cutting: Arc::default(),
             stop: parts.stop.child_token(),
         }
@@ -209,11 +226,19 @@ impl Run {
         lead.note(now, store);
         if own == suspicion::Own::Running {
             let suspects = lead.watch.suspects(now);
-            for suspect in suspects {
+            let (slow, gone): (Vec<Suspect>, Vec<Suspect>) =
+                suspects.into_iter().partition(is_slow);
+            for suspect in gone {
                 self.fail(&suspect.host, &suspect.to_string());
+            }
+            if slow.is_empty() {
+                self.forget_store_answer();
+            } else {
+                self.look_at_store(now);
             }
         }
         self.list_hints(now);
+        self.give_shares(now);
         self.want_balance(now);
         let wanted = self.lead.as_ref().is_some_and(|lead| lead.changes.wanted(now, GARBAGE_WAIT));
         if wanted {
@@ -229,11 +254,11 @@ impl Run {
         let Some(entry) = view.record.hosts.get(host) else {
             return;
         };
-        if *host == self.shared.parts.name || !lead.changes.fail(host, why) {
+        let sessions: Vec<SessionId> = entry.sessions.values().copied().collect();
+        if *host == self.shared.parts.name || !lead.changes.fail(host, sessions.clone(), why) {
             return;
         }
         tracing::warn!(%host, why, "is taken for dead");
-        let sessions: Vec<SessionId> = entry.sessions.values().copied().collect();
         let now = self.shared.parts.clock.now();
         lead.waits.sealed(host, now);
         for session in sessions {
@@ -374,6 +399,11 @@ impl Run {
                     }
                 }
             }
+            LeadEvent::NotSealed(session) => {
+                lead.sealing.remove(&session);
+                self.seal(session);
+            }
+            LeadEvent::StoreAnswered(asked_at) => self.on_store_answered(asked_at),
             LeadEvent::Collected(session) => lead.changes.forget(session, now),
             LeadEvent::Cleared(request, epoch) => {
                 lead.changes.join(request, epoch);

@@ -40,6 +40,8 @@ pub(crate) struct Member {
     counter: u64,
     ask_to_join_at: Time,
     put_hint_at: Time,
+    /// The session that the newest record but one listed as ours.
+    listed: Option<SessionId>,
     /// Ends the watch over the leader.
     watching: Option<(SessionId, CancellationToken)>,
     /// Whether it was told to leave.
@@ -69,6 +71,7 @@ impl Run {
         session.note_epoch(view.record.epoch);
         let id = session.id();
         if view.record.is_open(id) {
+            self.member.listed = Some(id);
             let releases = session.apply(&view.record);
             // Recovery looks at what is wanted now.
             self.life.tell(Told::Epoch(Arc::clone(&view.record)));
@@ -77,8 +80,10 @@ impl Run {
             }
             return;
         }
+        let known = view.record.sessions.get(&id).map(|entry| entry.state);
+        // One that was listed and isn't any more was detached and forgotten while we did not look.
         let over =
-            view.record.sessions.get(&id).is_some_and(|entry| entry.state != SessionState::Open);
+            known.map_or(self.member.listed == Some(id), |state| state != SessionState::Open);
         if over {
             self.life.end(&format!("{} says it is sealed", view.record.epoch));
         } else if after_seal(

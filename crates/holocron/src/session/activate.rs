@@ -50,6 +50,7 @@ impl Session {
             name: call.name.clone(),
             hash,
             slot,
+            tenure: epoch,
             queued: AtomicU32::new(0),
             used: AtomicBool::new(true),
         });
@@ -159,7 +160,7 @@ impl Session {
         }
     }
 
-    fn forgotten(&self, handle: &Handle) {
+    pub(super) fn forgotten(&self, handle: &Handle) {
         self.active_count.fetch_sub(1, Ordering::Relaxed);
         let mut table = self.slots.lock();
         let state = table.get_mut(handle.slot);

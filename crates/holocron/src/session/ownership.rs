@@ -2,7 +2,11 @@
 //!
 //! What is owed to a slot is decided by `protocol::ownership`; this carries it out.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use holocron_protocol::{
     epoch::EpochRecord,
@@ -181,11 +185,10 @@ impl Session {
             let state = table.get_mut(slot);
             state.phase = Phase::Elsewhere;
             state.submitted.released = epoch;
-            state.active = 0;
             supervisors.extend(state.supervisor.take());
         }
         drop(table);
-        self.drop_active(&due.iter().map(|&(slot, _)| slot).collect());
+        self.drop_active(&due.into_iter().collect());
         // All cached state of the slots goes: should one come back, it is recovered like any other.
         for supervisor in supervisors {
             supervisor.kill();
@@ -193,14 +196,20 @@ impl Session {
         Ok(Some(position))
     }
 
-    fn drop_active(&self, slots: &BTreeSet<Slot>) {
-        let mut gone = 0;
+    /// Takes the vnodes of released slots out of the directory: those served under a tenure that the Release ended.
+    fn drop_active(&self, released: &BTreeMap<Slot, Epoch>) {
+        let mut gone = Vec::new();
         self.active.retain(|_, directed| {
-            let stays = !slots.contains(&directed.handle.slot);
-            gone += u64::from(!stays);
+            let handle = &directed.handle;
+            let stays = released.get(&handle.slot).is_none_or(|&epoch| handle.tenure >= epoch);
+            if !stays {
+                gone.push(Arc::clone(handle));
+            }
             stays
         });
-        self.active_count.fetch_sub(gone, core::sync::atomic::Ordering::Relaxed);
+        for handle in gone {
+            self.forgotten(&handle);
+        }
     }
 
     async fn flush(&self, slots: &[(Slot, Epoch)]) {

@@ -17,8 +17,10 @@ use crate::peer::JoinRequest;
 pub(crate) struct Changes {
     /// Who asks to join, and the epoch as of which its session was seen not to be detached.
     pub(super) joins: BTreeMap<HostName, (JoinRequest, Epoch)>,
-    /// Who is taken for dead, with its sessions' ids then unknown here, and why.
-    pub(super) fails: BTreeMap<HostName, String>,
+    /// Who is in without a share of the slots and is to have it.
+    pub(super) shares: BTreeMap<HostName, (JoinRequest, Epoch)>,
+    /// Who is taken for dead: its sessions, and why.
+    pub(super) fails: BTreeMap<HostName, (Vec<SessionId>, String)>,
     /// Who leaves on purpose.
     pub(super) leaves: BTreeSet<HostName>,
     /// Where sessions were found sealed.
@@ -37,6 +39,7 @@ impl Changes {
     /// Whether an epoch should be written now.
     pub(super) fn wanted(&self, now: Time, garbage_wait: Duration) -> bool {
         let urgent = !self.joins.is_empty()
+            || !self.shares.is_empty()
             || !self.fails.is_empty()
             || self.balance
             || !self.leaves.is_empty();
@@ -44,9 +47,12 @@ impl Changes {
     }
 
     /// A host is to go; whether that is news.
-    pub(super) fn fail(&mut self, host: &HostName, why: &str) -> bool {
-        self.joins.remove(host);
-        self.fails.insert(host.clone(), why.to_owned()).is_none()
+    pub(super) fn fail(&mut self, host: &HostName, sessions: Vec<SessionId>, why: &str) -> bool {
+        let known = self.fails.get(host).is_some_and(|(failed, _)| *failed == sessions);
+        if !known {
+            self.fails.insert(host.clone(), (sessions, why.to_owned()));
+        }
+        !known
     }
 
     pub(super) fn leave(&mut self, host: &HostName) {
@@ -55,6 +61,11 @@ impl Changes {
 
     pub(super) fn join(&mut self, request: JoinRequest, as_of: Epoch) {
         self.joins.insert(request.name.clone(), (request, as_of));
+    }
+
+    /// A host that is in without a share gets it.
+    pub(super) fn share(&mut self, request: JoinRequest, as_of: Epoch) {
+        self.shares.insert(request.name.clone(), (request, as_of));
     }
 
     pub(super) fn sealed(&mut self, session: SessionId, position: Position, now: Time) {
@@ -81,7 +92,9 @@ impl Changes {
     /// A record of ours is the newest: what it says need not be said again.
     pub(super) fn written(&mut self, record: &EpochRecord) {
         self.joins.retain(|_, (request, _)| !record.sessions.contains_key(&request.session));
-        self.fails.retain(|host, _| record.hosts.contains_key(host));
+        self.shares.clear();
+        // A host that has joined again with a new session is another life of it.
+        self.fails.retain(|host, (sessions, _)| lives(record, host, sessions));
         self.leaves.retain(|host| record.hosts.contains_key(host));
         self.seals.retain(|session, _| {
             record
@@ -104,6 +117,11 @@ impl Changes {
         self.garbage_since = None;
     }
 
+    /// Whether a host that is to go still is in a record, with one of those sessions.
+    pub(super) fn is_due(record: &EpochRecord, host: &HostName, sessions: &[SessionId]) -> bool {
+        lives(record, host, sessions)
+    }
+
     /// What has been tried and led to nothing is let go, so that it isn't tried for ever.
     pub(super) fn came_to_nothing(&mut self) {
         self.balance = false;
@@ -122,4 +140,11 @@ impl Changes {
         }
         gone
     }
+}
+
+fn lives(record: &EpochRecord, host: &HostName, sessions: &[SessionId]) -> bool {
+    record
+        .hosts
+        .get(host)
+        .is_some_and(|entry| entry.sessions.values().any(|session| sessions.contains(session)))
 }

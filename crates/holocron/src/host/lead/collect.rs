@@ -23,6 +23,9 @@ use crate::{
     serve::View,
 };
 
+/// The wait before a journal that could not be sealed is tried again.
+const SEAL_AGAIN: core::time::Duration = core::time::Duration::from_secs(5);
+
 impl Run {
     /// Seals every session that the record wants sealed without knowing where.
     pub(super) fn seal_wanted(&mut self, view: &View) {
@@ -54,6 +57,8 @@ impl Run {
                 }
                 SealEnd::Broken(malformed) => {
                     tracing::error!(%malformed, "a journal can't be sealed; its slots wait until somebody has looked");
+                    tokio::time::sleep(SEAL_AGAIN).await;
+                    shared.tell_self(Event::Lead(LeadEvent::NotSealed(session)));
                 }
                 SealEnd::Detached | SealEnd::Stopped => {}
             }

@@ -1,10 +1,12 @@
 //! Making the next record: everything that is to change, on top of the newest one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holocron_protocol::{
     epoch::{EpochRecord, Handover, HostEntry, HostState, Leader, RecordDigest},
     ids::{DomainId, Epoch, HostName},
+    suspicion::Waits,
+    time::Time,
     topology::{Draft, Need},
 };
 
@@ -32,13 +34,14 @@ impl Run {
             return None;
         }
         let mut reasons = Vec::new();
+        let now = parts.clock.now();
         let leading = self.lead.is_some();
         if !leading {
             self.take_over(&mut draft, &mut reasons)?;
         }
         if let Some(lead) = &mut self.lead {
             if let Some(view) = &self.view {
-                lead.change(&mut draft, &mut reasons, &view.record);
+                lead.change(&mut draft, &mut reasons, &view.record, now);
             }
         }
         let moves = draft.rebalance(MOVES_MAX);
@@ -92,13 +95,22 @@ impl Run {
 }
 
 impl Lead {
-    fn change(&mut self, draft: &mut Draft, reasons: &mut Vec<String>, record: &EpochRecord) {
+    fn change(
+        &mut self,
+        draft: &mut Draft,
+        reasons: &mut Vec<String>,
+        record: &EpochRecord,
+        now: Time,
+    ) {
         let newest = record.epoch;
         let owning = owning(record);
-        let Changes { joins, fails, leaves, seals, reports, forgets, .. } = &mut self.changes;
-        for (host, why) in &*fails {
-            draft.remove(host);
-            reasons.push(why.clone());
+        let Changes { joins, shares, fails, leaves, seals, reports, forgets, .. } =
+            &mut self.changes;
+        for (host, (sessions, why)) in &*fails {
+            if Changes::is_due(record, host, sessions) {
+                draft.remove(host);
+                reasons.push(why.clone());
+            }
         }
         for (&session, &position) in &*seals {
             draft.seal_known(session, position);
@@ -109,21 +121,35 @@ impl Lead {
         for &session in &*forgets {
             draft.forget(session);
         }
+        for (name, (request, _)) in &*shares {
+            let lives = Changes::is_due(record, name, &[request.session]);
+            if lives && draft.join(name, entry(request)).is_ok() {
+                reasons.push(format!("{name} has waited for its share of the slots"));
+            }
+        }
         // Cleared as of an older record: asked again, and cleared anew.
         joins.retain(|_, (_, as_of)| *as_of >= newest);
-        joins.retain(|name, (request, _)| match draft.join(name, entry(request)) {
-            Ok(()) => {
-                reasons.push(format!("{name} joins"));
-                true
-            }
-            Err(refused) => {
-                tracing::warn!(host = %name, %refused, "can't join");
-                false
+        let (waits, waiting) = (&self.waits, &mut self.shares);
+        joins.retain(|name, (request, _)| {
+            match draft.join(name, admitted(request, waits, now, waiting)) {
+                Ok(()) => {
+                    reasons.push(format!("{name} joins"));
+                    true
+                }
+                Err(refused) => {
+                    tracing::warn!(host = %name, %refused, "can't join");
+                    false
+                }
             }
         });
         for host in &*leaves {
             let owns_nothing = !owning.contains(host);
             if owns_nothing || draft.hosts().len() <= 1 {
+                if *host == record.leader.host {
+                    // Our own last epoch: the first of the others tries the next at once.
+                    let successor = draft.hosts().keys().find(|name| *name != host).cloned();
+                    draft.resign(successor.as_ref()).expect("it is among the hosts");
+                }
                 draft.remove(host);
                 reasons.push(format!("{host} has left"));
             } else {
@@ -139,6 +165,20 @@ fn owning(record: &EpochRecord) -> BTreeSet<HostName> {
     let slots = record.domains.values().flat_map(|domain| domain.slots.distinct());
     let owners = slots.filter_map(|holding| record.host_of(holding.owner?.session));
     owners.map(|(name, _)| name.clone()).collect()
+}
+
+/// How a host that asks to join is taken in: one that was sealed a moment ago gets no slots yet.
+fn admitted(
+    request: &JoinRequest,
+    waits: &Waits,
+    now: Time,
+    waiting: &mut BTreeMap<HostName, JoinRequest>,
+) -> HostEntry {
+    if waits.slots_from(&request.name, now) <= now {
+        return entry(request);
+    }
+    waiting.insert(request.name.clone(), request.clone());
+    HostEntry { weight: 0, ..entry(request) }
 }
 
 fn entry(request: &JoinRequest) -> HostEntry {
