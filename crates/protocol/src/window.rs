@@ -236,7 +236,12 @@ impl Window {
 
     /// Drops what a client no longer waits for. That needs no mark: below its lowest number nothing ever runs.
     fn forget_below(&mut self, client: ClientId, lowest: RequestNumber) {
-        self.entries.retain(|entry| entry.id.client != client || entry.id.number >= lowest);
+        let goes = |entry: &Entry| entry.id.client == client && entry.id.number < lowest;
+        // Mostly what goes was used longest ago, and then nothing else has to move.
+        while self.entries.pop_front_if(|entry| goes(entry)).is_some() {}
+        if self.entries.iter().any(goes) {
+            self.entries.retain(|entry| !goes(entry));
+        }
         // A burst should not leave its room behind in a vnode that goes on quietly.
         if self.entries.capacity() > 16 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(2 * self.entries.len());
