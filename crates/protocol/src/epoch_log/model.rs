@@ -3,15 +3,13 @@
 //! Every request to the store is one step, and anybody may sleep between any two. The rules are the real ones:
 //! [`EpochReader`], [`standing`] and [`next_step`]; only the numbers are small. Each planted bug must be caught.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{collections::BTreeSet, vec::Vec};
 use std::num::NonZeroUsize;
 
 use stateright::{Checker, Model, Property};
 
 use super::*;
 
-/// Epochs beyond this aren't created.
-const EPOCH_MAX: u64 = 6;
 const HOSTS: usize = 2;
 const SEGMENTS: EpochSegments = EpochSegments::new(2);
 
@@ -21,7 +19,8 @@ enum Planted {
     Nothing,
     /// A create that was Won counts.
     NoCheck,
-    /// A create that was Won counts if a list shows nothing later.
+    /// A create that was Won counts if a list shows nothing later; some stores list in no order, here the odd segments
+    /// first and the even ones a while after.
     CheckByList,
     /// A create that was Won counts if the next key is free.
     CheckByNextKey,
@@ -29,6 +28,20 @@ enum Planted {
     ReadWithoutMark,
     /// A segment is deleted before it is marked.
     DeleteBeforeMark,
+}
+
+impl Planted {
+    /// Epochs beyond this aren't created. A torn list deceives only when whole segments pass between its halves.
+    const fn epoch_max(self) -> u64 {
+        match self {
+            Self::CheckByList => 6,
+            Self::Nothing
+            | Self::NoCheck
+            | Self::CheckByNextKey
+            | Self::ReadWithoutMark
+            | Self::DeleteBeforeMark => 4,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,18 +64,23 @@ enum Host {
         known: Epoch,
         over: Epoch,
     },
+    /// Half of a list was seen, and nothing later in it.
+    Listing {
+        known: Epoch,
+        over: Epoch,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Log {
-    epochs: BTreeMap<Epoch, usize>,
+    epochs: BTreeSet<Epoch>,
     marks: BTreeSet<Segment>,
     trimmed: LogTrimmed,
     hosts: Vec<Host>,
     /// For judging only.
     newest_ever: Epoch,
-    leaders: BTreeMap<Epoch, usize>,
-    buried: usize,
+    led: BTreeSet<Epoch>,
+    was_turned_away: bool,
     wrong: Option<&'static str>,
 }
 
@@ -86,13 +104,13 @@ impl Model for EpochLogModel {
         let first = Epoch::new(1);
         let hosts = (0..HOSTS).map(|_| Host::Idle { known: first }).collect();
         let log = Log {
-            epochs: BTreeMap::from([(first, 0)]),
+            epochs: BTreeSet::from([first]),
             marks: BTreeSet::new(),
             trimmed: LogTrimmed::default(),
             hosts,
             newest_ever: first,
-            leaders: BTreeMap::from([(first, 0)]),
-            buried: 0,
+            led: BTreeSet::from([first]),
+            was_turned_away: false,
             wrong: None,
         };
         Vec::from([log])
@@ -105,12 +123,18 @@ impl Model for EpochLogModel {
         for (number, host) in log.hosts.iter().enumerate() {
             match host {
                 Host::Idle { known } => {
-                    actions.push(Action::StartReading(number));
-                    if known.get() < EPOCH_MAX {
+                    // Reads have no part in what a list deceives about.
+                    if self.0 != Planted::CheckByList {
+                        actions.push(Action::StartReading(number));
+                    }
+                    if known.get() < self.0.epoch_max() {
                         actions.push(Action::StartCreating(number));
                     }
                 }
-                Host::Reading { .. } | Host::Creating { .. } | Host::Checking { .. } => {
+                Host::Reading { .. }
+                | Host::Creating { .. }
+                | Host::Checking { .. }
+                | Host::Listing { .. } => {
                     actions.push(Action::Step(number));
                 }
             }
@@ -120,14 +144,13 @@ impl Model for EpochLogModel {
                 actions.push(Action::Mark(segment));
                 if self.0 == Planted::DeleteBeforeMark {
                     let stored =
-                        SEGMENTS.epochs(segment).filter(|epoch| log.epochs.contains_key(epoch));
+                        SEGMENTS.epochs(segment).filter(|epoch| log.epochs.contains(epoch));
                     actions.extend(stored.map(Action::Delete));
                 }
             }
             Some(LogStep::Delete(segment)) => {
                 let before = actions.len();
-                let stored =
-                    SEGMENTS.epochs(segment).filter(|epoch| log.epochs.contains_key(epoch));
+                let stored = SEGMENTS.epochs(segment).filter(|epoch| log.epochs.contains(epoch));
                 actions.extend(stored.map(Action::Delete));
                 if actions.len() == before {
                     actions.push(Action::DeletedAll);
@@ -154,7 +177,17 @@ impl Model for EpochLogModel {
                 Host::Idle { .. } => return None,
                 Host::Reading { .. } => self.read(&mut log, number),
                 Host::Creating { known } => create(&mut log, number, known),
-                Host::Checking { known, over } => self.check(&mut log, number, known, over),
+                Host::Checking { known, over } => {
+                    if let Some(standing) = self.first_look(&log, known.next()) {
+                        judge(&mut log, number, standing);
+                    } else {
+                        log.hosts[number] = Host::Listing { known, over };
+                    }
+                }
+                Host::Listing { known, .. } => {
+                    let standing = listed(&log, known.next(), 0);
+                    judge(&mut log, number, standing);
+                }
             },
             Action::Mark(segment) => {
                 log.marks.insert(segment);
@@ -170,13 +203,13 @@ impl Model for EpochLogModel {
         Vec::from([
             Property::always("the log is read and led rightly", |_, log: &Log| log.wrong.is_none()),
             Property::sometimes("a create in dead ground is turned away", |_, log: &Log| {
-                log.buried > 0
+                log.was_turned_away
             }),
             Property::sometimes("an old segment is deleted", |_, log: &Log| {
                 log.trimmed.deleted > Segment::new(1)
             }),
-            Property::sometimes("the last epoch is led", |_, log: &Log| {
-                log.leaders.contains_key(&Epoch::new(EPOCH_MAX))
+            Property::sometimes("the last epoch is led", |model: &Self, log: &Log| {
+                log.led.contains(&Epoch::new(model.0.epoch_max()))
             }),
         ])
     }
@@ -191,9 +224,7 @@ impl EpochLogModel {
         };
         let presence = |there: bool| if there { Presence::Present } else { Presence::Absent };
         let event = match effect {
-            ReadEffect::Get(epoch) if log.epochs.contains_key(epoch) => {
-                ReadEvent::Got(Found::Record)
-            }
+            ReadEffect::Get(epoch) if log.epochs.contains(epoch) => ReadEvent::Got(Found::Record),
             ReadEffect::Get(_) => ReadEvent::Got(Found::Absent),
             ReadEffect::GetMark(_) if self.0 == Planted::ReadWithoutMark => {
                 ReadEvent::Marked(Presence::Absent)
@@ -202,9 +233,9 @@ impl EpochLogModel {
                 ReadEvent::Marked(presence(log.marks.contains(segment)))
             }
             ReadEffect::ListMarks => ReadEvent::MarksListed(log.marks.clone()),
-            ReadEffect::ListEpochs(from) => ReadEvent::EpochsListed(
-                log.epochs.range(*from..).next_back().map(|(epoch, _)| *epoch),
-            ),
+            ReadEffect::ListEpochs(from) => {
+                ReadEvent::EpochsListed(log.epochs.range(*from..).next_back().copied())
+            }
             ReadEffect::Done(newest) => {
                 if *newest < *newest_at_start {
                     log.wrong = Some("a reader took an old epoch for the newest");
@@ -218,53 +249,61 @@ impl EpochLogModel {
         *effect = reader.step(event);
     }
 
-    /// The judgement of a create that was Won.
-    fn check(&self, log: &mut Log, number: usize, known: Epoch, over: Epoch) {
-        let epoch = known.next();
-        let standing = match self.0 {
+    /// What a look at the store after a create was Won says; nothing yet if half of it is still to be listed.
+    fn first_look(&self, log: &Log, epoch: Epoch) -> Option<Standing> {
+        match self.0 {
             Planted::Nothing | Planted::ReadWithoutMark | Planted::DeleteBeforeMark => {
                 let marked = log.marks.contains(&SEGMENTS.segment(epoch));
-                standing(if marked { Presence::Present } else { Presence::Absent })
+                Some(standing(if marked { Presence::Present } else { Presence::Absent }))
             }
-            Planted::NoCheck => Standing::Committed,
-            Planted::CheckByList if log.epochs.keys().all(|other| *other <= epoch) => {
-                Standing::Committed
-            }
-            Planted::CheckByNextKey if !log.epochs.contains_key(&epoch.next()) => {
-                Standing::Committed
-            }
-            Planted::CheckByList | Planted::CheckByNextKey => Standing::Buried,
-        };
-        match standing {
-            Standing::Committed => {
-                if over >= epoch {
-                    log.wrong = Some("somebody leads an epoch that was over before it was created");
-                }
-                if log.leaders.insert(epoch, number).is_some() {
-                    log.wrong = Some("two lead one epoch");
-                }
-                log.hosts[number] = Host::Idle { known: epoch };
-            }
-            Standing::Buried => {
-                if over < epoch && self.0 == Planted::Nothing {
-                    // It was the epoch, others went on from it, and it is old by now: harmless.
-                    log.leaders.insert(epoch, number);
-                } else {
-                    log.buried += 1;
-                }
-                log.hosts[number] = Host::Idle { known };
-            }
+            Planted::NoCheck => Some(Standing::Committed),
+            Planted::CheckByNextKey if log.epochs.contains(&epoch.next()) => Some(Standing::Buried),
+            Planted::CheckByNextKey => Some(Standing::Committed),
+            Planted::CheckByList => match listed(log, epoch, 1) {
+                Standing::Committed => None,
+                Standing::Buried => Some(Standing::Buried),
+            },
         }
     }
 }
 
+/// What half a list says: the epochs of segments with that remainder by 2.
+fn listed(log: &Log, epoch: Epoch, remainder: u64) -> Standing {
+    let mut half =
+        log.epochs.iter().filter(|other| SEGMENTS.segment(**other).get() % 2 == remainder);
+    if half.any(|other| *other > epoch) { Standing::Buried } else { Standing::Committed }
+}
+
+/// A host acts on what it takes its create for.
+fn judge(log: &mut Log, number: usize, standing: Standing) {
+    let (Host::Checking { known, over } | Host::Listing { known, over }) = log.hosts[number] else {
+        panic!("only who created judges");
+    };
+    let epoch = known.next();
+    log.hosts[number] = match standing {
+        Standing::Committed => {
+            if over >= epoch {
+                log.wrong = Some("somebody leads an epoch that was over before it was created");
+            }
+            if !log.led.insert(epoch) {
+                log.wrong = Some("two lead one epoch");
+            }
+            Host::Idle { known: epoch }
+        }
+        Standing::Buried => {
+            log.was_turned_away = true;
+            Host::Idle { known }
+        }
+    };
+}
+
 fn create(log: &mut Log, number: usize, known: Epoch) {
     let (epoch, over) = (known.next(), log.newest_ever);
-    if log.epochs.contains_key(&epoch) {
+    if log.epochs.contains(&epoch) {
         log.hosts[number] = Host::Idle { known };
         return;
     }
-    log.epochs.insert(epoch, number);
+    log.epochs.insert(epoch);
     log.newest_ever = log.newest_ever.max(epoch);
     log.hosts[number] = Host::Checking { known, over };
 }

@@ -1,0 +1,151 @@
+//! Traces: scenarios in plain text, one a file, with their recorded output.
+//!
+//! Above the line `---` stands what happens, below it what the rules answer. `HOLOCRON_RECORD=1` writes the lower part
+//! anew; the difference is then reviewed like code.
+
+use std::{env, fmt::Write as _, fs, path::Path, time::Duration};
+
+use holocron_protocol::{
+    election::{
+        CreateOutcome, Effect, Election, ElectionSettings, Event, HeardBy, MarkOutcome, News,
+        ReadOutcome, Role, Writer,
+    },
+    epoch_log::Presence,
+    ids::Epoch,
+    time::Time,
+};
+
+/// Runs every trace of a folder and compares, or records.
+fn run_all(folder: &str, run: impl Fn(&str) -> String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces").join(folder);
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no traces in {}", folder.display());
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let (input, recorded) = text.split_once("---\n").unwrap_or((&text, ""));
+        let output = run(input);
+        if env::var_os("HOLOCRON_RECORD").is_some() {
+            fs::write(&file, format!("{input}---\n{output}")).unwrap();
+        } else {
+            assert_eq!(output, recorded, "{}; HOLOCRON_RECORD=1 records it", file.display());
+        }
+    }
+}
+
+#[test]
+fn election() {
+    run_all("election", run_election);
+}
+
+/// Steps an election through the lines of a trace. `start` lines begin anew; others are `MILLISECONDS WHAT…`.
+fn run_election(input: &str) -> String {
+    let mut election = None;
+    let (mut output, mut chance) = (String::new(), 0);
+    for line in input.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let fresh = |newest| Election::new(ElectionSettings::default(), Time::ZERO, newest);
+        match words.as_slice() {
+            ["start", "empty"] => election = Some(fresh(None)),
+            ["start", news @ ..] => election = Some(fresh(Some(parse_news(news)))),
+            ["chance", bits] => chance = bits.parse().unwrap(),
+            [millis, "claim", lease, margin] => {
+                let election: &Election = election.as_ref().expect("a trace starts with `start`");
+                let span = |text: &str| Duration::from_millis(text.parse().unwrap());
+                let now = Time::from_millis(millis.parse().unwrap());
+                let until = election.leader_until(now, span(lease), span(margin));
+                let until = until.map_or("claims nothing".to_string(), |until| {
+                    format!("claims until {}", until.as_micros() / 1000)
+                });
+                writeln!(output, "@{millis} {until}").unwrap();
+            }
+            [millis, event @ ..] => {
+                let election = election.as_mut().expect("a trace starts with `start`");
+                let now = Time::from_millis(millis.parse().unwrap());
+                let before = election.role();
+                for effect in election.step(now, chance, parse_event(event)) {
+                    writeln!(output, "@{millis} → {}", effect_words(effect)).unwrap();
+                }
+                let role = election.role();
+                if role_words(before) != role_words(role) {
+                    writeln!(output, "@{millis} {}", role_words(role)).unwrap();
+                }
+            }
+            [] => unreachable!("empty lines are skipped"),
+        }
+    }
+    output
+}
+
+fn parse_epoch(word: &str) -> Epoch {
+    Epoch::new(word.strip_prefix('e').expect("an epoch is written e7").parse().unwrap())
+}
+
+/// `e7 other rank 1`; the rank of a leader doesn't matter and may be left out.
+fn parse_news(words: &[&str]) -> News {
+    let (epoch, writer, rank) = match words {
+        [epoch, writer, "rank", rank] => (epoch, writer, rank.parse().unwrap()),
+        [epoch, writer] => (epoch, writer, 0),
+        _ => panic!("{words:?} is no news"),
+    };
+    let writer = match *writer {
+        "us" => Writer::Us,
+        "other" => Writer::Other,
+        "gone" => Writer::Gone,
+        _ => panic!("{writer} writes nothing"),
+    };
+    News { epoch: parse_epoch(epoch), writer, rank }
+}
+
+fn parse_event(words: &[&str]) -> Event {
+    match words {
+        ["tick"] => Event::Tick,
+        ["heard", epoch] => {
+            Event::HeardLeader { epoch: parse_epoch(epoch), by: HeardBy::Connection }
+        }
+        ["heard", epoch, "by", "hint"] => {
+            Event::HeardLeader { epoch: parse_epoch(epoch), by: HeardBy::Hint }
+        }
+        ["suspected", epoch] => Event::LeaderSuspected { epoch: parse_epoch(epoch) },
+        ["learned", news @ ..] => Event::Learned(parse_news(news)),
+        ["read", "nothing"] => Event::Read(ReadOutcome::Nothing),
+        ["read", "unknown"] => Event::Read(ReadOutcome::Unknown),
+        ["read", news @ ..] => Event::Read(ReadOutcome::Newest(parse_news(news))),
+        ["created", "won"] => Event::Created(CreateOutcome::Won),
+        ["created", "lost"] => Event::Created(CreateOutcome::Lost),
+        ["created", "unknown"] => Event::Created(CreateOutcome::Unknown),
+        ["mark", "absent"] => Event::Marked(MarkOutcome::Seen(Presence::Absent)),
+        ["mark", "present"] => Event::Marked(MarkOutcome::Seen(Presence::Present)),
+        ["mark", "unknown"] => Event::Marked(MarkOutcome::Unknown),
+        ["change", "wanted"] => Event::ChangeWanted,
+        ["paused"] => Event::Paused,
+        ["store", "fails"] => Event::StoreFailing,
+        ["store", "works"] => Event::StoreWorking,
+        _ => panic!("{words:?} never happens"),
+    }
+}
+
+fn effect_words(effect: Effect) -> String {
+    match effect {
+        Effect::Read(epoch) => format!("read from {epoch}"),
+        Effect::Create(epoch) => format!("create {epoch}"),
+        Effect::CheckMark(epoch) => format!("get the mark of {epoch}"),
+        Effect::PutHint(epoch) => format!("put the hint of {epoch}"),
+        Effect::Lead(epoch) => format!("lead {epoch}"),
+        Effect::Follow(epoch) => format!("follow {epoch}"),
+    }
+}
+
+fn role_words(role: Role) -> String {
+    let millis = |time: Time| time.as_micros() / 1000;
+    match role {
+        Role::Waking => "wakes".to_string(),
+        Role::Following { until } => format!("is quiet until {}", millis(until)),
+        Role::Candidate { not_before } => format!("is a candidate from {}", millis(not_before)),
+        Role::Leading { .. } => "leads".to_string(),
+    }
+}
