@@ -13,7 +13,7 @@ use std::{
 };
 
 use holocron_protocol::{
-    ids::{Epoch, Slot, Tenure, VnodeHash},
+    ids::{Epoch, Position, Slot, Tenure, VnodeHash},
     index::SlotIndex,
     ownership::Submitted,
     place::{Files, Place},
@@ -87,6 +87,9 @@ pub(crate) struct Coming {
 pub(crate) struct Serving {
     /// The epoch of the tenure it is served under: may be older than the newest epoch's, see the protocol.
     pub(crate) epoch: Epoch,
+    /// Where its Adopt stands in the journal. A record below is of an earlier tenure of this session, and another owner
+    /// may have written since.
+    pub(crate) since: Position,
 }
 
 impl SlotState {

@@ -83,9 +83,12 @@ impl Session {
     }
 
     fn locate_in(&self, table: &Table, handle: &Handle) -> Option<Stored> {
-        table.serving(handle.slot)?;
-        // The tail first: what is in it is newer than what the index knows.
-        if let Some((_, record)) = self.journal.find(handle.hash) {
+        let serving = table.serving(handle.slot)?;
+        // The tail first: what was written under this tenure is newer than what the index knows. What is of an earlier
+        // tenure is not: another owner may have written in between, and then the index knows.
+        if let Some((place, record)) = self.journal.find(handle.hash)
+            && place.position >= serving.since
+        {
             return Some(Stored::Here(record));
         }
         let place = table.get(handle.slot).find(handle.hash);

@@ -137,9 +137,10 @@ impl Session {
             })
             .collect();
         // Commands may run at once: they queue behind the Adopt in the same journal.
-        self.journal.adopt(&adoptions)?;
+        let since = self.journal.adopt(&adoptions)?;
         for Recovered { slot, tenure, index, .. } in still_coming {
-            waited.extend(table.change(slot, Phase::Serving(Serving { epoch: tenure.epoch })));
+            let serving = Serving { epoch: tenure.epoch, since };
+            waited.extend(table.change(slot, Phase::Serving(serving)));
             let state = table.get_mut(slot);
             let before = state.submitted;
             assert!(
