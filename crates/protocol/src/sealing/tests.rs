@@ -55,7 +55,7 @@ impl Quiet {
             0 | 1 if writer.may_submit() => self.submit(Carries::Records),
             2 if writer.may_submit_checkpoint() => {
                 let low_water = writer.low_water().get()..=writer.committed().get();
-                let span = usize::try_from(low_water.clone().count()).unwrap();
+                let span = low_water.clone().count();
                 let low_water = Position::new(low_water.start() + choice.index(span) as u64);
                 self.submit(Carries::Checkpoint { low_water });
             }
@@ -109,10 +109,15 @@ impl Quiet {
                         self.seals.insert(*position, seal.clone());
                         CreateOutcome::Won
                     }
-                    found => CreateOutcome::Lost(found),
+                    found @ (Seen::Batch(_)
+                    | Seen::Seal(_)
+                    | Seen::Undecodable(_)
+                    | Seen::Opening) => CreateOutcome::Lost(found),
                 })
             }
-            other => panic!("nothing to answer: {other:?}"),
+            SealEffect::Done(_) | SealEffect::Detached | SealEffect::Broken(_) => {
+                panic!("nothing to answer: {effect:?}")
+            }
         }
     }
 
