@@ -54,12 +54,6 @@ impl Warm {
     pub(crate) fn clear(&self) {
         *self.0.lock().expect("a map's lock") = Kept::default();
     }
-
-    /// Whether an object is kept, and how many bytes may still be.
-    pub(crate) fn room(&self, file: &FileId) -> Option<usize> {
-        let kept = self.0.lock().expect("a map's lock");
-        (!kept.objects.contains_key(file)).then(|| WARM_LEN_MAX.saturating_sub(kept.len))
-    }
 }
 
 #[cfg(test)]
@@ -85,7 +79,5 @@ mod tests {
         warm.keep(file(3), big.clone());
         assert_eq!(warm.find(&file(1), 0..2), None);
         assert_eq!(warm.find(&file(3), 0..big.len() + 1), None);
-        assert_eq!(warm.room(&file(3)), None);
-        assert_eq!(warm.room(&file(4)), Some(0));
     }
 }

@@ -8,12 +8,14 @@
 //! Same seed, same run: the world's [`Trace`] hashes everything that crosses a boundary.
 
 mod chance;
+mod cluster;
 mod network;
 mod store;
 mod trace;
 mod world;
 
 pub use chance::Chance;
+pub use cluster::Cluster;
 pub use network::{SimNetwork, Wire};
 pub use store::{Shelf, SimStore, StoreFaults};
 pub use trace::Trace;

@@ -286,14 +286,19 @@ impl Run {
     }
 
     pub(super) fn on_join(&mut self, request: JoinRequest, reply: oneshot::Sender<PeerReply>) {
-        let answer = match (&self.lead, &self.view) {
-            (Some(_), Some(view)) => {
+        let answer = match (&mut self.lead, &self.view) {
+            (Some(lead), Some(view)) => {
                 let known = view.record.sessions.get(&request.session).map(|entry| entry.state);
                 match known {
                     Some(SessionState::Sealed(_) | SessionState::Detached(_)) => {
                         PeerReply::Refused("this session is over: open a new one".to_owned())
                     }
                     Some(SessionState::Open) => {
+                        // It may have been let wait for its share by a leader before us.
+                        let entry = view.record.hosts.get(&request.name);
+                        if entry.is_some_and(|entry| entry.weight != request.weight) {
+                            lead.shares.insert(request.name.clone(), request.clone());
+                        }
                         // It may not have heard that it was taken in.
                         self.shared.links.tell(
                             &request.address,

@@ -211,7 +211,7 @@ impl Run {
                 self.member.put_hint_at = now + self.shared.parts.settings.host_hint_every;
                 self.put_host_hint();
             }
-            if now >= self.member.ask_to_join_at && !self.is_member() {
+            if now >= self.member.ask_to_join_at && !(self.is_member() && self.has_its_share()) {
                 self.member.ask_to_join_at = now + JOIN_AGAIN;
                 self.ask_to_join();
             }
@@ -221,6 +221,14 @@ impl Run {
     /// Whether the newest record lists our session.
     pub(super) fn is_member(&self) -> bool {
         self.view.as_ref().is_some_and(|view| view.record.is_open(self.life.id()))
+    }
+
+    /// Whether the newest record gives us the share of the slots that we asked for. One that was sealed gets it after a
+    /// while, and has to remind a leader that came in between.
+    fn has_its_share(&self) -> bool {
+        let parts = &self.shared.parts;
+        let entry = self.view.as_ref().and_then(|view| view.record.hosts.get(&parts.name));
+        entry.is_some_and(|entry| entry.weight == parts.weight)
     }
 
     pub(super) fn join_request(&self) -> JoinRequest {

@@ -1,0 +1,69 @@
+//! Days on which the store, the network or the callers misbehave.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use holocron_sim::{Cluster, StoreFaults};
+
+use crate::tally::{count_all, kinds, read_all, three, tiny};
+
+fn sessions(cluster: &Cluster) -> BTreeSet<String> {
+    let keys = cluster.world.shelf.keys("sessions/");
+    keys.iter().filter_map(|key| key.split('/').nth(1).map(ToOwned::to_owned)).collect()
+}
+
+#[test]
+fn a_store_that_is_away_for_a_minute_ends_no_session_and_writes_no_epoch() {
+    let mut cluster = three(21);
+    let counting = cluster.client("client", |client| count_all(client, 20, 1_500));
+    cluster.world.run(Duration::from_secs(8));
+    assert!(!counting.is_finished(), "there is load");
+    // What leads to an epoch by itself, garbage that goes, has gone.
+    let (before, epochs) = (sessions(&cluster), cluster.world.shelf.keys("epochs/"));
+    cluster.world.shelf.set_outage(Duration::from_secs(60));
+    cluster.world.run(Duration::from_secs(62));
+    assert_eq!(sessions(&cluster), before, "a session ended");
+    assert_eq!(cluster.world.shelf.keys("epochs/"), epochs, "an epoch was written");
+    assert_eq!(cluster.finish(counting, Duration::from_secs(240)), 20 * 1_500);
+    assert_eq!(sessions(&cluster), before, "a session ended");
+}
+
+#[test]
+fn a_store_that_fails_in_every_way_loses_nothing_while_hosts_come_and_go() {
+    for seed in 0..3 {
+        let mut cluster = Cluster::new(220 + seed, tiny(), kinds);
+        cluster.world.shelf.set_faults(StoreFaults::all());
+        cluster.start_all(&["a", "b"]);
+        let counting = cluster.client("client", |client| count_all(client, 16, 150));
+        cluster.world.run(Duration::from_millis(800));
+        cluster.start("c");
+        cluster.world.run(Duration::from_secs(2));
+        cluster.world.crash("a");
+        cluster.world.run(Duration::from_secs(2));
+        cluster.start("a");
+        cluster.finish(counting, Duration::from_secs(300));
+        let reading = cluster.client("reader", |client| read_all(client, 16, 150));
+        cluster.finish(reading, Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn a_host_cut_off_from_the_others_is_replaced_and_comes_back() {
+    let mut cluster = three(23);
+    let counting = cluster.client("client", |client| count_all(client, 20, 200));
+    cluster.world.run(Duration::from_millis(300));
+    let victim = ["a", "b", "c"]
+        .into_iter()
+        .find(|name| cluster.leader().as_deref() != Some(*name))
+        .unwrap();
+    for other in ["a", "b", "c", "client"] {
+        cluster.world.wire.cut(victim, other);
+        cluster.world.wire.cut(other, victim);
+    }
+    cluster.world.run(Duration::from_secs(8));
+    cluster.world.wire.heal();
+    assert_eq!(cluster.finish(counting, Duration::from_secs(240)), 20 * 200);
+    cluster.until("it serves again", Duration::from_secs(60), |cluster| {
+        cluster.status(victim).is_some_and(|status| status.slots_serving > 0)
+    });
+}

@@ -1,0 +1,136 @@
+//! Requests are what a store costs: they don't grow with vnodes.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use holocron::Settings;
+use holocron_sim::Cluster;
+
+use crate::tally::{Tally, key, kinds};
+
+fn grown(
+    before: &BTreeMap<&'static str, u64>,
+    after: &BTreeMap<&'static str, u64>,
+    verb: &str,
+) -> u64 {
+    after.get(verb).copied().unwrap_or(0) - before.get(verb).copied().unwrap_or(0)
+}
+
+fn settings() -> Settings {
+    Settings { slots: 64, checkpoint_batches: 4, ..Settings::default() }
+}
+
+/// A cluster of two whose vnodes' states lie only in packs of the one that will die.
+fn packed(vnodes: u64, seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(seed, settings(), kinds);
+    cluster.start_all(&["a", "b"]);
+    let filling = cluster.client("filler", move |client| async move {
+        let all: Vec<_> = (0..vnodes)
+            .map(|number| {
+                let vnode =
+                    client.get::<Tally>(&key(number)).with_deadline(Duration::from_secs(60));
+                tokio::spawn(async move { vnode.command(1).await.expect("a healthy cluster") })
+            })
+            .collect();
+        for one in all {
+            one.await.unwrap();
+        }
+        // A few batches more, so that a checkpoint covers the above.
+        for _ in 0..12 {
+            client.get::<Tally>("last").command(1).await.unwrap();
+            client.get::<Tally>("last too").command(1).await.unwrap();
+            client.get::<Tally>("and last").command(1).await.unwrap();
+        }
+    });
+    cluster.finish(filling, Duration::from_secs(240));
+    cluster.world.run(Duration::from_secs(20));
+    cluster
+}
+
+/// The requests from the crash of one host to the first answer from a vnode of its, of which only packs know.
+fn takeover_requests(vnodes: u64) -> u64 {
+    let mut cluster = packed(vnodes, 31);
+    let victim = if cluster.leader().as_deref() == Some("a") { "b" } else { "a" };
+    assert!(
+        cluster.status(victim).is_some_and(|status| status.packs > 0),
+        "its states are in packs"
+    );
+    let asking = cluster.client("asker", move |client| async move {
+        // Connected and idle until the host is gone.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let view = client.view().unwrap();
+        let all = (0..vnodes.min(40)).map(|number| client.get::<Tally>(&key(number)));
+        let asked: Vec<_> =
+            all.map(|vnode| tokio::spawn(async move { vnode.query(()).await })).collect();
+        for one in asked {
+            assert_eq!(one.await.unwrap(), Ok((1, 1)));
+        }
+        view.record.epoch
+    });
+    cluster.world.run(Duration::from_millis(495));
+    let before = cluster.world.shelf.counts();
+    cluster.world.crash(victim);
+    cluster.until("all its slots are served", Duration::from_secs(10), |cluster| {
+        let survivor = if victim == "a" { "b" } else { "a" };
+        cluster.status(survivor).is_some_and(|status| status.slots_serving == 64)
+    });
+    let after = cluster.world.shelf.counts();
+    cluster.finish(asking, Duration::from_secs(30));
+    ["create", "get", "list", "put", "delete"].iter().map(|verb| grown(&before, &after, verb)).sum()
+}
+
+#[test]
+fn a_takeover_takes_as_many_requests_for_ten_vnodes_as_for_ten_thousand() {
+    let (few, many) = (takeover_requests(10), takeover_requests(10_000));
+    println!("requests of a takeover: {few} with 10 vnodes, {many} with 10,000");
+    // One get per tail batch and pack index: the two runs differ by a handful of those and by nothing else.
+    assert!(many.abs_diff(few) <= 8, "{few} with 10 vnodes, {many} with 10,000");
+}
+
+#[test]
+fn creates_per_second_do_not_grow_with_dirty_vnodes() {
+    let creates = |vnodes: u64| {
+        let mut cluster =
+            Cluster::new(32, Settings { checkpoint_batches: 256, ..settings() }, kinds);
+        cluster.start_all(&["a"]);
+        let writing = cluster.client("writer", move |client| async move {
+            let all: Vec<_> = (0..vnodes)
+                .map(|number| {
+                    let vnode =
+                        client.get::<Tally>(&key(number)).with_deadline(Duration::from_secs(60));
+                    tokio::spawn(async move {
+                        loop {
+                            vnode.command(1).await.expect("a healthy cluster");
+                        }
+                    })
+                })
+                .collect();
+            for one in all {
+                drop(one.await);
+            }
+        });
+        cluster.world.run(Duration::from_secs(1));
+        let before = cluster.world.shelf.counts();
+        cluster.world.run(Duration::from_secs(2));
+        assert!(!writing.is_finished(), "it writes on");
+        grown(&before, &cluster.world.shelf.counts(), "create")
+    };
+    let (one, many) = (creates(1), creates(500));
+    println!("creates in 2 s: {one} with 1 dirty vnode, {many} with 500");
+    assert!(many <= one * 3 / 2, "{one} with 1 dirty vnode, {many} with 500");
+}
+
+#[test]
+fn an_idle_cluster_makes_only_hint_requests() {
+    let mut cluster = packed(100, 33);
+    cluster.world.run(Duration::from_secs(10));
+    let before = cluster.world.shelf.counts();
+    cluster.world.run(Duration::from_secs(120));
+    let after = cluster.world.shelf.counts();
+    let verb = |verb| grown(&before, &after, verb);
+    assert_eq!((verb("create"), verb("delete")), (0, 0), "an idle cluster commits nothing");
+    let total = verb("put") + verb("get") + verb("list");
+    println!("two idle hosts make {total} requests in 120 s");
+    // At most one per host in 2 s.
+    assert!(total <= 120, "{total} requests in 120 s");
+}

@@ -1,0 +1,175 @@
+//! Hosts die, pause and come back, and every acknowledged command is there.
+
+use core::time::Duration;
+
+use holocron_sim::StoreFaults;
+
+use crate::tally::{Tally, count_all, count_on, key, read_all, three};
+
+#[test]
+fn twenty_failovers_in_a_row_keep_every_command_and_few_objects() {
+    let mut cluster = three(11);
+    cluster.world.shelf.set_faults(StoreFaults::all());
+    let counting = cluster.client("client", |client| count_all(client, 24, 400));
+    for round in 0..20 {
+        let victim = ["a", "b", "c"][round % 3];
+        cluster.world.run(Duration::from_millis(400));
+        cluster.world.crash(victim);
+        if round % 4 == 1 {
+            // The adopter dies as well, in the middle of its recovery.
+            let adopter = ["a", "b", "c"][(round + 1) % 3];
+            cluster.world.run(Duration::from_millis(25));
+            cluster.world.crash(adopter);
+            cluster.world.run(Duration::from_millis(700));
+            cluster.start(adopter);
+        }
+        cluster.world.run(Duration::from_millis(600));
+        cluster.start(victim);
+        cluster.world.run(Duration::from_millis(1_500));
+    }
+    let total = cluster.finish(counting, Duration::from_secs(600));
+    assert_eq!(total, 24 * 400);
+    let reading = cluster.client("reader", |client| read_all(client, 24, 400));
+    cluster.finish(reading, Duration::from_secs(60));
+
+    // Let the garbage go, then see what is left.
+    cluster.world.shelf.set_faults(StoreFaults::none());
+    cluster.world.run(Duration::from_secs(30));
+    let keys = cluster.world.shelf.keys("sessions/");
+    let live: Vec<_> = keys.iter().filter(|key| !key.contains("/trims/")).collect();
+    assert!(live.len() < 300, "{} objects are left:\n{live:#?}", live.len());
+}
+
+#[test]
+fn a_paused_host_answers_nothing_it_queued_and_rejoins() {
+    let mut cluster = three(12);
+    let warm = cluster.client("warm", |client| count_all(client, 30, 3));
+    cluster.finish(warm, Duration::from_secs(30));
+    let victim = ["a", "b", "c"]
+        .into_iter()
+        .find(|name| cluster.leader().as_deref() != Some(*name))
+        .unwrap();
+    let before = cluster.status(victim).unwrap();
+    // Commands and linearizable queries are on their way to it, and in it, when it stops.
+    let counting = cluster.client("client", |client| count_all(client, 30, 0));
+    cluster.finish(counting, Duration::from_secs(5));
+    let counting = cluster.client("client", |client| async move {
+        let one: Vec<_> = (0..30)
+            .map(|number| {
+                let vnode =
+                    client.get::<Tally>(&key(number)).with_deadline(Duration::from_secs(60));
+                tokio::spawn(async move { (vnode.command(4).await, vnode.query(()).await) })
+            })
+            .collect();
+        for (number, one) in (0_u64..).zip(one) {
+            let (command, query) = one.await.unwrap();
+            assert_eq!(command, Ok(4), "{number}");
+            assert_eq!(query, Ok((4, 10)), "{number}");
+        }
+    });
+    cluster.world.run(Duration::from_millis(4));
+    cluster.world.pause(victim, Duration::from_secs(20));
+    // Everybody is answered while it sleeps: by others.
+    cluster.finish(counting, Duration::from_secs(15));
+    assert!(!cluster.world.is_running(victim), "the answers came while it slept");
+    let committed = cluster.world.shelf.counts();
+    cluster.until("it wakes and rejoins with a new session", Duration::from_secs(40), |cluster| {
+        cluster.world.is_running(victim)
+            && cluster
+                .status(victim)
+                .is_some_and(|now| now.session != before.session && now.slots_serving > 0)
+    });
+    drop(committed);
+    let reading = cluster.client("reader", |client| async move {
+        for number in 0..30 {
+            assert_eq!(client.get::<Tally>(&key(number)).query(()).await, Ok((4, 10)), "{number}");
+        }
+    });
+    cluster.finish(reading, Duration::from_secs(30));
+}
+
+#[test]
+fn a_leader_that_slept_seals_nobody_when_it_wakes() {
+    let mut cluster = three(13);
+    let leader = cluster.leader().expect("somebody leads");
+    let others: Vec<&str> = ["a", "b", "c"].into_iter().filter(|name| *name != leader).collect();
+    cluster.world.pause(&leader, Duration::from_secs(30));
+    cluster.world.run(Duration::from_secs(25));
+    let sessions: Vec<_> =
+        others.iter().map(|name| cluster.status(name).unwrap().session).collect();
+    assert!(cluster.leader().is_some_and(|now| now != leader), "another leads");
+    let counting = cluster.client("client", |client| count_all(client, 20, 100));
+    cluster.finish(counting, Duration::from_secs(120));
+    cluster.world.run(Duration::from_secs(20));
+    let after: Vec<_> = others.iter().map(|name| cluster.status(name).unwrap().session).collect();
+    assert_eq!(sessions, after, "nobody lost a session to a leader that slept");
+}
+
+#[test]
+fn all_hosts_die_after_trims_and_everything_is_back_when_they_start_again() {
+    let mut cluster = three(14);
+    let counting = cluster.client("client", |client| count_all(client, 40, 60));
+    cluster.finish(counting, Duration::from_secs(120));
+    let trims =
+        cluster.world.shelf.keys("sessions/").iter().filter(|key| key.contains("/trims/")).count();
+    assert!(trims > 10, "only {trims} trims: this shows nothing");
+    for name in ["a", "b", "c"] {
+        cluster.world.crash(name);
+    }
+    cluster.world.run(Duration::from_secs(5));
+    cluster.start_all(&["a", "b", "c"]);
+    let reading = cluster.client("reader", |client| read_all(client, 40, 60));
+    cluster.finish(reading, Duration::from_secs(60));
+}
+
+#[test]
+fn a_host_that_dies_right_after_a_checkpoint_and_its_trim_is_recovered() {
+    // The last objects of a journal are then a checkpoint and its marks: whatever the seal names must be there.
+    for seed in 0..6 {
+        let mut cluster = three(150 + seed);
+        let counting = cluster.client("client", |client| count_all(client, 12, 50));
+        cluster.world.run(Duration::from_millis(400));
+        let victim = ["a", "b", "c"][usize::try_from(seed % 3).unwrap()];
+        let session = cluster.status(victim).unwrap().session;
+        let trims = |cluster: &holocron_sim::Cluster| {
+            cluster.world.shelf.keys(&format!("sessions/{session}/trims/")).len()
+        };
+        let before = trims(&cluster);
+        cluster.until("it trims", Duration::from_secs(60), |cluster| trims(cluster) > before);
+        cluster.world.crash(victim);
+        cluster.finish(counting, Duration::from_secs(240));
+    }
+}
+
+#[test]
+fn two_hosts_of_one_name_the_later_takes_the_place_of_the_earlier() {
+    let mut cluster = three(16);
+    // Another process of that name, on another machine: another node, the same name.
+    let (network, store) = (cluster.world.network("elsewhere"), cluster.world.store("elsewhere"));
+    let later = cluster.world.start("elsewhere", async move {
+        let mut host = holocron::Host::builder("memory://")
+            .store(std::sync::Arc::new(store))
+            .network(std::sync::Arc::new(network))
+            .clock(std::sync::Arc::new(holocron::TokioClock::new()))
+            .random(holocron::Random::from_seed(777))
+            .name("b")
+            .listen("elsewhere:0")
+            .vnode::<Tally>()
+            .settings(crate::tally::tiny())
+            .start()
+            .await
+            .unwrap();
+        host.stopped().await.to_string()
+    });
+    cluster.until("the earlier exits", Duration::from_secs(30), |cluster| {
+        cluster.stopped("b").is_some()
+    });
+    assert!(
+        cluster.stopped("b").unwrap().contains("a later host named b"),
+        "{:?}",
+        cluster.stopped("b")
+    );
+    assert!(!later.is_finished(), "the later stays");
+    let counting = cluster.client("client", |client| count_on(client, 1, 20));
+    cluster.finish(counting, Duration::from_secs(60));
+}
