@@ -157,18 +157,18 @@ impl Run {
     pub(super) fn on_leading(&mut self, epoch: Epoch) {
         let created = self.created.take().filter(|view| view.record.epoch == epoch);
         if let Some(view) = created {
-            self.lead_view(view);
+            self.lead_view(&view);
         } else if let Some(view) = self.view.clone() {
             // An unclear create that turned out to be ours was read from the log.
             self.lead_written(None, &view);
         }
     }
 
-    fn lead_view(&mut self, view: View) {
+    fn lead_view(&mut self, view: &View) {
         let before = self.view.clone();
-        self.push(&view);
-        self.take_view(view.clone());
-        self.lead_written(before.as_ref(), &view);
+        self.push(view);
+        self.take_view(view);
+        self.lead_written(before.as_ref(), view);
     }
 
     fn lead_written(&mut self, before: Option<&View>, view: &View) {

@@ -263,7 +263,7 @@ impl Run {
                     | PeerReply::Status(_),
                 ) => {}
                 None => {
-                    tracing::debug!(%epoch, leader = %leader.host, "the leader does not answer")
+                    tracing::debug!(%epoch, leader = %leader.host, "the leader does not answer");
                 }
             }
         });
