@@ -1,6 +1,7 @@
 //! `holocron demo`: the product in 30 seconds. Some hosts, some load, one of the hosts fails in the middle; what moved, how
 //! long callers waited, and whether every acknowledged command is there, once.
 
+mod alarm;
 mod history;
 mod load;
 mod network;
@@ -154,7 +155,10 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
     let lines = tokio::spawn(progress.follow(Arc::clone(&stage.load), stage.client.clone()));
 
     let half = Duration::from_millis(arguments.seconds * 500);
-    cut_now_and_then(&stage.network, half).await;
+    cut_now_and_then(&stage.network, half / 2).await;
+    let alarm_back_ms = alarm::raise(&stage, arguments.victim, &progress).await?;
+    cut_now_and_then(&stage.network, half.saturating_sub(progress.elapsed())).await;
+    stage.all_served().await?;
     let victim = strike::choose(&stage, arguments.victim).await?;
     let (struck, taken, woken) = fail(arguments, &mut stage, &victim, run, &progress).await?;
 
@@ -175,11 +179,12 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
         faults += stubborn.check().await?;
         rejoined_ms = Some(ms);
     }
-    survivors_live(arguments, &mut stage, &victim)?;
+    stage.all_live((arguments.kill == KillWith::Sigkill).then_some(&victim))?;
     let mut report = report(arguments, &stage, &struck, &taken);
     report.set_faults(faults);
     report.unread = unread;
     report.rejoined_ms = rejoined_ms;
+    report.alarm_back_ms = alarm_back_ms;
     Ok(report)
 }
 
@@ -233,19 +238,6 @@ async fn cut_now_and_then(network: &Cuttable, span: Duration) {
     sleep(left).await;
 }
 
-/// Nobody else may have failed.
-fn survivors_live(arguments: &Arguments, stage: &mut Stage, victim: &HostName) -> Result<(), Fail> {
-    for process in &mut stage.processes {
-        if process.name == *victim && arguments.kill == KillWith::Sigkill {
-            continue;
-        }
-        if let Some(status) = process.ended() {
-            return Err(Fail::failed(format!("{} has ended by itself: {status}", process.name)));
-        }
-    }
-    Ok(())
-}
-
 fn report(arguments: &Arguments, stage: &Stage, struck: &Struck, taken: &TakenOver) -> Report {
     let tally = stage.load.tally();
     if let Some(failure) = tally.newest_failure() {
@@ -274,6 +266,7 @@ fn report(arguments: &Arguments, stage: &Stage, struck: &Struck, taken: &TakenOv
         last_served_ms: taken.last_served_ms,
         takeover_requests: taken.requests,
         rejoined_ms: None,
+        alarm_back_ms: None,
     }
 }
 

@@ -9,7 +9,7 @@
 use core::time::Duration;
 use std::{
     io::Read as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
 };
 
@@ -46,6 +46,7 @@ pub(super) struct Common {
 pub(super) struct Process {
     pub(super) name: HostName,
     pub(super) address: String,
+    log: PathBuf,
     child: Child,
 }
 
@@ -75,16 +76,28 @@ impl Process {
         let stdout = child.stdout.take().expect("its output is piped");
         let name = HostName::new(name).map_err(|error| Fail::failed(error.to_string()))?;
         // From here on the child is ended if anything fails.
-        let mut process = Self { name, address: String::new(), child };
+        let mut process = Self { name, address: String::new(), log, child };
         let line = timeout(STARTED_WITHIN, BufReader::new(stdout).lines().next_line()).await;
         let address = match line {
             Ok(Ok(Some(line))) => address_in(&line),
             Ok(Ok(None) | Err(_)) | Err(_) => None,
         };
         process.address = address.ok_or_else(|| {
-            Fail::failed(format!("{} did not start:\n{}", process.name, end_of(&log)))
+            Fail::failed(format!("{} did not start:\n{}", process.name, process.end_of_log()))
         })?;
         Ok(process)
+    }
+
+    /// The end of its log, for a person to see what went wrong.
+    pub(super) fn end_of_log(&self) -> String {
+        let mut bytes = Vec::new();
+        match std::fs::File::open(&self.log).and_then(|mut log| log.read_to_end(&mut bytes)) {
+            Ok(_) => {
+                let from = bytes.len().saturating_sub(LOG_SHOWN_LEN);
+                String::from_utf8_lossy(&bytes[from..]).into_owned()
+            }
+            Err(error) => format!("{}: {error}", self.log.display()),
+        }
     }
 
     fn pid(&self) -> Option<Pid> {
@@ -127,16 +140,4 @@ impl Drop for Process {
 fn address_in(line: &str) -> Option<String> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     Some(line.get("address")?.as_str()?.to_owned())
-}
-
-/// The end of a log, for a person to see what went wrong.
-fn end_of(log: &Path) -> String {
-    let mut bytes = Vec::new();
-    if let Ok(mut file) = std::fs::File::open(log)
-        && file.read_to_end(&mut bytes).is_err()
-    {
-        return "(its log can't be read)".to_owned();
-    }
-    let from = bytes.len().saturating_sub(LOG_SHOWN_LEN);
-    String::from_utf8_lossy(&bytes[from..]).into_owned()
 }

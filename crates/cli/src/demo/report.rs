@@ -47,6 +47,8 @@ pub(super) struct Report {
     pub(super) takeover_requests: u64,
     /// From waking to being in the cluster again; only for a victim that was stopped.
     pub(super) rejoined_ms: Option<f64>,
+    /// From sealing a host by mistake to its being in the cluster again, if there was one to be sealed.
+    pub(super) alarm_back_ms: Option<f64>,
 }
 
 impl Report {
@@ -65,7 +67,11 @@ impl Report {
     pub(super) fn as_text(&self) -> String {
         let milliseconds = |time: f64| format!("{time:.0} ms");
         let role = if self.victim_led { "the leader" } else { "not the leader" };
-        let mut rows = vec![
+        let mut rows = Vec::new();
+        if let Some(back) = self.alarm_back_ms {
+            rows.push(("false alarm cost", milliseconds(back)));
+        }
+        rows.extend([
             (
                 "victim",
                 format!(
@@ -88,7 +94,7 @@ impl Report {
                 ),
             ),
             ("store requests for that", thousands(self.takeover_requests)),
-        ];
+        ]);
         if let Some(rejoined) = self.rejoined_ms {
             rows.push(("back after waking in", milliseconds(rejoined)));
         }

@@ -121,15 +121,16 @@ impl Stage {
         }
         let client = builder.connect().await?;
         let load = Arc::new(Load::new(&client, run, arguments.vnodes));
-        let stage = Self { processes, network, client, load };
+        let mut stage = Self { processes, network, client, load };
         stage.all_served().await?;
         Ok(stage)
     }
 
     /// Waits until every host is in the cluster and every slot is served.
-    async fn all_served(&self) -> Result<(), Fail> {
+    pub(super) async fn all_served(&mut self) -> Result<(), Fail> {
         let give_up = Instant::now() + READY_WITHIN;
         loop {
+            self.all_live(None)?;
             let view = self.view().await?;
             let statuses = self.statuses(None).await;
             let serving: u32 = statuses.iter().map(|status| status.slots_serving).sum();
@@ -174,6 +175,17 @@ impl Stage {
             }
         }
         statuses
+    }
+
+    /// No process has ended, but one that was killed.
+    pub(super) fn all_live(&mut self, but: Option<&HostName>) -> Result<(), Fail> {
+        for process in self.processes.iter_mut().filter(|process| Some(&process.name) != but) {
+            if let Some(status) = process.ended() {
+                let (name, log) = (&process.name, process.end_of_log());
+                return Err(Fail::failed(format!("{name} has ended by itself: {status}\n{log}")));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn process(&mut self, name: &HostName) -> Result<&mut Process, Fail> {

@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     KillWith, VictimKind,
+    alarm::rejoined,
     load::ended_all,
     progress::Progress,
     stage::Stage,
@@ -31,8 +32,6 @@ const LOOKS_MAX: u32 = 2_000;
 const CONDITIONS_WITHIN: Duration = Duration::from_secs(30);
 /// How long others may take to notice the failure, and to serve all of the victim's vnodes.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
-/// How long a stopped victim may take, once woken, to be in the cluster again.
-const REJOINED_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks at the client's view.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -204,18 +203,6 @@ pub(super) async fn watch(stage: &Stage, struck: &Struck, progress: &Progress) -
 pub(super) async fn wake(stage: &mut Stage, struck: &Struck) -> Result<f64, Fail> {
     let at = Instant::now();
     stage.process(&struck.victim)?.signal(Signal::CONT)?;
-    let rejoined = async {
-        loop {
-            let view = stage.client.view();
-            let session = view.as_ref().and_then(|view| view.record.hosts.get(&struck.victim)?.sessions.get(&DomainId::HOME));
-            if session.is_some_and(|&session| session != struck.session) {
-                return;
-            }
-            sleep(LOOK_EVERY).await;
-        }
-    };
-    timeout(REJOINED_WITHIN, rejoined).await.map_err(|_elapsed| {
-        Fail::failed(format!("{} has not rejoined {REJOINED_WITHIN:?} after it was woken", struck.victim))
-    })?;
+    rejoined(stage, &struck.victim, struck.session).await?;
     Ok(at.elapsed().as_secs_f64() * 1_000.0)
 }
