@@ -1,1 +1,1 @@
-//! x
+//! Programs people would want to write, one file each: `cargo run -p holocron-examples --example counter`.

@@ -185,7 +185,7 @@ impl Network for SimNetwork {
         let arrivals = listening.arrivals.clone();
         let to = listening.node.clone();
         let (there, back) = (state.pipe(&self.node, &to), state.pipe(&to, &self.node));
-        arrivals.send((there, back, self.node.clone())).map_err(|_| refused())?;
+        arrivals.send((there, back, self.node.clone())).map_err(|_gone| refused())?;
         drop(state);
         Ok(Stream::new(
             End { wire: self.wire.clone(), pipe: back },

@@ -292,13 +292,14 @@ impl State {
                     return Err(Error::Conflict { key });
                 }
                 self.trace.note(format_args!("{node} create {key} {} B", body.len()));
-                self.watch.created(node, &key, &body);
+                self.watch.created(node, &key, &body, &self.objects);
                 self.objects.insert(key, body);
                 Ok(Answer::Done)
             }
             Verb::Put(key, body) => {
                 self.trace.note(format_args!("{node} put {key} {} B", body.len()));
-                self.watch.put(node, &key, self.objects.get(&key));
+                let before = self.objects.get(&key).map(|before| (before, &body));
+                self.watch.put(node, &key, before);
                 self.objects.insert(key, body);
                 Ok(Answer::Done)
             }

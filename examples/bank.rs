@@ -1,0 +1,107 @@
+//! A bank: accounts are vnodes, transfers move money between them, and a host dies in the middle.
+//!
+//! A transfer is two commands, a withdrawal and a deposit, each applied exactly once whatever dies, so no money is lost
+//! and none is made. (What holds two commands together is the teller, which outlives the host here; a teller that must
+//! survive its own crash would be a vnode itself.)
+
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
+use holocron::{CallError, Client, Context, Host, Vnode};
+use serde::{Deserialize, Serialize};
+
+const ACCOUNTS: u64 = 100;
+const OPENING: u64 = 1_000;
+const TELLERS: u64 = 16;
+const TRANSFERS: u64 = 50;
+
+#[derive(Default, Serialize, Deserialize)]
+struct Account {
+    balance: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Command {
+    Deposit(u64),
+    Withdraw(u64),
+}
+
+impl Vnode for Account {
+    const KIND: &'static str = "account";
+    type Command = Command;
+    /// Whether there was enough.
+    type Reply = bool;
+    type Query = ();
+    type Answer = u64;
+
+    fn command(&mut self, _: &Context<'_>, command: Command) -> bool {
+        match command {
+            Command::Deposit(amount) => self.balance += amount,
+            Command::Withdraw(amount) if amount > self.balance => return false,
+            Command::Withdraw(amount) => self.balance -= amount,
+        }
+        true
+    }
+
+    fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+        self.balance
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("account-{}", number % ACCOUNTS)
+}
+
+/// Moves money from account to account; how often there was enough.
+async fn teller(client: Client, number: u64) -> Result<u64, CallError> {
+    let mut moved = 0;
+    for round in 0..TRANSFERS {
+        let from = client.get::<Account>(&name(number * 31 + round * 7));
+        let to = client.get::<Account>(&name(number * 17 + round * 13 + 1));
+        let amount = 1 + (number + round) % 200;
+        if from.command(Command::Withdraw(amount)).await? {
+            to.command(Command::Deposit(amount)).await?;
+            moved += 1;
+        }
+    }
+    Ok(moved)
+}
+
+async fn start(store: &str, name: &str) -> Result<Host, holocron::StartError> {
+    Host::builder(store).name(name).vnode::<Account>().start().await
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let store = format!("file://{}", folder.path().display());
+    let first = start(&store, "first").await?;
+    let second = start(&store, "second").await?;
+    let third = start(&store, "third").await?;
+
+    let client = Client::connect(&store).await?.with_deadline(std::time::Duration::from_secs(60));
+    for number in 0..ACCOUNTS {
+        client.get::<Account>(&name(number)).command(Command::Deposit(OPENING)).await?;
+    }
+    println!("{ACCOUNTS} accounts with {OPENING} each, on three hosts");
+
+    let tellers: Vec<_> =
+        (0..TELLERS).map(|number| tokio::spawn(teller(client.clone(), number))).collect();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    // As a crash would: nothing is handed over.
+    second.stop().await;
+    println!("one host died in the middle");
+    let mut moved = 0;
+    for teller in tellers {
+        moved += teller.await??;
+    }
+
+    let mut total = 0;
+    for number in 0..ACCOUNTS {
+        total += client.get::<Account>(&name(number)).query(()).await?;
+    }
+    println!("{moved} transfers, {total} in all accounts together");
+    assert_eq!(total, ACCOUNTS * OPENING, "money was lost or made");
+    third.leave().await;
+    first.leave().await;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! A counter that outlives its host: run it twice and it counts on.
+
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
+use holocron::{Context, Host, Vnode};
+use serde::{Deserialize, Serialize};
+
+#[derive(Default, Serialize, Deserialize)]
+struct Counter(u64);
+
+impl Vnode for Counter {
+    const KIND: &'static str = "counter";
+    type Command = u64;
+    type Reply = u64;
+    type Query = ();
+    type Answer = u64;
+
+    fn command(&mut self, _: &Context<'_>, add: u64) -> u64 {
+        self.0 += add;
+        self.0
+    }
+
+    fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+        self.0
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let store = format!("file://{}/holocron-counter", std::env::temp_dir().display());
+    let host = Host::builder(&store).vnode::<Counter>().start().await?;
+    let visits = host.client().get::<Counter>("visits");
+    println!("{} visits", visits.command(1).await?); // durable before it returns
+    host.leave().await;
+    Ok(())
+}

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Everything a change must pass. People and machines run this same file.
+#
+#   scripts/ci.sh            everything
+#   scripts/ci.sh check      format, lints and docs only
+#
+# Needs cargo, python3 and curl. What else it needs it installs below target/ci. Servers listen on loopback only.
+set -eu
+cd "$(dirname "$0")/.."
+S3_PORT=${S3_PORT:-9105}
+CI_DIR=target/ci
+mkdir -p "$CI_DIR"
+
+step() { printf '\n== %s\n' "$1"; }
+
+step "format"
+cargo fmt --all -- --check
+
+step "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+# The protocol is no_std: a clock or a socket in it does not compile.
+cargo check -p holocron-protocol --locked
+
+step "docs"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+[ "${1:-all}" = all ] || exit 0
+
+step "an S3 server"
+scripts/s3-server.sh stop "$CI_DIR/s3" 2>/dev/null || true
+exports=$(scripts/s3-server.sh start "$CI_DIR/s3" "$S3_PORT")
+eval "$exports"
+export HOLOCRON_REQUIRE_S3=1
+trap 'scripts/s3-server.sh stop "$CI_DIR/s3" || true' EXIT
+
+step "tests (the README's command)"
+cargo test --workspace --locked
+
+step "the demo, on a directory and on the S3 server (the README's command)"
+cargo build --release --locked
+demo="cargo run --release --locked --quiet -- demo"
+$demo --seconds 6 --kill sigkill --victim any
+$demo --seconds 6 --kill sigstop --victim leader
+$demo --seconds 6 --kill sigkill --victim leader --store "$HOLOCRON_TEST_S3_URL/ci-$$" --json
+
+step "the examples"
+cargo run --quiet --locked -p holocron-examples --example counter
+cargo run --quiet --locked -p holocron-examples --example bank
+
+step "the demo's checker has teeth: it fails on planted bugs"
+scripts/planted.sh
+
+step "done"
