@@ -4,6 +4,7 @@ use core::{
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,7 @@ use holocron_protocol::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     sync::{mpsc, watch},
+    time::timeout,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -34,6 +36,8 @@ use crate::{
 };
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::new(7);
+/// How long a test waits for what should come, so that it fails instead of hanging.
+pub(crate) const NEXT_MAX: Duration = Duration::from_secs(60);
 
 /// An answer of a host that knows that epoch.
 pub(crate) fn answer(epoch: u64, commit: u64, outcome: Outcome) -> Answer {
@@ -116,7 +120,8 @@ impl Served {
 
     /// The next call.
     pub(crate) async fn next(&mut self) -> (Call, ReplyTo) {
-        self.calls.recv().await.expect("the host lives as long as the test")
+        let next = timeout(NEXT_MAX, self.calls.recv());
+        next.await.expect("no call came").expect("the host lives as long as the test")
     }
 
     /// Answers the next call, and says what it was.

@@ -127,26 +127,53 @@ async fn a_call_follows_not_owner_to_the_pushed_view() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_knows_less_is_told_the_epoch_and_others_are_asked() {
+async fn a_host_that_speaks_of_a_newer_epoch_is_told_it_in_turn() {
+    let mut stage = Stage::new(&["a"]).await;
+    let asked = stage.command("x");
+    // So that a host which knows less than the client looks before it refuses.
+    stage.hosts[0].answer(answer(2, 0, Outcome::NotOwner)).await;
+    let call = stage.hosts[0].answer(reply("done")).await;
+    assert_eq!(call.epoch, Epoch::new(2));
+    asked.result().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_hosts_are_asked_for_a_view_that_the_owner_only_speaks_of() {
     let mut stage = Stage::new(&["a", "b", "c"]).await;
     let asked = stage.command("x");
-    // `a` has heard of epoch 2 and can't show it; `c` can.
+    let (_, refuse) = stage.hosts[0].next().await;
     let second = stage.next_view(&["a", "b", "c"], "b");
     stage.hosts[2].show(&second);
-    stage.hosts[0].answer(answer(2, 0, Outcome::NotOwner)).await;
-    let [refusing, serving, _] = &mut stage.hosts[..] else { unreachable!() };
-    let served = loop {
-        tokio::select! {
-            biased;
-            Some((call, refuse)) = refusing.calls.recv() => {
-                assert_eq!(call.epoch, Epoch::new(2), "the newest epoch heard of goes along");
-                refuse.send(answer(2, 0, Outcome::NotOwner));
-            }
-            Some((_, reply_to)) = serving.calls.recv() => break reply_to,
-        }
-    };
-    served.send(reply("found"));
+    refuse.send(answer(2, 0, Outcome::NotOwner));
+    always(stage.hosts.remove(0).calls, Outcome::NotOwner);
+    stage.hosts[0].answer(reply("found")).await;
     assert_eq!(asked.result().await.unwrap(), body("found"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_that_was_only_heard_of_is_looked_for_though_nobody_is_stuck() {
+    let mut stage = Stage::new(&["a", "b"]).await;
+    let asked = stage.command("x");
+    let second = stage.next_view(&["a", "b"], "b");
+    stage.hosts[1].show(&second);
+    stage.hosts[0].answer(answer(2, 1, Outcome::Reply(body("done")))).await;
+    asked.result().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(stage.client.view().unwrap().record.epoch, Epoch::new(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_view_changes_nothing() {
+    let mut stage = Stage::new(&["a", "b"]).await;
+    let first = stage.view.clone();
+    let second = stage.next_view(&["a", "b"], "b");
+    stage.hosts[0].show(&second);
+    stage.client.ready().await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    stage.client.shared.install(first);
+    let asked = stage.command("x");
+    stage.hosts[1].answer(reply("done")).await;
+    asked.result().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -551,6 +578,34 @@ async fn the_last_clone_closes_the_connections() {
     drop((clone, link));
     sleep(Duration::from_millis(1)).await;
     assert!(shared.upgrade().is_none(), "a task still holds the client");
+}
+
+/// When each attempt of a command came, under one seed.
+async fn attempts_of(seed: u64) -> Vec<Duration> {
+    let Stage { network, mut hosts, .. } = Stage::new(&["a"]).await;
+    let random = Random::from_seed(seed);
+    let client = Client::new(ClientParts { random, ..parts(&network, &["a"]) });
+    let started = Instant::now();
+    let asked = Asked::new(&client, Mode::Command, "x", DEADLINE_DEFAULT);
+    let mut came = Vec::new();
+    for _ in 0..20 {
+        hosts[0].answer(answer(1, 0, Outcome::Busy)).await;
+        came.push(started.elapsed());
+    }
+    hosts[0].answer(reply("done")).await;
+    asked.result().await.unwrap();
+    came
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_back_off_with_jitter_that_the_seed_decides() {
+    let (one, again, other) = (attempts_of(1).await, attempts_of(1).await, attempts_of(2).await);
+    assert_eq!(one, again);
+    assert_ne!(one, other);
+    let pauses: Vec<_> = one.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((5..=11).contains(&pauses[0].as_millis()), "{pauses:?}");
+    assert!(pauses.iter().all(|pause| pause.as_millis() <= 251), "{pauses:?}");
+    assert!(pauses[10..].iter().all(|pause| pause.as_millis() >= 125), "{pauses:?}");
 }
 
 // ---- Typed calls --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::*;
 use crate::{
     call::{Mode, Outcome},
-    fake::{CLUSTER, MemoryNetwork, Served, answer, body, reply, view, view_after},
+    fake::{CLUSTER, MemoryNetwork, NEXT_MAX, Served, answer, body, reply, view, view_after},
     frame::{FRAME_LEN_MAX, FrameReader, Kind, Received, TRANSPORT_VERSION},
     net::{Stream, Tcp},
     server::{Limits, STOP_GRACE},
@@ -40,7 +40,7 @@ async fn send(link: &Link, text: &'static str) -> oneshot::Receiver<Answer> {
 
 /// The next record pushed.
 async fn next(epochs: &mut watch::Receiver<(Epoch, Bytes)>) -> (Epoch, Bytes) {
-    epochs.changed().await.unwrap();
+    timeout(NEXT_MAX, epochs.changed()).await.expect("no record came").unwrap();
     epochs.borrow_and_update().clone()
 }
 
@@ -77,7 +77,7 @@ impl Raw {
     }
 
     async fn read(&mut self) -> Option<Received> {
-        self.reader.next().await.unwrap()
+        timeout(NEXT_MAX * 2, self.reader.next()).await.expect("no frame came").unwrap()
     }
 
     async fn outcome(&mut self) -> (u64, Outcome) {
