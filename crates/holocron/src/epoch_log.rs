@@ -71,20 +71,18 @@ impl EpochLog {
                     lists = (lists + 1).min(LIST_PAUSES_MAX);
                     let keys = self.list(keys::EPOCH_MARKS).await?;
                     ReadEvent::MarksListed(
-                        keys.filter_map(|key| match key {
-                            Key::EpochMark(segment) => Some(segment),
-                            _ => None,
+                        keys.filter_map(|key| {
+                            if let Key::EpochMark(segment) = key { Some(segment) } else { None }
                         })
                         .collect(),
                     )
                 }
                 ReadEffect::ListEpochs(from) => {
                     let keys = self.list(keys::EPOCHS).await?;
-                    let epochs = keys.filter_map(|key| match key {
-                        Key::Epoch(epoch) if epoch >= from => Some(epoch),
-                        _ => None,
+                    let epochs = keys.filter_map(|key| {
+                        if let Key::Epoch(epoch) = key { Some(epoch) } else { None }
                     });
-                    ReadEvent::EpochsListed(epochs.max())
+                    ReadEvent::EpochsListed(epochs.filter(|&epoch| epoch >= from).max())
                 }
                 ReadEffect::Done(epoch) => {
                     let found = newest.filter(|view| view.record.epoch == epoch);

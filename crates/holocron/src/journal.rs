@@ -296,7 +296,10 @@ impl Journal {
         let mut committed = self.committed.subscribe();
         tokio::select! {
             biased;
-            reached = committed.wait_for(|&committed| committed >= position) => reached.map(drop).map_err(|_| Closed),
+            reached = committed.wait_for(|&committed| committed >= position) => match reached {
+                Ok(_) => Ok(()),
+                Err(_gone) => Err(Closed),
+            },
             () = self.ended.cancelled() => Err(Closed),
         }
     }

@@ -8,7 +8,7 @@ use holocron_protocol::{
     batch::{self, JournalObject, Seal},
     codec::Malformed,
     ids::{Epoch, HostName, Position, Segment, SessionId},
-    keys::{self, Key},
+    keys,
     sealing::{CreateOutcome, Hint, SealEffect, SealEvent, Sealed, Sealing, Seen},
     segment::SegmentLen,
 };
@@ -32,6 +32,14 @@ pub(crate) struct Sealer {
     pub(crate) random: Random,
     pub(crate) segment_len: SegmentLen,
     pub(crate) patience: Patience,
+}
+
+/// One round of gets.
+struct Round {
+    positions: Vec<Position>,
+    marks: Vec<Segment>,
+    /// Whether the end mark is wanted.
+    end: bool,
 }
 
 /// How a sealing ended.
@@ -78,7 +86,8 @@ impl Sealer {
                     self.list(session, stop).await.map(SealEvent::Listed)
                 }
                 SealEffect::Get { positions, marks, end } => {
-                    self.get(session, positions, marks, end, stop).await
+                    let round = Round { positions, marks, end };
+                    self.get(session, round, stop).await
                 }
                 SealEffect::Create { position, seal } => {
                     self.create(session, position, &seal, stop).await.map(SealEvent::Created)
@@ -104,21 +113,17 @@ impl Sealer {
         stop: &CancellationToken,
     ) -> Result<Vec<Position>, GaveUp> {
         let listed = list_until(&*self.store, &keys::journal(session), self.patience, stop).await?;
-        let positions = listed.iter().filter_map(|object| match keys::parse(&object.key) {
-            Some(Key::Journal(owner, position)) if owner == session => Some(position),
-            _ => None,
-        });
+        let positions = listed.iter().filter_map(|object| keys::position_in(session, &object.key));
         Ok(positions.collect())
     }
 
     async fn get(
         &self,
         session: SessionId,
-        positions: Vec<Position>,
-        marks: Vec<Segment>,
-        end: bool,
+        round: Round,
         stop: &CancellationToken,
     ) -> Result<SealEvent, GaveUp> {
+        let Round { positions, marks, end } = round;
         let get = async |key: String| get_until(&*self.store, &key, self.patience, stop).await;
         let seen = join_all(positions.iter().map(|&position| async move {
             let key = keys::journal_position(session, position);

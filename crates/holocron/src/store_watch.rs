@@ -36,7 +36,7 @@ impl WatchedStore {
         match &result {
             // A conflict is an answer: the store works.
             Ok(_) | Err(Error::Conflict { .. } | Error::Rejected { .. }) => {
-                self.failures.store(0, Ordering::Relaxed)
+                self.failures.store(0, Ordering::Relaxed);
             }
             Err(Error::Unclear { .. } | Error::Denied { .. }) => {
                 self.failures.fetch_add(1, Ordering::Relaxed);

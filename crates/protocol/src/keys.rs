@@ -160,6 +160,17 @@ pub fn parse(key: &str) -> Option<Key> {
     }
 }
 
+/// The position that a key names in a session's journal, if it does: what lists of a journal are read for.
+#[must_use]
+pub fn position_in(session: SessionId, key: &str) -> Option<Position> {
+    if let Some(Key::Journal(owner, position)) = parse(key)
+        && owner == session
+    {
+        return Some(position);
+    }
+    None
+}
+
 /// What a request to a key is for, for counting requests.
 #[must_use]
 pub fn purpose(key: &str) -> &'static str {

@@ -56,7 +56,7 @@ impl Active {
             Phase::Running { .. } => {
                 self.taken();
                 if let Err(setback) = self.step(Work { call, reply }) {
-                    self.recover(setback, VecDeque::new(), Care::Normal);
+                    self.recover(*setback, VecDeque::new(), Care::Normal);
                 }
             }
         }
@@ -77,7 +77,7 @@ impl Active {
                 Care::EveryCommand => self.check_storable(),
             });
             if let Err(setback) = ran {
-                return self.recover(setback, queue, care);
+                return self.recover(*setback, queue, care);
             }
         }
     }
@@ -139,7 +139,7 @@ impl Active {
     }
 
     /// Runs one call on the state in memory.
-    fn step(&mut self, work: Work) -> Result<(), Setback> {
+    fn step(&mut self, work: Work) -> Result<(), Box<Setback>> {
         match work.call.mode {
             Mode::Command => self.command(work),
             Mode::Query | Mode::Local => {
@@ -149,7 +149,7 @@ impl Active {
         }
     }
 
-    fn command(&mut self, work: Work) -> Result<(), Setback> {
+    fn command(&mut self, work: Work) -> Result<(), Box<Setback>> {
         let Phase::Running { vnode, window, commit } = &mut self.phase else {
             unreachable!("calls run only on a state in memory");
         };
@@ -194,7 +194,7 @@ impl Active {
                     tracing::warn!(vnode = %self.handle.name, "a command panicked; the vnode is rolled back");
                     let culprit = Some((request.id, Outcome::Panicked));
                     self.note_panic();
-                    return Err(Setback { culprit, work: Some(work) });
+                    return Err(Box::new(Setback { culprit, work: Some(work) }));
                 }
             }
         };
@@ -263,7 +263,7 @@ impl Active {
         match self.encode() {
             Ok(()) => self.hand_over(),
             Err(unstorable) => {
-                let setback = self.unstorable(unstorable);
+                let setback = self.unstorable(&unstorable);
                 self.recover(setback, VecDeque::new(), Care::Normal);
                 // Storable now: every command was checked on the way.
                 self.on_encode();
@@ -337,7 +337,7 @@ impl Active {
         }
     }
 
-    fn check_storable(&mut self) -> Result<(), Setback> {
+    fn check_storable(&mut self) -> Result<(), Box<Setback>> {
         if !self.dirty {
             return Ok(());
         }
@@ -348,12 +348,12 @@ impl Active {
             };
             // The newest command is at fault: the state was storable before it.
             let last = self.pending.last().expect("a change has a pending command");
-            Setback { culprit: Some((last.work.call.request.id, outcome)), work: None }
+            Box::new(Setback { culprit: Some((last.work.call.request.id, outcome)), work: None })
         })
     }
 
     /// The state can't be stored: whose fault is it?
-    fn unstorable(&mut self, unstorable: Unstorable) -> Setback {
+    fn unstorable(&mut self, unstorable: &Unstorable) -> Setback {
         if let Unstorable::Panicked = unstorable {
             self.note_panic();
         }

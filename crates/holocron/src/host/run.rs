@@ -212,7 +212,7 @@ impl Run {
             stopped: None,
         };
         if let Some(view) = view {
-            run.take_view(view);
+            run.take_view(&view);
         }
         Ok(run)
     }
@@ -280,17 +280,17 @@ impl Run {
                 self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Hint });
             }
             Event::LeaderUnreachable(epoch) => {
-                self.elect(election::Event::LeaderSuspected { epoch })
+                self.elect(election::Event::LeaderSuspected { epoch });
             }
             Event::Join(request, reply) => self.on_join(request, reply),
             Event::SealHost(host, reply) => self.on_seal_host(&host, reply),
             Event::Leave(host, reply) => self.on_leave(&host, reply),
             Event::LeaveSelf => self.leave_self(),
             Event::Prefetch { session, progress } => {
-                self.life.tell(super::recover::Told::Prefetch(session, progress))
+                self.life.tell(super::recover::Told::Prefetch(session, progress));
             }
             Event::Sealed { session, position } => {
-                self.life.tell(super::recover::Told::Sealed(session, position))
+                self.life.tell(super::recover::Told::Sealed(session, position));
             }
             Event::Released { session, position } => {
                 self.life.tell(super::recover::Told::Released(session, position));
@@ -306,17 +306,17 @@ impl Run {
         }
         // Only what was created and stands in live ground is pushed, by whoever wrote or read it.
         match epoch_log::view(&keys::epoch(epoch), stored) {
-            Ok(view) => self.learn(view),
+            Ok(view) => self.learn(&view),
             Err(malformed) => tracing::warn!(%malformed, "ignored"),
         }
     }
 
     /// A record from whatever source: the election hears of it, and we act on it.
-    pub(super) fn learn(&mut self, view: View) {
+    fn learn(&mut self, view: &View) {
         if view.record.epoch <= self.election.newest() {
             return;
         }
-        let news = self.news(&view);
+        let news = self.news(view);
         self.take_view(view);
         self.elect(election::Event::Learned(news));
     }
@@ -329,7 +329,7 @@ impl Run {
         let outcome = match read {
             Ok(Some(view)) if view.record.epoch > self.election.newest() => {
                 let news = self.news(&view);
-                self.take_view(view);
+                self.take_view(&view);
                 ReadOutcome::Newest(news)
             }
             Ok(_) => ReadOutcome::Nothing,
@@ -343,7 +343,7 @@ impl Run {
     }
 
     /// A newer record: everybody is told, the session acts on it.
-    pub(super) fn take_view(&mut self, view: View) {
+    pub(super) fn take_view(&mut self, view: &View) {
         if view.record.epoch <= self.epoch() {
             return;
         }
@@ -351,7 +351,7 @@ impl Run {
             reason = %view.record.reason, "epoch");
         self.view = Some(view.clone());
         self.shared.views.send_replace(Some(view.clone()));
-        self.on_view(&view);
+        self.on_view(view);
     }
 
     fn on_heartbeat(&mut self, epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply>) {

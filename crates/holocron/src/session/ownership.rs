@@ -245,7 +245,7 @@ impl SlotState {
                 coming.sources = sources;
             }
             phase @ Phase::Elsewhere => {
-                *phase = Phase::Coming(Coming { tenure, sources, waiting: Vec::new() })
+                *phase = Phase::Coming(Coming { tenure, sources, waiting: Vec::new() });
             }
             Phase::Serving(_) | Phase::Leaving(_) => unreachable!("{slot} is here already"),
         }

@@ -39,10 +39,8 @@ impl Run {
         if !leading {
             self.take_over(&mut draft, &mut reasons)?;
         }
-        if let Some(lead) = &mut self.lead {
-            if let Some(view) = &self.view {
-                lead.change(&mut draft, &mut reasons, &view.record, now);
-            }
+        if let (Some(lead), Some(view)) = (&mut self.lead, &self.view) {
+            lead.change(&mut draft, &mut reasons, &view.record, now);
         }
         let moves = draft.rebalance(MOVES_MAX);
         if draft.need(&leader) == Need::Nothing {

@@ -72,7 +72,7 @@ impl LeaderWatch {
                 }
                 // Another process has its address now: the leader is gone from there.
                 Err(OpenError::Refused { .. }) => {
-                    self.shared.tell_self(Event::LeaderUnreachable(self.epoch()))
+                    self.shared.tell_self(Event::LeaderUnreachable(self.epoch()));
                 }
                 // No way to it from here: its hints may still reach us.
                 Err(OpenError::Unreachable { .. }) => self.look_at_hint(&mut hints, &stop).await,

@@ -7,14 +7,14 @@ use holocron_protocol::{
     batch::{self, JournalObject},
     codec::Malformed,
     ids::{Position, SessionId},
-    keys::{self, Key},
+    keys,
     reading::JournalEnd,
     sealing::Hint,
 };
 use holocron_store::list_until;
 
 use crate::{
-    journal::Quiet,
+    journal::{Closed, Quiet},
     peer::Progress,
     reader::{Extent, FetchedJournal, JournalReader, NotFetched},
     sealer::{SealEnd, Sealer},
@@ -92,15 +92,16 @@ async fn extent(
             let prefix = keys::journal(session);
             let listed =
                 list_until(&*sealer.store, &prefix, sealer.patience, own.journal.ended()).await;
-            let listed = listed.map_err(|_| Found::Stopped)?;
-            let positions = listed.iter().filter_map(|object| match keys::parse(&object.key) {
-                Some(Key::Journal(owner, position)) if owner == session => Some(position),
-                _ => None,
-            });
+            let listed = listed.map_err(|gave_up| {
+                tracing::debug!(%gave_up, "a journal was not listed");
+                Found::Stopped
+            })?;
+            let positions =
+                listed.iter().filter_map(|object| keys::position_in(session, &object.key));
             live(session, positions.max().unwrap_or_default(), reader).await
         }
         Find::Own(quiet) => {
-            own.journal.until_committed(quiet.0).await.map_err(|_| Found::Stopped)?;
+            own.journal.until_committed(quiet.0).await.map_err(|Closed| Found::Stopped)?;
             let Progress { committed, low_water, checkpoint_at, .. } = own.journal.progress();
             Ok(Extent { low_water, checkpoint_at, through: committed, end: JournalEnd::Live })
         }
