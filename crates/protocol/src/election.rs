@@ -65,14 +65,12 @@ impl Election {
             unclear: None,
             store: StoreHealth::Working,
         };
-        if let Some(news) = newest {
-            election.newest = news.epoch;
-            election.writer = news.writer;
-            election.rank = news.rank;
-            election.role = match news.writer {
+        if let Some(News { epoch, writer, rank }) = newest {
+            (election.newest, election.writer, election.rank) = (epoch, writer, rank);
+            election.role = match writer {
                 Writer::Us => election.leading(now, now),
                 Writer::Other => election.following(now),
-                Writer::Gone => Role::Candidate { not_before: now },
+                Writer::Gone => election.role,
             };
         }
         election
@@ -211,9 +209,7 @@ impl Election {
         if news.epoch <= self.newest {
             return Vec::new();
         }
-        self.newest = news.epoch;
-        self.writer = news.writer;
-        self.rank = news.rank;
+        (self.newest, self.writer, self.rank) = (news.epoch, news.writer, news.rank);
         self.unclear = self.unclear.filter(|&unclear| unclear > news.epoch);
         match news.writer {
             Writer::Us => {
@@ -275,22 +271,30 @@ impl Election {
             CreateOutcome::Won => {
                 let asking = Asking::Since(now);
                 self.attempt = Attempt::Checking { epoch, won_at: now, asking };
-                vec![Effect::CheckMark(epoch)]
+                return vec![Effect::CheckMark(epoch)];
+            }
+            CreateOutcome::Withdrawn => {
+                self.step_back(now, chance);
+                return Vec::new();
             }
             CreateOutcome::Lost => {
-                // Whoever won is read next; it may be an earlier, unclear create of ours.
                 if let Role::Candidate { .. } = self.role {
                     self.role = self.following(now);
                 }
-                self.read_up_to(now, epoch)
             }
             CreateOutcome::Unknown => {
                 self.unclear = Some(epoch).filter(|&epoch| epoch > self.newest);
-                if let Role::Candidate { .. } = self.role {
-                    self.role = self.candidate(now, chance, self.rank + 1);
-                }
-                self.read_up_to(now, epoch)
+                self.step_back(now, chance);
             }
+        }
+        // Whoever won is to be read; it may be an earlier, unclear create of ours.
+        if self.newest < epoch { self.read_afresh(now) } else { Vec::new() }
+    }
+
+    /// A candidate that got no further tries again a little later.
+    fn step_back(&mut self, now: Time, chance: u64) {
+        if let Role::Candidate { .. } = self.role {
+            self.role = self.candidate(now, chance, self.rank + 1);
         }
     }
 
@@ -362,14 +366,6 @@ impl Election {
         }
     }
 
-    /// Reads the log afresh if it isn't known up to that epoch.
-    fn read_up_to(&mut self, now: Time, epoch: Epoch) -> Vec<Effect> {
-        if self.newest >= epoch {
-            return Vec::new();
-        }
-        self.read_afresh(now)
-    }
-
     /// Reads the log as it is from now on: the answer to an earlier read isn't enough.
     fn read_afresh(&mut self, now: Time) -> Vec<Effect> {
         self.read_after = now;
@@ -399,3 +395,6 @@ impl Election {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,6 +122,8 @@ pub enum CreateOutcome {
     Lost,
     /// No clear answer: it may have landed, or may yet.
     Unknown,
+    /// Nothing was asked of the store: there was no record to write.
+    Withdrawn,
 }
 
 /// Whether an epoch's mark is there.
@@ -138,7 +140,8 @@ pub enum MarkOutcome {
 pub enum Effect {
     /// Read the log from this epoch on ([`crate::epoch_log::EpochReader`]).
     Read(Epoch),
-    /// Make the next record and create it. While its answer is out, a read may have found it already.
+    /// Make the next record and create it, if there is anything to write. While its answer is out, a read may have
+    /// found it already.
     Create(Epoch),
     /// Get the mark of that epoch's segment.
     CheckMark(Epoch),

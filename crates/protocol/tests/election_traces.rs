@@ -1,7 +1,20 @@
-//! Traces: scenarios in plain text, one a file, with their recorded output.
+//! Elections told by scenarios: one per file in `tests/traces/election`, events above the `---`, what came of each below.
+//! `HOLOCRON_RECORD=1` writes the lower halves anew; they are reviewed like code.
 //!
-//! Above the line `---` stands what happens, below it what the rules answer. `HOLOCRON_RECORD=1` writes the lower part
-//! anew; the difference is then reviewed like code.
+//! An event is a line, its milliseconds first:
+//!
+//! ```text
+//! start empty | start e7 other rank 1          what is known before
+//! chance 100000                                the random bits from here on
+//! 100 heard e7 | heard e7 by hint | suspected e7 | learned e8 us
+//! 100 read nothing | read unknown | read e8 gone rank 0
+//! 100 created won | lost | unknown | withdrawn
+//! 100 mark absent | present | unknown
+//! 100 tick | paused | change wanted | store fails | store works
+//! 100 claim 10000 1000                         until when it claims to lead, by lease and margin
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "a trace that can't be read fails its test")]
 
 use std::{env, fmt::Write as _, fs, path::Path, time::Duration};
 
@@ -15,9 +28,9 @@ use holocron_protocol::{
     time::Time,
 };
 
-/// Runs every trace of a folder and compares, or records.
-fn run_all(folder: &str, run: impl Fn(&str) -> String) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces").join(folder);
+#[test]
+fn every_trace_comes_out_as_recorded() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces/election");
     let mut files: Vec<_> = fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -37,13 +50,8 @@ fn run_all(folder: &str, run: impl Fn(&str) -> String) {
     }
 }
 
-#[test]
-fn election() {
-    run_all("election", run_election);
-}
-
-/// Steps an election through the lines of a trace. `start` lines begin anew; others are `MILLISECONDS WHAT…`.
-fn run_election(input: &str) -> String {
+/// Steps an election through the lines of a trace.
+fn run(input: &str) -> String {
     let mut election = None;
     let (mut output, mut chance) = (String::new(), 0);
     for line in input.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -118,6 +126,7 @@ fn parse_event(words: &[&str]) -> Event {
         ["created", "won"] => Event::Created(CreateOutcome::Won),
         ["created", "lost"] => Event::Created(CreateOutcome::Lost),
         ["created", "unknown"] => Event::Created(CreateOutcome::Unknown),
+        ["created", "withdrawn"] => Event::Created(CreateOutcome::Withdrawn),
         ["mark", "absent"] => Event::Marked(MarkOutcome::Seen(Presence::Absent)),
         ["mark", "present"] => Event::Marked(MarkOutcome::Seen(Presence::Present)),
         ["mark", "unknown"] => Event::Marked(MarkOutcome::Unknown),
