@@ -210,7 +210,9 @@ impl Sealing {
             panic!("a sealing starts once: {self:?}");
         };
         match hint {
+            // Hints may be wrong without harm.
             Hint::Nothing | Hint::Sealed(Position::ZERO) => self.list(),
+            Hint::Committed(position) if position.get() == u64::MAX => self.list(),
             Hint::Committed(Position::ZERO) => self.walk(Position::ZERO.next()),
             Hint::Committed(position) => {
                 self.get(vec![position, position.next()], Step::Hinted(position))
