@@ -47,6 +47,8 @@ use crate::{
 
 /// How long a call may take unless its caller says otherwise.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+/// How long a call may take at most, whatever its caller says.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Calls of one client in flight unless its owner says otherwise.
 pub const IN_FLIGHT_MAX_DEFAULT: usize = 16_384;
 
@@ -151,7 +153,7 @@ impl Client {
         Self { _open: Arc::new(Open(Arc::clone(&shared))), shared, deadline: DEADLINE_DEFAULT }
     }
 
-    /// The same client, with another deadline for calls.
+    /// The same client, with another deadline for calls; [`DEADLINE_MAX`] at most.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -196,7 +198,7 @@ impl Client {
             let why = format!("{} bytes; at most {PAYLOAD_LEN_MAX} can be sent", body.len());
             return Err(CallError::Rejected { why });
         }
-        let deadline = Instant::now() + deadline;
+        let deadline = Instant::now() + deadline.min(DEADLINE_MAX);
         let _permit = self.shared.admit(deadline).await?;
         Pursuit::new(Ask { shared: &self.shared, name, mode, body }).run(deadline).await
     }
@@ -246,7 +248,7 @@ impl<V: Vnode> VnodeRef<V> {
         self.call(Mode::Local, query).await
     }
 
-    /// The same vnode, with another deadline for its calls.
+    /// The same vnode, with another deadline for its calls; [`DEADLINE_MAX`] at most.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.client.deadline = deadline;

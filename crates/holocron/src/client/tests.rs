@@ -1,3 +1,5 @@
+//! The client among hosts that only pretend.
+
 use core::time::Duration;
 
 use holocron_protocol::ids::{CommitNumber, RequestNumber};
@@ -555,6 +557,26 @@ async fn a_host_that_takes_one_call_at_a_time_gets_one_at_a_time() {
     for call in calls {
         call.result().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_deadline_is_too_long_to_count() {
+    let mut stage = Stage::new(&["a"]).await;
+    let client = stage.client.clone().with_deadline(Duration::MAX);
+    client.ready().await.unwrap();
+    let asked = Asked::new(&client, Mode::Command, "x", Duration::MAX);
+    let call = stage.hosts[0].answer(reply("done")).await;
+    assert_eq!(call.body, body("x"));
+    asked.result().await.unwrap();
+}
+
+/// What a caller that waits costs, beside its task and its body.
+#[tokio::test(start_paused = true)]
+async fn a_waiting_call_is_small() {
+    let stage = Stage::new(&["a"]).await;
+    let name = VnodeName::new("kind", "key").unwrap();
+    let call = stage.client.call(&name, Mode::Command, body("x"), DEADLINE_DEFAULT);
+    assert!(size_of_val(&call) <= 2048, "{} bytes", size_of_val(&call));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,3 +1,5 @@
+//! Frames read back as they were written, and nothing else is read.
+
 use futures::FutureExt;
 use holocron_protocol::{
     ids::{ClientId, CommitNumber, RequestNumber, VnodeName},
