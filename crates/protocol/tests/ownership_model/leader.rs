@@ -1,0 +1,208 @@
+//! The leader: the next epoch by the real [`Draft`], remembered, because the same few records come up again and again.
+
+use std::{
+    collections::BTreeMap,
+    hash::{Hash, Hasher},
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use holocron_protocol::{
+    cluster::Cluster,
+    epoch::{EpochRecord, Holding, HostEntry, HostState, Leader, RecordDigest, SessionState},
+    ids::{ClusterId, DomainId, HostName, Position, SessionId, Slot, Tenure},
+    topology::{Draft, SlotReport, SourceFact},
+};
+
+use crate::log::{epoch, number};
+
+pub(crate) const SLOT: Slot = Slot(0);
+const HOME: DomainId = DomainId::HOME;
+/// Most sessions of a model; each is a host's only one.
+pub(crate) const SESSIONS_MAX: usize = 4;
+
+/// A tenure: epoch and session.
+pub(crate) type Held = (u8, u8);
+
+/// What matters of an epoch record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Record {
+    pub(crate) epoch: u8,
+    pub(crate) owner: Held,
+    pub(crate) sources: Vec<Held>,
+    pub(crate) lives: [Life; SESSIONS_MAX],
+    /// Owner and sources again, as the rules want them.
+    pub(crate) holding: Holding,
+}
+
+impl Hash for Record {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { epoch, owner, sources, lives, holding: _ } = self;
+        (epoch, owner, sources, lives).hash(state);
+    }
+}
+
+/// What a record says of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Life {
+    Open,
+    /// Taken out of the hosts, and to be sealed.
+    ToBeSealed,
+    Sealed,
+    Detached,
+    /// Not there.
+    Unknown,
+}
+
+impl Record {
+    /// The owner and the sources, newest first.
+    pub(crate) fn chain(&self) -> impl Iterator<Item = Held> + '_ {
+        core::iter::once(self.owner).chain(self.sources.iter().copied())
+    }
+
+    pub(crate) fn names(&self, session: u8) -> bool {
+        self.chain().any(|(_, it)| it == session)
+    }
+}
+
+/// What the leader changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Change {
+    pub(crate) take_out: Option<u8>,
+    pub(crate) give_to: Option<u8>,
+    pub(crate) known: Known,
+}
+
+/// What the leader has learned by then: sessions that are sealed, and facts about tenures, by epoch; as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Known {
+    pub(crate) sealed: u8,
+    pub(crate) full: u8,
+    pub(crate) empty: u8,
+}
+
+type Next = BTreeMap<(Arc<Record>, Change), Option<Arc<Record>>>;
+
+#[derive(Default)]
+struct Memory {
+    records: BTreeMap<Arc<Record>, EpochRecord>,
+    next: Next,
+}
+
+fn memory() -> &'static Mutex<Memory> {
+    static MEMORY: OnceLock<Mutex<Memory>> = OnceLock::new();
+    MEMORY.get_or_init(Mutex::default)
+}
+
+/// Epoch 1: that many hosts, and the first has the slot.
+pub(crate) fn first(sessions: usize) -> Arc<Record> {
+    let mut draft = Draft::first(&Cluster { slots: 1, ..Cluster::new(ClusterId::new(1)) });
+    for session in (0..SESSIONS_MAX).take(sessions) {
+        draft.join(&name(session), host(session)).unwrap();
+    }
+    draft.move_slot(HOME, SLOT, &name(0)).unwrap();
+    memory().lock().unwrap().keep(draft.finish(leader(), "begins", 0))
+}
+
+/// The next epoch, or `None` when that change isn't possible or changes nothing.
+pub(crate) fn next(record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
+    let mut memory = memory().lock().unwrap();
+    let key = (Arc::clone(record), change);
+    if let Some(next) = memory.next.get(&key) {
+        return next.clone();
+    }
+    let next = memory.draft(record, change);
+    memory.next.insert(key, next.clone());
+    next
+}
+
+impl Memory {
+    fn draft(&mut self, record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
+        let mut draft = Draft::after(&self.records[record], RecordDigest::of(b"the record before"));
+        if let Some(session) = change.take_out {
+            draft.remove(&name(session.into()));
+        }
+        if let Some(session) = change.give_to {
+            draft.move_slot(HOME, SLOT, &name(session.into())).ok()?;
+        }
+        for session in (0..SESSIONS_MAX).filter(|&session| change.known.sealed >> session & 1 == 1)
+        {
+            draft.seal_known(session_id(session), Position::new(1));
+        }
+        for held in record.chain() {
+            let fact = |bits: u8, fact: fn(Tenure) -> SourceFact| {
+                (bits >> held.0 & 1 == 1).then(|| fact(tenure(held)))
+            };
+            let facts = [
+                fact(change.known.full, SourceFact::Full),
+                fact(change.known.empty, SourceFact::Empty),
+            ];
+            for fact in facts.into_iter().flatten() {
+                draft.report(SlotReport { domain: HOME, slot: SLOT, fact });
+            }
+        }
+        let next = draft.finish(leader(), "goes on", 0);
+        // A slot without an owner waits for a host; nobody comes in this model.
+        next.holding(HOME, SLOT)?.owner?;
+        let next = self.keep(next);
+        let same = (next.owner, &next.sources, next.lives)
+            == (record.owner, &record.sources, record.lives);
+        (!same).then_some(next)
+    }
+
+    fn keep(&mut self, record: EpochRecord) -> Arc<Record> {
+        let holding = record.holding(HOME, SLOT).unwrap();
+        let compact = Arc::new(Record {
+            epoch: number(record.epoch),
+            owner: holding.owner.map_or((0, 0), held),
+            sources: holding.sources.iter().copied().map(held).collect(),
+            holding: holding.clone(),
+            lives: core::array::from_fn(|session| {
+                match record.sessions.get(&session_id(session)).map(|entry| entry.state) {
+                    Some(SessionState::Open) => Life::Open,
+                    Some(SessionState::Sealed(None)) => Life::ToBeSealed,
+                    Some(SessionState::Sealed(Some(_))) => Life::Sealed,
+                    Some(SessionState::Detached(_)) => Life::Detached,
+                    None => Life::Unknown,
+                }
+            }),
+        });
+        self.records.entry(Arc::clone(&compact)).or_insert(record);
+        compact
+    }
+}
+
+fn leader() -> Leader {
+    // The leader's host is none of those that hold the slot: who leads doesn't matter here.
+    Leader {
+        host: HostName::new("leader").unwrap(),
+        session: SessionId::new(99),
+        address: "l:1".into(),
+    }
+}
+
+fn host(session: usize) -> HostEntry {
+    HostEntry {
+        address: "h:1".into(),
+        sessions: BTreeMap::from([(HOME, session_id(session))]),
+        state: HostState::Active,
+        weight: 100,
+        zone: None,
+    }
+}
+
+fn name(session: usize) -> HostName {
+    HostName::new(&format!("h{session}")).unwrap()
+}
+
+pub(crate) const fn session_id(session: usize) -> SessionId {
+    SessionId::new(session as u128 + 1)
+}
+
+pub(crate) fn tenure((given, session): Held) -> Tenure {
+    Tenure { epoch: epoch(given), session: session_id(session.into()) }
+}
+
+fn held(tenure: Tenure) -> Held {
+    let session = u8::try_from(tenure.session.get() - 1).expect("few sessions");
+    (number(tenure.epoch), session)
+}

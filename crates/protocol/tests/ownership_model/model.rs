@@ -1,0 +1,304 @@
+//! One slot over several sessions and epochs. Every step of the store is one action; everybody may sleep between any two.
+
+use std::sync::Arc;
+
+use holocron_protocol::{fold::Fold, ownership::Reader};
+use stateright::{Model, Property};
+
+use crate::{
+    leader::{self, Change, Known, Life as Listed, tenure},
+    log::{self, History, Log, VNODES},
+    plant::{self, Bug},
+    session::foreign,
+    state::{Batch, Copies, Life, Sent, Session, Snapshot, State},
+};
+
+/// What is searched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ownership {
+    pub(crate) sessions: usize,
+    pub(crate) epochs: usize,
+    pub(crate) writes: u8,
+    /// How much a checkpoint may copy; none of these: no checkpoints.
+    pub(crate) copies: &'static [Copies],
+    pub(crate) steps: Steps,
+    pub(crate) bug: Option<Bug>,
+}
+
+/// How finely time is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Steps {
+    /// A batch is committed as it is submitted, a checkpoint as it is planned.
+    Whole,
+    /// Checkpoints are planned first and committed later.
+    SplitCheckpoints,
+    /// A reading decides its range first and reads the objects later, if they are still there.
+    SplitReadings,
+    /// Checkpoints are planned first and committed later; batches are submitted first and land later, or never.
+    Split,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Lead(Change),
+    Seal(u8),
+    Delete(u8),
+    Learn(u8, u8),
+    Read {
+        reader: u8,
+        source: u8,
+    },
+    Adopt(u8),
+    /// Of planted bugs: adopts what it, or the session, remembers.
+    Resume(u8, u8),
+    Release(u8),
+    Write(u8),
+    Land(u8),
+    Plan(u8, Copies),
+    Checkpoint(u8),
+}
+
+impl Model for Ownership {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let first = leader::first(self.sessions);
+        let never_named = || Arc::new(Session::default());
+        let mut sessions: Vec<_> =
+            core::iter::repeat_with(never_named).take(self.sessions).collect();
+        Arc::make_mut(&mut sessions[0]).seen = 1;
+        vec![State {
+            records: vec![Some(first)],
+            sessions,
+            known: Known::default(),
+            writes: 0,
+            acknowledged: [History::default(); VNODES],
+            violation: None,
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.violation.is_some() {
+            return;
+        }
+        self.lead(state, actions);
+        for (number, session) in (0..).zip(&state.sessions) {
+            if session.seen > 0 {
+                self.session_actions(state, number, session, actions);
+            }
+        }
+    }
+
+    fn next_state(&self, before: &State, action: Action) -> Option<State> {
+        let mut state = before.clone();
+        match action {
+            Action::Lead(change) => self.led(&mut state, change)?,
+            Action::Seal(session) => self.seal(&mut state, session),
+            Action::Delete(session) => {
+                let session = state.session_mut(session);
+                session.life = Life::Deleted;
+                session.stored = Log::default();
+            }
+            Action::Learn(session, epoch) => {
+                let moved = state.record(state.session(session).seen).chain().collect::<Vec<_>>()
+                    != state.record(epoch).chain().collect::<Vec<_>>();
+                let session = state.session_mut(session);
+                session.seen = epoch;
+                if moved {
+                    session.forget_readings();
+                }
+            }
+            Action::Read { reader, source } => {
+                self.read(&mut state, reader, source)?;
+            }
+            Action::Adopt(session) => self.adopt(&mut state, session)?,
+            Action::Resume(session, of) => {
+                let remembered = state.session_mut(of).remembered.take()?;
+                let given = state.seen_by(session).owner.0;
+                self.submit(&mut state, session, Batch::Adopt(given, foreign(remembered)));
+            }
+            Action::Release(session) => {
+                let given = state.seen_by(session).owner.0;
+                self.submit(&mut state, session, Batch::Release(given));
+            }
+            Action::Write(session) => self.write(&mut state, session)?,
+            Action::Land(session) => self.land(&mut state, session),
+            Action::Plan(session, copies) => self.plan(&mut state, session, copies)?,
+            Action::Checkpoint(session) => self.checkpoint(&mut state, session),
+        }
+        // Nothing else changes what a stranger would find.
+        let found = matches!(
+            action,
+            Action::Lead(_) | Action::Delete(_) | Action::Land(_) | Action::Checkpoint(_)
+        );
+        if found || self.steps != Steps::Split {
+            self.check(&mut state);
+        }
+        state.settle();
+        (state != *before).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = vec![Property::always("nothing is violated", |_, state: &State| {
+            state.violation.is_none()
+        })];
+        properties.extend(
+            crate::HAPPENS.iter().map(|&(name, happens)| Property::sometimes(name, happens)),
+        );
+        properties
+    }
+}
+
+impl Ownership {
+    pub(crate) fn planted(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    fn lead(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.records.len() == self.epochs {
+            return;
+        }
+        let newest = state.newest();
+        let known = self.known(state);
+        // Sessions that were never named are all the same: the first of them stands for the others.
+        let fresh = state.sessions.iter().position(|session| session.seen == 0);
+        let named = state.sessions.iter().position(|session| session.seen > 0);
+        assert!(named.is_some(), "somebody has the slot");
+        let candidates: Vec<u8> = (0..state.sessions.len())
+            .filter(|&session| state.sessions[session].seen > 0 || Some(session) == fresh)
+            .filter(|&session| newest.lives[session] == Listed::Open)
+            .map(|session| u8::try_from(session).expect("few sessions"))
+            .filter(|&session| session != newest.owner.1)
+            .collect();
+        for known in [Known::default(), known] {
+            let change = Change { known, ..Change::default() };
+            if known != Known::default() {
+                actions.push(Action::Lead(change));
+            }
+            for &session in &candidates {
+                let change = Change { give_to: Some(session), ..change };
+                actions.push(Action::Lead(change));
+                actions.push(Action::Lead(Change { take_out: Some(newest.owner.1), ..change }));
+            }
+            for &(_, session) in &newest.sources {
+                if session != newest.owner.1 {
+                    actions.push(Action::Lead(Change { take_out: Some(session), ..change }));
+                }
+            }
+        }
+    }
+
+    fn known(&self, state: &State) -> Known {
+        let mut known = state.known;
+        for (number, session) in (0..).zip(&state.sessions) {
+            known.sealed |= u8::from(session.life != Life::Live) << number;
+        }
+        if self.planted(Bug::FullOfAnOlderTenureCounts) {
+            for (given, session) in state.newest().chain() {
+                let full = |held: &log::Held| known.full >> held.epoch & 1 == 1;
+                if state.session(session).stored.tenures.iter().any(full) {
+                    known.full |= 1 << given;
+                }
+            }
+        }
+        known
+    }
+
+    fn led(&self, state: &mut State, change: Change) -> Option<()> {
+        let next = leader::next(state.newest(), change)?;
+        let epoch = next.epoch;
+        for (_, session) in next.chain() {
+            if state.session(session).seen == 0 {
+                state.session_mut(session).seen = epoch;
+            }
+        }
+        state.records.push(Some(next));
+        Some(())
+    }
+
+    fn session_actions(
+        &self,
+        state: &State,
+        number: u8,
+        session: &Session,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.may_delete(state, number, session) {
+            actions.push(Action::Delete(number));
+        }
+        if session.life != Life::Live {
+            return;
+        }
+        actions.push(Action::Seal(number));
+        let newest = u8::try_from(state.records.len()).expect("few epochs");
+        actions.extend((session.seen + 1..=newest).map(|epoch| Action::Learn(number, epoch)));
+        if session.in_flight.is_some() {
+            actions.push(Action::Land(number));
+        } else {
+            self.duties(state, number, session, actions);
+            if session.checkpoint.is_some() {
+                actions.push(Action::Checkpoint(number));
+            }
+        }
+        if session.checkpoint.is_none() {
+            actions.extend(self.copies.iter().map(|&copies| Action::Plan(number, copies)));
+        }
+    }
+
+    fn may_delete(&self, state: &State, number: u8, session: &Session) -> bool {
+        let at = usize::from(number);
+        let newest = state.newest();
+        let mut detached = newest.lives[at] == Listed::Detached;
+        if self.planted(Bug::LiveSessionDetached) {
+            detached |= !newest.names(number);
+        }
+        if self.planted(Bug::DeletesBeforeTheEpochCommits) {
+            let change = Change { known: self.known(state), ..Change::default() };
+            let next = leader::next(newest, change);
+            detached |= next.is_some_and(|next| next.lives[at] == Listed::Detached);
+        }
+        session.life != Life::Deleted && detached
+    }
+
+    fn check(&self, state: &mut State) {
+        if state.violation.is_some() {
+            return;
+        }
+        let open =
+            |session: &&Arc<Session>| session.life == Life::Live && session.stored.open().is_some();
+        if state.sessions.iter().filter(open).count() > 1 {
+            state.violation = Some("two sessions hold the slot open");
+        } else if let Some(violation) = recoverable(state) {
+            state.violation = Some(violation);
+        }
+    }
+}
+
+/// If everybody died now, the newest epoch would lead a stranger to everything acknowledged.
+fn recoverable(state: &State) -> Option<&'static str> {
+    let newest = state.newest();
+    let sources: Vec<_> = newest.chain().collect();
+    let read: Vec<Option<Snapshot>> = state
+        .sessions
+        .iter()
+        .map(|session| {
+            let there = session.life != Life::Deleted;
+            there.then(|| Snapshot { log: session.stored.clone(), sealed: true })
+        })
+        .collect();
+    let stranger = Reader {
+        tenure: tenure((newest.epoch + 1, u8::try_from(leader::SESSIONS_MAX).expect("few"))),
+        submitted: Sent::default().real(),
+    };
+    match plant::fold(None, &stranger, &sources, &read) {
+        Err(_) => Some("the listed tenures contradict each other"),
+        Ok(Fold::Missing(_)) => Some("the newest epoch needs what was deleted"),
+        Ok(Fold::Recovered(recovered)) => {
+            let entries = log::entries(&recovered.index);
+            let mut acknowledged = state.acknowledged.iter().zip(&entries);
+            let all = acknowledged.all(|(acknowledged, entry)| acknowledged.begins(entry.history));
+            (!all).then_some("an acknowledged write can't be recovered any more")
+        }
+    }
+}
