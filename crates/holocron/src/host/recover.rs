@@ -304,11 +304,16 @@ impl Recovery {
                 let hint = position.map(Hint::Sealed).or(self.hints.get(&session).copied());
                 Find::Sealed(hint.unwrap_or(Hint::Nothing))
             }
-            Some(SessionState::Open) => match self.releases.get(&session) {
-                // What it said is read already, and doesn't show the end: wait for more.
-                _ if end.is_some() => return true,
-                Some(&position) => Find::Through(position),
-                None => Find::Newest,
+            Some(SessionState::Open) => match (end, self.releases.get(&session)) {
+                (None, Some(&position)) => Find::Through(position),
+                (None, None) => Find::Newest,
+                // What was said was of another Release; ours may have been committed before we waited for it.
+                (Some(_), Some(_)) => {
+                    self.releases.remove(&session);
+                    Find::Newest
+                }
+                // The newest batch doesn't show the end: wait for more.
+                (Some(_), None) => return true,
             },
             Some(SessionState::Detached(_)) | None => {
                 self.shared.tell_self(Event::LookForEpoch);
