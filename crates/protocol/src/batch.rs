@@ -273,12 +273,15 @@ impl BatchBuilder {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
+    use alloc::{format, string::String, vec};
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::keys;
+    use crate::{
+        ids::{ClusterId, DomainId, HostName},
+        keys,
+    };
 
     const SESSION: SessionId = SessionId::new(0xabc);
 

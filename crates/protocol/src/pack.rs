@@ -205,7 +205,7 @@ fn append_varint(out: &mut Vec<u8>, mut number: u64) {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{collections::BTreeMap, vec};
+    use alloc::{collections::BTreeMap, format, vec};
 
     use proptest::prelude::*;
 
@@ -367,7 +367,7 @@ mod tests {
             let (pack, forged) = forged(&body, pack.index_offset);
             let Ok(index) = PackIndex::decode("k", &pack, &forged) else { return Ok(()) };
             // What decodes encodes to the same bytes again: nothing was read loosely.
-            let mut again = narrow(index.groups.len()).to_le_bytes().to_vec();
+            let mut again = narrow(index.groups().len()).to_le_bytes().to_vec();
             let mut entries = Vec::new();
             for group in index.groups() {
                 again.extend_from_slice(&group.slot.0.to_le_bytes());
