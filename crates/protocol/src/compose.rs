@@ -93,12 +93,6 @@ impl Survey {
         }
     }
 
-    /// The files that something points into, for [`Files::retain`].
-    #[must_use]
-    pub fn files(&self) -> BTreeSet<FileNumber> {
-        self.files.keys().copied().collect()
-    }
-
     /// The packs to copy the rest of, so that they can go.
     fn merges(&self, packs: &[PackUse]) -> BTreeSet<PackNumber> {
         let mut merged = BTreeSet::new();

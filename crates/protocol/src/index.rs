@@ -9,12 +9,15 @@
 //! * `foreign` counts the places whose bytes still have to be copied; 0 is what makes a slot `full`.
 //! * A vnode never leaves: a deleted one leaves its tombstone.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::{convert::Infallible, iter::Peekable};
 
 use crate::{
     ids::VnodeHash,
-    place::{Origin, Packed, Place},
+    place::{FileNumber, Origin, Packed, Place},
 };
 
 /// New vnodes that wait in the map before they are sorted into the arrays: at least this many, and at least a 64th of
@@ -171,6 +174,17 @@ impl SlotIndex {
         Self::from_sorted(self.iter().filter(|(_, place)| place.origin == Origin::Own))
     }
 
+    /// Adds the files that its places point into, for [`Files::retain`](crate::place::Files::retain).
+    pub fn note_files(&self, used: &mut BTreeSet<FileNumber>) {
+        // Neighbours are often in one file.
+        let mut last = None;
+        for (_, place) in self.packed() {
+            if last.replace(place.file()) != Some(place.file()) {
+                used.insert(place.file());
+            }
+        }
+    }
+
     /// Bytes of memory it takes besides its own struct.
     #[must_use]
     pub fn heap_len(&self) -> usize {
@@ -291,6 +305,9 @@ mod tests {
             for number in 0..300 {
                 prop_assert_eq!(index.get(hash(number)), oracle.get(&hash(number)).copied());
             }
+            let mut files = BTreeSet::new();
+            index.note_files(&mut files);
+            prop_assert_eq!(files, oracle.values().map(|place| place.file).collect());
             prop_assert!(index.iter().eq(oracle.into_iter()));
         }
     }

@@ -71,8 +71,17 @@ pub struct FileNumber(u64);
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     by_id: BTreeMap<FileId, FileNumber>,
-    by_number: BTreeMap<FileNumber, FileId>,
+    by_number: BTreeMap<FileNumber, Numbered>,
     next: u64,
+    /// How often [`Self::retain`] was called.
+    age: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Numbered {
+    id: FileId,
+    /// The table's age when the number was last asked for.
+    asked_at: u64,
 }
 
 impl Files {
@@ -82,14 +91,12 @@ impl Files {
     ///
     /// When 2^38 files have been numbered: eight years of a thousand batches a second in one process.
     pub fn number(&mut self, id: FileId) -> FileNumber {
-        if let Some(&number) = self.by_id.get(&id) {
-            return number;
-        }
-        assert!(self.next < 1 << FILE_BITS, "2^38 files outlast every process");
-        let number = FileNumber(self.next);
-        self.next += 1;
-        self.by_id.insert(id, number);
-        self.by_number.insert(number, id);
+        let number = *self.by_id.entry(id).or_insert_with(|| {
+            assert!(self.next < 1 << FILE_BITS, "2^38 files outlast every process");
+            self.next += 1;
+            FileNumber(self.next - 1)
+        });
+        self.by_number.insert(number, Numbered { id, asked_at: self.age });
         number
     }
 
@@ -106,14 +113,19 @@ impl Files {
     /// When the file was forgotten while a place still pointed into it, which is a bug.
     #[must_use]
     pub fn id(&self, number: FileNumber) -> FileId {
-        *self.by_number.get(&number).expect("a file that a place points into is kept")
+        self.by_number.get(&number).expect("a file that a place points into is kept").id
     }
 
-    /// Forgets the files that nothing points into any more. To be called when no reading is under way: what a reading
-    /// has found so far is pointed to by nobody else.
+    /// Forgets the files that no index points into any more, but for those whose number was asked for since the last
+    /// call: what was just read and is on its way into an index is pointed to by nobody yet. To be called once
+    /// per checkpoint, with what [`SlotIndex::note_files`] says of every index.
+    ///
+    /// [`SlotIndex::note_files`]: crate::index::SlotIndex::note_files
     pub fn retain(&mut self, used: &BTreeSet<FileNumber>) {
-        self.by_number.retain(|number, _| used.contains(number));
-        self.by_id.retain(|_, number| used.contains(number));
+        let age = self.age;
+        self.by_number.retain(|number, file| file.asked_at == age || used.contains(number));
+        self.by_id.retain(|_, number| self.by_number.contains_key(number));
+        self.age += 1;
     }
 
     /// How many files are known.
@@ -394,6 +406,8 @@ pub(crate) mod tests {
         };
         let (one, two) = (files.number(id(1)), files.number(id(2)));
         assert_eq!(files.number(id(1)), one);
+        files.retain(&BTreeSet::from([two]));
+        assert_eq!(files.id(one), id(1), "it was asked for a moment ago");
         files.retain(&BTreeSet::from([two]));
         assert_eq!((files.find(&id(1)), files.id(two), files.count()), (None, id(2), 1));
         assert_ne!(files.number(id(1)), one);
