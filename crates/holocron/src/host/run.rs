@@ -132,6 +132,8 @@ pub(crate) struct Run {
     /// A create that waits for a session to be open.
     pub(super) create_waits: Option<Epoch>,
     ticked: Time,
+    /// Which leader's heartbeat came last, and when.
+    heard: Option<(SessionId, Time)>,
     store_fails: bool,
     pub(super) stopped: Option<Stopped>,
 }
@@ -208,6 +210,7 @@ impl Run {
             created: None,
             create_waits: None,
             ticked: now,
+            heard: None,
             store_fails: false,
             stopped: None,
         };
@@ -271,7 +274,7 @@ impl Run {
                 }
                 self.elect(election::Event::Created(outcome));
             }
-            Event::EpochNotWanted => self.elect(election::Event::Created(CreateOutcome::Lost)),
+            Event::EpochNotWanted => self.elect(election::Event::Created(CreateOutcome::Withdrawn)),
             Event::Marked(outcome) => self.elect(election::Event::Marked(outcome)),
             Event::Opened(session) => self.on_opened(session),
             Event::SessionOver(session) => self.on_session_over(session),
@@ -319,6 +322,21 @@ impl Run {
         let news = self.news(view);
         self.take_view(view);
         self.elect(election::Event::Learned(news));
+        self.still_heard();
+    }
+
+    /// A leader that goes on leading is heard as it was: its next epoch doesn't give it the long wait of one that was not
+    /// heard yet.
+    fn still_heard(&mut self) {
+        let settings = &self.shared.parts.settings;
+        let quiet = settings.heartbeat * settings.heartbeats_missed_max;
+        let (Some((leader, at)), Some(view)) = (self.heard, &self.view) else {
+            return;
+        };
+        if leader == view.record.leader.session && self.now().since(at) < quiet {
+            let epoch = view.record.epoch;
+            self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Connection });
+        }
     }
 
     pub(super) fn news(&self, view: &View) -> News {
@@ -339,7 +357,11 @@ impl Run {
                 ReadOutcome::Unknown
             }
         };
+        let newer = matches!(outcome, ReadOutcome::Newest(_));
         self.elect(election::Event::Read(outcome));
+        if newer {
+            self.still_heard();
+        }
     }
 
     /// A newer record: everybody is told, the session acts on it.
@@ -355,6 +377,7 @@ impl Run {
     }
 
     fn on_heartbeat(&mut self, epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply>) {
+        self.heard = Some((leader, self.now()));
         let is_leader = self.view.as_ref().is_some_and(|view| view.record.leader.session == leader);
         if epoch > self.epoch() || is_leader {
             self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Connection });
