@@ -48,7 +48,8 @@ fn after_help() -> String {
 }
 
 fn parse_json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("not JSON ({error}); text goes in quotes: '\"text\"'"))
+    serde_json::from_str(text)
+        .map_err(|error| format!("not JSON ({error}); text goes in quotes: '\"text\"'"))
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
@@ -67,7 +68,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
 async fn call<V: Spoken>(arguments: &Arguments) -> Result<Value, Fail> {
     let argument = arguments.argument.clone().unwrap_or(Value::Null);
     // Before anything is connected: a mistake is told at once.
-    let heard = kinds::hear::<V>(&arguments.word, &argument).map_err(|why| Fail::new(Failure::Usage, why))?;
+    let heard = kinds::hear::<V>(&arguments.word, &argument)
+        .map_err(|why| Fail::new(Failure::Usage, why))?;
     let deadline = Duration::from_secs(arguments.deadline);
     let client = connect(&arguments.store).await?.with_deadline(deadline);
     let vnode: VnodeRef<V> = client.get(&arguments.key);

@@ -110,7 +110,9 @@ impl From<CallError> for Fail {
         let failure = match &error {
             CallError::Unclear => Failure::Unclear,
             CallError::Busy | CallError::Unavailable { .. } => Failure::Later,
-            CallError::Rejected { .. } | CallError::Panicked | CallError::UnknownKind => Failure::Rejected,
+            CallError::Rejected { .. } | CallError::Panicked | CallError::UnknownKind => {
+                Failure::Rejected
+            }
             // It ran, but nobody here can say with what result.
             CallError::Unreadable { .. } => Failure::Unclear,
         };

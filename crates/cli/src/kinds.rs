@@ -48,7 +48,10 @@ pub enum Heard<C, Q> {
 /// # Errors
 ///
 /// A sentence that says what would be understood.
-pub fn hear<V: Spoken>(word: &str, argument: &Value) -> Result<Heard<V::Command, V::Query>, String> {
+pub fn hear<V: Spoken>(
+    word: &str,
+    argument: &Value,
+) -> Result<Heard<V::Command, V::Query>, String> {
     if let Some(known) = V::COMMANDS.iter().find(|known| known.word == word) {
         return read(known, argument).map(Heard::Command);
     }

@@ -5,10 +5,7 @@ use holocron::Random;
 use holocron_store::{Probe, ProbeReport};
 use serde_json::json;
 
-use crate::{
-    exit::Fail,
-    store::StoreOptions,
-};
+use crate::{exit::Fail, store::StoreOptions};
 
 /// Find out whether a store keeps the promises everything rests on: conditional creates under races, reads and listings
 /// that see them. Refuses a store that breaks one, and says which.

@@ -35,7 +35,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let view = newest_view(&arguments.store).await?;
     if !view.record.hosts.contains_key(&host) {
         let known: Vec<&str> = view.record.hosts.keys().map(HostName::as_str).collect();
-        return Err(Fail::failed(format!("no host is named {host}; there are: {}", known.join(", "))));
+        return Err(Fail::failed(format!(
+            "no host is named {host}; there are: {}",
+            known.join(", ")
+        )));
     }
     let mut leader = view.record.leader.address.clone();
     for _ in 0..ASKED_MAX {
@@ -49,7 +52,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
                 }
                 return Ok(());
             }
-            PeerReply::Refused(why) => return Err(Fail::failed(format!("the leader refuses: {why}"))),
+            PeerReply::Refused(why) => {
+                return Err(Fail::failed(format!("the leader refuses: {why}")));
+            }
             PeerReply::NotLeader { leader: None } => break,
             other @ (PeerReply::View(_) | PeerReply::Health(_) | PeerReply::Status(_)) => {
                 return Err(Fail::failed(format!("{leader} answers something else: {other:?}")));

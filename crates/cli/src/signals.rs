@@ -18,7 +18,10 @@ impl Signals {
         let listen = |kind| {
             signal(kind).map_err(|error| Fail::failed(format!("can't listen to signals: {error}")))
         };
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     /// The next one.

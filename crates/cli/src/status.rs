@@ -134,8 +134,18 @@ fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
 
 fn as_text(record: &EpochRecord, answers: &Answers) -> String {
     const HEADER: [&str; 12] = [
-        "host", "address", "state", "slots", "coming", "vnodes", "active", "packs", "commands", "queries",
-        "committed", "checkpoint",
+        "host",
+        "address",
+        "state",
+        "slots",
+        "coming",
+        "vnodes",
+        "active",
+        "packs",
+        "commands",
+        "queries",
+        "committed",
+        "checkpoint",
     ];
     let ago = Duration::from_millis(SystemClock.wall_ms().saturating_sub(record.wall_ms));
     let mut out = format!(

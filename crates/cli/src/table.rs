@@ -25,7 +25,8 @@ pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 fn is_number(cell: &str) -> bool {
-    !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit() || byte == b',' || byte == b'.')
+    !cell.is_empty()
+        && cell.bytes().all(|byte| byte.is_ascii_digit() || byte == b',' || byte == b'.')
 }
 
 /// A number with its thousands set apart.
@@ -47,8 +48,12 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [vec!["demo-1".to_owned(), "7".to_owned()], vec!["d".to_owned(), "1,024".to_owned()]];
-        assert_eq!(render(&["host", "slots"], &rows), "host    slots\ndemo-1      7\nd       1,024\n");
+        let rows =
+            [vec!["demo-1".to_owned(), "7".to_owned()], vec!["d".to_owned(), "1,024".to_owned()]];
+        assert_eq!(
+            render(&["host", "slots"], &rows),
+            "host    slots\ndemo-1      7\nd       1,024\n"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use holocron::{PeerMessage, PeerReply, ask, net::Tcp};
 use holocron_protocol::ids::{DomainId, HostName, SessionId};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{VictimKind, load::ended_all, progress::Progress, stage::Stage, strike};
+use super::{VictimKind, progress::Progress, stage::Stage, strike};
 use crate::exit::Fail;
 
 /// How long the host may take to be in the cluster again.
@@ -20,7 +20,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Seals a host that neither leads nor will be the victim, if there is one. How long it took to come back, in
 /// milliseconds.
-pub(super) async fn raise(stage: &Stage, victim: VictimKind, progress: &Progress) -> Result<Option<f64>, Fail> {
+pub(super) async fn raise(
+    stage: &Stage,
+    victim: VictimKind,
+    progress: &Progress,
+) -> Result<Option<f64>, Fail> {
     let view = stage.view().await?;
     let (leader, victim) = (&view.record.leader, strike::choose(stage, victim).await?);
     let mut names = stage.processes.iter().map(|process| &process.name);
@@ -32,23 +36,32 @@ pub(super) async fn raise(stage: &Stage, victim: VictimKind, progress: &Progress
     let at = Instant::now();
     match ask(&Tcp, &leader.address, PeerMessage::Seal(host.clone())).await.map_err(Fail::failed)? {
         PeerReply::Noted => {}
-        other @ (PeerReply::View(_)
-        | PeerReply::NotLeader { .. }
-        | PeerReply::Refused(_)
-        | PeerReply::Health(_)
-        | PeerReply::Status(_)) => {
-            return Err(Fail::failed(format!("{} does not seal {host}: {other:?}", leader.host)));
+        // On a machine that is too busy the alarm has been raised without us.
+        PeerReply::Refused(why) => {
+            progress.say(&format!("{host} is not sealed by mistake: {why}"));
+            return Ok(None);
+        }
+        PeerReply::NotLeader { .. } => {
+            progress.say(&format!("{host} is not sealed by mistake: the leader changes"));
+            return Ok(None);
+        }
+        other @ (PeerReply::View(_) | PeerReply::Health(_) | PeerReply::Status(_)) => {
+            return Err(Fail::failed(format!("{}: an unexpected answer: {other:?}", leader.host)));
         }
     }
     rejoined(stage, host, session).await?;
     let ms = at.elapsed().as_secs_f64() * 1_000.0;
-    ended_all(sweep).await;
+    sweep.ended().await;
     progress.say(&format!("{host} was sealed by mistake, and is back after {ms:.0} ms"));
     Ok(Some(ms))
 }
 
 /// Waits until a host is in the cluster with another session than this.
-pub(super) async fn rejoined(stage: &Stage, host: &HostName, before: SessionId) -> Result<(), Fail> {
+pub(super) async fn rejoined(
+    stage: &Stage,
+    host: &HostName,
+    before: SessionId,
+) -> Result<(), Fail> {
     let rejoined = async {
         while session_of(stage, host).is_none_or(|session| session == before) {
             sleep(LOOK_EVERY).await;

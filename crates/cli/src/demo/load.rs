@@ -17,7 +17,7 @@ use holocron_protocol::{
 };
 use tokio::{
     sync::Notify,
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -123,13 +123,17 @@ impl Load {
         for caller in 0..callers {
             tasks.spawn(Arc::clone(&self).be_caller(caller, callers, stop.clone()));
         }
-        ended_all(tasks).await;
+        while let Some(ended) = tasks.join_next().await {
+            // A panic of a caller is one of the demo.
+            ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        }
     }
 
     /// One of the callers: goes round its share of the vnodes.
     async fn be_caller(self: Arc<Self>, caller: usize, callers: usize, stop: CancellationToken) {
         // They don't begin all at once.
-        let share = f64::from(u32::try_from(caller).unwrap_or(0)) / f64::from(u32::try_from(callers).unwrap_or(1));
+        let share = f64::from(u32::try_from(caller).unwrap_or(0))
+            / f64::from(u32::try_from(callers).unwrap_or(1));
         sleep(PAUSE.mul_f64(share)).await;
         for target in self.targets.iter().skip(caller).step_by(callers).cycle() {
             if stop.is_cancelled() {
@@ -148,14 +152,14 @@ impl Load {
         }
     }
 
-    /// One command to each of some vnodes, all at once.
-    pub(super) fn sweep(self: &Arc<Self>, places: &[usize]) -> JoinSet<()> {
-        let mut tasks = JoinSet::new();
-        for &place in places {
+    /// One command to each of some vnodes, all at once. They go on if nobody waits for them: a call that is dropped half
+    /// way would be missing in its history.
+    pub(super) fn sweep(self: &Arc<Self>, places: &[usize]) -> Sweep {
+        let command = |&place: &usize| {
             let load = Arc::clone(self);
-            tasks.spawn(async move { load.command(&load.targets[place]).await });
-        }
-        tasks
+            tokio::spawn(async move { load.command(&load.targets[place]).await })
+        };
+        Sweep(places.iter().map(command).collect())
     }
 
     /// The places of the vnodes that a host owns.
@@ -178,7 +182,8 @@ impl Load {
 
     /// How far serving some orphaned vnodes has come.
     pub(super) fn served(&self, places: &[usize]) -> Served {
-        let times: Vec<Instant> = places.iter().filter_map(|&place| self.targets[place].served()).collect();
+        let times: Vec<Instant> =
+            places.iter().filter_map(|&place| self.targets[place].served()).collect();
         let (first, last) = (times.iter().min().copied(), times.iter().max().copied());
         Served { vnodes: times.len(), first, last }
     }
@@ -249,10 +254,16 @@ enum Answered {
     No,
 }
 
-/// Waits until all have ended; a panic of one is one of the demo.
-pub(super) async fn ended_all(mut tasks: JoinSet<()>) {
-    while let Some(ended) = tasks.join_next().await {
-        ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+/// Commands under way.
+#[derive(Debug)]
+pub(super) struct Sweep(Vec<JoinHandle<()>>);
+
+impl Sweep {
+    /// Waits until all have ended, well or not.
+    pub(super) async fn ended(self) {
+        for command in self.0 {
+            command.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        }
     }
 }
 

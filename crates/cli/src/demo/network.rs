@@ -57,7 +57,10 @@ impl AsyncRead for CutReads {
     ) -> Poll<io::Result<()>> {
         // First: what arrived after the cut is not delivered.
         if self.cut.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut by the demo")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "cut by the demo",
+            )));
         }
         Pin::new(&mut self.reads).poll_read(context, buffer)
     }

@@ -7,11 +7,7 @@
 //! * A pid is signalled only while its process hasn't been waited for, so it is never another's.
 
 use core::time::Duration;
-use std::{
-    io::Read as _,
-    path::PathBuf,
-    process::Stdio,
-};
+use std::{io::Read as _, path::PathBuf, process::Stdio};
 
 use holocron_protocol::ids::HostName;
 use rustix::process::{Pid, Signal, kill_process};
@@ -53,8 +49,9 @@ pub(super) struct Process {
 impl Process {
     /// Starts a host and waits until it listens.
     pub(super) async fn start(common: &Common, name: &str, weight: u32) -> Result<Self, Fail> {
-        let binary = std::env::current_exe()
-            .map_err(|error| Fail::failed(format!("can't find this program's own file: {error}")))?;
+        let binary = std::env::current_exe().map_err(|error| {
+            Fail::failed(format!("can't find this program's own file: {error}"))
+        })?;
         let log = common.logs.join(format!("{name}.log"));
         let log_file = std::fs::File::create(&log)
             .map_err(|error| Fail::failed(format!("{}: {error}", log.display())))?;

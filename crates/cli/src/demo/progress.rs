@@ -43,7 +43,11 @@ impl Progress {
             lines.tick().await;
             let now = (Instant::now(), load.tally().acknowledged());
             let seconds = (now.0 - before.0).as_secs_f64();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate, for people")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a rate, for people"
+            )]
             let rate = (Duration::from_secs(now.1 - before.1).as_secs_f64() / seconds) as u64;
             before = now;
             self.say(&format!("{:>7} commands/s   {}", thousands(rate), shares(&client)));
@@ -55,7 +59,12 @@ impl Progress {
 fn shares(client: &Client) -> String {
     let Some(view) = client.view() else { return "no view yet".to_owned() };
     let record = &view.record;
-    let slots_of = |session| record.domains.get(&DomainId::HOME).map_or(0, |domain| domain.slots.owned_by(session).count());
+    let slots_of = |session| {
+        record
+            .domains
+            .get(&DomainId::HOME)
+            .map_or(0, |domain| domain.slots.owned_by(session).count())
+    };
     let mut line = format!("epoch {}:", record.epoch.get());
     for (name, host) in &record.hosts {
         let slots = host.sessions.get(&DomainId::HOME).map_or(0, |session| slots_of(*session));

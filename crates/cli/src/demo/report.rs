@@ -102,10 +102,17 @@ impl Report {
             ("acknowledged", format!("{} commands", thousands(self.acknowledged))),
             ("lost", thousands(self.lost)),
             ("doubled", thousands(self.doubled)),
-            ("stale reads", format!("{} of {}", thousands(self.stale_reads), thousands(self.queries))),
+            (
+                "stale reads",
+                format!("{} of {}", thousands(self.stale_reads), thousands(self.queries)),
+            ),
             (
                 "failed calls",
-                format!("{} ({} unclear)", thousands(self.failed_calls), thousands(self.unclear_calls)),
+                format!(
+                    "{} ({} unclear)",
+                    thousands(self.failed_calls),
+                    thousands(self.unclear_calls)
+                ),
             ),
         ]);
         if self.unread > 0 {

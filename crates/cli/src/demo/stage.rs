@@ -39,22 +39,32 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(arguments: &Arguments, run: &str) -> Result<Self, Fail> {
-        let failed = |error: std::io::Error| Fail::failed(format!("no temporary directory: {error}"));
-        let mut directory = tempfile::Builder::new().prefix("holocron-demo-").tempdir().map_err(failed)?;
+        let failed =
+            |error: std::io::Error| Fail::failed(format!("no temporary directory: {error}"));
+        let mut directory =
+            tempfile::Builder::new().prefix("holocron-demo-").tempdir().map_err(failed)?;
         directory.disable_cleanup(arguments.keep);
         let url = match &arguments.store {
             // A prefix of its own: nothing that stands there is touched.
             Some(url) => format!("{}/demo-{run}", url.trim_end_matches('/')),
             None => {
                 let path = directory.path().join("store");
-                url::Url::from_directory_path(path).expect("a temporary directory's path is absolute").into()
+                url::Url::from_directory_path(path)
+                    .expect("a temporary directory's path is absolute")
+                    .into()
             }
         };
         if url.starts_with("memory:") {
             return Err(Fail::failed("memory:// is inside one process; the demo has several"));
         }
         let options = arguments.options.pairs.clone();
-        Ok(Self { directory, url, options, is_elsewhere: arguments.store.is_some(), keep: arguments.keep })
+        Ok(Self {
+            directory,
+            url,
+            options,
+            is_elsewhere: arguments.store.is_some(),
+            keep: arguments.keep,
+        })
     }
 
     pub(super) fn common(&self) -> Common {
@@ -78,7 +88,11 @@ impl Place {
         }
         let store = holocron_store::open(&self.url, &self.options)?;
         let failed = |error: holocron_store::Error| {
-            Fail::failed(format!("{} is not cleaned up: {}", self.url, holocron_store::explain(&error)))
+            Fail::failed(format!(
+                "{} is not cleaned up: {}",
+                self.url,
+                holocron_store::explain(&error)
+            ))
         };
         let listed = store.list("").await.map_err(failed)?;
         for some in listed.chunks(DELETED_AT_ONCE) {
@@ -107,7 +121,11 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Starts the hosts and waits until they serve every slot.
-    pub(super) async fn start(arguments: &Arguments, place: &Place, run: &str) -> Result<Self, Fail> {
+    pub(super) async fn start(
+        arguments: &Arguments,
+        place: &Place,
+        run: &str,
+    ) -> Result<Self, Fail> {
         let common = place.common();
         let mut processes = Vec::new();
         for number in 1..=arguments.hosts {
@@ -135,17 +153,22 @@ impl Stage {
             let statuses = self.statuses(None).await;
             let serving: u32 = statuses.iter().map(|status| status.slots_serving).sum();
             let complete = statuses.len() == self.processes.len()
-                && statuses.iter().all(|status| status.slots_serving > 0 && status.slots_waiting == 0);
+                && statuses
+                    .iter()
+                    .all(|status| status.slots_serving > 0 && status.slots_waiting == 0);
             if complete && serving == u32::from(view.record.slot_count) {
                 return Ok(());
             }
             if Instant::now() > give_up {
-                let why = format!(
-                    "{} of {} hosts answer and serve {serving} of {} slots after {READY_WITHIN:?}",
-                    statuses.len(),
-                    self.processes.len(),
-                    view.record.slot_count,
-                );
+                let epoch = view.record.epoch;
+                let mut why =
+                    format!("after {READY_WITHIN:?}, at {epoch}, not every slot is served:");
+                for status in statuses {
+                    why.push_str(&format!(
+                        " {} serves {} and waits for {};",
+                        status.name, status.slots_serving, status.slots_waiting
+                    ));
+                }
                 return Err(Fail::failed(why));
             }
             sleep(LOOK_EVERY).await;

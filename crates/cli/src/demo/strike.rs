@@ -9,13 +9,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    KillWith, VictimKind,
-    alarm::rejoined,
-    load::ended_all,
-    progress::Progress,
-    stage::Stage,
-};
+use super::{KillWith, VictimKind, alarm::rejoined, progress::Progress, stage::Stage};
 use crate::exit::Fail;
 
 /// Commands the victim has in flight when it fails, at least.
@@ -75,7 +69,11 @@ pub(super) async fn choose(stage: &Stage, kind: VictimKind) -> Result<HostName, 
 }
 
 /// Waits for the right moment and strikes.
-pub(super) async fn strike(stage: &mut Stage, victim: &HostName, kill: KillWith) -> Result<Struck, Fail> {
+pub(super) async fn strike(
+    stage: &mut Stage,
+    victim: &HostName,
+    kill: KillWith,
+) -> Result<Struck, Fail> {
     let give_up = Instant::now() + CONDITIONS_WITHIN;
     loop {
         match try_to_strike(stage, victim, kill).await? {
@@ -104,7 +102,11 @@ async fn try_to_strike(
     };
     let places = stage.load.places_of(victim, &view.record);
     if places.len() * SHARE_MIN < stage.load.vnodes() {
-        return Ok(Err(format!("{victim} owns {} of {} vnodes", places.len(), stage.load.vnodes())));
+        return Ok(Err(format!(
+            "{victim} owns {} of {} vnodes",
+            places.len(),
+            stage.load.vnodes()
+        )));
     }
     let statuses = stage.statuses(None).await;
     let Some(status) = statuses.iter().find(|status| status.name == *victim) else {
@@ -114,7 +116,8 @@ async fn try_to_strike(
     if packs < PACKS_MIN {
         return Ok(Err(format!("{victim} has {packs} packs")));
     }
-    let requests = statuses.iter().filter(|other| other.name != *victim).map(|other| other.requests).sum();
+    let requests =
+        statuses.iter().filter(|other| other.name != *victim).map(|other| other.requests).sum();
     let burst = stage.load.sweep(&places[..places.len().min(BURST_LEN)]);
     let mut in_flight = 0;
     for _ in 0..LOOKS_MAX {
@@ -125,7 +128,7 @@ async fn try_to_strike(
         yield_now().await;
     }
     if in_flight < IN_FLIGHT_MIN {
-        ended_all(burst).await;
+        burst.ended().await;
         return Ok(Err(format!("{victim} has {in_flight} commands in flight")));
     }
     let at = Instant::now();
@@ -134,13 +137,15 @@ async fn try_to_strike(
         KillWith::Sigstop => Signal::STOP,
     })?;
     stage.load.orphan(&places, Instant::now());
-    // They go on by themselves, as the callers do.
-    tokio::spawn(ended_all(burst));
     Ok(Ok(Struck { victim: victim.clone(), led, session, places, in_flight, packs, requests, at }))
 }
 
 /// Watches the others take over, with a command to each of the victim's vnodes.
-pub(super) async fn watch(stage: &Stage, struck: &Struck, progress: &Progress) -> Result<TakenOver, Fail> {
+pub(super) async fn watch(
+    stage: &Stage,
+    struck: &Struck,
+    progress: &Progress,
+) -> Result<TakenOver, Fail> {
     let since = |then: Instant| (then - struck.at).as_secs_f64() * 1_000.0;
     let sweep = stage.load.sweep(&struck.places);
     let noticed = async {
@@ -163,7 +168,7 @@ pub(super) async fn watch(stage: &Stage, struck: &Struck, progress: &Progress) -
         }
     };
     let all_served = async {
-        ended_all(sweep).await;
+        sweep.ended().await;
         loop {
             let served = stage.load.served(&struck.places);
             match served.last {
@@ -188,7 +193,12 @@ pub(super) async fn watch(stage: &Stage, struck: &Struck, progress: &Progress) -
         Fail::failed(format!(
             "{served} of the victim's {} vnodes are served again after {TAKEN_OVER_WITHIN:?}{}",
             struck.places.len(),
-            stage.load.tally().newest_failure().map(|failure| format!("; {failure}")).unwrap_or_default(),
+            stage
+                .load
+                .tally()
+                .newest_failure()
+                .map(|failure| format!("; {failure}"))
+                .unwrap_or_default(),
         ))
     })?;
     progress.say(&format!(

@@ -76,7 +76,8 @@ impl Stubborn {
         host: &HostName,
         record: &EpochRecord,
     ) -> Result<Self, Fail> {
-        let named = |number| VnodeName::new(Counter::KIND, &format!("{run}-stay-{number}")).expect("short");
+        let named =
+            |number| VnodeName::new(Counter::KIND, &format!("{run}-stay-{number}")).expect("short");
         let names: Vec<VnodeName> = (0..KEYS_TRIED_MAX)
             .map(named)
             .filter(|name| owner(record, name) == Some(host))
@@ -88,7 +89,8 @@ impl Stubborn {
         let late = names[BUSY_LEN..].to_vec();
         let address = &record.hosts.get(host).expect("it owns vnodes").address;
         let failed = |error: &dyn core::fmt::Display| Fail::failed(format!("{address}: {error}"));
-        let Stream { reads, writes } = Tcp.connect(address).await.map_err(|error| failed(&error))?;
+        let Stream { reads, writes } =
+            Tcp.connect(address).await.map_err(|error| failed(&error))?;
         let (orders, ordered) = mpsc::unbounded_channel();
         let calling = Calling::new(names, record.epoch).run(reads, writes, ordered);
         Ok(Self { orders, calling: tokio::spawn(calling), client: client.clone(), late })
@@ -107,7 +109,11 @@ impl Stubborn {
             .collect();
         let mut replies = Vec::with_capacity(asked.len());
         for asked in asked {
-            replies.push(asked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?);
+            replies.push(
+                asked
+                    .await
+                    .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?,
+            );
         }
         // It ends only when told to.
         drop(self.orders.send(Order::Queue(replies)));
@@ -117,7 +123,10 @@ impl Stubborn {
     /// Hangs up, reads every vnode, and compares it with what the host acknowledged.
     pub(super) async fn check(self) -> Result<Faults, Fail> {
         drop(self.orders.send(Order::Stop));
-        let counted = self.calling.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let counted = self
+            .calling
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let mut faults = Faults::default();
         for Counted { name, mut history } in counted {
             let value = self.client.get::<Counter>(name.key()).query(CounterQuery::Value).await?;
@@ -142,8 +151,10 @@ struct Calling {
 
 impl Calling {
     fn new(names: Vec<VnodeName>, epoch: Epoch) -> Self {
-        let counted =
-            names.into_iter().map(|name| Counted { name, history: CounterHistory::default() }).collect();
+        let counted = names
+            .into_iter()
+            .map(|name| Counted { name, history: CounterHistory::default() })
+            .collect();
         Self {
             counted,
             client: ClientId::new(Random::from_system().bits()),
@@ -248,7 +259,9 @@ impl Calling {
         };
         match (mode, ended) {
             (Mode::Command, ended) => history.added(ended),
-            (Mode::Query | Mode::Local, Ended::Acknowledged(value)) => history.read(value, Look::Meanwhile),
+            (Mode::Query | Mode::Local, Ended::Acknowledged(value)) => {
+                history.read(value, Look::Meanwhile)
+            }
             (Mode::Query | Mode::Local, Ended::NotRun | Ended::Unclear) => {}
         }
         // As long as it is obeyed it goes on.

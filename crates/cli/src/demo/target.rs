@@ -128,7 +128,8 @@ impl Turn<'_> {
                 let field = usize::try_from(number).expect("64 bits") % FIELDS;
                 let put = KvCommand::Put { field: field.to_string(), value: number.to_string() };
                 let replied = kv.command(put).await;
-                let (ended, outcome) = split(replied.map(|change| number_in(change.before.as_ref())));
+                let (ended, outcome) =
+                    split(replied.map(|change| number_in(change.before.as_ref())));
                 history.fields[field].put(number, ended);
                 outcome
             }
@@ -167,7 +168,9 @@ fn split<T>(replied: Result<T, CallError>) -> (Ended<T>, Result<(), CallError>) 
     match replied {
         Ok(reply) => (Ended::Acknowledged(reply), Ok(())),
         // It ran, but nobody can say with what result.
-        Err(error @ (CallError::Unclear | CallError::Unreadable { .. })) => (Ended::Unclear, Err(error)),
+        Err(error @ (CallError::Unclear | CallError::Unreadable { .. })) => {
+            (Ended::Unclear, Err(error))
+        }
         Err(
             error @ (CallError::Busy
             | CallError::Unavailable { .. }

@@ -118,7 +118,11 @@ impl Spoken for Kv {
             argument: r#"{"field":"a","value":"b"}"#,
             does: "sets a field; answers what it was",
         },
-        Word { word: "delete", argument: r#"{"field":"a"}"#, does: "removes a field; answers what it was" },
+        Word {
+            word: "delete",
+            argument: r#"{"field":"a"}"#,
+            does: "removes a field; answers what it was",
+        },
         Word {
             word: "compare-and-set",
             argument: r#"{"field":"a","expected":"b","value":"c"}"#,
