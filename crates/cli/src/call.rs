@@ -7,12 +7,14 @@ use holocron::{Client, VnodeRef};
 use serde_json::Value;
 
 use crate::{
-    exit::{Fail, Failure},
+    exit::{self, Fail, Failure},
     kinds::{self, Counter, Heard, Kv, Spoken},
     store::StoreArguments,
 };
 
-/// Send one command or query to a vnode, and print its answer as JSON.
+/// Send one command or query to a vnode
+///
+/// Prints the answer as JSON.
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
 pub(crate) struct Arguments {
@@ -37,14 +39,13 @@ pub(crate) struct Arguments {
 }
 
 fn after_help() -> String {
-    format!(
+    exit::help(&format!(
         "Commands and queries:\n{}\nExamples:
   holocron call --store file:///tmp/h counter alice add 5
   holocron call --store file:///tmp/h counter alice value
-  holocron call --store file:///tmp/h kv settings put '{{\"field\":\"colour\",\"value\":\"blue\"}}'\n\n{}",
+  holocron call --store file:///tmp/h kv settings put '{{\"field\":\"colour\",\"value\":\"blue\"}}'",
         kinds::describe(),
-        crate::exit::EXIT_CODES,
-    )
+    ))
 }
 
 fn parse_json(text: &str) -> Result<Value, String> {

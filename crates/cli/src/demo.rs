@@ -30,7 +30,7 @@ use self::{
     stubborn::Stubborn,
 };
 use crate::{
-    exit::{Fail, Failure},
+    exit::{self, Fail, Failure},
     signals::Signals,
     store::StoreOptions,
     table::thousands,
@@ -44,17 +44,20 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 /// How long the last calls of the load may take to end: their deadline, and some.
 const LAST_CALLS_WITHIN: Duration = Duration::from_secs(15);
 
-/// See a cluster lose a host: hosts as processes on one directory, load on thousands of vnodes, one host killed in the
-/// middle; then check that no acknowledged command is missing and none took effect twice.
+/// See a cluster lose a host in the middle of its work
+///
+/// Hosts as processes on one directory and load on thousands of vnodes. One host is sealed by mistake, and later another
+/// is killed. In the end every vnode is read and compared with what its callers were told: no acknowledged command may be
+/// missing, and none may have taken effect twice.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_help = exit::help("\
 Fails if anything is lost or doubled (exit code 3), or if the failure could not be made as hard as it should be: when it
 fails, the victim owns at least a quarter of the vnodes, has 100 commands in flight and 2 packs.
 
 Examples:
   holocron demo
   holocron demo --victim leader --kill sigstop --json
-  holocron demo --store s3://bucket/prefix --option endpoint=http://127.0.0.1:9000 --option allow_http=true")]
+  holocron demo --store s3://bucket/prefix --option endpoint=http://127.0.0.1:9000 --option allow_http=true"))]
 pub(crate) struct Arguments {
     /// Host processes.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = number_in::<2, 16>)]

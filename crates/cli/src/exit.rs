@@ -39,6 +39,12 @@ Exit codes:
   6  not done, and won't be as it is (call)
   7  the store breaks a promise everything rests on (probe, host)";
 
+/// What stands below a subcommand's help: its own part, then the exit codes.
+#[must_use]
+pub fn help(own: &str) -> String {
+    format!("{own}\n\n{EXIT_CODES}")
+}
+
 /// A failure and its sentence.
 #[derive(Debug)]
 pub struct Fail {
@@ -99,7 +105,12 @@ impl From<StartError> for Fail {
         let sentence = explain(&error);
         let failure = match error {
             StartError::Store(ProbeError::Broken { .. }) => Failure::Unfit,
-            _ => Failure::Failed,
+            StartError::Name(_)
+            | StartError::Open(_)
+            | StartError::Store(ProbeError::Unreachable { .. } | ProbeError::Refused { .. })
+            | StartError::Unreachable(_)
+            | StartError::Cluster(_)
+            | StartError::Listen { .. } => Failure::Failed,
         };
         Self::new(failure, sentence)
     }

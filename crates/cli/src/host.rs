@@ -7,22 +7,23 @@ use holocron::{Host, HostBuilder, Settings, Stopped};
 use serde_json::json;
 
 use crate::{
-    exit::{Fail, Failure},
+    exit::{self, Fail, Failure},
     kinds,
     signals::Signals,
     store::StoreArguments,
 };
 
-/// Run a host with the built-in kinds `counter` and `kv`. Prints one line with its address once it listens, then logs to
-/// standard error.
+/// Run a host with the built-in kinds
+///
+/// Prints one line with its address once it listens, then logs to standard error.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_help = exit::help("\
 SIGTERM or SIGINT: hands its slots over to other hosts, leaves the cluster, and ends. A second one: ends at once, as a
 crash would; nothing acknowledged is lost. RUST_LOG sets what is logged, for example RUST_LOG=holocron=debug.
 
 Examples:
   holocron host --store file:///tmp/h --name h1
-  holocron host --store s3://bucket/prefix --listen 10.0.0.7:7400 --allow-remote")]
+  holocron host --store s3://bucket/prefix --listen 10.0.0.7:7400 --allow-remote"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,

@@ -25,7 +25,7 @@ use crate::exit::{EXIT_CODES, Fail};
 
 /// Virtual nodes with durable state in an object store.
 #[derive(Debug, Parser)]
-#[command(name = "holocron", version, about, after_help = EXIT_CODES)]
+#[command(name = "holocron", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

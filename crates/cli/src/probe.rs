@@ -5,17 +5,25 @@ use holocron::Random;
 use holocron_store::{Probe, ProbeReport};
 use serde_json::json;
 
-use crate::{exit::Fail, store::StoreOptions};
+use crate::{
+    exit::{self, Fail},
+    store::StoreOptions,
+};
 
-/// Find out whether a store keeps the promises everything rests on: conditional creates under races, reads and listings
-/// that see them. Refuses a store that breaks one, and says which.
+/// Find out whether a store keeps the promises everything rests on
+///
+/// Conditional creates under races, reads and listings that see them. Refuses a store that breaks one, and says which.
+/// Leaves nothing behind.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = exit::help("Examples:
   holocron probe file:///tmp/h
-  holocron probe s3://bucket/prefix --option endpoint=http://127.0.0.1:9000 --option allow_http=true")]
+  holocron probe s3://bucket/prefix --option endpoint=http://127.0.0.1:9000 --option allow_http=true"))]
 pub(crate) struct Arguments {
-    /// The store: file:///path, s3://bucket/prefix, gs://… or az://…
-    #[arg(value_name = "URL")]
+    /// The store.
+    #[arg(
+        value_name = "URL",
+        help = "The store: file:///path, s3://bucket/prefix, gs://… or az://…"
+    )]
     url: String,
     #[command(flatten)]
     options: StoreOptions,

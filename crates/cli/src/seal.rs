@@ -6,7 +6,7 @@ use holocron_protocol::ids::HostName;
 use serde_json::json;
 
 use crate::{
-    exit::{Fail, Failure},
+    exit::{self, Fail, Failure},
     status::newest_view,
     store::StoreArguments,
 };
@@ -14,11 +14,12 @@ use crate::{
 /// Times a leader that has changed is asked anew.
 const ASKED_MAX: u32 = 3;
 
-/// Ask the leader to seal a host's session, whether the host is well or not, and give its slots to others. What the host
-/// acknowledged stays; a host that is well opens a new session and comes back.
+/// Have a host's session sealed and its slots given to others
+///
+/// Asks the leader. What the host acknowledged stays; a host that is well opens a new session and comes back.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  holocron seal --store file:///tmp/h h2")]
+#[command(after_help = exit::help("Examples:
+  holocron seal --store file:///tmp/h h2"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,

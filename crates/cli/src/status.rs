@@ -14,7 +14,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     call::connect,
-    exit::Fail,
+    exit::{self, Fail},
     store::StoreArguments,
     table::{render, thousands},
 };
@@ -24,12 +24,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Hosts asked at a time.
 const ASKED_AT_ONCE: usize = 64;
 
-/// Show the hosts of a cluster, who leads, who holds how many slots, and how far their journals have come. Needs the
-/// store only; says which hosts did not answer.
+/// Show the hosts of a cluster, who leads, and who holds how many slots
+///
+/// Also how far their journals have come. Needs the store only; says which hosts did not answer.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = exit::help("Examples:
   holocron status --store file:///tmp/h
-  holocron status --store file:///tmp/h --json | jq .leader")]
+  holocron status --store file:///tmp/h --json | jq .leader"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,

@@ -5,8 +5,13 @@ use clap::Args;
 /// Which store, and how to reach it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StoreArguments {
-    /// The store all hosts share: file:///path, s3://bucket/prefix, gs://… or az://…
-    #[arg(long = "store", value_name = "URL", env = "HOLOCRON_STORE")]
+    /// The store all hosts share.
+    #[arg(
+        long = "store",
+        value_name = "URL",
+        env = "HOLOCRON_STORE",
+        help = "The store all hosts share: file:///path, s3://bucket/prefix, gs://… or az://…"
+    )]
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) options: StoreOptions,

@@ -260,7 +260,7 @@ impl Calling {
         match (mode, ended) {
             (Mode::Command, ended) => history.added(ended),
             (Mode::Query | Mode::Local, Ended::Acknowledged(value)) => {
-                history.read(value, Look::Meanwhile)
+                history.read(value, Look::Meanwhile);
             }
             (Mode::Query | Mode::Local, Ended::NotRun | Ended::Unclear) => {}
         }
