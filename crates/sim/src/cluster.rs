@@ -25,6 +25,7 @@ pub struct Cluster {
     lives: u64,
     statuses: Arc<Mutex<BTreeMap<String, HostStatus>>>,
     stopped: Arc<Mutex<BTreeMap<String, String>>>,
+    addresses: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Cluster {
@@ -39,6 +40,7 @@ impl Cluster {
             lives: 0,
             statuses: Arc::default(),
             stopped: Arc::default(),
+            addresses: Arc::default(),
         }
     }
 
@@ -55,6 +57,7 @@ impl Cluster {
         let (settings, kinds, trace) =
             (self.settings.clone(), self.kinds, self.world.trace.clone());
         let (statuses, stopped) = (Arc::clone(&self.statuses), Arc::clone(&self.stopped));
+        let addresses = Arc::clone(&self.addresses);
         let name = name.to_owned();
         self.world.start(&name.clone(), async move {
             let builder = Host::builder("memory://")
@@ -67,6 +70,10 @@ impl Cluster {
                 .settings(settings);
             let why = match kinds(builder).start().await {
                 Ok(mut host) => loop {
+                    addresses
+                        .lock()
+                        .expect("a map's lock")
+                        .insert(name.clone(), host.address().to_owned());
                     statuses.lock().expect("a map's lock").insert(name.clone(), host.status());
                     tokio::select! {
                         biased;
@@ -103,6 +110,12 @@ impl Cluster {
         let newest =
             statuses.iter().filter(|(name, status)| status.leads && self.world.is_running(name));
         newest.max_by_key(|(_, status)| status.epoch).map(|(name, _)| name.clone())
+    }
+
+    /// Where a host listens, or last listened.
+    #[must_use]
+    pub fn address(&self, name: &str) -> String {
+        self.addresses.lock().expect("a map's lock").get(name).cloned().unwrap_or_default()
     }
 
     /// Why a host stopped by itself, if it did.

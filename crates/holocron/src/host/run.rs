@@ -309,7 +309,11 @@ impl Run {
         }
         // Only what was created and stands in live ground is pushed, by whoever wrote or read it.
         match epoch_log::view(&keys::epoch(epoch), stored) {
-            Ok(view) => self.learn(&view),
+            Ok(view) => {
+                self.learn(&view);
+                // Only a leader pushes its records: it lives.
+                self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Connection });
+            }
             Err(malformed) => tracing::warn!(%malformed, "ignored"),
         }
     }

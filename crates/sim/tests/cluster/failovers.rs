@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use holocron_sim::StoreFaults;
+use holocron::Settings;
+use holocron_sim::{Cluster, StoreFaults};
 
-use crate::tally::{Tally, count_all, count_on, key, read_all, three};
+use crate::tally::{Tally, count_all, count_on, key, kinds, read_all, three, tiny};
 
 #[test]
 fn twenty_failovers_in_a_row_keep_every_command_and_few_objects() {
@@ -131,7 +132,7 @@ fn a_host_that_dies_right_after_a_checkpoint_and_its_trim_is_recovered() {
         cluster.world.run(Duration::from_millis(400));
         let victim = ["a", "b", "c"][usize::try_from(seed % 3).unwrap()];
         let session = cluster.status(victim).unwrap().session;
-        let trims = |cluster: &holocron_sim::Cluster| {
+        let trims = |cluster: &Cluster| {
             cluster.world.shelf.keys(&format!("sessions/{session}/trims/")).len()
         };
         let before = trims(&cluster);
@@ -155,7 +156,7 @@ fn two_hosts_of_one_name_the_later_takes_the_place_of_the_earlier() {
             .name("b")
             .listen("elsewhere:0")
             .vnode::<Tally>()
-            .settings(crate::tally::tiny())
+            .settings(tiny())
             .start()
             .await
             .unwrap();
@@ -172,4 +173,45 @@ fn two_hosts_of_one_name_the_later_takes_the_place_of_the_earlier() {
     assert!(!later.is_finished(), "the later stays");
     let counting = cluster.client("client", |client| count_on(client, 1, 20));
     cluster.finish(counting, Duration::from_secs(60));
+}
+
+/// A slot goes from A to B and back while A still has its own old records of it at hand: what B acknowledged counts.
+#[test]
+fn a_slot_that_comes_back_is_served_from_what_was_written_meanwhile() {
+    // No checkpoint comes between, so every record stays in the tails.
+    let settings = Settings { checkpoint_batches: 100_000, ..tiny() };
+    let mut cluster = Cluster::new(17, settings, kinds);
+    cluster.start_all(&["a"]);
+    for round in 1..=6 {
+        let rounds = round * 2;
+        let writing = cluster.client("writer", move |client| async move {
+            for number in 0..40 {
+                let vnode =
+                    client.get::<Tally>(&key(number)).with_deadline(Duration::from_secs(60));
+                for count in rounds - 1..=rounds {
+                    assert_eq!(
+                        vnode.command(count).await,
+                        Ok(count),
+                        "{}: lost or doubled",
+                        key(number)
+                    );
+                }
+            }
+        });
+        cluster.finish(writing, Duration::from_secs(120));
+        // Odd rounds are written by A alone, even ones by A and B, whose slots come back when it dies.
+        if round % 2 == 1 {
+            cluster.start("b");
+            cluster.until("b has its share", Duration::from_secs(30), |cluster| {
+                cluster.status("b").is_some_and(|status| status.slots_serving > 10)
+            });
+        } else {
+            cluster.world.crash("b");
+            cluster.until("a has everything", Duration::from_secs(30), |cluster| {
+                cluster.status("a").is_some_and(|status| status.slots_serving == 32)
+            });
+        }
+    }
+    let reading = cluster.client("reader", |client| read_all(client, 40, 12));
+    cluster.finish(reading, Duration::from_secs(60));
 }

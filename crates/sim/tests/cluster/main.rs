@@ -2,6 +2,7 @@
 
 mod bad_days;
 mod bank;
+mod chaos;
 mod counts;
 mod failovers;
 mod tally;
