@@ -15,6 +15,7 @@
 //! * No index points into a pack that the checkpoint leaves out, except entries that it copies.
 //! * Packs that hold entries of released tenures are neither merged nor left out: others are reading them.
 //!
+//! [`Packing`]: crate::packing::Packing
 //! [`SlotLog::copied`]: crate::slot_log::SlotLog::copied
 
 use alloc::{

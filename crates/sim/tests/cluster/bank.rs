@@ -180,9 +180,6 @@ fn run(seed: u64, faults: StoreFaults) -> (u64, u64) {
 
 #[test]
 fn money_is_conserved_when_a_host_dies_and_the_same_seed_is_the_same_run() {
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(std::env::var("RUST_LOG").unwrap_or_default())
-        .try_init();
     let first = run(1, StoreFaults::none());
     assert_eq!(first.0, ACCOUNTS * OPENING);
     assert_eq!(run(1, StoreFaults::none()), first);
@@ -190,9 +187,6 @@ fn money_is_conserved_when_a_host_dies_and_the_same_seed_is_the_same_run() {
 
 #[test]
 fn money_is_conserved_on_a_store_that_fails_in_every_way() {
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(std::env::var("RUST_LOG").unwrap_or_default())
-        .try_init();
     for seed in 1..4 {
         assert_eq!(run(seed, StoreFaults::all()).0, ACCOUNTS * OPENING);
     }

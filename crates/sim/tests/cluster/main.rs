@@ -1,8 +1,14 @@
 //! Whole clusters of real hosts in a simulated world: the stories that a promise is made of.
 
+#[cfg(test)]
 mod bad_days;
+#[cfg(test)]
 mod bank;
+#[cfg(test)]
 mod chaos;
+#[cfg(test)]
 mod counts;
+#[cfg(test)]
 mod failovers;
+#[cfg(test)]
 mod tally;
