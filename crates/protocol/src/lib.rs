@@ -18,9 +18,9 @@
 //! | [`ownership`], [`slot_log`] | who may serve a slot, and what a journal says of it |
 //! | [`reading`], [`fold`] | how a slot is recovered |
 //! | [`compose`], [`packing`] | what the next checkpoint writes |
+//! | [`garbage`] | what may be deleted, and in which order |
 //! | [`epoch_log`], [`election`] | how the log is read and cut, and who writes the next record |
 //! | [`suspicion`], [`hints`] | who is taken for dead, and what tells that somebody lives |
-//! | [`garbage`] | what may be deleted, and in which order |
 #![no_std]
 
 extern crate alloc;
