@@ -1,6 +1,9 @@
 //! `holocron host`: a host with the built-in kinds, until it is told to leave.
 
-use core::net::{IpAddr, SocketAddr};
+use core::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use clap::Args;
 use holocron::{Host, HostBuilder, Settings, Stopped};
@@ -10,7 +13,7 @@ use crate::{
     exit::{self, Fail, Failure},
     kinds,
     signals::Signals,
-    store::StoreArguments,
+    store::{STORE_WITHIN, StoreArguments},
 };
 
 /// Run a host with the built-in kinds
@@ -62,6 +65,10 @@ struct Tuning {
     /// Milliseconds a batch waits for company. More means fewer requests and slower acknowledgements.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
     linger_ms: Option<u64>,
+    /// Milliseconds between the leader's questions to each host; four without an answer are suspicion enough. Less is
+    /// quicker and wrong more often, and a wrong suspicion costs one host one session.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    heartbeat_ms: Option<u64>,
     /// Slots of the cluster, if this host creates it. Fixed for ever then.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     slots: Option<u16>,
@@ -72,12 +79,15 @@ struct Tuning {
 
 impl Tuning {
     fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
+        let mut settings = Settings { store_start_timeout: STORE_WITHIN, ..Settings::default() };
         if let Some(batches) = self.checkpoint_batches {
             settings.checkpoint_batches = batches;
         }
         if let Some(linger) = self.linger_ms {
-            settings.linger = core::time::Duration::from_millis(linger);
+            settings.linger = Duration::from_millis(linger);
+        }
+        if let Some(heartbeat) = self.heartbeat_ms {
+            settings.heartbeat = Duration::from_millis(heartbeat);
         }
         if let Some(slots) = self.slots {
             settings.slots = slots;

@@ -16,7 +16,7 @@ mod status;
 mod store;
 mod table;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -45,11 +45,11 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
+    log_to_stderr(&command);
     // Before the runtime starts its threads: this is for the whole process.
     if let Command::Host(arguments) = &command {
         arguments.prepare();
     }
-    log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -77,9 +77,20 @@ async fn run(command: Command) -> Result<(), Fail> {
     }
 }
 
-/// `RUST_LOG` decides; without it, what hosts do is told and what libraries do isn't.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,holocron=info,holocron_cli=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+/// `RUST_LOG` decides. Without it, a host tells what it does; the others have their one sentence.
+fn log_to_stderr(command: &Command) {
+    let default = match command {
+        Command::Host(_) => "warn,holocron=info,holocron_cli=info",
+        Command::Demo(_)
+        | Command::Call(_)
+        | Command::Status(_)
+        | Command::Seal(_)
+        | Command::Probe(_) => "off",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     exit::{self, Fail},
-    store::StoreOptions,
+    store::{STORE_WITHIN, StoreOptions},
 };
 
 /// Find out whether a store keeps the promises everything rests on
@@ -43,6 +43,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let probe = Probe {
         racers: arguments.racers.into(),
         rounds: arguments.rounds.into(),
+        deadline: STORE_WITHIN,
         ..Probe::new(Random::from_system().bits())
     };
     let report = holocron_store::probe(&store, &probe).await?;

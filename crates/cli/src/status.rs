@@ -178,7 +178,7 @@ fn as_text(record: &EpochRecord, answers: &Answers) -> String {
                     .map(thousands),
                 );
             } else {
-                row.push("did not answer".to_owned());
+                row.resize(HEADER.len(), "?".to_owned());
             }
             row
         })

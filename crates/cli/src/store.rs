@@ -1,6 +1,11 @@
 //! The store, as the command line names it.
 
+use core::time::Duration;
+
 use clap::Args;
+
+/// How long a store may take to answer at the start: whoever started us has an error within 10 s.
+pub(crate) const STORE_WITHIN: Duration = Duration::from_secs(8);
 
 /// Which store, and how to reach it.
 #[derive(Clone, Debug, Args)]

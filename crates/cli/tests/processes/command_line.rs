@@ -1,0 +1,123 @@
+//! The subcommands, as a shell sees them.
+
+use serde_json::{Value, json};
+
+use super::support::{Place, all_served, run, text, turn, until};
+
+/// Runs a subcommand on the place's store: exit code, output as JSON if it is, and what it said besides.
+async fn say(place: &Place, arguments: &[&str]) -> (Option<i32>, Value, String) {
+    let url = place.url();
+    let mut all = arguments.to_vec();
+    all.splice(1..1, ["--store", &url]);
+    let output = run(&all).await;
+    let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code(), json, text(&output.stdout) + &text(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_can_call_vnodes() {
+    let _turn = turn().await;
+    let place = Place::new();
+    let (code, _, said) = say(&place, &["call", "counter", "alice", "value"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("there is no cluster"), "{said}");
+
+    let _host = place.host("h1", &[]).await;
+    for (arguments, answer) in [
+        (vec!["counter", "alice", "add", "5"], json!(5)),
+        (vec!["counter", "alice", "add", "-2"], json!(3)),
+        (vec!["counter", "alice", "value"], json!(3)),
+        (vec!["counter", "bob", "value", "--local"], json!(0)),
+        (
+            vec!["kv", "k", "put", r#"{"field":"a","value":"b"}"#],
+            json!({ "done": true, "before": null }),
+        ),
+        (
+            vec!["kv", "k", "compare-and-set", r#"{"field":"a","expected":"x","value":"c"}"#],
+            json!({ "done": false, "before": "b" }),
+        ),
+        (
+            vec!["kv", "k", "compare-and-set", r#"{"field":"n","expected":null,"value":"1"}"#],
+            json!({ "done": true, "before": null }),
+        ),
+        (vec!["kv", "k", "all"], json!({ "fields": { "a": "b", "n": "1" } })),
+        (vec!["kv", "k", "delete", r#"{"field":"a"}"#], json!({ "done": true, "before": "b" })),
+        (vec!["kv", "k", "get", r#"{"field":"a"}"#], json!({ "value": null })),
+    ] {
+        let mut all = vec!["call"];
+        all.extend(&arguments);
+        let (code, json, said) = say(&place, &all).await;
+        assert_eq!((code, json), (Some(0), answer), "{arguments:?}: {said}");
+    }
+    for arguments in [
+        vec!["call", "counter", "alice", "sub", "5"],
+        vec!["call", "counter", "alice", "add", "five"],
+        vec!["call", "queue", "alice", "add", "5"],
+        vec!["call", "counter", "alice", "add", "5", "--local"],
+    ] {
+        let (code, _, said) = say(&place, &arguments).await;
+        assert_eq!(code, Some(2), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_needs_only_the_store_and_seal_needs_the_leader() {
+    let _turn = turn().await;
+    let place = Place::new();
+    let (one, two) = (place.host("h1", &[]).await, place.host("h2", &[]).await);
+    all_served(&place, &[&one, &two]).await;
+    let (code, status, said) = say(&place, &["status", "--json"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!((&status["leader"], &status["slots"]), (&json!("h1"), &json!(4096)));
+    assert_eq!(status["hosts"].as_array().unwrap().len(), 2);
+    assert!(status["hosts"][1]["status"]["slots_serving"].as_u64() > Some(0), "{said}");
+    let session = status["hosts"][1]["status"]["session"].clone();
+    let (code, _, said) = say(&place, &["status"]).await;
+    assert!(code == Some(0) && said.contains("h1 leads; 4,096 slots"), "{said}");
+
+    let (code, _, said) = say(&place, &["seal", "h9"]).await;
+    assert!(code == Some(1) && said.contains("there are: h1, h2"), "{said}");
+    let (code, sealed, said) = say(&place, &["seal", "h2", "--json"]).await;
+    assert_eq!((code, &sealed["sealed"]), (Some(0), &json!("h2")), "{said}");
+    until("it is back with another session", async || {
+        let (_, status, _) = say(&place, &["status", "--json"]).await;
+        let host = status["hosts"].as_array()?.iter().find(|host| host["name"] == "h2")?.clone();
+        let now = host["status"].get("session")?.clone();
+        (now != session && host["answered"] == json!(true)).then_some(())
+    })
+    .await;
+
+    one.kill().await;
+    two.kill().await;
+    let (code, status, said) = say(&place, &["status", "--json"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    for host in status["hosts"].as_array().unwrap() {
+        assert_eq!(host["answered"], json!(false), "{said}");
+        assert!(host["error"].is_string(), "{said}");
+    }
+    let (code, _, said) = say(&place, &["call", "counter", "c", "value", "--deadline", "1"]).await;
+    assert_eq!(code, Some(5), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_tells_a_fit_store_from_none() {
+    let place = Place::new();
+    let output = run(&["probe", &place.url(), "--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["fit"], json!(true));
+    assert!(report["create_p50_ms"].as_f64().unwrap() > 0.0);
+    let output = run(&["probe", "ftp://example.org/x"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("none of file, memory, s3, gs, az"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_has_examples_and_exit_codes() {
+    for subcommand in ["demo", "host", "call", "status", "seal", "probe"] {
+        let output = run(&[subcommand, "--help"]).await;
+        let help = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{subcommand}");
+        assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
+    }
+}

@@ -1,0 +1,256 @@
+//! Hosts as processes on a temporary directory, and a client.
+//!
+//! Every process is killed by its own pid and waited for when its value is dropped; should the test be killed, the
+//! kernel ends them.
+
+use core::time::Duration;
+use std::{
+    path::PathBuf,
+    process::{ExitStatus, Output, Stdio},
+    sync::{Arc, LazyLock},
+};
+
+use holocron::{Client, HostStatus, PeerMessage, PeerReply, VnodeRef, net::Tcp};
+use holocron_cli::kinds::{Counter, CounterCommand, CounterQuery};
+use holocron_protocol::{
+    epoch::EpochRecord,
+    ids::{DomainId, HostName, SessionId, VnodeName},
+};
+use holocron_store::Store;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    sync::{Mutex, MutexGuard},
+    time::{sleep, timeout},
+};
+
+/// How long any one condition may take to come true, on a machine with much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+static TURN: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
+
+/// Waits for the turn of this test.
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
+
+/// Waits until something is there.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looks = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    timeout(PATIENCE, looks).await.unwrap_or_else(|_| panic!("waited {PATIENCE:?} until {what}"))
+}
+
+/// The binary, with arguments.
+pub(crate) fn holocron(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holocron"));
+    // What the machine is set up with must not decide.
+    command.env_remove("HOLOCRON_STORE").env_remove("RUST_LOG").args(arguments);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Runs the binary to its end.
+pub(crate) async fn run(arguments: &[&str]) -> Output {
+    let ended = timeout(PATIENCE * 2, holocron(arguments).output()).await;
+    ended.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A directory with a store in it.
+pub(crate) struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("file://{}", self.path().display())
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        holocron_store::open(&self.url(), &[]).unwrap()
+    }
+
+    /// The newest epoch record, as it stands in the store. (A client that calls nobody hears of none.)
+    pub(crate) async fn record(&self) -> Option<EpochRecord> {
+        let store = self.store();
+        let listed = store.list("epochs").await.unwrap();
+        let newest = listed.into_iter().map(|object| object.key).max()?;
+        let stored = store.get(&newest).await.unwrap()?;
+        Some(EpochRecord::decode(&newest, &stored).unwrap())
+    }
+
+    /// The session of a host in the newest epoch record.
+    pub(crate) async fn session_of(&self, host: &HostName) -> Option<SessionId> {
+        self.record().await?.hosts.get(host)?.sessions.get(&DomainId::HOME).copied()
+    }
+
+    /// Keys of counters that a host owns.
+    pub(crate) async fn keys_of(&self, host: &HostName, count: usize) -> Vec<String> {
+        keys_of(&self.record().await.unwrap(), host, count)
+    }
+
+    /// Starts a host and waits until it listens.
+    pub(crate) async fn host(&self, name: &str, arguments: &[&str]) -> Host {
+        let mut host = self.try_host(name, arguments);
+        let stdout = host.child.stdout.take().unwrap();
+        let line = timeout(PATIENCE, BufReader::new(stdout).lines().next_line()).await;
+        let line = line.expect("it says something in time").unwrap();
+        let line = line.unwrap_or_else(|| panic!("{name} did not start: {}", host.log()));
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        host.address = line["address"].as_str().unwrap().to_owned();
+        host
+    }
+
+    /// Starts a host.
+    pub(crate) fn try_host(&self, name: &str, arguments: &[&str]) -> Host {
+        static STARTED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let log = self.directory.path().join(format!("{name}-{number}.log"));
+        // A busy machine is no reason to suspect a host.
+        let always = ["host", "--json", "--end-with-parent", "--heartbeat-ms", "500"];
+        let url = self.url();
+        let child = holocron(&always)
+            .args(["--name", name, "--store", &url])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Host { name: HostName::new(name).unwrap(), address: String::new(), log, child }
+    }
+
+    /// A client that finds the hosts through the store.
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.url()).await.unwrap().with_deadline(PATIENCE)
+    }
+}
+
+/// A host process.
+pub(crate) struct Host {
+    pub(crate) name: HostName,
+    pub(crate) address: String,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Host {
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it was not waited for");
+        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Kills it and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub(crate) async fn status(&self) -> Option<HostStatus> {
+        match holocron::ask(&Tcp, &self.address, PeerMessage::Status).await {
+            Ok(PeerReply::Status(status)) => Some(status),
+            Ok(_) | Err(_) => None,
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.child.start_kill().is_ok() {
+            // Before its directory goes.
+            while let Ok(None) = self.child.try_wait() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("--- {} ---\n{}", self.name, self.log());
+        }
+    }
+}
+
+/// Waits until these hosts, and no others, serve every slot between them.
+pub(crate) async fn all_served(place: &Place, hosts: &[&Host]) {
+    until("every slot is served", async || {
+        let slots = u32::from(place.record().await?.slot_count);
+        let mut serving = 0;
+        for host in hosts {
+            let status = host.status().await?;
+            serving += status.slots_serving;
+            if status.slots_serving == 0 || status.slots_waiting > 0 {
+                return None;
+            }
+        }
+        (serving == slots).then_some(())
+    })
+    .await;
+}
+
+fn keys_of(record: &EpochRecord, host: &HostName, count: usize) -> Vec<String> {
+    let owned = |key: &String| {
+        let name = VnodeName::new("counter", key).unwrap();
+        let slot = name.hash().slot(record.slot_count);
+        let owner = record.holding(DomainId::HOME, slot).unwrap().owner.unwrap();
+        record.host_of(owner.session).unwrap().0 == host
+    };
+    (0..).map(|number| format!("c{number}")).filter(owned).take(count).collect()
+}
+
+/// Adds to each of some counters at once; the new values.
+pub(crate) async fn add_to_all(client: &Client, keys: &[String]) -> Vec<i64> {
+    let added: Vec<_> = keys
+        .iter()
+        .map(|key| {
+            let counter: VnodeRef<Counter> = client.get(key);
+            tokio::spawn(async move { counter.command(CounterCommand::Add(1)).await.unwrap() })
+        })
+        .collect();
+    let mut values = Vec::new();
+    for value in added {
+        values.push(value.await.unwrap());
+    }
+    values
+}
+
+/// The values of some counters.
+pub(crate) async fn values_of(client: &Client, keys: &[String]) -> Vec<i64> {
+    let read: Vec<_> = keys
+        .iter()
+        .map(|key| {
+            let counter: VnodeRef<Counter> = client.get(key);
+            tokio::spawn(async move { counter.query(CounterQuery::Value).await.unwrap() })
+        })
+        .collect();
+    let mut values = Vec::new();
+    for value in read {
+        values.push(value.await.unwrap());
+    }
+    values
+}
