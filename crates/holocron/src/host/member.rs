@@ -5,6 +5,7 @@ mod leader_watch;
 use std::{collections::BTreeSet, sync::Arc};
 
 use holocron_protocol::{
+    election,
     epoch::SessionState,
     hints::HostHint,
     ids::{DomainId, SessionId},
@@ -175,6 +176,9 @@ impl Run {
         }
         if let Some(epoch) = self.create_waits.take() {
             self.create(epoch);
+        } else if self.election.is_leading() && self.lead.is_none() {
+            // The newest epoch is of our last life, so nobody else will write the next unless we are silent.
+            self.elect(election::Event::ChangeWanted);
         }
         self.member_tick();
     }

@@ -215,3 +215,22 @@ fn a_slot_that_comes_back_is_served_from_what_was_written_meanwhile() {
     let reading = cluster.client("reader", |client| read_all(client, 40, 12));
     cluster.finish(reading, Duration::from_secs(60));
 }
+
+/// The leader's own session is sealed on request: it goes on leading with a new one, and nobody waits for its silence.
+#[test]
+fn a_leader_that_loses_its_session_leads_on_with_the_next() {
+    let mut cluster = three(18);
+    let leader = cluster.leader().expect("somebody leads");
+    let before = cluster.status(&leader).unwrap();
+    let (network, address) = (cluster.world.network("operator"), cluster.address(&leader));
+    let name = holocron_protocol::ids::HostName::new(&leader).unwrap();
+    drop(cluster.world.start("operator", async move {
+        drop(holocron::ask(&network, &address, holocron::PeerMessage::Seal(name)).await);
+    }));
+    cluster.until("somebody leads a later epoch", Duration::from_millis(600), |cluster| {
+        let now = cluster.leader().and_then(|leader| cluster.status(&leader));
+        now.is_some_and(|now| now.epoch > before.epoch && now.session != before.session)
+    });
+    let counting = cluster.client("client", |client| count_all(client, 20, 30));
+    cluster.finish(counting, Duration::from_secs(30));
+}
