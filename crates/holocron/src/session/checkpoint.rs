@@ -5,7 +5,10 @@
 
 mod trim;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -26,7 +29,13 @@ use holocron_store::{GaveUp, Patience, get_range_until, put_until};
 use tokio::sync::mpsc;
 
 use super::Session;
-use crate::{journal::Closed, slots::Table};
+use crate::{
+    journal::Closed,
+    slots::{Phase, Table},
+};
+
+/// Files known before anybody looks which are unused: each takes some 100 bytes.
+const FILES_MIN: usize = 1_024;
 
 /// Ranged gets under way at once for copying.
 const READS_MAX: usize = 8;
@@ -42,10 +51,12 @@ pub(crate) struct Checkpoints {
     /// What the newest committed checkpoint named.
     packs: Vec<PackRef>,
     next_pack: PackNumber,
-    written: std::collections::BTreeSet<PackNumber>,
+    written: BTreeSet<PackNumber>,
     /// The batch up to which the slots' logs were brought.
     entered: Position,
     trimmed: Trimmed,
+    /// Files known when the unused ones were last forgotten.
+    files_kept: usize,
 }
 
 /// Why a checkpoint didn't come about.
@@ -69,9 +80,10 @@ impl Checkpoints {
             facts,
             packs: Vec::new(),
             next_pack: PackNumber::ZERO.next(),
-            written: std::collections::BTreeSet::new(),
+            written: BTreeSet::new(),
             entered: Position::ZERO,
             trimmed: Trimmed::default(),
+            files_kept: 0,
         }
     }
 
@@ -298,10 +310,32 @@ impl Checkpoints {
         Patience { try_timeout: self.session.settings.store_try_timeout, ..Patience::forever() }
     }
 
+    /// Forgets the files that nothing points into any more, when there are many more than a while ago. Not while slots
+    /// are coming: what was read for them is pointed to by nobody else yet.
+    fn forget_files(&mut self, table: &Table) {
+        let mut files = self.session.slots.files();
+        let coming = table.iter().any(|(_, state)| matches!(state.phase, Phase::Coming(_)));
+        if coming || files.count() < self.files_kept * 2 + FILES_MIN {
+            return;
+        }
+        let mut used = BTreeSet::new();
+        for (_, state) in table.iter() {
+            for tenure in state.log.tenures() {
+                tenure.entries.note_files(&mut used);
+            }
+            for recovered in state.recovered.values() {
+                recovered.note_files(&mut used);
+            }
+        }
+        files.retain(&used);
+        self.files_kept = files.count();
+    }
+
     /// The checkpoint is committed: indexes point to the copies, the tail goes. Whether there is more to copy.
     fn committed(&mut self, plan: &Plan, content: &Checkpoint, places: &[Place]) -> bool {
         let session = self.session.id();
-        let mut table = self.session.slots.lock();
+        let held = Arc::clone(&self.session);
+        let mut table = held.slots.lock();
         for (copy, place) in plan.copies().iter().zip(places) {
             table.get_mut(copy.slot).log.copied(copy, place);
         }
@@ -315,6 +349,7 @@ impl Checkpoints {
             state.log.open().is_some_and(|tenure| tenure.entries.foreign() > 0)
         };
         let copying = table.iter().any(foreign);
+        self.forget_files(&table);
         drop(table);
         self.session.journal.with_tail(|tail| tail.drop_through(content.low_water));
         self.packs.clone_from(&content.packs);
