@@ -4,6 +4,7 @@
 //! event. So one slow request holds up nothing else, and the order of events is the order of what this host knows.
 
 mod effects;
+mod event;
 mod life;
 
 use std::sync::Arc;
@@ -11,31 +12,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holocron_protocol::{
     cluster::Cluster,
-    election::{
-        self, CreateOutcome, Election, ElectionSettings, HeardBy, MarkOutcome, News, ReadOutcome,
-    },
-    ids::{Epoch, HostName, Position, SessionId},
+    election::{self, CreateOutcome, Election, ElectionSettings, HeardBy, News, ReadOutcome},
+    ids::{Epoch, HostName, SessionId},
     keys,
     time::Time,
-    topology::SlotReport,
 };
 use holocron_store::{Counting, Patience, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::event::Event;
 pub(super) use self::life::Life;
-use super::{
-    Stopped,
-    lead::{Lead, LeadEvent},
-    member::Member,
-    shared::Shared,
-};
+use super::{Stopped, lead::Lead, member::Member, shared::Shared};
 use crate::{
     clock::Clock,
     epoch_log::{self, EpochLog, LogError},
     kinds::Kinds,
     net::Network,
-    peer::{Health, JoinRequest, PeerReply, Progress},
+    peer::{Health, PeerReply},
     random::Random,
     serve::View,
     settings::Settings,
@@ -70,51 +64,6 @@ impl Parts {
     pub(crate) fn patience(&self) -> Patience {
         Patience { try_timeout: self.settings.store_try_timeout, ..Patience::forever() }
     }
-}
-
-/// What a host's own task hears.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// Another host pushed a record.
-    Pushed(Epoch, Bytes),
-    /// There should be a newer epoch than we know.
-    LookForEpoch,
-    /// The log was read; answers the election's read.
-    LogRead(Result<Option<View>, LogError>),
-    /// The create of an epoch ended.
-    EpochCreated(View, CreateOutcome),
-    /// It turned out that no epoch is to be written.
-    EpochNotWanted,
-    /// The mark of an epoch's segment was asked for.
-    Marked(MarkOutcome),
-    /// A session of ours was opened.
-    Opened(SessionId),
-    /// The session is over.
-    SessionOver(SessionId),
-    /// A leader says it lives, and wants to know how we are.
-    Heartbeat { epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply> },
-    /// The leader's hint in the store moved.
-    HintMoved(Epoch),
-    /// The leader of that epoch refuses connections.
-    LeaderUnreachable(Epoch),
-    /// A host asks to be taken in.
-    Join(JoinRequest, oneshot::Sender<PeerReply>),
-    /// Somebody wants a host sealed.
-    SealHost(HostName, oneshot::Sender<PeerReply>),
-    /// A host wants to leave.
-    Leave(HostName, oneshot::Sender<PeerReply>),
-    /// This host is to leave.
-    LeaveSelf,
-    /// A session is about to be sealed.
-    Prefetch { session: SessionId, progress: Progress },
-    /// A session is sealed.
-    Sealed { session: SessionId, position: Position },
-    /// A session has released slots.
-    Released { session: SessionId, position: Position },
-    /// What lets sources go.
-    Facts(Vec<SlotReport>),
-    /// Something for the leader's duties.
-    Lead(LeadEvent),
 }
 
 /// The host's own task.

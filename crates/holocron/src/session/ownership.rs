@@ -151,10 +151,23 @@ impl Session {
             state.recovered.insert(tenure.epoch, index);
         }
         drop(table);
+        self.copy_soon(since);
         for (call, reply) in waited {
             self.call(call, reply);
         }
         Ok(())
+    }
+
+    /// Has what was adopted copied into packs of our own, once it is served: that lets the sources go. Not at once, since
+    /// callers wait.
+    fn copy_soon(&self, adopted: Position) {
+        let (journal, pause) = (Arc::clone(&self.journal), self.settings.copy_pause);
+        tokio::spawn(async move {
+            if journal.until_committed(adopted).await.is_ok() {
+                tokio::time::sleep(pause).await;
+                journal.want_checkpoint();
+            }
+        });
     }
 
     /// Lets the vnodes of slots that are leaving hand over what they did, and commits the slots' Release. Returns where

@@ -75,8 +75,9 @@ impl Watch {
         position: Position,
         objects: &BTreeMap<String, Bytes>,
     ) {
-        // In trimmed ground a seal says nothing; the mark there says so.
-        if self.is_trimmed(session, position, objects) {
+        // In trimmed ground, or of a session whose objects may be gone, a seal says nothing; the mark there says so.
+        let ended = objects.contains_key(&keys::end_mark(session));
+        if ended || self.is_trimmed(session, position, objects) {
             return;
         }
         if let Some(first) = self.seals.insert(session, position) {

@@ -59,7 +59,7 @@ fn takeover_requests(vnodes: u64) -> u64 {
         // Connected and idle until the host is gone.
         tokio::time::sleep(Duration::from_millis(500)).await;
         let view = client.view().unwrap();
-        let all = (0..vnodes.min(40)).map(|number| client.get::<Tally>(&key(number)));
+        let all = (0..vnodes.min(10)).map(|number| client.get::<Tally>(&key(number)));
         let asked: Vec<_> =
             all.map(|vnode| tokio::spawn(async move { vnode.query(()).await })).collect();
         for one in asked {
@@ -68,6 +68,8 @@ fn takeover_requests(vnodes: u64) -> u64 {
         view.record.epoch
     });
     cluster.world.run(Duration::from_millis(495));
+    let status = cluster.status(victim).expect("it runs");
+    let tail = status.progress.committed.get() - status.progress.low_water.get();
     let before = cluster.world.shelf.counts();
     cluster.world.crash(victim);
     cluster.until("all its slots are served", Duration::from_secs(10), |cluster| {
@@ -76,14 +78,17 @@ fn takeover_requests(vnodes: u64) -> u64 {
     });
     let after = cluster.world.shelf.counts();
     cluster.finish(asking, Duration::from_secs(30));
-    ["create", "get", "list", "put", "delete"].iter().map(|verb| grown(&before, &after, verb)).sum()
+    let verbs = ["create", "get", "list", "put", "delete"];
+    let requests: u64 = verbs.iter().map(|verb| grown(&before, &after, verb)).sum();
+    println!("{requests} requests, {tail} tail batches, {} packs", status.packs);
+    // One get per tail batch and pack index is what a journal costs, whatever is in it.
+    requests - tail - u64::from(status.packs)
 }
 
 #[test]
 fn a_takeover_takes_as_many_requests_for_ten_vnodes_as_for_ten_thousand() {
     let (few, many) = (takeover_requests(10), takeover_requests(10_000));
     println!("requests of a takeover: {few} with 10 vnodes, {many} with 10,000");
-    // One get per tail batch and pack index: the two runs differ by a handful of those and by nothing else.
     assert!(many.abs_diff(few) <= 8, "{few} with 10 vnodes, {many} with 10,000");
 }
 
@@ -115,9 +120,10 @@ fn creates_per_second_do_not_grow_with_dirty_vnodes() {
         assert!(!writing.is_finished(), "it writes on");
         grown(&before, &cluster.world.shelf.counts(), "create")
     };
-    let (one, many) = (creates(1), creates(500));
-    println!("creates in 2 s: {one} with 1 dirty vnode, {many} with 500");
-    assert!(many <= one * 3 / 2, "{one} with 1 dirty vnode, {many} with 500");
+    let (few, many) = (creates(20), creates(1_000));
+    println!("creates in 2 s: {few} with 20 dirty vnodes, {many} with 1,000");
+    // One batch in flight: at most one create in the usual latency of 5 ms, whatever waits.
+    assert!(few <= 400 && many <= 400, "{few} with 20 dirty vnodes, {many} with 1,000");
 }
 
 #[test]
