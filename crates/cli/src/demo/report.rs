@@ -93,7 +93,7 @@ impl Report {
                     thousands(self.vnodes_failed_over as u64),
                 ),
             ),
-            ("store requests for that", thousands(self.takeover_requests)),
+            ("their requests meanwhile", thousands(self.takeover_requests)),
         ]);
         if let Some(rejoined) = self.rejoined_ms {
             rows.push(("back after waking in", milliseconds(rejoined)));
