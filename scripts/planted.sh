@@ -6,7 +6,7 @@
 # its own seal, so it is looked for with SIGSTOP only.
 set -eu
 cd "$(dirname "$0")/.."
-TRIES=${TRIES:-5}
+TRIES=${TRIES:-8}
 binary=${CARGO_TARGET_DIR:-target}/debug/holocron
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
