@@ -22,6 +22,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    alarm::Alarm,
     network::Cuttable,
     progress::Progress,
     report::Report,
@@ -159,7 +160,7 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
 
     let half = Duration::from_millis(arguments.seconds * 500);
     cut_now_and_then(&stage.network, half / 2).await;
-    let alarm_back_ms = alarm::raise(&stage, arguments.victim, &progress).await?;
+    let alarm = alarm::raise(&mut stage, arguments.victim, run, &progress).await?;
     cut_now_and_then(&stage.network, half.saturating_sub(progress.elapsed())).await;
     stage.all_served().await?;
     let victim = strike::choose(&stage, arguments.victim).await?;
@@ -181,6 +182,11 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
     if let Some(Woken { ms, stubborn }) = woken {
         faults += stubborn.check().await?;
         rejoined_ms = Some(ms);
+    }
+    let mut alarm_back_ms = None;
+    if let Some(Alarm { back_ms, stubborn }) = alarm {
+        faults += stubborn.check().await?;
+        alarm_back_ms = back_ms;
     }
     stage.all_live((arguments.kill == KillWith::Sigkill).then_some(&victim))?;
     let mut report = report(arguments, &stage, &struck, &taken);

@@ -1,16 +1,20 @@
-//! A false alarm before the failure: a host that is well is sealed all the same.
+//! A false alarm before the failure: a host that only paused for a moment is taken for dead.
 //!
 //! Suspicion may be wrong, so it must be cheap: what the host acknowledged stays, what it was doing is done by others,
-//! and it comes back in a new session. Its callers are still connected to it, so this also shows whether a seal really
-//! ends what it acknowledges.
+//! and it comes back in a new session. A stubborn caller's commands wait in it when it wakes, so this also shows whether
+//! a seal really ends what a host acknowledges.
 
 use core::time::Duration;
 
 use holocron::{PeerMessage, PeerReply, ask, net::Tcp};
-use holocron_protocol::ids::{DomainId, HostName, SessionId};
+use holocron_protocol::{
+    epoch::EpochRecord,
+    ids::{DomainId, HostName, SessionId},
+};
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{VictimKind, progress::Progress, stage::Stage, strike};
+use super::{VictimKind, progress::Progress, stage::Stage, strike, stubborn::Stubborn};
 use crate::exit::Fail;
 
 /// How long the host may take to be in the cluster again.
@@ -18,42 +22,64 @@ const REJOINED_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks at the client's view.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// Seals a host that neither leads nor will be the victim, if there is one. How long it took to come back, in
-/// milliseconds.
+/// A false alarm that was raised.
+#[derive(Debug)]
+pub(super) struct Alarm {
+    /// From sealing the host to its being in the cluster again, in milliseconds; none if it wasn't sealed.
+    pub(super) back_ms: Option<f64>,
+    /// Who called the host all the time.
+    pub(super) stubborn: Stubborn,
+}
+
+/// Seals a host that neither leads nor will be the victim, if there is one, while it pauses.
 pub(super) async fn raise(
-    stage: &Stage,
+    stage: &mut Stage,
     victim: VictimKind,
+    run: &str,
     progress: &Progress,
-) -> Result<Option<f64>, Fail> {
+) -> Result<Option<Alarm>, Fail> {
     let view = stage.view().await?;
-    let (leader, victim) = (&view.record.leader, strike::choose(stage, victim).await?);
+    let record = &view.record;
+    let victim = strike::choose(stage, victim).await?;
+    // One without slots, which is waiting for them after an alarm of the machine's own making, has nothing to show.
+    let owns = |host: &HostName| !stage.load.places_of(host, record).is_empty();
     let mut names = stage.processes.iter().map(|process| &process.name);
-    let Some(host) = names.rfind(|name| **name != leader.host && **name != victim) else {
-        return Ok(None);
-    };
-    let Some(session) = session_of(stage, host) else { return Ok(None) };
-    let sweep = stage.load.sweep(&stage.load.places_of(host, &view.record));
+    let spare = names.rfind(|name| **name != record.leader.host && **name != victim && owns(name));
+    let Some(host) = spare.cloned() else { return Ok(None) };
+    let Some(session) = session_in(record, &host) else { return Ok(None) };
+    let stubborn = Stubborn::start(&stage.client, &format!("{run}-alarm"), &host, record).await?;
+    stage.process(&host)?.signal(Signal::STOP)?;
     let at = Instant::now();
-    match ask(&Tcp, &leader.address, PeerMessage::Seal(host.clone())).await.map_err(Fail::failed)? {
-        PeerReply::Noted => {}
-        // On a machine that is too busy the alarm has been raised without us.
-        PeerReply::Refused(why) => {
-            progress.say(&format!("{host} is not sealed by mistake: {why}"));
-            return Ok(None);
+    let sealed = seal(&record.leader.address, &host).await?;
+    if sealed.is_ok() {
+        // Others must have taken over before the host wakes: what it acknowledges from then on is lost.
+        until(stage, &host, |now| now != Some(session)).await?;
+        stubborn.queue().await?;
+    }
+    stage.process(&host)?.signal(Signal::CONT)?;
+    let mut back_ms = None;
+    match sealed {
+        Ok(()) => {
+            rejoined(stage, &host, session).await?;
+            let ms = at.elapsed().as_secs_f64() * 1_000.0;
+            progress.say(&format!("{host} was sealed by mistake, and is back after {ms:.0} ms"));
+            back_ms = Some(ms);
         }
-        PeerReply::NotLeader { .. } => {
-            progress.say(&format!("{host} is not sealed by mistake: the leader changes"));
-            return Ok(None);
-        }
+        Err(why) => progress.say(&format!("{host} is not sealed by mistake: {why}")),
+    }
+    Ok(Some(Alarm { back_ms, stubborn }))
+}
+
+/// Has a host sealed; or says why it wasn't, which is no failure on a machine so busy that others were quicker.
+async fn seal(leader: &str, host: &HostName) -> Result<Result<(), String>, Fail> {
+    match ask(&Tcp, leader, PeerMessage::Seal(host.clone())).await.map_err(Fail::failed)? {
+        PeerReply::Noted => Ok(Ok(())),
+        PeerReply::Refused(why) => Ok(Err(why)),
+        PeerReply::NotLeader { .. } => Ok(Err("the leader changes".to_owned())),
         other @ (PeerReply::View(_) | PeerReply::Health(_) | PeerReply::Status(_)) => {
-            return Err(Fail::failed(format!("{}: an unexpected answer: {other:?}", leader.host)));
+            Err(Fail::failed(format!("{leader}: an unexpected answer: {other:?}")))
         }
     }
-    rejoined(stage, host, session).await?;
-    let ms = at.elapsed().as_secs_f64() * 1_000.0;
-    sweep.ended().await;
-    progress.say(&format!("{host} was sealed by mistake, and is back after {ms:.0} ms"));
-    Ok(Some(ms))
 }
 
 /// Waits until a host is in the cluster with another session than this.
@@ -62,17 +88,25 @@ pub(super) async fn rejoined(
     host: &HostName,
     before: SessionId,
 ) -> Result<(), Fail> {
-    let rejoined = async {
-        while session_of(stage, host).is_none_or(|session| session == before) {
+    until(stage, host, |now| now.is_some_and(|now| now != before)).await
+}
+
+/// Waits until the client's view has a host's session as it should be.
+async fn until(
+    stage: &Stage,
+    host: &HostName,
+    is_so: impl Fn(Option<SessionId>) -> bool,
+) -> Result<(), Fail> {
+    let looks = async {
+        while !stage.client.view().is_some_and(|view| is_so(session_in(&view.record, host))) {
             sleep(LOOK_EVERY).await;
         }
     };
-    timeout(REJOINED_WITHIN, rejoined)
-        .await
-        .map_err(|_elapsed| Fail::failed(format!("{host} is not back after {REJOINED_WITHIN:?}")))
+    timeout(REJOINED_WITHIN, looks).await.map_err(|_elapsed| {
+        Fail::failed(format!("{host} is not where it should be after {REJOINED_WITHIN:?}"))
+    })
 }
 
-fn session_of(stage: &Stage, host: &HostName) -> Option<SessionId> {
-    let view = stage.client.view()?;
-    view.record.hosts.get(host)?.sessions.get(&DomainId::HOME).copied()
+fn session_in(record: &EpochRecord, host: &HostName) -> Option<SessionId> {
+    record.hosts.get(host)?.sessions.get(&DomainId::HOME).copied()
 }

@@ -8,6 +8,7 @@
 //!
 //! * Its vnodes are its own, and each has one command in flight at most; so their histories are exact.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holocron::{
@@ -23,8 +24,9 @@ use holocron_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::{
@@ -40,6 +42,8 @@ use crate::{
 const BUSY_LEN: usize = 32;
 /// Vnodes that are called only once the host has been overruled.
 const LATE_LEN: usize = 32;
+/// How long the host may take to answer a while.
+const OBEYED_WITHIN: Duration = Duration::from_secs(5);
 /// Keys tried to find enough vnodes of one host, which owns at least a quarter of all.
 const KEYS_TRIED_MAX: usize = 10_000;
 
@@ -69,7 +73,7 @@ struct Counted {
 }
 
 impl Stubborn {
-    /// Starts calling vnodes of a host.
+    /// Starts calling vnodes of a host, and waits until it has answered a while.
     pub(super) async fn start(
         client: &Client,
         run: &str,
@@ -92,8 +96,12 @@ impl Stubborn {
         let Stream { reads, writes } =
             Tcp.connect(address).await.map_err(|error| failed(&error))?;
         let (orders, ordered) = mpsc::unbounded_channel();
-        let calling = Calling::new(names, record.epoch).run(reads, writes, ordered);
-        Ok(Self { orders, calling: tokio::spawn(calling), client: client.clone(), late })
+        let (count, mut obeyed) = watch::channel(0);
+        let calling = Calling::new(names, record.epoch, count).run(reads, writes, ordered);
+        let calling = tokio::spawn(calling);
+        // A host that is too busy to get so far is stopped all the same.
+        drop(timeout(OBEYED_WITHIN, obeyed.wait_for(|&obeyed| obeyed >= BUSY_LEN)).await);
+        Ok(Self { orders, calling, client: client.clone(), late })
     }
 
     /// The host is stopped and overruled: lets the new owners of the late vnodes acknowledge a command for each, and then
@@ -147,10 +155,12 @@ struct Calling {
     waiting: BTreeMap<RequestNumber, (usize, Mode)>,
     /// Of these, the commands.
     commands: BTreeSet<RequestNumber>,
+    /// Commands acknowledged.
+    obeyed: watch::Sender<usize>,
 }
 
 impl Calling {
-    fn new(names: Vec<VnodeName>, epoch: Epoch) -> Self {
+    fn new(names: Vec<VnodeName>, epoch: Epoch, obeyed: watch::Sender<usize>) -> Self {
         let counted = names
             .into_iter()
             .map(|name| Counted { name, history: CounterHistory::default() })
@@ -162,6 +172,7 @@ impl Calling {
             last: RequestNumber::ZERO,
             waiting: BTreeMap::new(),
             commands: BTreeSet::new(),
+            obeyed,
         }
     }
 
@@ -266,6 +277,7 @@ impl Calling {
         }
         // As long as it is obeyed it goes on.
         if mode == Mode::Command && matches!(ended, Ended::Acknowledged(_)) {
+            self.obeyed.send_modify(|obeyed| *obeyed += 1);
             self.command(place, out);
         }
     }
