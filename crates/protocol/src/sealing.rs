@@ -12,6 +12,8 @@
 //!
 //! * Position 0 is never sealed; the position before a seal is the opening or a batch that was seen.
 //! * [`SealEffect::Done`] follows a seal that was seen or won, and marks found absent *after* that.
+//! * What a batch's header calls committed is never taken for a gap: if it is missing and no mark says why, somebody who
+//!   isn't one of us has deleted it, and that ends in [`SealEffect::Broken`].
 //! * No answer proves nothing: after [`CreateOutcome::Unknown`] it starts over.
 //!
 //! The machine never gives up: it starts over as often as the journal moves under it. Its driver paces the lists.
@@ -68,7 +70,7 @@ pub enum SealEffect {
     Done(Sealed),
     /// Over: the session is detached and its objects may be gone. Read the epoch log.
     Detached,
-    /// Over: an object that has to be understood can't be. Nobody takes over until a person has looked.
+    /// Over: an object that has to be understood can't be, or is gone. Nobody takes over until a person has looked.
     Broken(Malformed),
 }
 
@@ -163,12 +165,23 @@ enum Step {
     },
     /// Something is missing: is the session detached?
     Missing,
+    /// Names say that nothing stands where something must: getting it, for a list may be older than what it lists.
+    Doubting(Position),
+    /// Nothing stands there: was it trimmed?
+    Gone(Position),
     Creating(Sealed),
     /// A seal stands there: is it in live ground?
     Marking(Sealed),
     /// Reading the seal we were told of.
     Told(Position),
     Over,
+}
+
+/// Whether something may have been deleted at a position.
+enum Ground {
+    Live,
+    Trimmed,
+    Detached,
 }
 
 /// The sealing of one session's journal by one host.
@@ -244,6 +257,8 @@ impl Sealing {
                 Step::Walking => self.on_walked(positions),
                 Step::Checking { gap, found_by } => self.on_checked(gap, found_by, positions),
                 Step::Missing => self.on_missing(end),
+                Step::Doubting(position) => self.on_doubted(position, &positions),
+                Step::Gone(position) => self.on_gone(position, &marks, end),
                 Step::Marking(sealed) => self.on_marks(sealed, &marks, end),
                 Step::Told(position) => self.on_told(position, &positions),
                 step @ (Step::New(_) | Step::Listing | Step::Creating(_) | Step::Over) => {
@@ -315,17 +330,32 @@ impl Sealing {
         marks: &[(Segment, bool)],
         end: Option<bool>,
     ) -> SealEffect {
-        let segment = self.segment_len.segment(sealed.position);
+        match self.ground(sealed.position, marks, end) {
+            Ground::Detached => SealEffect::Detached,
+            Ground::Trimmed => self.list_above(sealed.position),
+            Ground::Live => SealEffect::Done(sealed),
+        }
+    }
+
+    /// What a position's mark and the end mark say.
+    fn ground(&self, position: Position, marks: &[(Segment, bool)], end: Option<bool>) -> Ground {
+        let segment = self.segment_len.segment(position);
         let marked = marks.iter().find(|&&(mark, _)| mark == segment);
         let &(_, marked) = marked.expect("the segment's mark was asked for");
         if end.expect("the end mark was asked for") {
-            return SealEffect::Detached;
+            Ground::Detached
+        } else if marked {
+            Ground::Trimmed
+        } else {
+            Ground::Live
         }
-        if marked {
-            self.floor = self.floor.max(self.segment_len.first(segment.next()));
-            return self.list();
-        }
-        SealEffect::Done(sealed)
+    }
+
+    /// That position lies in trimmed ground: starts over above it.
+    fn list_above(&mut self, position: Position) -> SealEffect {
+        let segment = self.segment_len.segment(position);
+        self.floor = self.floor.max(self.segment_len.first(segment.next()));
+        self.list()
     }
 
     fn on_told(&mut self, position: Position, positions: &[(Position, Seen)]) -> SealEffect {

@@ -190,6 +190,13 @@ impl Shelf {
             .collect()
     }
 
+    /// Somebody who is none of us deletes an object.
+    pub fn rob(&self, key: &str) {
+        let mut state = self.state();
+        let gone = state.objects.remove(key).is_some();
+        state.trace.note(format_args!("a stranger deletes {key}: {gone}"));
+    }
+
     /// Carries out whatever is due by now.
     pub(crate) fn deliver(&self, now: Duration) {
         let mut state = self.state();

@@ -5,6 +5,7 @@
 //! complete; one that can't be read yet holds up no other.
 
 mod find;
+mod readings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,7 @@ use holocron_protocol::{
     ids::{DomainId, Position, SessionId, Slot, Tenure},
     ownership::Reader,
     place::FileId,
-    reading::{Base, JournalEnd, JournalReading, Scope, Source},
+    reading::JournalEnd,
     sealing::Hint,
     topology::{SlotReport, SourceFact},
 };
@@ -41,6 +42,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The wait before a journal that could not be read is read again; doubles with each failure.
 const FIND_AGAIN: Duration = Duration::from_millis(5);
+
+/// After so many tries in a row, some two seconds, what is missing was hardly trimmed just now: somebody is told.
+const MISSING_TOLD: u32 = 10;
+/// And told again every so many tries, half a minute.
+const MISSING_EVERY: u32 = 60;
 
 /// What the recovery task is told.
 #[derive(Debug)]
@@ -146,10 +152,15 @@ impl Recovery {
                 self.journals.insert(session, *journal);
             }
             // Trimmed while it was read, or over: the log or the newest batch says more than what we were told.
-            Found::Detached | Found::Moved => {
-                *self.failed.entry(session).or_default() += 1;
-                self.releases.remove(&session);
-                self.shared.tell_self(Event::LookForEpoch);
+            Found::Detached => self.read_anew(session),
+            Found::Moved(key) => {
+                self.read_anew(session);
+                if self.failed[&session] % MISSING_EVERY == MISSING_TOLD {
+                    tracing::error!(
+                        key,
+                        "not found, again and again, though it must be there; slots that need it wait until somebody has looked"
+                    );
+                }
             }
             Found::Broken(malformed) => {
                 *self.failed.entry(session).or_default() += 1;
@@ -157,6 +168,12 @@ impl Recovery {
             }
             Found::Stopped => {}
         }
+    }
+
+    fn read_anew(&mut self, session: SessionId) {
+        *self.failed.entry(session).or_default() += 1;
+        self.releases.remove(&session);
+        self.shared.tell_self(Event::LookForEpoch);
     }
 
     /// What the tail says of vnodes is likely to be asked for soon, and it is here.
@@ -233,59 +250,6 @@ impl Recovery {
             waits |= self.find_out(session, end);
         }
         waits
-    }
-
-    /// One reading per fetched journal, of the slots that need it.
-    fn readings(&self, wanted: &[Wanted]) -> BTreeMap<SessionId, JournalReading> {
-        let mut readings = BTreeMap::new();
-        for (&session, journal) in &self.journals {
-            let needs =
-                |wanted: &&Wanted| wanted.sources.iter().any(|source| source.session == session);
-            let slots: BTreeSet<Slot> =
-                wanted.iter().filter(needs).map(|wanted| wanted.slot).collect();
-            if slots.is_empty() {
-                continue;
-            }
-            let scope = Scope { slots, slot_count: self.session.surroundings.cluster.slots };
-            match self.read(session, scope, journal) {
-                Ok(reading) => drop(readings.insert(session, reading)),
-                Err(malformed) => tracing::error!(%malformed, "can't recover from this journal"),
-            }
-        }
-        readings
-    }
-
-    fn read(
-        &self,
-        session: SessionId,
-        scope: Scope,
-        journal: &FetchedJournal,
-    ) -> Result<JournalReading, holocron_protocol::codec::Malformed> {
-        let base = journal
-            .checkpoint
-            .as_ref()
-            .map(|checkpoint| Base { checkpoint, packs: &journal.packs });
-        let mut files = self.session.slots.files();
-        let mut reading = JournalReading::new(session, scope, base, &mut files)?;
-        for (batch, _) in &journal.batches {
-            reading.batch(batch, &mut files)?;
-        }
-        if let JournalEnd::Sealed(position) = journal.end {
-            reading.seal(position);
-        }
-        Ok(reading)
-    }
-
-    fn sources_of<'a>(
-        &self,
-        slot: Slot,
-        sources: &[Tenure],
-        readings: &'a BTreeMap<SessionId, JournalReading>,
-    ) -> BTreeMap<SessionId, Source<'a>> {
-        let read = sources.iter().filter_map(|source| {
-            readings.get(&source.session).map(|reading| (source.session, reading.source(slot)))
-        });
-        read.collect()
     }
 
     /// Sets about finding a journal, or its end. Whether that must wait.

@@ -49,8 +49,8 @@ pub(crate) struct FetchedJournal {
 /// Why a journal wasn't fetched.
 #[derive(Debug)]
 pub(crate) enum NotFetched {
-    /// An object of the range is gone: it was trimmed meanwhile. Find out anew what the range is.
-    Moved,
+    /// The object of this key is gone: it was trimmed meanwhile. Find out anew what the range is.
+    Moved(String),
     /// An object can't be understood: a person has to look.
     Malformed(Malformed),
     /// Told to stop.
@@ -168,7 +168,7 @@ impl JournalReader {
 fn present(got: Result<Option<Bytes>, GaveUp>, key: &str) -> Result<Bytes, NotFetched> {
     match got {
         Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => Err(NotFetched::Moved),
+        Ok(None) => Err(NotFetched::Moved(key.to_owned())),
         Err(GaveUp::Stopped | GaveUp::Spent { .. }) => Err(NotFetched::Stopped),
         Err(GaveUp::Rejected(error)) => {
             Err(NotFetched::Malformed(Malformed::new(key, &holocron_store::explain(&error))))

@@ -2,8 +2,13 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::{FoundBy, SealEffect, Sealed, Sealing, Seen, Step, found};
-use crate::{batch::BatchHeader, ids::Position, keys, writer::IN_FLIGHT_MAX};
+use super::{FoundBy, Ground, SealEffect, Sealed, Sealing, Seen, Step, found};
+use crate::{
+    batch::BatchHeader,
+    ids::{Position, Segment},
+    keys,
+    writer::IN_FLIGHT_MAX,
+};
 
 /// Positions got in one round when a hint turns out to be behind. A host commits a few batches between heartbeats.
 const WALK_LEN: u64 = 16;
@@ -26,7 +31,7 @@ impl Sealing {
     /// Reads the highest listed object below an index of the list.
     fn read_below(&mut self, listed: Vec<Position>, index: usize) -> SealEffect {
         match listed[..index].last() {
-            None | Some(&Position::ZERO) => self.gap_above(Position::ZERO, &listed),
+            None | Some(&Position::ZERO) => self.gap_in(&listed, None),
             Some(&top) => self.get(vec![top], Step::Top { listed, index: index - 1 }),
         }
     }
@@ -41,7 +46,7 @@ impl Sealing {
         match found(positions, top) {
             Seen::Batch(header) => {
                 self.know(top, *header);
-                self.gap_above(header.low_water, &listed)
+                self.gap_in(&listed, Some(*header))
             }
             Seen::Seal(seal) => self.mark(top, seal),
             Seen::Absent => self.ask_whether_detached(),
@@ -50,8 +55,14 @@ impl Sealing {
         }
     }
 
-    /// The first gap above a low water by the names listed, and above ground known to be trimmed.
-    fn gap_above(&mut self, low_water: Position, listed: &[Position]) -> SealEffect {
+    /// The first gap by the names listed, above the low water of the highest batch and above ground known to be trimmed.
+    fn gap_in(&mut self, listed: &[Position], highest: Option<BatchHeader>) -> SealEffect {
+        let low_water = highest.map(|header| header.low_water).unwrap_or_default();
+        let committed = highest.map(|header| header.committed).unwrap_or_default();
+        let begun = low_water.max(self.floor) > Position::ZERO;
+        if !begun && listed.first() != Some(&Position::ZERO) {
+            return self.doubt(Position::ZERO);
+        }
         let mut gap = low_water.next().max(self.floor);
         for &position in &listed[listed.partition_point(|&position| position < gap)..] {
             if position != gap {
@@ -59,7 +70,43 @@ impl Sealing {
             }
             gap = gap.next();
         }
-        self.check(gap, FoundBy::List)
+        if gap <= committed { self.doubt(gap) } else { self.check(gap, FoundBy::List) }
+    }
+
+    /// Nothing was seen where an object must be: it came while we looked, or was trimmed meanwhile, or is lost. The marks
+    /// are read after it was seen absent, for a mark comes before the first deletion.
+    fn doubt(&mut self, position: Position) -> SealEffect {
+        self.get(vec![position], Step::Doubting(position))
+    }
+
+    pub(super) fn on_doubted(
+        &mut self,
+        position: Position,
+        positions: &[(Position, Seen)],
+    ) -> SealEffect {
+        match found(positions, position) {
+            Seen::Absent => {
+                self.step = Step::Gone(position);
+                let marks = vec![self.segment_len.segment(position)];
+                SealEffect::Get { positions: Vec::new(), marks, end: true }
+            }
+            Seen::Batch(_) | Seen::Seal(_) | Seen::Undecodable(_) | Seen::Opening => self.list(),
+        }
+    }
+
+    pub(super) fn on_gone(
+        &mut self,
+        position: Position,
+        marks: &[(Segment, bool)],
+        end: Option<bool>,
+    ) -> SealEffect {
+        match self.ground(position, marks, end) {
+            Ground::Detached => SealEffect::Detached,
+            Ground::Trimmed => self.list_above(position),
+            Ground::Live => {
+                self.broken(position, "was committed and is gone, and no mark says why")
+            }
+        }
     }
 
     pub(super) fn on_hinted(
@@ -92,10 +139,16 @@ impl Sealing {
 
     pub(super) fn on_walked(&mut self, mut positions: Vec<(Position, Seen)>) -> SealEffect {
         positions.sort_unstable_by_key(|&(position, _)| position);
+        let vouched = positions.iter().filter_map(|(_, seen)| match seen {
+            Seen::Batch(header) => Some(header.committed),
+            Seen::Seal(_) | Seen::Absent | Seen::Undecodable(_) | Seen::Opening => None,
+        });
+        let committed = vouched.max().unwrap_or_default();
         for (position, seen) in positions {
             match seen {
                 Seen::Batch(header) => self.know(position, header),
                 Seen::Seal(seal) => return self.mark(position, &seal),
+                Seen::Absent if position <= committed => return self.doubt(position),
                 Seen::Absent => return self.check(position, FoundBy::Walk),
                 Seen::Undecodable(_) | Seen::Opening => return self.list(),
             }

@@ -2,7 +2,10 @@
 //! any hint ends, soon, at the first gap, and every later one finds the same seal. The rest is told by the traces and
 //! searched by the journal's model.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::ToString as _,
+};
 
 use proptest::{prelude::*, sample::Index};
 
@@ -35,7 +38,7 @@ impl Quiet {
         Self {
             writer: Writer::new(SESSION, in_flight_max),
             headers: BTreeMap::new(),
-            batches: BTreeSet::new(),
+            batches: BTreeSet::from([Position::ZERO]),
             landed: BTreeSet::new(),
             seals: BTreeMap::new(),
             trimmed: Trimmed::default(),
@@ -85,6 +88,8 @@ impl Quiet {
     fn seen(&self, position: Position) -> Seen {
         if let Some(seal) = self.seals.get(&position) {
             Seen::Seal(seal.clone())
+        } else if position == Position::ZERO && self.batches.contains(&position) {
+            Seen::Opening
         } else if self.batches.contains(&position) {
             Seen::Batch(self.headers[&position])
         } else {
@@ -207,6 +212,54 @@ proptest! {
         let hint = quiet.hint(kind, choice);
         prop_assert_eq!(quiet.seal(hint), SealEffect::Detached, "{:?}", hint);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Whoever deletes behind our back may stop us, but never makes us take a journal for shorter than it is.
+    #[test]
+    fn a_batch_that_a_stranger_deleted_is_never_taken_for_the_gap(
+        in_flight_max in 1..=4u64,
+        choices in choices(),
+        deleted in any::<Index>(),
+        (kind, choice) in (0..4u8, any::<Index>()),
+    ) {
+        let mut quiet = quiet(in_flight_max, &choices);
+        let gap = quiet.first_gap();
+        let highest = quiet.batches.last().filter(|highest| **highest > Position::ZERO);
+        let highest = highest.map(|highest| quiet.headers[highest]);
+        let vouched = highest.map(|header| header.low_water.next().get()..=header.committed.get());
+        let vouched: Vec<_> = vouched.into_iter().flatten().map(Position::new).collect();
+        prop_assume!(!vouched.is_empty());
+        let deleted = vouched[deleted.index(vouched.len())];
+        let hint = quiet.hint(kind, choice);
+        assert!(quiet.batches.remove(&deleted), "{deleted} is committed and above the low water");
+        match quiet.seal(hint) {
+            // Found out here, or by whoever reads the range.
+            SealEffect::Broken(malformed) => {
+                prop_assert!(malformed.to_string().contains("is gone"), "{malformed}");
+            }
+            // Just above what the hint vouches for nobody looks further: that get would be everybody's, and a rule that
+            // deletes by age doesn't begin with the newest batch.
+            SealEffect::Done(sealed) if sealed.position == deleted => {
+                prop_assert_ne!(hint, Hint::Nothing);
+            }
+            SealEffect::Done(sealed) => prop_assert_eq!(sealed.position, gap, "{:?}", hint),
+            effect => prop_assert!(false, "{effect:?}"),
+        }
+        if hint == Hint::Nothing {
+            prop_assert!(quiet.seals.is_empty(), "{:?}", quiet.seals);
+        }
+    }
+}
+
+#[test]
+fn a_journal_without_its_opening_is_not_an_empty_one() {
+    let mut quiet = Quiet::new(1);
+    quiet.batches.clear();
+    assert!(matches!(quiet.seal(Hint::Nothing), SealEffect::Broken(_)));
+    assert!(quiet.seals.is_empty());
 }
 
 #[test]

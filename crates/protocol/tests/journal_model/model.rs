@@ -62,6 +62,8 @@ pub(crate) struct Journal {
     /// A seal's create may end without an answer.
     pub(crate) unknowns: bool,
     pub(crate) detaches: bool,
+    /// Before anybody seals, a stranger may delete a batch that a later one calls committed.
+    pub(crate) robs: bool,
     /// Reads waiting at once.
     pub(crate) reads_max: usize,
     pub(crate) begins: [Begins; 2],
@@ -76,6 +78,7 @@ pub(crate) enum Action {
     /// A create of a seal lands, whoever waits for it.
     SealLands(usize),
     After(AfterStep),
+    StrangerDeletes(Position),
 }
 
 impl Journal {
@@ -109,6 +112,7 @@ impl Model for Journal {
             sealers: [Sealer::Idle, Sealer::Idle],
             hints: [Position::ZERO; 2],
             after: After::default(),
+            robbed: false,
             violation: None,
         }]
     }
@@ -118,6 +122,7 @@ impl Model for Journal {
             self.host_actions(state, actions);
             self.sealer_actions(state, actions);
             self.after_actions(state, actions);
+            self.stranger_actions(state, actions);
         }
     }
 
@@ -131,6 +136,10 @@ impl Model for Journal {
                 state.put(position, Cell::Seal(values));
             }
             Action::After(step) => step.take(&mut state),
+            Action::StrangerDeletes(position) => {
+                state.put(position, Cell::Absent);
+                state.robbed = true;
+            }
         }
         state.forget();
         Some(state)
@@ -141,6 +150,9 @@ impl Model for Journal {
         let (always, sometimes): (Name, Name) = (Property::always, Property::sometimes);
         vec![
             always("no step breaks a promise", |_, state| state.violation.is_none()),
+            always("no journal is found broken that nobody touched", |_, state| {
+                state.robbed || !state.sealers.contains(&Sealer::Broken)
+            }),
             always("one seal in live ground", |_, state| {
                 let relied_on = state.after.adopted_at.into_iter();
                 let mut seals = state.effective_seals().chain(relied_on);
@@ -174,6 +186,9 @@ impl Model for Journal {
             }),
             sometimes("a sealer learns that the session is detached", |_, state| {
                 state.sealers.contains(&Sealer::Detached)
+            }),
+            sometimes("a sealer finds that something is gone", |_, state| {
+                state.sealers.contains(&Sealer::Broken)
             }),
             sometimes("a seal lands in trimmed ground", |_, state| {
                 let seals = positions().filter(|&at| matches!(state.at(at), Cell::Seal(_)));

@@ -54,8 +54,20 @@ impl Journal {
                 hears.then_some(SealerStep::HearsCreate).into_iter().collect()
             }
             Sealer::Reading { .. } => vec![SealerStep::ReadsNext],
-            Sealer::Adopted { .. } | Sealer::Detached => Vec::new(),
+            Sealer::Adopted { .. } | Sealer::Detached | Sealer::Broken => Vec::new(),
         }
+    }
+
+    /// Whoever deletes while a seal is on its way may be too late to be noticed; see the guarantees.
+    pub(crate) fn stranger_actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if !self.robs || state.robbed || state.sealers.iter().any(|it| *it != Sealer::Idle) {
+            return;
+        }
+        let there = positions().skip(1).filter(|&at| state.at(at) == Cell::Batch);
+        let Some(highest) = there.last().map(|at| state.frozen(at).header) else { return };
+        let vouched = highest.low_water.next().get()..=highest.committed.get();
+        let there = vouched.map(Position::new).filter(|&at| state.at(at) == Cell::Batch);
+        actions.extend(there.map(Action::StrangerDeletes));
     }
 
     fn hints(&self, state: &State, begins: Begins) -> Vec<Hint> {
@@ -212,7 +224,7 @@ impl Journal {
                 state.sealers[who] = Sealer::Reading { sealed, next, recovered: 0 };
             }
             SealEffect::Detached => state.sealers[who] = Sealer::Detached,
-            SealEffect::Broken(_) => state.violation = Some("a journal that can't be understood"),
+            SealEffect::Broken(_) => state.sealers[who] = Sealer::Broken,
         }
     }
 
@@ -232,6 +244,8 @@ impl Journal {
             state.sealers[who] = Sealer::Reading { sealed, next: next.next(), recovered };
         } else if state.after.detached {
             state.sealers[who] = Sealer::Detached;
+        } else if state.robbed {
+            state.sealers[who] = Sealer::Broken;
         } else {
             state.violation = Some("a seal in live ground names an object that isn't there");
         }

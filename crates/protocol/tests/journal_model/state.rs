@@ -79,6 +79,8 @@ pub(crate) enum Sealer {
     },
     /// Sent to the epoch log: the session is detached.
     Detached,
+    /// Stopped until a person has looked: something that must be there is not.
+    Broken,
 }
 
 impl Sealer {
@@ -90,7 +92,8 @@ impl Sealer {
             | Self::Listing { .. }
             | Self::Getting { .. }
             | Self::Creating { .. }
-            | Self::Detached => None,
+            | Self::Detached
+            | Self::Broken => None,
         }
     }
 
@@ -102,7 +105,8 @@ impl Sealer {
             | Self::Listing { .. }
             | Self::Getting { .. }
             | Self::Creating { .. }
-            | Self::Detached => None,
+            | Self::Detached
+            | Self::Broken => None,
         }
     }
 }
@@ -155,6 +159,8 @@ pub(crate) struct State {
     /// The hint each was given; 0 if none.
     pub(crate) hints: [Position; 2],
     pub(crate) after: After,
+    /// Somebody who is none of us has deleted a batch.
+    pub(crate) robbed: bool,
     /// A promise broken by a step rather than by a state.
     pub(crate) violation: Option<&'static str>,
 }

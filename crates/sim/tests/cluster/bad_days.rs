@@ -3,9 +3,10 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
+use holocron::{CallError, Client};
 use holocron_sim::{Cluster, StoreFaults};
 
-use crate::tally::{count_all, kinds, read_all, three, tiny};
+use crate::tally::{Tally, count_all, key, kinds, read_all, three, tiny};
 
 fn sessions(cluster: &Cluster) -> BTreeSet<String> {
     let keys = cluster.world.shelf.keys("sessions/");
@@ -66,4 +67,40 @@ fn a_host_cut_off_from_the_others_is_replaced_and_comes_back() {
     cluster.until("it serves again", Duration::from_secs(60), |cluster| {
         cluster.status(victim).is_some_and(|status| status.slots_serving > 0)
     });
+}
+
+/// Reads every vnode once; how many could be read.
+async fn read_what_can_be(client: Client, vnodes: u64, rounds: u64) -> u64 {
+    let mut read = 0;
+    for number in 0..vnodes {
+        let vnode = client.get::<Tally>(&key(number)).with_deadline(Duration::from_secs(2));
+        match vnode.query(()).await {
+            Ok((count, _)) => {
+                assert_eq!(count, rounds, "{}: what was acknowledged is lost", key(number));
+                read += 1;
+            }
+            Err(CallError::Unavailable { .. }) => {}
+            Err(error) => panic!("{}: {error}", key(number)),
+        }
+    }
+    read
+}
+
+#[test]
+fn a_batch_deleted_from_a_dead_journal_stops_its_slots_and_is_not_read_as_the_end() {
+    let mut cluster = Cluster::new(25, tiny(), kinds);
+    cluster.start_all(&["a"]);
+    let counting = cluster.client("client", |client| count_all(client, 16, 10));
+    cluster.finish(counting, Duration::from_secs(60));
+    cluster.world.crash("a");
+    let journal = cluster.world.shelf.keys("sessions/");
+    let journal: Vec<_> = journal.iter().filter(|key| key.contains("/journal/")).collect();
+    let [.., robbed, _newest] = journal.as_slice() else { panic!("{journal:?}") };
+    cluster.world.shelf.rob(robbed);
+    cluster.start("b");
+    cluster.world.run(Duration::from_secs(20));
+    let seal_at_the_hole = cluster.world.shelf.keys(robbed);
+    assert_eq!(seal_at_the_hole, Vec::<String>::new(), "a seal there loses what stands behind it");
+    let reading = cluster.client("reader", |client| read_what_can_be(client, 16, 10));
+    assert_eq!(cluster.finish(reading, Duration::from_secs(60)), 0, "every slot needs the journal");
 }

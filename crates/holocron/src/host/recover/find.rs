@@ -38,8 +38,8 @@ pub(super) enum Found {
     Journal(Box<FetchedJournal>),
     /// The session is detached: the epoch that wanted it is old.
     Detached,
-    /// It was trimmed while it was read.
-    Moved,
+    /// It was trimmed while it was read; the object of this key wasn't there.
+    Moved(String),
     /// Something in it can't be understood.
     Broken(Malformed),
     Stopped,
@@ -136,7 +136,7 @@ async fn live(
             })
         }
         // Sealed, though the newest epoch we know doesn't say so: a newer one will.
-        Ok(JournalObject::Seal(_)) => Err(Found::Moved),
+        Ok(JournalObject::Seal(_)) => Err(Found::Moved(key)),
         Ok(JournalObject::Opening(_)) => Ok(nothing),
         Err(malformed) => Err(Found::Broken(malformed)),
     }
@@ -160,7 +160,7 @@ pub(super) fn prefetch(reader: &Arc<JournalReader>, session: SessionId, progress
 impl From<NotFetched> for Found {
     fn from(not_fetched: NotFetched) -> Self {
         match not_fetched {
-            NotFetched::Moved => Self::Moved,
+            NotFetched::Moved(key) => Self::Moved(key),
             NotFetched::Malformed(malformed) => Self::Broken(malformed),
             NotFetched::Stopped => Self::Stopped,
         }

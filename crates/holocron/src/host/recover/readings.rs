@@ -1,0 +1,67 @@
+//! What fetched journals say of the slots that are wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holocron_protocol::{
+    codec::Malformed,
+    ids::{SessionId, Slot, Tenure},
+    reading::{Base, JournalEnd, JournalReading, Scope, Source},
+};
+
+use super::Recovery;
+use crate::{reader::FetchedJournal, session::Wanted};
+
+impl Recovery {
+    /// One reading per fetched journal, of the slots that need it.
+    pub(super) fn readings(&self, wanted: &[Wanted]) -> BTreeMap<SessionId, JournalReading> {
+        let mut readings = BTreeMap::new();
+        for (&session, journal) in &self.journals {
+            let needs =
+                |wanted: &&Wanted| wanted.sources.iter().any(|source| source.session == session);
+            let slots: BTreeSet<Slot> =
+                wanted.iter().filter(needs).map(|wanted| wanted.slot).collect();
+            if slots.is_empty() {
+                continue;
+            }
+            let scope = Scope { slots, slot_count: self.session.surroundings.cluster.slots };
+            match self.read(session, scope, journal) {
+                Ok(reading) => drop(readings.insert(session, reading)),
+                Err(malformed) => tracing::error!(%malformed, "can't recover from this journal"),
+            }
+        }
+        readings
+    }
+
+    fn read(
+        &self,
+        session: SessionId,
+        scope: Scope,
+        journal: &FetchedJournal,
+    ) -> Result<JournalReading, Malformed> {
+        let base = journal
+            .checkpoint
+            .as_ref()
+            .map(|checkpoint| Base { checkpoint, packs: &journal.packs });
+        let mut files = self.session.slots.files();
+        let mut reading = JournalReading::new(session, scope, base, &mut files)?;
+        for (batch, _) in &journal.batches {
+            reading.batch(batch, &mut files)?;
+        }
+        if let JournalEnd::Sealed(position) = journal.end {
+            reading.seal(position);
+        }
+        Ok(reading)
+    }
+
+    pub(super) fn sources_of<'a>(
+        &self,
+        slot: Slot,
+        sources: &[Tenure],
+        readings: &'a BTreeMap<SessionId, JournalReading>,
+    ) -> BTreeMap<SessionId, Source<'a>> {
+        let read = sources.iter().filter_map(|source| {
+            readings.get(&source.session).map(|reading| (source.session, reading.source(slot)))
+        });
+        read.collect()
+    }
+}
