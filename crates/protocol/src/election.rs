@@ -38,6 +38,8 @@ pub struct Election {
     newest: Epoch,
     writer: Writer,
     rank: u32,
+    /// How the leader was last heard, as long as it leads.
+    heard_by: Option<HeardBy>,
     role: Role,
     attempt: Attempt,
     reading: Asking,
@@ -57,6 +59,7 @@ impl Election {
             newest: Epoch::ZERO,
             writer: Writer::Gone,
             rank: 0,
+            heard_by: None,
             // An empty log: nobody to wait for.
             role: Role::Candidate { not_before: now },
             attempt: Attempt::None,
@@ -69,7 +72,7 @@ impl Election {
             (election.newest, election.writer, election.rank) = (epoch, writer, rank);
             election.role = match writer {
                 Writer::Us => election.leading(now, now),
-                Writer::Other => election.following(now),
+                Writer::Other(_) => election.following(now),
                 Writer::Gone => election.role,
             };
         }
@@ -178,17 +181,12 @@ impl Election {
         if epoch > self.newest {
             return self.read(now);
         }
-        if epoch < self.newest || self.writer != Writer::Other {
+        if epoch < self.newest || !matches!(self.writer, Writer::Other(_)) {
             return Vec::new();
         }
+        self.heard_by = Some(by);
         match self.role {
-            Role::Following { .. } | Role::Candidate { .. } => {
-                let quiet = match by {
-                    HeardBy::Connection => self.settings.quiet,
-                    HeardBy::Hint => self.settings.quiet_by_hint,
-                };
-                self.role = Role::Following { until: now + quiet };
-            }
+            Role::Following { .. } | Role::Candidate { .. } => self.role = self.following(now),
             // First the log.
             Role::Waking | Role::Leading { .. } => {}
         }
@@ -209,6 +207,9 @@ impl Election {
         if news.epoch <= self.newest {
             return Vec::new();
         }
+        if news.writer != self.writer {
+            self.heard_by = None;
+        }
         (self.newest, self.writer, self.rank) = (news.epoch, news.writer, news.rank);
         self.unclear = self.unclear.filter(|&unclear| unclear > news.epoch);
         match news.writer {
@@ -216,7 +217,7 @@ impl Election {
                 self.role = self.leading(now, created_at);
                 vec![Effect::Lead(news.epoch)]
             }
-            Writer::Other => {
+            Writer::Other(_) => {
                 self.role = self.following(now);
                 vec![Effect::Follow(news.epoch)]
             }
@@ -255,7 +256,7 @@ impl Election {
         };
         if self.role == Role::Waking {
             self.role = match self.writer {
-                Writer::Other | Writer::Us => self.following(now),
+                Writer::Other(_) | Writer::Us => self.following(now),
                 Writer::Gone => self.candidate(now, chance, self.rank),
             };
         }
@@ -372,9 +373,14 @@ impl Election {
         self.read(now)
     }
 
-    /// Follows a leader that gave no sign yet.
+    /// Follows a leader until its next sign is overdue: soon, if the last came over a connection. A record of its own is
+    /// a sign, but of when nobody knows, and no reason to wait longer than for a heartbeat.
     fn following(&self, now: Time) -> Role {
-        Role::Following { until: now + self.settings.quiet_by_hint }
+        let quiet = match self.heard_by {
+            Some(HeardBy::Connection) => self.settings.quiet,
+            Some(HeardBy::Hint) | None => self.settings.quiet_by_hint,
+        };
+        Role::Following { until: now + quiet }
     }
 
     /// The first in rank tries at once; the others later, and not two of one rank together.

@@ -24,7 +24,7 @@ use holocron_protocol::{
         ReadOutcome, Role, Writer,
     },
     epoch_log::Presence,
-    ids::Epoch,
+    ids::{Epoch, SessionId},
     time::Time,
 };
 
@@ -93,7 +93,7 @@ fn parse_epoch(word: &str) -> Epoch {
     Epoch::new(word.strip_prefix('e').expect("an epoch is written e7").parse().unwrap())
 }
 
-/// `e7 other rank 1`; the rank of a leader doesn't matter and may be left out.
+/// `e7 other rank 1`, written by `us`, by an `other` or a `third` who goes on leading, or by one who is `gone`; the rank of a leader doesn't matter and may be left out.
 fn parse_news(words: &[&str]) -> News {
     let (epoch, writer, rank) = match words {
         [epoch, writer, "rank", rank] => (epoch, writer, rank.parse().unwrap()),
@@ -102,7 +102,8 @@ fn parse_news(words: &[&str]) -> News {
     };
     let writer = match *writer {
         "us" => Writer::Us,
-        "other" => Writer::Other,
+        "other" => Writer::Other(SessionId::new(1)),
+        "third" => Writer::Other(SessionId::new(2)),
         "gone" => Writer::Gone,
         _ => panic!("{writer} writes nothing"),
     };

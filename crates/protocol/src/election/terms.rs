@@ -14,7 +14,7 @@ use crate::{
 pub struct ElectionSettings {
     /// How long a leader heard over a connection may be silent. Shorter fails over sooner and more often for nothing.
     pub quiet: Duration,
-    /// The same for a leader heard by hints only, or not at all yet; several hint intervals.
+    /// The same for a leader last heard by a hint, or not at all yet; several hint intervals.
     pub quiet_by_hint: Duration,
     /// How much later each rank tries. Should outlast a create, so that one candidate at a time tries.
     pub rank_step: Duration,
@@ -96,8 +96,8 @@ pub struct News {
 pub enum Writer {
     /// Ours: of this very session.
     Us,
-    /// Another's, that goes on leading.
-    Other,
+    /// Another's, of this session in the home domain, that goes on leading.
+    Other(SessionId),
     /// Another's, that left with this record: there is nobody to wait for.
     Gone,
 }
@@ -216,7 +216,7 @@ impl News {
         let writer = match record.handover {
             Handover::Leaves { .. } => Writer::Gone,
             Handover::Stays if session == Some(record.leader.session) => Writer::Us,
-            Handover::Stays => Writer::Other,
+            Handover::Stays => Writer::Other(record.leader.session),
         };
         Self { epoch: record.epoch, writer, rank: rank(record, host) }
     }
@@ -301,8 +301,9 @@ mod tests {
         let record = finish(draft());
         let writer = |session| News::of(&record, &name("b"), session).writer;
         assert_eq!(writer(Some(SessionId::new(2))), Writer::Us);
-        assert_eq!(writer(Some(SessionId::new(9))), Writer::Other, "an earlier life of b wrote it");
-        assert_eq!(writer(None), Writer::Other);
+        let other = Writer::Other(SessionId::new(2));
+        assert_eq!(writer(Some(SessionId::new(9))), other, "an earlier life of b wrote it");
+        assert_eq!(writer(None), other);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::epoch_log::Presence;
+use crate::{epoch_log::Presence, ids::SessionId};
 
 const HOSTS: usize = 3;
 
@@ -31,7 +31,8 @@ impl Log {
     fn news(&self, host: usize) -> Option<News> {
         let leader = *self.writers.last()?;
         let rank = (0..host).filter(|other| *other != leader).count();
-        let writer = if leader == host { Writer::Us } else { Writer::Other };
+        let session = SessionId::new(leader as u128);
+        let writer = if leader == host { Writer::Us } else { Writer::Other(session) };
         Some(News { epoch: self.newest(), writer, rank: u32::try_from(rank).unwrap() })
     }
 }

@@ -12,3 +12,5 @@ mod counts;
 mod failovers;
 #[cfg(test)]
 mod tally;
+#[cfg(test)]
+mod upkeep;
