@@ -150,3 +150,49 @@ impl Drop for Host {
         self.shared.parts.stop.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::{Context, Settings, Vnode};
+
+    #[derive(Default, Serialize, Deserialize)]
+    struct Count(u64);
+
+    impl Vnode for Count {
+        const KIND: &'static str = "count";
+        type Command = ();
+        type Reply = u64;
+        type Query = ();
+        type Answer = u64;
+
+        fn command(&mut self, _: &Context<'_>, (): ()) -> u64 {
+            self.0 += 1;
+            self.0
+        }
+
+        fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+            self.0
+        }
+    }
+
+    /// Every batch is a file that places may be in. A host that runs for a year commits many.
+    #[tokio::test]
+    async fn files_that_nothing_points_into_are_forgotten() {
+        let settings = Settings { slots: 4, checkpoint_batches: 8, ..Settings::default() };
+        let builder = Host::builder("memory://").name("h1").settings(settings);
+        let host = builder.vnode::<Count>().start().await.unwrap();
+        let vnode = host.client().get::<Count>("one");
+        let session = || host.shared.session().expect("it serves");
+        let mut most = 0;
+        for count in 1..=4_000 {
+            assert_eq!(vnode.command(()).await.unwrap(), count);
+            most = most.max(session().slots.files().count());
+        }
+        let batches = session().journal.progress().committed.get();
+        assert!(batches >= 4_000, "one command after the other, a batch each: {batches}");
+        assert!(most < 2_000, "{most} files are known after {batches} batches");
+    }
+}

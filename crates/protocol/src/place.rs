@@ -73,7 +73,7 @@ pub struct Files {
     by_id: BTreeMap<FileId, FileNumber>,
     by_number: BTreeMap<FileNumber, Numbered>,
     next: u64,
-    /// How often [`Self::retain`] was called.
+    /// How often [`Self::grow_older`] was called.
     age: u64,
 }
 
@@ -116,15 +116,19 @@ impl Files {
         self.by_number.get(&number).expect("a file that a place points into is kept").id
     }
 
-    /// Forgets the files that no index points into any more, but for those whose number was asked for since the last
-    /// call: what was just read and is on its way into an index is pointed to by nobody yet. To be called once
-    /// per checkpoint, with what [`SlotIndex::note_files`] says of every index.
+    /// Forgets the files that no index points into any more, but for those whose number was asked for since the table
+    /// last grew older: what was just read and is on its way into an index is pointed to by nobody yet. `used` is what
+    /// [`SlotIndex::note_files`] says of every index.
     ///
     /// [`SlotIndex::note_files`]: crate::index::SlotIndex::note_files
     pub fn retain(&mut self, used: &BTreeSet<FileNumber>) {
         let age = self.age;
         self.by_number.retain(|number, file| file.asked_at == age || used.contains(number));
         self.by_id.retain(|_, number| self.by_number.contains_key(number));
+    }
+
+    /// Whatever was read has arrived in an index, or never will. To be called once per checkpoint.
+    pub fn grow_older(&mut self) {
         self.age += 1;
     }
 
@@ -408,6 +412,7 @@ pub(crate) mod tests {
         assert_eq!(files.number(id(1)), one);
         files.retain(&BTreeSet::from([two]));
         assert_eq!(files.id(one), id(1), "it was asked for a moment ago");
+        files.grow_older();
         files.retain(&BTreeSet::from([two]));
         assert_eq!((files.find(&id(1)), files.id(two), files.count()), (None, id(2), 1));
         assert_ne!(files.number(id(1)), one);

@@ -350,6 +350,7 @@ impl Checkpoints {
         };
         let copying = table.iter().any(foreign);
         self.forget_files(&table);
+        held.slots.files().grow_older();
         drop(table);
         self.session.journal.with_tail(|tail| tail.drop_through(content.low_water));
         self.packs.clone_from(&content.packs);
