@@ -13,6 +13,7 @@
 //! * A request id takes effect once: the window is asked before a command runs, and stored with what it did.
 
 mod process;
+mod recorded;
 
 use core::fmt;
 use std::{
@@ -126,11 +127,20 @@ pub(crate) struct Active {
 
 enum Phase {
     /// Its state is being read; calls wait.
-    Loading { waiting: VecDeque<Work> },
+    Loading { waiting: VecDeque<Work>, why: Reading },
     /// In memory.
     Running { vnode: Box<dyn AnyVnode>, window: Window, commit: CommitNumber },
     /// Its stored state can't be read; callers are told why.
     Unreadable { why: String },
+}
+
+/// Why a state is being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// The vnode has become active.
+    First,
+    /// It is rolled back, and what it handed over last was let go; what waits runs again with that care.
+    Again(process::Care),
 }
 
 /// A call waiting to run.
@@ -176,7 +186,7 @@ impl Actor for VnodeActor {
             kind,
             tenure,
             myself,
-            phase: Phase::Loading { waiting: VecDeque::new() },
+            phase: Phase::Loading { waiting: VecDeque::new(), why: Reading::First },
             pending: Vec::new(),
             dirty: false,
             encode_queued: false,
@@ -235,30 +245,29 @@ impl Active {
     }
 
     fn on_loaded(&mut self, loaded: Result<Option<StateRecord>, Unloadable>) {
-        let Phase::Loading { waiting } = &mut self.phase else {
+        let Phase::Loading { waiting, why } = &mut self.phase else {
             return;
         };
-        let waiting = core::mem::take(waiting);
+        let (waiting, why) = (core::mem::take(waiting), *why);
         tracing::trace!(vnode = %self.handle.name, found = ?loaded.as_ref().map(Option::is_some), waiting = waiting.len(), "state is read");
-        self.phase = match self.take_up(loaded) {
+        self.phase = match self.take_up(loaded, why) {
             Ok(phase) => phase,
             Err(Unloadable::Unreadable(why)) => {
-                tracing::warn!(vnode = %self.handle.name, why, "stored state can't be read");
-                Phase::Unreadable { why }
+                waiting.iter().for_each(|_| self.taken());
+                return self.give_up(waiting, &why);
             }
             // The calls are dropped, which answers them Unclear.
             Err(Unloadable::Over) => return,
         };
-        if let Phase::Running { .. } = self.phase {
-            self.activate();
-        }
-        self.run(waiting);
+        self.activate();
+        self.run(waiting, why);
     }
 
     /// From the stored record to the state in memory.
     fn take_up(
         &mut self,
         loaded: Result<Option<StateRecord>, Unloadable>,
+        why: Reading,
     ) -> Result<Phase, Unloadable> {
         let fresh = |kind: &dyn AnyKind| kind.fresh();
         let Some(record) = loaded? else {
@@ -275,6 +284,12 @@ impl Active {
             )));
         }
         let (vnode, window) = self.decode(&record.envelope)?;
+        if let Reading::Again(_) = why {
+            // Whoever rolled back once may have to again before anything is handed over.
+            let position = self.handed.as_ref().map_or(Position::ZERO, |handed| handed.position);
+            let envelope = Some((record.kind, record.envelope));
+            self.handed = Some(Handed { position, commit: record.commit, envelope });
+        }
         Ok(Phase::Running { vnode, window, commit: record.commit })
     }
 

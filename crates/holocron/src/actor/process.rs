@@ -4,6 +4,7 @@ use core::mem;
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering,
 };
 
 use bytes::Bytes;
@@ -14,7 +15,10 @@ use holocron_protocol::{
     window::{self, Admission, Recorded, RequestId, WindowLimits},
 };
 
-use super::{Active, Handed, Message, Pending, Phase, Stored, Unloadable, Work};
+use super::{
+    Active, Handed, Message, Pending, Phase, Reading, Stored, Unloadable, Work,
+    recorded::{outcome_of, recorded},
+};
 use crate::{
     call::{Call, Mode, Outcome, ReplyTo},
     journal::Released,
@@ -30,7 +34,7 @@ struct Setback {
 
 /// How closely to look while running again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Care {
+pub(super) enum Care {
     /// Encode once per drained mailbox.
     Normal,
     /// Encode after every command, to find the one that leaves a state that can't be stored.
@@ -47,7 +51,7 @@ impl Active {
     pub(super) fn on_call(&mut self, call: Call, reply: ReplyTo) {
         tracing::trace!(vnode = %self.handle.name, request = ?call.request.id.number, "takes");
         match &mut self.phase {
-            Phase::Loading { waiting } => waiting.push_back(Work { call, reply }),
+            Phase::Loading { waiting, .. } => waiting.push_back(Work { call, reply }),
             Phase::Unreadable { why } => {
                 let outcome = Outcome::Unreadable(why.clone());
                 self.taken();
@@ -56,35 +60,53 @@ impl Active {
             Phase::Running { .. } => {
                 self.taken();
                 if let Err(setback) = self.step(Work { call, reply }) {
-                    self.recover(*setback, VecDeque::new(), Care::Normal);
+                    self.recover(*setback, Care::Normal);
                 }
             }
         }
     }
 
     /// Runs calls that waited for the state; they count as taken from the mailbox now.
-    pub(super) fn run(&mut self, waiting: VecDeque<Work>) {
+    pub(super) fn run(&mut self, waiting: VecDeque<Work>, why: Reading) {
         for _ in 0..waiting.len() {
             self.taken();
         }
-        self.run_again(waiting, Care::Normal);
+        let care = match why {
+            Reading::First => Care::Normal,
+            Reading::Again(care) => care,
+        };
+        self.run_again(waiting, care);
     }
 
-    fn run_again(&mut self, mut queue: VecDeque<Work>, care: Care) {
+    /// Runs calls, and rolls back and runs again what came since, until all have run.
+    fn run_again(&mut self, mut queue: VecDeque<Work>, mut care: Care) {
         while let Some(work) = queue.pop_front() {
             let ran = self.step(work).and_then(|()| match care {
                 Care::Normal => Ok(()),
                 Care::EveryCommand => self.check_storable(),
             });
             if let Err(setback) = ran {
-                return self.recover(*setback, queue, care);
+                let Some(again) = self.roll_back(*setback, queue, care) else { return };
+                (queue, care) = again;
             }
         }
     }
 
-    /// Rolls back to the last hand-over, then runs again what came since, in order, without what is condemned. Each
-    /// round condemns one more call or starts to look more closely, so it ends.
-    fn recover(&mut self, setback: Setback, rest: VecDeque<Work>, care: Care) {
+    fn recover(&mut self, setback: Setback, care: Care) {
+        if let Some((queue, care)) = self.roll_back(setback, VecDeque::new(), care) {
+            self.run_again(queue, care);
+        }
+    }
+
+    /// Rolls back to the last hand-over; what is to run again is what came since, in order, without what is condemned,
+    /// then the rest. None when that waits for the state, or never runs. Each round condemns one more call or starts to
+    /// look more closely, so it ends.
+    fn roll_back(
+        &mut self,
+        setback: Setback,
+        rest: VecDeque<Work>,
+        care: Care,
+    ) -> Option<(VecDeque<Work>, Care)> {
         let care = if setback.culprit.is_none() { Care::EveryCommand } else { care };
         let mut queue: VecDeque<Work> =
             self.pending.drain(..).map(|pending| pending.work).collect();
@@ -95,7 +117,8 @@ impl Active {
             && self.condemned.insert(id, outcome).is_some()
         {
             // Even without it the state can't be stored, so nothing can be committed here. What is stored stays.
-            return self.give_up(queue, "its state can't be encoded");
+            self.give_up(queue, "its state can't be encoded");
+            return None;
         }
         let handed = self
             .handed
@@ -108,8 +131,11 @@ impl Active {
         self.phase = match handed {
             Some((commit, (_, envelope))) => match self.decode(&envelope) {
                 Ok((vnode, window)) => Phase::Running { vnode, window, commit },
-                Err(Unloadable::Unreadable(why)) => return self.give_up(queue, &why),
-                Err(Unloadable::Over) => return,
+                Err(Unloadable::Unreadable(why)) => {
+                    self.give_up(queue, &why);
+                    return None;
+                }
+                Err(Unloadable::Over) => return None,
             },
             None if commit == CommitNumber::ZERO => Phase::Running {
                 vnode: self.kind.fresh(),
@@ -118,20 +144,20 @@ impl Active {
             },
             // Let go when it was committed long ago: read it back. The calls wait, as at the first load.
             None => {
-                self.handle.queued.fetch_add(
-                    u32::try_from(queue.len()).unwrap_or(u32::MAX),
-                    core::sync::atomic::Ordering::AcqRel,
-                );
-                self.phase = Phase::Loading { waiting: queue };
+                let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+                self.handle.queued.fetch_add(waiting, Ordering::AcqRel);
+                self.phase = Phase::Loading { waiting: queue, why: Reading::Again(care) };
                 let stored = self.session.locate(&self.handle);
-                return self.load(stored.unwrap_or(Stored::Nowhere));
+                self.load(stored.unwrap_or(Stored::Nowhere));
+                return None;
             }
         };
         self.activate();
-        self.run_again(queue, care);
+        Some((queue, care))
     }
 
-    fn give_up(&mut self, queue: VecDeque<Work>, why: &str) {
+    /// The state can't be used: callers are told why, now and from now on.
+    pub(super) fn give_up(&mut self, queue: VecDeque<Work>, why: &str) {
         tracing::warn!(vnode = %self.handle.name, why, "can't go on");
         self.phase = Phase::Unreadable { why: why.to_owned() };
         let answer = self.answer(CommitNumber::ZERO, Outcome::Unreadable(why.to_owned()));
@@ -160,6 +186,7 @@ impl Active {
         match window.admit(request) {
             Admission::Run => {}
             Admission::Recorded(recorded) => {
+                self.session.surroundings.counts.repeats.fetch_add(1, Ordering::Relaxed);
                 let seen = recorded.commit;
                 self.leave(work, seen, outcome_of(recorded.outcome));
                 return Ok(());
@@ -264,7 +291,7 @@ impl Active {
             Ok(()) => self.hand_over(),
             Err(unstorable) => {
                 let setback = self.unstorable(&unstorable);
-                self.recover(setback, VecDeque::new(), Care::Normal);
+                self.recover(setback, Care::Normal);
                 // Storable now: every command was checked on the way.
                 self.on_encode();
             }
@@ -358,31 +385,5 @@ impl Active {
             self.note_panic();
         }
         Setback { culprit: None, work: None }
-    }
-}
-
-/// What the window keeps of an outcome.
-fn recorded(outcome: &Outcome) -> window::Outcome {
-    match outcome {
-        Outcome::Reply(reply) => window::Outcome::Reply(reply.clone()),
-        Outcome::Panicked => window::Outcome::Panicked,
-        Outcome::Rejected(why) => window::Outcome::Rejected(why.clone()),
-        Outcome::Rebase(_)
-        | Outcome::NotOwner
-        | Outcome::Busy
-        | Outcome::Quarantined
-        | Outcome::UnknownKind
-        | Outcome::Undecodable(_)
-        | Outcome::Unreadable(_)
-        | Outcome::Unclear => unreachable!("refusals aren't recorded"),
-    }
-}
-
-/// What was recorded, as an answer.
-fn outcome_of(recorded: window::Outcome) -> Outcome {
-    match recorded {
-        window::Outcome::Reply(reply) => Outcome::Reply(reply),
-        window::Outcome::Panicked => Outcome::Panicked,
-        window::Outcome::Rejected(why) => Outcome::Rejected(why),
     }
 }
