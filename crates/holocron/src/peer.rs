@@ -142,6 +142,8 @@ pub struct HostStatus {
     pub vnodes_known: u64,
     /// Commands committed since it started.
     pub commands: u64,
+    /// Commands since it started that had run before: their callers, who had no answer, were given the recorded one.
+    pub repeats: u64,
     /// Queries answered since it started.
     pub queries: u64,
     /// Packs of its session named by its newest checkpoint.

@@ -60,6 +60,8 @@ pub(crate) struct Surroundings {
 pub(crate) struct Counts {
     pub(crate) commands: AtomicU64,
     pub(crate) queries: AtomicU64,
+    /// Commands answered from a request window.
+    pub(crate) repeats: AtomicU64,
     /// Calls in flight now.
     pub(crate) in_flight: Arc<AtomicU64>,
 }

@@ -93,6 +93,7 @@ impl Shared {
             vnodes_active: 0,
             vnodes_known: 0,
             commands: self.counts.commands.load(Ordering::Relaxed),
+            repeats: self.counts.repeats.load(Ordering::Relaxed),
             queries: self.counts.queries.load(Ordering::Relaxed),
             packs: 0,
             in_flight: self.counts.in_flight.load(Ordering::Relaxed),
