@@ -31,6 +31,8 @@ use crate::{
 const FACTS_MAX: usize = 1_024;
 /// How long a host that was not taken in waits before it asks again.
 const JOIN_AGAIN: core::time::Duration = core::time::Duration::from_millis(500);
+/// How long a host that is to leave waits to be let go before it stops as it is.
+const LEAVE_WITHIN: core::time::Duration = core::time::Duration::from_secs(30);
 
 /// What a host remembers as a member of the cluster.
 #[derive(Debug, Default)]
@@ -45,8 +47,9 @@ pub(crate) struct Member {
     listed: Option<SessionId>,
     /// Ends the watch over the leader.
     watching: Option<(SessionId, CancellationToken)>,
-    /// Whether it was told to leave.
-    pub(super) leaving: bool,
+    /// Since when it is to leave, if it was told to.
+    pub(super) leaving: Option<Time>,
+    ask_to_leave_at: Time,
 }
 
 impl Member {
@@ -190,7 +193,7 @@ impl Run {
         }
         self.life.end("its journal is sealed");
         self.lead = None;
-        if self.member.leaving {
+        if self.member.leaving.is_some() {
             self.stopped = Some(Stopped::Left);
             return;
         }
@@ -210,7 +213,10 @@ impl Run {
 
     pub(super) fn member_tick(&mut self) {
         let now = self.now();
-        if self.life.is_open() && !self.member.leaving {
+        if let Some(since) = self.member.leaving {
+            return self.leaving_tick(since, now);
+        }
+        if self.life.is_open() {
             if now >= self.member.put_hint_at {
                 self.member.put_hint_at = now + self.shared.parts.settings.host_hint_every;
                 self.put_host_hint();
@@ -295,15 +301,27 @@ impl Run {
 
     /// This host is to leave: the leader moves its slots away, then lets it go.
     pub(super) fn leave_self(&mut self) {
-        if self.member.leaving {
+        if self.member.leaving.is_some() {
             return;
         }
-        self.member.leaving = true;
+        let now = self.now();
+        self.member.leaving = Some(now);
         let alone = self.view.as_ref().is_none_or(|view| view.record.hosts.len() <= 1);
         if alone || !self.is_member() {
             self.stopped = Some(Stopped::Left);
             return;
         }
-        self.ask_to_leave();
+        self.leaving_tick(now, now);
+    }
+
+    /// Reminds the leader, which may have changed or not have heard.
+    fn leaving_tick(&mut self, since: Time, now: Time) {
+        if now.since(since) >= LEAVE_WITHIN {
+            tracing::warn!(host = %self.shared.parts.name, "was not let go in time; stops as it is");
+            self.stopped = Some(Stopped::Told);
+        } else if now >= self.member.ask_to_leave_at {
+            self.member.ask_to_leave_at = now + JOIN_AGAIN;
+            self.ask_to_leave();
+        }
     }
 }

@@ -81,7 +81,10 @@ impl Run {
         let answer = match &mut self.lead {
             None => self.not_leader(),
             Some(lead) => {
-                lead.changes.leave(host);
+                // One that isn't there any more reminds us in vain: it will hear.
+                if self.view.as_ref().is_some_and(|view| view.record.hosts.contains_key(host)) {
+                    lead.changes.leave(host);
+                }
                 PeerReply::Noted
             }
         };
