@@ -1,21 +1,23 @@
 //! A cluster in the world: hosts that can be started, crashed, paused and started again, and clients that call them.
 
-use core::{future::Future, time::Duration};
+use core::{fmt, future::Future, time::Duration};
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use holocron::{Client, Host, HostBuilder, HostStatus, Random, Settings, TokioClock};
 use tokio::task::JoinHandle;
 
-use crate::world::World;
+use crate::{trace::Trace, world::World};
 
 /// How often a host's status is noted for whoever looks from outside.
 const NOTE_EVERY: Duration = Duration::from_millis(20);
 
+/// Who calls from within a host's process: is handed its client when it has started, and a seed of its own.
+pub(crate) type Resident = Arc<dyn Fn(Client, u64) + Send + Sync>;
+
 /// Hosts on one simulated store and network.
-#[derive(Debug)]
 pub struct Cluster {
     /// Where everything happens.
     pub world: World,
@@ -23,9 +25,28 @@ pub struct Cluster {
     kinds: fn(HostBuilder) -> HostBuilder,
     seed: u64,
     lives: u64,
-    statuses: Arc<Mutex<BTreeMap<String, HostStatus>>>,
-    stopped: Arc<Mutex<BTreeMap<String, String>>>,
-    addresses: Arc<Mutex<BTreeMap<String, String>>>,
+    notes: Arc<Mutex<Notes>>,
+    resident: Option<Resident>,
+}
+
+/// What is known of hosts from outside, by the node they run at.
+#[derive(Debug, Default)]
+struct Notes {
+    statuses: BTreeMap<String, HostStatus>,
+    stopped: BTreeMap<String, String>,
+    addresses: BTreeMap<String, String>,
+    /// Who is to leave when it next looks.
+    to_leave: BTreeSet<String>,
+    /// Who is leaving.
+    leaving: BTreeSet<String>,
+    /// Commands answered from a request window, by all lives of all hosts.
+    repeats: u64,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("world", &self.world).finish_non_exhaustive()
+    }
 }
 
 impl Cluster {
@@ -38,10 +59,18 @@ impl Cluster {
             kinds,
             seed,
             lives: 0,
-            statuses: Arc::default(),
-            stopped: Arc::default(),
-            addresses: Arc::default(),
+            notes: Arc::default(),
+            resident: None,
         }
+    }
+
+    /// From now on, every host that starts has callers in its own process.
+    pub(crate) fn set_resident(&mut self, resident: Resident) {
+        self.resident = Some(resident);
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().expect("nothing panics under the lock of notes")
     }
 
     /// A seed that no life of a host or client had before.
@@ -52,40 +81,35 @@ impl Cluster {
 
     /// Starts a host, or a later life of it.
     pub fn start(&mut self, name: &str) {
-        let (network, store) = (self.world.network(name), self.world.store(name));
+        self.start_at(name, name);
+    }
+
+    /// Starts a host, or a later life of it, at a node that may have another name.
+    pub fn start_at(&mut self, node: &str, name: &str) {
+        let (network, store) = (self.world.network(node), self.world.store(node));
         let random = Random::from_seed(self.next_seed());
-        let (settings, kinds, trace) =
-            (self.settings.clone(), self.kinds, self.world.trace.clone());
-        let (statuses, stopped) = (Arc::clone(&self.statuses), Arc::clone(&self.stopped));
-        let addresses = Arc::clone(&self.addresses);
-        let name = name.to_owned();
-        self.world.start(&name.clone(), async move {
-            let builder = Host::builder("memory://")
-                .store(Arc::new(store))
-                .network(Arc::new(network))
-                .clock(Arc::new(TokioClock::new()))
-                .random(random)
-                .name(&name)
-                .listen(&format!("{name}:0"))
-                .settings(settings);
-            let why = match kinds(builder).start().await {
-                Ok(mut host) => loop {
-                    addresses
-                        .lock()
-                        .expect("a map's lock")
-                        .insert(name.clone(), host.address().to_owned());
-                    statuses.lock().expect("a map's lock").insert(name.clone(), host.status());
-                    tokio::select! {
-                        biased;
-                        why = host.stopped() => break why.to_string(),
-                        () = tokio::time::sleep(NOTE_EVERY) => {}
-                    }
-                },
-                Err(error) => error.to_string(),
-            };
-            trace.note(format_args!("{name} stopped: {why}"));
-            stopped.lock().expect("a map's lock").insert(name, why);
-        });
+        let builder = Host::builder("memory://")
+            .store(Arc::new(store))
+            .network(Arc::new(network))
+            .random(random)
+            .name(name)
+            .listen(&format!("{node}:0"))
+            .settings(self.settings.clone());
+        let life = Life {
+            node: node.to_owned(),
+            builder: (self.kinds)(builder),
+            seed: self.next_seed(),
+            notes: Arc::clone(&self.notes),
+            resident: self.resident.clone(),
+            trace: self.world.trace.clone(),
+        };
+        let mut notes = self.notes();
+        notes.statuses.remove(node);
+        notes.stopped.remove(node);
+        notes.to_leave.remove(node);
+        notes.leaving.remove(node);
+        drop(notes);
+        self.world.start(node, life.live());
     }
 
     /// Starts hosts one after the other and lets them settle.
@@ -97,31 +121,52 @@ impl Cluster {
         self.world.run(Duration::from_secs(3));
     }
 
-    /// How a host was a moment ago, if it ever ran.
-    #[must_use]
-    pub fn status(&self, name: &str) -> Option<HostStatus> {
-        self.statuses.lock().expect("a map's lock").get(name).cloned()
+    /// Tells the host at a node to hand its slots over, leave and stop.
+    pub fn leave(&mut self, node: &str) {
+        self.world.trace.note(format_args!("{node} is told to leave"));
+        self.notes().to_leave.insert(node.to_owned());
     }
 
-    /// The host that leads, as far as it knows itself.
+    /// Whether the host at a node is leaving and hasn't stopped yet.
+    #[must_use]
+    pub fn leaves(&self, node: &str) -> bool {
+        let notes = self.notes();
+        notes.leaving.contains(node) && !notes.stopped.contains_key(node)
+    }
+
+    /// How the host at a node was a moment ago, if it has started.
+    #[must_use]
+    pub fn status(&self, node: &str) -> Option<HostStatus> {
+        self.notes().statuses.get(node).cloned()
+    }
+
+    /// The node of the host that leads, as far as it knows itself.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
-        let statuses = self.statuses.lock().expect("a map's lock");
-        let newest =
-            statuses.iter().filter(|(name, status)| status.leads && self.world.is_running(name));
-        newest.max_by_key(|(_, status)| status.epoch).map(|(name, _)| name.clone())
+        let notes = self.notes();
+        let leading = notes
+            .statuses
+            .iter()
+            .filter(|(node, status)| status.leads && self.world.is_running(node));
+        leading.max_by_key(|(_, status)| status.epoch).map(|(node, _)| node.clone())
     }
 
-    /// Where a host listens, or last listened.
+    /// Where the host at a node listens, or last listened.
     #[must_use]
-    pub fn address(&self, name: &str) -> String {
-        self.addresses.lock().expect("a map's lock").get(name).cloned().unwrap_or_default()
+    pub fn address(&self, node: &str) -> String {
+        self.notes().addresses.get(node).cloned().unwrap_or_default()
     }
 
-    /// Why a host stopped by itself, if it did.
+    /// Why the host at a node stopped by itself, if it did.
     #[must_use]
-    pub fn stopped(&self, name: &str) -> Option<String> {
-        self.stopped.lock().expect("a map's lock").get(name).cloned()
+    pub fn stopped(&self, node: &str) -> Option<String> {
+        self.notes().stopped.get(node).cloned()
+    }
+
+    /// Commands that hosts answered from a request window, as far as they lived to say so.
+    #[must_use]
+    pub fn repeats(&self) -> u64 {
+        self.notes().repeats
     }
 
     /// Starts a process that calls the cluster through a client of its own.
@@ -183,6 +228,62 @@ impl Cluster {
                 self.world.trace.tail().join("\n")
             );
             self.world.step();
+        }
+    }
+}
+
+/// One life of a host's process.
+struct Life {
+    node: String,
+    builder: HostBuilder,
+    seed: u64,
+    notes: Arc<Mutex<Notes>>,
+    resident: Option<Resident>,
+    trace: Trace,
+}
+
+impl Life {
+    async fn live(self) {
+        let Self { node, builder, seed, notes, resident, trace } = self;
+        let why = match builder.clock(Arc::new(TokioClock::new())).start().await {
+            Ok(host) => {
+                if let Some(resident) = resident {
+                    resident(host.client(), seed);
+                }
+                follow(host, &node, &notes).await
+            }
+            Err(error) => error.to_string(),
+        };
+        trace.note(format_args!("{node} stopped: {why}"));
+        notes.lock().expect("nothing panics under the lock of notes").stopped.insert(node, why);
+    }
+}
+
+/// Notes how a host is until it stops, and says why it did.
+async fn follow(mut host: Host, node: &str, notes: &Mutex<Notes>) -> String {
+    let mut repeats = 0;
+    loop {
+        let status = host.status();
+        let leaves = {
+            let mut notes = notes.lock().expect("nothing panics under the lock of notes");
+            notes.repeats += status.repeats - repeats;
+            repeats = status.repeats;
+            notes.addresses.insert(node.to_owned(), host.address().to_owned());
+            notes.statuses.insert(node.to_owned(), status);
+            if notes.to_leave.remove(node) {
+                notes.leaving.insert(node.to_owned());
+                true
+            } else {
+                false
+            }
+        };
+        if leaves {
+            return host.leave().await.to_string();
+        }
+        tokio::select! {
+            biased;
+            why = host.stopped() => return why.to_string(),
+            () = tokio::time::sleep(NOTE_EVERY) => {}
         }
     }
 }

@@ -40,6 +40,8 @@ struct State {
     trace: Trace,
     listeners: BTreeMap<String, Listening>,
     pipes: BTreeMap<u64, Pipe>,
+    /// The pipes that something is under way in.
+    busy: BTreeSet<u64>,
     next_pipe: u64,
     next_port: u16,
     /// From whom to whom nothing gets through.
@@ -84,6 +86,7 @@ impl Wire {
             trace,
             listeners: BTreeMap::new(),
             pipes: BTreeMap::new(),
+            busy: BTreeSet::new(),
             next_pipe: 0,
             next_port: 1_000,
             cut: BTreeSet::new(),
@@ -103,6 +106,30 @@ impl Wire {
         let mut state = self.state();
         state.trace.note(format_args!("cut {from} -> {to}"));
         state.cut.insert((from.to_owned(), to.to_owned()));
+    }
+
+    /// What gets lost from one node to another gets through again.
+    pub fn mend(&self, from: &str, to: &str) {
+        let mut state = self.state();
+        if state.cut.remove(&(from.to_owned(), to.to_owned())) {
+            state.trace.note(format_args!("mended {from} -> {to}"));
+        }
+    }
+
+    /// Breaks the connections between two nodes: what is under way on them is lost, and both ends are told. Whether there
+    /// was one.
+    pub fn reset(&self, one: &str, other: &str) -> bool {
+        let mut state = self.state();
+        state.trace.note(format_args!("reset {one} - {other}"));
+        let between = |pipe: &Pipe| {
+            (pipe.from == one && pipe.to == other) || (pipe.from == other && pipe.to == one)
+        };
+        let before = state.pipes.len();
+        for pipe in state.pipes.values_mut().filter(|pipe| between(pipe)) {
+            pipe.wake();
+        }
+        state.pipes.retain(|_, pipe| !between(pipe));
+        state.pipes.len() < before
     }
 
     /// Everything gets through again.
@@ -133,9 +160,11 @@ impl Wire {
         let mut state = self.state();
         let state = &mut *state;
         state.now = now;
-        for pipe in state.pipes.values_mut() {
-            if state.cut.contains(&(pipe.from.clone(), pipe.to.clone())) {
-                continue;
+        let (pipes, cut) = (&mut state.pipes, &state.cut);
+        state.busy.retain(|id| {
+            let Some(pipe) = pipes.get_mut(id) else { return false };
+            if !cut.is_empty() && cut.contains(&(pipe.from.clone(), pipe.to.clone())) {
+                return true;
             }
             let mut news = false;
             while let Some((_, chunk)) = pipe.under_way.pop_front_if(|(due, _)| *due <= now) {
@@ -147,7 +176,8 @@ impl Wire {
             if news {
                 pipe.wake();
             }
-        }
+            !pipe.under_way.is_empty()
+        });
     }
 }
 
@@ -320,7 +350,7 @@ impl AsyncWrite for End {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.wire.state();
-        let State { now, chance, pipes, .. } = &mut *state;
+        let State { now, chance, pipes, busy, .. } = &mut *state;
         let Some(pipe) = pipes.get_mut(&self.pipe).filter(|pipe| !pipe.reset) else {
             return Poll::Ready(Err(Self::reset()));
         };
@@ -336,6 +366,7 @@ impl AsyncWrite for End {
         let due = pipe.under_way.back().map_or(due, |(last, _)| due.max(*last));
         pipe.under_way.push_back((due, bytes.to_vec()));
         pipe.under_way_len += bytes.len();
+        busy.insert(self.pipe);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -353,10 +384,11 @@ impl End {
     /// No more bytes follow.
     fn finish(&self) {
         let mut state = self.wire.state();
-        let now = state.now;
-        if let Some(pipe) = state.pipes.get_mut(&self.pipe) {
-            let due = pipe.under_way.back().map_or(now + LATENCY, |(last, _)| *last);
+        let State { now, pipes, busy, .. } = &mut *state;
+        if let Some(pipe) = pipes.get_mut(&self.pipe) {
+            let due = pipe.under_way.back().map_or(*now + LATENCY, |(last, _)| *last);
             pipe.under_way.push_back((due, Vec::new()));
+            busy.insert(self.pipe);
         }
     }
 }

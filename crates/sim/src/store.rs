@@ -3,6 +3,7 @@
 //! A request is decided when it is made and carried out by the world's tick, so it lands even if whoever made it has
 //! crashed or paused meanwhile. What a create answers and whether it landed are two separate draws: that is the point.
 
+mod census;
 mod handle;
 mod watch;
 
@@ -17,8 +18,8 @@ use holocron_store::{Error, Listed};
 use tokio::sync::oneshot;
 
 pub use self::handle::SimStore;
-use self::watch::Watch;
-use crate::{chance::Chance, trace::Trace};
+use self::{census::Census, watch::Watch};
+use crate::{chance::Chance, counters::Counters, trace::Trace};
 
 /// How the store misbehaves; each is a probability per request but where it says otherwise.
 #[derive(Clone, Debug)]
@@ -92,6 +93,7 @@ struct State {
     next: u64,
     counts: BTreeMap<&'static str, u64>,
     watch: Watch,
+    census: Census,
 }
 
 /// A request on its way.
@@ -144,6 +146,7 @@ impl Shelf {
             next: 0,
             counts: BTreeMap::new(),
             watch: Watch::new(trace),
+            census: Census::default(),
         })))
     }
 
@@ -176,6 +179,12 @@ impl Shelf {
     #[must_use]
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state().counts.clone()
+    }
+
+    /// What has landed, counted.
+    #[must_use]
+    pub fn census(&self) -> Counters {
+        self.state().census.counters
     }
 
     /// The keys under a prefix.
@@ -229,6 +238,9 @@ impl State {
             self.schedule(latency, Due { node, verb, reply, report: Report::Failed });
         } else if self.chance.happens(faults.fail_after) {
             self.count("failed after");
+            if let Verb::Create(..) = verb {
+                self.census.counters.unknown_outcomes += 1;
+            }
             self.schedule(latency, Due { node, verb, reply, report: Report::Failed });
         } else if let Verb::Create(..) = verb {
             self.ask_create(latency, Due { node, verb, reply, report: Report::Truth });
@@ -246,6 +258,7 @@ impl State {
             reply: None,
             report: Report::Truth,
         };
+        let mut twice = false;
         let late = latency + self.chance.between(Duration::ZERO, faults.late);
         if self.chance.happens(faults.land_late) {
             self.count("landed late");
@@ -254,6 +267,7 @@ impl State {
             self.schedule(late, again);
         } else if self.chance.happens(faults.land_twice) {
             self.count("landed twice");
+            twice = true;
             self.schedule(late, again);
         } else if self.chance.happens(faults.conflict_after) {
             self.count("conflict with itself");
@@ -262,6 +276,9 @@ impl State {
             self.count("conflict with nothing");
             due.verb = Verb::Nothing(due.verb.key().to_owned());
             due.report = Report::Conflict;
+        }
+        if due.report != Report::Truth || twice {
+            self.census.counters.unknown_outcomes += 1;
         }
         self.schedule(latency, due);
     }
@@ -296,11 +313,13 @@ impl State {
         self.count(verb.name());
         match verb {
             Verb::Create(key, body) => {
-                if self.objects.contains_key(&key) {
+                if let Some(existing) = self.objects.get(&key) {
+                    self.census.met(&key, &body, existing);
                     return Err(Error::Conflict { key });
                 }
                 self.trace.note(format_args!("{node} create {key} {} B", body.len()));
                 self.watch.created(node, &key, &body, &self.objects);
+                self.census.created(&key, &body);
                 self.objects.insert(key, body);
                 Ok(Answer::Done)
             }

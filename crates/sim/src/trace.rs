@@ -3,7 +3,7 @@
 use core::{fmt, time::Duration};
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use xxhash_rust::xxh3::Xxh3;
@@ -32,7 +32,8 @@ impl fmt::Debug for Trace {
 
 impl Trace {
     fn recorded(&self) -> MutexGuard<'_, Recorded> {
-        self.0.lock().expect("recording does not panic")
+        // Whoever panicked while recording left a line out at most.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The world's time, for the lines that follow.

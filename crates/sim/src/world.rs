@@ -107,6 +107,13 @@ impl World {
         }
     }
 
+    /// A paused process wakes with the next tick.
+    pub fn wake(&mut self, name: &str) {
+        if let Some(paused) = self.nodes.get_mut(name).and_then(|node| node.paused_until.as_mut()) {
+            *paused = self.now;
+        }
+    }
+
     /// A process's clock runs faster or slower from now on, in thousandths of the world's.
     pub fn set_clock_rate(&mut self, name: &str, rate: u32) {
         if let Some(node) = self.nodes.get_mut(name) {

@@ -1,0 +1,298 @@
+//! Is a history linearizable? Wing and Gong's search, with Lowe's memory of configurations seen before.
+//!
+//! Each operation takes effect at one point between its invocation and its return, and the points must explain every
+//! answer. An operation that never returned may take effect at any time after its invocation, or never. The search takes
+//! operations out of the history one at a time: whatever was invoked before any return that is left may be next. A set
+//! of operations taken out that led to the same state before leads nowhere now.
+
+use core::hash::Hash;
+use std::collections::HashSet;
+
+/// Configurations remembered before the search gives up: at about 100 bytes each.
+pub(crate) const CONFIGURATIONS_LEN_MAX: usize = 300_000;
+
+/// What operations do to a state.
+pub(crate) trait Model {
+    /// What they act on.
+    type State: Clone + Eq + Hash;
+    /// What was asked and, if it returned, what was answered.
+    type Call;
+
+    /// The state after a call, or none if it can't have been answered so in that state.
+    fn step(state: &Self::State, call: &Self::Call) -> Option<Self::State>;
+}
+
+/// One operation of a history. Times are places in one order of everything that happened; no two are alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Operation<C> {
+    /// When it was invoked.
+    pub(crate) invoked: u64,
+    /// When it returned; none when nobody heard how it ended.
+    pub(crate) returned: Option<u64>,
+    /// What it was.
+    pub(crate) call: C,
+}
+
+/// What the search found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// There is an order that explains every answer.
+    Linearizable,
+    /// There is none: the furthest any order came was to this operation's return.
+    Broken(usize),
+    /// It would take more than [`CONFIGURATIONS_LEN_MAX`] configurations to tell.
+    TooWide,
+}
+
+/// Looks for an order.
+pub(crate) fn check<M: Model>(initial: M::State, history: &[Operation<M::Call>]) -> Verdict {
+    Search::<M>::new(initial, history).run()
+}
+
+const HEAD: usize = 0;
+
+/// An invocation or a return, linked in the order of time with those that are left.
+struct Event {
+    operation: usize,
+    kind: Kind,
+    before: usize,
+    after: Option<usize>,
+}
+
+enum Kind {
+    /// Where the return stands, if there is one.
+    Invoked {
+        returns_at: Option<usize>,
+    },
+    Returned,
+}
+
+struct Search<'a, M: Model> {
+    history: &'a [Operation<M::Call>],
+    /// The first is no event but the head of the list.
+    events: Vec<Event>,
+    state: M::State,
+    taken: Box<[u64]>,
+    /// Invocations taken out, each with the state before.
+    path: Vec<(usize, M::State)>,
+    seen: HashSet<(Box<[u64]>, M::State)>,
+}
+
+impl<'a, M: Model> Search<'a, M> {
+    fn new(initial: M::State, history: &'a [Operation<M::Call>]) -> Self {
+        let mut times: Vec<(u64, usize, bool)> = Vec::with_capacity(history.len() * 2);
+        for (at, operation) in history.iter().enumerate() {
+            times.push((operation.invoked, at, false));
+            times.extend(operation.returned.map(|returned| (returned, at, true)));
+        }
+        times.sort_unstable();
+        let mut places = vec![None; history.len()];
+        for (place, (_, at, returned)) in (1..).zip(&times) {
+            if *returned {
+                places[*at] = Some(place);
+            }
+        }
+        let head = Event { operation: usize::MAX, kind: Kind::Returned, before: HEAD, after: None };
+        let mut events = vec![head];
+        for (_, operation, returned) in times {
+            let kind = if returned {
+                Kind::Returned
+            } else {
+                Kind::Invoked { returns_at: places[operation] }
+            };
+            let place = events.len();
+            events[place - 1].after = Some(place);
+            events.push(Event { operation, kind, before: place - 1, after: None });
+        }
+        Self {
+            history,
+            events,
+            state: initial,
+            taken: vec![0; history.len().div_ceil(64)].into(),
+            path: Vec::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    fn run(mut self) -> Verdict {
+        let (mut at, mut deepest) = (self.events[HEAD].after, (0, 0));
+        loop {
+            // Whoever is left has not returned, so nobody waits for an explanation.
+            let Some(place) = at else { return Verdict::Linearizable };
+            match self.events[place].kind {
+                Kind::Invoked { returns_at } => {
+                    if self.takes(place) {
+                        if self.seen.len() > CONFIGURATIONS_LEN_MAX {
+                            return Verdict::TooWide;
+                        }
+                        self.unlink(place);
+                        returns_at.into_iter().for_each(|place| self.unlink(place));
+                        at = self.events[HEAD].after;
+                    } else {
+                        at = self.events[place].after;
+                    }
+                }
+                Kind::Returned => {
+                    deepest = deepest.max((self.path.len(), self.events[place].operation));
+                    let Some((place, state)) = self.path.pop() else {
+                        return Verdict::Broken(deepest.1);
+                    };
+                    self.put_back(place, state);
+                    at = self.events[place].after;
+                }
+            }
+        }
+    }
+
+    /// Whether an operation can be next and leads to something new.
+    fn takes(&mut self, place: usize) -> bool {
+        let operation = self.events[place].operation;
+        let Some(state) = M::step(&self.state, &self.history[operation].call) else {
+            return false;
+        };
+        self.taken[operation / 64] |= 1 << (operation % 64);
+        if !self.seen.insert((self.taken.clone(), state.clone())) {
+            self.taken[operation / 64] &= !(1 << (operation % 64));
+            return false;
+        }
+        self.path.push((place, core::mem::replace(&mut self.state, state)));
+        true
+    }
+
+    fn put_back(&mut self, place: usize, state: M::State) {
+        self.state = state;
+        let operation = self.events[place].operation;
+        self.taken[operation / 64] &= !(1 << (operation % 64));
+        if let Kind::Invoked { returns_at: Some(returns_at) } = self.events[place].kind {
+            self.link(returns_at);
+        }
+        self.link(place);
+    }
+
+    fn unlink(&mut self, place: usize) {
+        let (before, after) = (self.events[place].before, self.events[place].after);
+        self.events[before].after = after;
+        if let Some(after) = after {
+            self.events[after].before = before;
+        }
+    }
+
+    /// Undoes the newest unlink that isn't undone.
+    fn link(&mut self, place: usize) {
+        let (before, after) = (self.events[place].before, self.events[place].after);
+        self.events[before].after = Some(place);
+        if let Some(after) = after {
+            self.events[after].before = place;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A register that is written and read.
+    enum Register {}
+
+    #[derive(Clone, Copy, Debug)]
+    enum Call {
+        Write(u64),
+        Read(u64),
+    }
+
+    impl Model for Register {
+        type State = u64;
+        type Call = Call;
+
+        fn step(state: &u64, call: &Call) -> Option<u64> {
+            match call {
+                Write(value) => Some(*value),
+                Read(value) => (value == state).then_some(*state),
+            }
+        }
+    }
+
+    fn verdict(history: &[(u64, Option<u64>, Call)]) -> Verdict {
+        let history: Vec<_> = history
+            .iter()
+            .map(|&(invoked, returned, call)| Operation { invoked, returned, call })
+            .collect();
+        check::<Register>(0, &history)
+    }
+
+    use Call::{Read, Write};
+
+    #[test]
+    fn calls_one_after_the_other_are_linearizable_if_each_reads_the_last_write() {
+        assert_eq!(verdict(&[]), Verdict::Linearizable);
+        let good = [(1, Some(2), Write(1)), (3, Some(4), Read(1)), (5, Some(6), Write(2))];
+        assert_eq!(verdict(&good), Verdict::Linearizable);
+        let stale = [(1, Some(2), Write(1)), (3, Some(4), Write(2)), (5, Some(6), Read(1))];
+        assert_eq!(verdict(&stale), Verdict::Broken(2));
+    }
+
+    #[test]
+    fn calls_at_one_time_take_any_order() {
+        for seen in [1, 2] {
+            let history =
+                [(1, Some(4), Write(1)), (2, Some(5), Write(2)), (6, Some(7), Read(seen))];
+            assert_eq!(verdict(&history), Verdict::Linearizable, "{seen}");
+        }
+        let neither = [(1, Some(4), Write(1)), (2, Some(5), Write(2)), (6, Some(7), Read(0))];
+        assert_eq!(verdict(&neither), Verdict::Broken(2));
+    }
+
+    #[test]
+    fn readers_at_one_time_agree_on_the_order_of_writes() {
+        let history = |first: [u64; 2], second: [u64; 2]| {
+            [
+                (1, Some(20), Write(1)),
+                (2, Some(21), Write(2)),
+                (3, Some(4), Read(first[0])),
+                (5, Some(6), Read(first[1])),
+                (7, Some(8), Read(second[0])),
+                (9, Some(10), Read(second[1])),
+            ]
+        };
+        assert_eq!(verdict(&history([1, 2], [2, 2])), Verdict::Linearizable);
+        assert_eq!(verdict(&history([1, 2], [2, 1])), Verdict::Broken(5));
+        assert_eq!(verdict(&history([0, 1], [2, 2])), Verdict::Linearizable);
+        assert_eq!(verdict(&history([1, 1], [0, 2])), Verdict::Broken(4));
+    }
+
+    #[test]
+    fn what_never_returned_happens_late_or_never_but_never_early() {
+        let write = (3, None, Write(7));
+        assert_eq!(verdict(&[write, (4, Some(5), Read(0))]), Verdict::Linearizable);
+        assert_eq!(
+            verdict(&[write, (4, Some(5), Read(0)), (90, Some(91), Read(7))]),
+            Verdict::Linearizable
+        );
+        assert_eq!(
+            verdict(&[write, (4, Some(5), Read(7)), (6, Some(7), Read(0))]),
+            Verdict::Broken(2)
+        );
+        assert_eq!(verdict(&[write, (1, Some(2), Read(7))]), Verdict::Broken(1));
+    }
+
+    #[test]
+    fn what_happened_once_does_not_happen_again() {
+        let history = [
+            (1, None, Write(1)),
+            (2, Some(3), Read(1)),
+            (4, Some(5), Write(2)),
+            (6, Some(7), Read(2)),
+            (8, Some(9), Read(1)),
+        ];
+        assert_eq!(verdict(&history), Verdict::Broken(4));
+    }
+
+    #[test]
+    fn the_search_is_bounded() {
+        // Every subset of these leads to a configuration of its own, and the read fits none.
+        let mut history: Vec<_> = (0..64).map(|at| (at, None, Write(at + 1))).collect();
+        history.push((100, Some(101), Read(0)));
+        history.push((102, Some(103), Read(1_000)));
+        assert_eq!(verdict(&history), Verdict::TooWide);
+    }
+}

@@ -1,0 +1,263 @@
+//! A scenario: a whole cluster under load from one seed, everything that goes wrong, and a look at what is left.
+//!
+//! The story has five parts: hosts start; callers call while one thing after the other goes wrong; callers finish while
+//! everything is healed; the cluster must come to rest, with one leader and every slot served; everything is read back
+//! and compared with what was acknowledged. A run never panics: whatever panics in it is part of what was broken.
+
+mod rest;
+mod strikes;
+
+use core::{any::Any, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use holocron::Settings;
+use serde::{Deserialize, Serialize};
+
+use self::strikes::Strikes;
+use crate::{
+    chance::Chance,
+    cluster::Cluster,
+    counters::Counters,
+    fault::{Fault, Faults},
+    panics,
+    store::StoreFaults,
+    trace::Trace,
+    workload::{self, Plan, Work, bank, cell, tally},
+};
+
+/// How long callers may take to finish after the load: their longest deadline, and money in hand.
+const FINISH_WITHIN: Duration = Duration::from_secs(60);
+/// How long everything may take to be read back.
+const READ_BACK_WITHIN: Duration = Duration::from_secs(240);
+/// Processes that call and host nothing.
+const CALLING_NODES: [&str; 2] = ["c1", "c2"];
+/// Slots of the cluster.
+const SLOTS: u16 = 32;
+/// Acknowledged commands per vnode below which a run shows nothing.
+const ACKNOWLEDGED_MIN: u64 = 2;
+
+/// A story to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// Hosts at the beginning, 1 to 26; another joins and leaves when that is among the faults.
+    pub hosts: usize,
+    /// Vnodes, shared among the workloads: at least six.
+    pub vnodes: u32,
+    /// Simulated time under load and faults. A long outage of the store makes it longer by as much.
+    pub load: Duration,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Of which seed.
+    pub seed: u64,
+    /// The hash of the whole run: the same seed gives the same.
+    pub hash: u64,
+    /// Lines of its trace.
+    pub lines: u64,
+    /// Simulated time.
+    pub span: Duration,
+    /// What it did.
+    pub counters: Counters,
+    /// What was broken: each a sentence that names the invariant. Empty when all is well.
+    pub broken: Vec<String>,
+    /// The end of its trace.
+    pub tail: Vec<String>,
+}
+
+impl Scenario {
+    /// The default workload for a seed: three hosts, and faults that the seed chooses.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            hosts: 3,
+            vnodes: 24,
+            load: Duration::from_secs(8),
+            faults: Faults::drawn(seed),
+        }
+    }
+}
+
+/// Runs a scenario from its beginning to its end.
+#[must_use]
+pub fn run(scenario: &Scenario) -> Outcome {
+    panics::watch();
+    workload::passivations();
+    let mut story = Story::new(scenario);
+    let told = catch_unwind(AssertUnwindSafe(|| story.tell()));
+    story.outcome(&told)
+}
+
+/// A scenario that is running.
+struct Story {
+    scenario: Scenario,
+    cluster: Cluster,
+    chance: Chance,
+    work: Arc<Work>,
+    trace: Trace,
+}
+
+impl Story {
+    fn new(scenario: &Scenario) -> Self {
+        let chance = Chance::new(scenario.seed ^ 0x5ce7_a210);
+        let callers = 2 + u32::try_from(chance.below(4)).expect("below four");
+        let pause_max = [40, 100, 250][usize::try_from(chance.below(3)).expect("below three")];
+        let plan = Plan::new(scenario.vnodes, callers, Duration::from_millis(pause_max));
+        let mut cluster = Cluster::new(scenario.seed, settings(&chance), workload::kinds);
+        let trace = cluster.world.trace.clone();
+        let work = Arc::new(Work::new(plan, trace.clone()));
+        let residents = Arc::clone(&work);
+        cluster.set_resident(Arc::new(move |client, seed| {
+            drop(workload::call(&residents, &client, seed));
+        }));
+        Self { scenario: scenario.clone(), cluster, chance, work, trace }
+    }
+
+    fn tell(&mut self) {
+        let names: Vec<String> = (b'a'..=b'z')
+            .take(self.scenario.hosts.max(1))
+            .map(|name| char::from(name).into())
+            .collect();
+        let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.cluster.start_all(&hosts);
+        let calling: Vec<_> = CALLING_NODES
+            .into_iter()
+            .map(|node| {
+                let (work, seed) = (Arc::clone(&self.work), self.chance.bits());
+                self.cluster.client(node, move |client| async move {
+                    for caller in workload::call(&work, &client, seed) {
+                        // One that panicked is noted where panics are noted.
+                        drop(caller.await);
+                    }
+                })
+            })
+            .collect();
+        self.cluster.world.run(Duration::from_millis(300));
+        if self.scenario.faults.contains(Fault::Store) {
+            self.cluster.world.shelf.set_faults(store_faults(&self.chance));
+        }
+        let mut strikes = Strikes::new(self, names);
+        strikes.go_on();
+        strikes.heal();
+        let nodes = strikes.nodes();
+        self.work.end();
+        for one in calling {
+            if !self.cluster.world.run_until(&one, FINISH_WITHIN) {
+                self.trace.violate(format_args!(
+                    "callers are not done {FINISH_WITHIN:?} after their last call began: calls outlive their deadlines"
+                ));
+            }
+        }
+        self.rest(&nodes);
+        self.read_back();
+        cell::check(&self.work);
+    }
+
+    fn read_back(&mut self) {
+        let work = Arc::clone(&self.work);
+        let reading = self.cluster.client("reader", move |client| async move {
+            bank::read_back(&client, &work).await;
+            tally::read_back(&client, &work).await;
+            cell::read_back(&client, &work).await;
+        });
+        if !self.cluster.world.run_until(&reading, READ_BACK_WITHIN) {
+            self.trace.violate(format_args!(
+                "invariant 12 (every slot is served in the end): not everything could be read within {READ_BACK_WITHIN:?}"
+            ));
+        }
+    }
+
+    fn outcome(self, told: &Result<(), Box<dyn Any + Send>>) -> Outcome {
+        let mut counters = *self.work.counters();
+        counters += self.cluster.world.shelf.census();
+        counters.duplicates = self.cluster.repeats();
+        let span = self.cluster.world.now();
+        let (hash, lines, tail) = (self.trace.hash(), self.trace.lines(), self.trace.tail());
+        // What panics while the world ends counts as well.
+        let ended = catch_unwind(AssertUnwindSafe(|| drop(self.cluster)));
+        counters.passivations = workload::passivations();
+        let panics = panics::taken();
+        counters.planned_panics = panics.planned;
+        let mut broken = self.trace.violations();
+        broken.extend(panics.unplanned.iter().map(|panic| format!("an assertion failed: {panic}")));
+        if broken.is_empty() && (told.is_err() || ended.is_err()) {
+            broken.push("the run came to no end".to_owned());
+        }
+        if broken.is_empty() {
+            broken.extend(shows_nothing(&self.scenario, &counters));
+        }
+        Outcome { seed: self.scenario.seed, hash, lines, span, counters, broken, tail }
+    }
+}
+
+/// Why a run that broke nothing shows nothing, if it doesn't.
+fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
+    let wanted = ACKNOWLEDGED_MIN * u64::from(scenario.vnodes);
+    if counters.acknowledged < wanted {
+        return Some(format!(
+            "the run shows nothing: {} acknowledged commands, less than {wanted}",
+            counters.acknowledged
+        ));
+    }
+    let strikes = counters.crashes
+        + counters.pauses
+        + counters.partitions
+        + counters.resets
+        + counters.skewed_clocks
+        + counters.outages
+        + counters.slow_stores
+        + counters.false_alarms
+        + counters.leaves
+        + counters.namesakes;
+    let asked = scenario.faults.iter().any(|fault| fault != Fault::Store);
+    if asked && strikes == 0 {
+        return Some(format!("the run shows nothing: of {} nothing happened", scenario.faults));
+    }
+    if counters.crashes > 0 && counters.takeovers == 0 {
+        return Some(format!(
+            "the run shows nothing: {} crashes and no takeover",
+            counters.crashes
+        ));
+    }
+    None
+}
+
+/// Checkpoints and trims all the time, little memory, small states; a bit different for each seed.
+fn settings(chance: &Chance) -> Settings {
+    let batches = [6, 12, 40][usize::try_from(chance.below(3)).expect("below three")];
+    Settings {
+        slots: SLOTS,
+        segment_len: 4,
+        checkpoint_batches: batches,
+        state_len_max: tally::STATE_LEN_MAX,
+        vnodes_active_max: 2 + chance.below(8),
+        idle_after: Duration::from_millis(400),
+        copy_pause: Duration::from_millis(50),
+        copy_len: 8 << 10,
+        ..Settings::default()
+    }
+}
+
+/// A store between a little unreliable and at its worst.
+fn store_faults(chance: &Chance) -> StoreFaults {
+    let worst = StoreFaults::all();
+    let share = [0.1, 0.5, 1.0][usize::try_from(chance.below(3)).expect("below three")];
+    StoreFaults {
+        fail_before: worst.fail_before * share,
+        fail_after: worst.fail_after * share,
+        land_late: worst.land_late * share,
+        land_twice: worst.land_twice * share,
+        conflict_after: worst.conflict_after * share,
+        conflict_before: worst.conflict_before * share,
+        ..worst
+    }
+}

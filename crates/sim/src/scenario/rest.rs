@@ -1,0 +1,62 @@
+//! Coming to rest: when nothing goes wrong any more, one host leads and every slot is served.
+
+use core::time::Duration;
+
+use super::Story;
+
+/// How long a cluster may take to come to rest once everything is healed. The longest waits in it are those for the
+/// hints of hosts that nobody has heard of (10 s) and for a leader whose hint is all that was ever heard.
+const REST_WITHIN: Duration = Duration::from_secs(60);
+/// How often to look whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How a cluster is as a whole.
+#[derive(Debug, Default)]
+struct State {
+    leaders: Vec<String>,
+    leaving: Vec<String>,
+    serving: u32,
+    waiting: u32,
+}
+
+impl Story {
+    /// Waits until it has come to rest.
+    pub(super) fn rest(&mut self, nodes: &[String]) {
+        let until = self.cluster.world.now() + REST_WITHIN;
+        let slots = u32::from(super::SLOTS);
+        loop {
+            let state = self.state(nodes);
+            let settled = state.leaving.is_empty() && state.waiting == 0;
+            if settled && state.leaders.len() == 1 && state.serving == slots {
+                return;
+            }
+            if self.cluster.world.now() >= until {
+                self.trace.violate(format_args!(
+                    "invariant 12 (one leader and every slot served in the end): after {REST_WITHIN:?} of peace: {state:?}"
+                ));
+                return;
+            }
+            self.cluster.world.run(LOOK_EVERY);
+        }
+    }
+
+    fn state(&self, nodes: &[String]) -> State {
+        let mut state = State::default();
+        for node in nodes {
+            if !self.cluster.world.is_running(node) || self.cluster.stopped(node).is_some() {
+                continue;
+            }
+            if self.cluster.leaves(node) {
+                state.leaving.push(node.clone());
+                continue;
+            }
+            let Some(status) = self.cluster.status(node) else { continue };
+            if status.leads {
+                state.leaders.push(node.clone());
+            }
+            state.serving += status.slots_serving;
+            state.waiting += status.slots_waiting;
+        }
+        state
+    }
+}

@@ -1,0 +1,315 @@
+//! What goes wrong, when, and for how long.
+//!
+//! Strikes overlap: each ends at a time of its own, and the next doesn't wait for it. Which faults strike is a deck that
+//! is dealt to its end before it is shuffled again, so that each has its turn.
+
+use core::time::Duration;
+use std::{collections::BTreeMap, sync::Arc};
+
+use holocron::{PeerMessage, PeerReply};
+
+use super::{CALLING_NODES, Story};
+use crate::{counters::Counters, fault::Fault, store::StoreFaults};
+
+/// The host that joins and leaves besides the others.
+const GUEST: &str = "guest";
+/// What the node of a second process under a host's name is called after the name.
+const TWIN: &str = "-twin";
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// How a strike ends.
+#[derive(Clone, Debug)]
+enum End {
+    Start(String),
+    Mend(String, String),
+    SetClockRight(String),
+    Quicken(String),
+}
+
+/// The strikes of a story.
+pub(super) struct Strikes<'a> {
+    story: &'a mut Story,
+    /// The hosts that are there from the beginning.
+    hosts: Vec<String>,
+    deck: Vec<Fault>,
+    ends: BTreeMap<(Duration, u64), End>,
+    ends_made: u64,
+    /// The longest time between two strikes.
+    gap_max: Duration,
+    /// When the load is over.
+    until: Duration,
+    /// How many more outages may be long.
+    long_outages: u32,
+}
+
+impl<'a> Strikes<'a> {
+    pub(super) fn new(story: &'a mut Story, hosts: Vec<String>) -> Self {
+        let struck = story.scenario.faults.iter().filter(|fault| *fault != Fault::Store).count();
+        let gaps = u32::try_from(struck).unwrap_or(u32::MAX).saturating_add(1);
+        let calm = story.scenario.load * 2 / gaps;
+        let share = u32::try_from(1 + story.chance.below(4)).expect("below five");
+        let until = story.cluster.world.now() + story.scenario.load;
+        Self {
+            gap_max: calm / share,
+            story,
+            hosts,
+            deck: Vec::new(),
+            ends: BTreeMap::new(),
+            ends_made: 0,
+            until,
+            long_outages: 1,
+        }
+    }
+
+    /// Gives everybody time until the load is over, while one thing after the other goes wrong.
+    pub(super) fn go_on(&mut self) {
+        let mut next = self.now() + self.span(MILLISECOND, self.gap_max);
+        while self.now() < self.until {
+            self.story.cluster.world.step();
+            while let Some(entry) = self
+                .ends
+                .first_entry()
+                .filter(|entry| entry.key().0 <= self.story.cluster.world.now())
+            {
+                let end = entry.remove();
+                self.end(end);
+            }
+            if self.now() >= next {
+                if let Some(fault) = self.deal() {
+                    self.strike(fault);
+                }
+                next = self.now() + self.span(MILLISECOND, self.gap_max);
+            }
+        }
+    }
+
+    /// Every node that a host may run at.
+    pub(super) fn nodes(&self) -> Vec<String> {
+        let twins = self.hosts.iter().map(|host| twin_of(host));
+        self.hosts.iter().cloned().chain(twins).chain([GUEST.to_owned()]).collect()
+    }
+
+    /// Ends everything that is wrong, and starts every host that is down.
+    pub(super) fn heal(&mut self) {
+        self.ends.clear();
+        let nodes = self.nodes();
+        let world = &mut self.story.cluster.world;
+        world.trace.note(format_args!("everything is healed"));
+        world.shelf.set_faults(StoreFaults::none());
+        world.shelf.set_outage(Duration::ZERO);
+        world.wire.heal();
+        for node in &nodes {
+            world.wake(node);
+            world.set_clock_rate(node, 1_000);
+            world.shelf.set_slow(node, Duration::ZERO);
+        }
+        for host in self.hosts.clone() {
+            if !self.runs(&host) && !self.runs(&twin_of(&host)) {
+                self.story.cluster.start(&host);
+            }
+        }
+    }
+
+    fn deal(&mut self) -> Option<Fault> {
+        if self.deck.is_empty() {
+            let chance = &self.story.chance;
+            let faults = self.story.scenario.faults.iter().filter(|fault| *fault != Fault::Store);
+            let mut deck: Vec<_> = faults.map(|fault| (chance.bits(), fault)).collect();
+            deck.sort_unstable();
+            self.deck = deck.into_iter().map(|(_, fault)| fault).collect();
+        }
+        self.deck.pop()
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        match fault {
+            Fault::Crash => self.crash(),
+            Fault::Pause => self.pause(),
+            Fault::Partition => self.partition(),
+            Fault::Reset => self.reset(),
+            Fault::Clock => self.skew(),
+            Fault::Store => {}
+            Fault::Outage => self.outage(),
+            Fault::Slow => self.slow(),
+            Fault::Alarm => self.alarm(),
+            Fault::JoinLeave => self.join_or_leave(),
+            Fault::Namesake => self.namesake(),
+        }
+    }
+
+    fn crash(&mut self) {
+        let Some(victim) = self.victim() else { return };
+        self.story.cluster.world.crash(&victim);
+        self.count(|counters| counters.crashes += 1);
+        let down = self.span(MILLISECOND * 50, MILLISECOND * 4_000);
+        self.after(down, End::Start(victim));
+    }
+
+    fn pause(&mut self) {
+        let Some(victim) = self.victim() else { return };
+        let long = self.story.chance.below(8) == 0;
+        let (least, most) = if long { (10_000, 60_000) } else { (200, 5_000) };
+        let span = self.span(MILLISECOND * least, MILLISECOND * most);
+        self.story.cluster.world.pause(&victim, span);
+        self.count(|counters| counters.pauses += 1);
+    }
+
+    fn partition(&mut self) {
+        let Some((one, other)) = self.pair() else { return };
+        let cut = self.span(MILLISECOND * 100, MILLISECOND * 5_000);
+        self.story.cluster.world.wire.cut(&one, &other);
+        self.after(cut, End::Mend(one.clone(), other.clone()));
+        if self.story.chance.happens(0.5) {
+            self.story.cluster.world.wire.cut(&other, &one);
+            self.after(cut, End::Mend(other, one));
+        }
+        self.count(|counters| counters.partitions += 1);
+    }
+
+    fn reset(&mut self) {
+        let Some((one, other)) = self.pair() else { return };
+        if self.story.cluster.world.wire.reset(&one, &other) {
+            self.count(|counters| counters.resets += 1);
+        }
+    }
+
+    fn skew(&mut self) {
+        let Some(victim) = self.victim() else { return };
+        let rate = [300, 700, 1_400, 3_000][self.below(4)];
+        self.story.cluster.world.set_clock_rate(&victim, rate);
+        self.count(|counters| counters.skewed_clocks += 1);
+        let span = self.span(MILLISECOND * 500, MILLISECOND * 6_000);
+        self.after(span, End::SetClockRight(victim));
+    }
+
+    fn outage(&mut self) {
+        let long = self.long_outages > 0 && self.story.chance.below(12) == 0;
+        let (least, most) = if long { (20_000, 60_000) } else { (100, 3_000) };
+        let span = self.span(MILLISECOND * least, MILLISECOND * most);
+        if long {
+            self.long_outages -= 1;
+            self.until += span;
+        }
+        self.story.cluster.world.shelf.set_outage(span);
+        self.count(|counters| counters.outages += 1);
+    }
+
+    fn slow(&mut self) {
+        let Some(victim) = self.victim() else { return };
+        let extra = MILLISECOND * [20, 200, 2_000][self.below(3)];
+        self.story.cluster.world.shelf.set_slow(&victim, extra);
+        self.count(|counters| counters.slow_stores += 1);
+        let span = self.span(MILLISECOND * 500, MILLISECOND * 5_000);
+        self.after(span, End::Quicken(victim));
+    }
+
+    /// Somebody asks the leader to seal a host that is well.
+    fn alarm(&mut self) {
+        let Some(victim) = self.victim() else { return };
+        let cluster = &mut self.story.cluster;
+        let network = cluster.world.network("operator");
+        let Some(leader) = cluster.leader() else { return };
+        let Some(name) = cluster.status(&victim).map(|status| status.name) else { return };
+        let (address, work) = (cluster.address(&leader), Arc::clone(&self.story.work));
+        drop(cluster.world.start("operator", async move {
+            let asked = holocron::ask(&network, &address, PeerMessage::Seal(name)).await;
+            if asked == Ok(PeerReply::Noted) {
+                work.counters().false_alarms += 1;
+            }
+        }));
+    }
+
+    fn join_or_leave(&mut self) {
+        if !self.runs(GUEST) {
+            return self.start(GUEST);
+        }
+        let victim =
+            if self.story.chance.happens(0.5) { Some(GUEST.to_owned()) } else { self.victim() };
+        let Some(victim) = victim else { return };
+        self.story.cluster.leave(&victim);
+        self.count(|counters| counters.leaves += 1);
+        if victim != GUEST {
+            let away = self.span(MILLISECOND * 500, MILLISECOND * 6_000);
+            self.after(away, End::Start(victim));
+        }
+    }
+
+    fn namesake(&mut self) {
+        let host = self.hosts[self.below(self.hosts.len())].clone();
+        let twin = twin_of(&host);
+        if self.runs(&twin) {
+            return;
+        }
+        self.story.cluster.start_at(&twin, &host);
+        self.count(|counters| counters.namesakes += 1);
+        let span = self.span(MILLISECOND * 1_000, MILLISECOND * 6_000);
+        self.after(span, End::Start(host));
+    }
+
+    fn end(&mut self, end: End) {
+        let world = &mut self.story.cluster.world;
+        match end {
+            End::Start(host) => {
+                if !self.runs(&host) {
+                    self.start(&host);
+                }
+            }
+            End::Mend(from, to) => world.wire.mend(&from, &to),
+            End::SetClockRight(host) => world.set_clock_rate(&host, 1_000),
+            End::Quicken(host) => world.shelf.set_slow(&host, Duration::ZERO),
+        }
+    }
+
+    fn start(&mut self, host: &str) {
+        self.story.cluster.start(host);
+        self.count(|counters| counters.joins += 1);
+    }
+
+    /// Whether a host's process is there at a node and hasn't stopped by itself.
+    fn runs(&self, node: &str) -> bool {
+        self.story.cluster.world.is_up(node) && self.story.cluster.stopped(node).is_none()
+    }
+
+    /// A node that a host runs at and that isn't paused.
+    fn victim(&self) -> Option<String> {
+        let running = |node: &String| self.runs(node) && self.story.cluster.world.is_running(node);
+        let mut running: Vec<String> = self.nodes().into_iter().filter(running).collect();
+        (!running.is_empty()).then(|| running.swap_remove(self.below(running.len())))
+    }
+
+    /// A host and somebody who talks to it.
+    fn pair(&self) -> Option<(String, String)> {
+        let one = self.victim()?;
+        let callers = CALLING_NODES.into_iter().map(ToOwned::to_owned);
+        let others: Vec<String> =
+            self.nodes().into_iter().chain(callers).filter(|other| *other != one).collect();
+        let other = others[self.below(others.len())].clone();
+        Some((one, other))
+    }
+
+    fn after(&mut self, span: Duration, end: End) {
+        self.ends_made += 1;
+        self.ends.insert((self.now() + span, self.ends_made), end);
+    }
+
+    fn now(&self) -> Duration {
+        self.story.cluster.world.now()
+    }
+
+    fn span(&self, least: Duration, most: Duration) -> Duration {
+        self.story.chance.between(least, most)
+    }
+
+    fn below(&self, end: usize) -> usize {
+        usize::try_from(self.story.chance.below(end as u64)).expect("below a usize")
+    }
+
+    fn count(&self, add: impl FnOnce(&mut Counters)) {
+        add(&mut self.story.work.counters());
+    }
+}
+
+fn twin_of(host: &str) -> String {
+    format!("{host}{TWIN}")
+}

@@ -1,0 +1,125 @@
+//! Counting what lands in the store: what no host's word is needed for.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use holocron_protocol::{
+    batch::{self, Batch, JournalObject, Record},
+    epoch::{EpochRecord, SessionState},
+    ids::{DomainId, Epoch, SessionId, Slot, Tenure},
+    keys::{self, Key},
+};
+
+use crate::counters::Counters;
+
+/// What has landed so far.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    pub(super) counters: Counters,
+    newest: Option<EpochRecord>,
+    /// The newest Release of a slot by a session.
+    releases: BTreeMap<(SessionId, Slot), Epoch>,
+}
+
+impl Census {
+    /// A create that landed.
+    pub(super) fn created(&mut self, key: &str, body: &Bytes) {
+        match keys::parse(key) {
+            Some(Key::Epoch(epoch)) => {
+                if let Ok(record) = EpochRecord::decode(key, body) {
+                    self.epoch(epoch, record);
+                }
+            }
+            Some(Key::Journal(..)) => match batch::decode(key, body) {
+                Ok(JournalObject::Batch(batch)) => self.batch(&batch),
+                Ok(JournalObject::Seal(_)) => self.counters.seals += 1,
+                Ok(JournalObject::Opening(_)) | Err(_) => {}
+            },
+            Some(Key::TrimMark(..)) => self.counters.trims += 1,
+            Some(Key::EndMark(_)) => self.counters.detached += 1,
+            Some(
+                Key::Cluster
+                | Key::EpochMark(_)
+                | Key::LeaderHint
+                | Key::HostHint(_)
+                | Key::Pack(..),
+            )
+            | None => {}
+        }
+    }
+
+    /// A create that met an object.
+    pub(super) fn met(&mut self, key: &str, body: &Bytes, existing: &Bytes) {
+        if !matches!(keys::parse(key), Some(Key::Journal(..))) {
+            return;
+        }
+        if let (Ok(JournalObject::Seal(_)), Ok(JournalObject::Batch(_))) =
+            (batch::decode(key, body), batch::decode(key, existing))
+        {
+            self.counters.seals_lost_to_batches += 1;
+        }
+    }
+
+    fn batch(&mut self, batch: &Batch) {
+        self.counters.batches += 1;
+        if batch.header.checkpoint_at == batch.header.position {
+            self.counters.checkpoints += 1;
+        }
+        let session = batch.header.session;
+        for (_, record) in batch.records().filter_map(Result::ok) {
+            match record {
+                Record::Release { slot, epoch } => {
+                    let newest = self.releases.entry((session, slot)).or_default();
+                    *newest = epoch.max(*newest);
+                }
+                Record::Adopt { slot, sources, .. } => {
+                    let released = |source: &Tenure| {
+                        source.session != session
+                            && self
+                                .releases
+                                .get(&(source.session, slot))
+                                .is_some_and(|release| *release > source.epoch)
+                    };
+                    if sources.first().is_some_and(released) {
+                        self.counters.moves += 1;
+                    }
+                }
+                Record::State(_) | Record::Checkpoint(_) => {}
+            }
+        }
+    }
+
+    fn epoch(&mut self, epoch: Epoch, record: EpochRecord) {
+        self.counters.epochs += 1;
+        let before = self.newest.take_if(|newest| newest.epoch < epoch);
+        if let Some(before) = before {
+            self.counters.takeovers += takeovers(&before, &record);
+        }
+        // An old epoch that lands late and again says nothing new.
+        self.newest.get_or_insert(record);
+    }
+}
+
+/// Sealed sessions that lost slots from one record to the next.
+fn takeovers(before: &EpochRecord, now: &EpochRecord) -> u64 {
+    let (Some(old), Some(new)) =
+        (before.domains.get(&DomainId::HOME), now.domains.get(&DomainId::HOME))
+    else {
+        return 0;
+    };
+    let mut losers: Vec<SessionId> = old
+        .slots
+        .iter()
+        .filter_map(|(slot, holding)| {
+            let loser = holding.owner?.session;
+            (!new.slots.holding(slot).is_owned_by(loser)).then_some(loser)
+        })
+        .filter(|loser| match now.sessions.get(loser).map(|session| session.state) {
+            Some(SessionState::Sealed(_) | SessionState::Detached(_)) | None => true,
+            Some(SessionState::Open) => false,
+        })
+        .collect();
+    losers.sort_unstable();
+    losers.dedup();
+    losers.len() as u64
+}

@@ -1,0 +1,217 @@
+//! What callers do in a scenario, and what they remember of it: money that moves, counters that count on, cells whose
+//! whole history is kept.
+//!
+//! What is remembered is shared by all callers of a world, wherever they run: it is the outside observer's knowledge, in
+//! the one order in which things happened. A call that was never answered stays remembered as invoked: its caller may
+//! have given up, or have died with its host.
+
+pub(crate) mod bank;
+pub(crate) mod cell;
+pub(crate) mod tally;
+
+use core::{
+    cell::Cell as Count,
+    fmt,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use holocron::{CallError, Client, HostBuilder, VnodeRef};
+use tokio::task::JoinHandle;
+
+use crate::{chance::Chance, counters::Counters, trace::Trace};
+
+/// How long callers wait for one call: from "gives up at once when a host stands still" to "sits a takeover out".
+const DEADLINES: [Duration; 3] =
+    [Duration::from_millis(300), Duration::from_millis(1_000), Duration::from_secs(4)];
+/// How long the last reading waits for one vnode.
+pub(crate) const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
+
+thread_local! {
+    static PASSIVATIONS: Count<u64> = const { Count::new(0) };
+}
+
+/// A vnode leaves memory.
+pub(crate) fn note_passivation() {
+    PASSIVATIONS.set(PASSIVATIONS.get() + 1);
+}
+
+/// Vnodes that left memory on this thread since this was last asked.
+pub(crate) fn passivations() -> u64 {
+    PASSIVATIONS.replace(0)
+}
+
+/// The kinds of all workloads.
+pub(crate) fn kinds(builder: HostBuilder) -> HostBuilder {
+    builder.vnode::<bank::Account>().vnode::<cell::Cell>().vnode::<tally::Tally>()
+}
+
+/// How many vnodes there are of each kind, and how fast they are called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) accounts: u32,
+    pub(crate) cells: u32,
+    pub(crate) tallies: u32,
+    /// Callers at each node, each with one thing to do at a time.
+    pub(crate) callers: u32,
+    /// The longest pause between two things.
+    pub(crate) pause_max: Duration,
+}
+
+impl Plan {
+    /// Shares so many vnodes among the kinds, at least two of each.
+    pub(crate) fn new(vnodes: u32, callers: u32, pause_max: Duration) -> Self {
+        let share = (vnodes / 3).max(2);
+        let cells = vnodes.saturating_sub(2 * share).max(2);
+        Self { accounts: share, cells, tallies: share, callers, pause_max }
+    }
+}
+
+/// How a call ended, as far as its caller may rely on it.
+pub(crate) enum Ended<T> {
+    /// It ran, and this is its reply.
+    Replied(T),
+    /// It left no effect and never will.
+    NotRun,
+    /// It panicked or was refused as it is: no effect either, and the vnode says so.
+    Undone,
+    /// Nobody knows.
+    Unclear,
+}
+
+/// What all callers of a world remember.
+pub(crate) struct Work {
+    pub(crate) plan: Plan,
+    pub(crate) trace: Trace,
+    pub(crate) counters: Mutex<Counters>,
+    pub(crate) books: Mutex<bank::Books>,
+    pub(crate) cells: Mutex<cell::Histories>,
+    pub(crate) tallies: Mutex<tally::Tallies>,
+    order: AtomicU64,
+    over: AtomicBool,
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl Work {
+    pub(crate) fn new(plan: Plan, trace: Trace) -> Self {
+        Self {
+            plan,
+            trace,
+            counters: Mutex::default(),
+            books: Mutex::default(),
+            cells: Mutex::default(),
+            tallies: Mutex::default(),
+            order: AtomicU64::new(1),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// The next place in the order of everything that happens; never the same twice.
+    pub(crate) fn tick(&self) -> u64 {
+        self.order.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Callers end when they are done with what they are at.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn counters(&self) -> MutexGuard<'_, Counters> {
+        lock(&self.counters)
+    }
+
+    /// What a command came to.
+    pub(crate) fn ended<T>(&self, name: &str, result: Result<T, CallError>) -> Ended<T> {
+        let mut counters = self.counters();
+        match result {
+            Ok(reply) => {
+                counters.acknowledged += 1;
+                Ended::Replied(reply)
+            }
+            Err(CallError::Unclear) => {
+                counters.unclear += 1;
+                Ended::Unclear
+            }
+            Err(CallError::Busy | CallError::Unavailable { .. }) => {
+                counters.refused += 1;
+                Ended::NotRun
+            }
+            Err(CallError::Panicked | CallError::Rejected { .. }) => Ended::Undone,
+            Err(error @ (CallError::UnknownKind | CallError::Unreadable { .. })) => {
+                self.trace.violate(format_args!("{name}: a call that is well-formed: {error}"));
+                Ended::Unclear
+            }
+        }
+    }
+
+    /// What a query came to; none when it wasn't answered.
+    pub(crate) fn answered<T>(&self, name: &str, result: Result<T, CallError>) -> Option<T> {
+        match result {
+            Ok(answer) => Some(answer),
+            Err(CallError::Busy | CallError::Unavailable { .. }) => None,
+            Err(error) => {
+                self.trace.violate(format_args!("{name}: a query ended so: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// Locks what is only ever locked for a moment. Whoever panicked meanwhile has failed the run already.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// One who calls: with a client, a seed's chance, and the memory of all.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) client: Client,
+    pub(crate) chance: Chance,
+    pub(crate) work: Arc<Work>,
+}
+
+impl Caller {
+    /// A vnode, with a deadline that chance chooses.
+    pub(crate) fn vnode<V: holocron::Vnode>(&self, key: &str) -> VnodeRef<V> {
+        let deadline = DEADLINES[usize::try_from(self.chance.below(3)).expect("below three")];
+        self.client.get::<V>(key).with_deadline(deadline)
+    }
+
+    /// One of so many; one in three times one of the first two, so that some are hot.
+    pub(crate) fn one_of(&self, many: u32) -> u32 {
+        let below = if self.chance.happens(0.3) { many.min(2) } else { many };
+        u32::try_from(self.chance.below(below.into())).expect("below a u32")
+    }
+
+    async fn run(self) {
+        while !self.work.is_over() {
+            match self.chance.below(40) {
+                0..10 => bank::transfer(&self).await,
+                10..20 => tally::count(&self).await,
+                20 => tally::count_many(&self).await,
+                _ => cell::operate(&self).await,
+            }
+            tokio::time::sleep(self.chance.between(Duration::ZERO, self.work.plan.pause_max)).await;
+        }
+    }
+}
+
+/// Callers with one client, until the work is over.
+pub(crate) fn call(work: &Arc<Work>, client: &Client, seed: u64) -> Vec<JoinHandle<()>> {
+    let calls = |caller: u32| {
+        let chance = Chance::new(seed.wrapping_add(u64::from(caller) << 48));
+        let caller = Caller { client: client.clone(), chance, work: Arc::clone(work) };
+        tokio::spawn(caller.run())
+    };
+    (0..work.plan.callers).map(calls).collect()
+}

@@ -1,0 +1,178 @@
+//! A bank: money moves between accounts and is neither made nor lost.
+//!
+//! A transfer is a withdrawal, then a deposit, each at most once. What ended unclear is accounted for exactly: an
+//! account's balance must be what is known of it and some of the unclear amounts, no other number.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holocron::{Client, Context, Vnode};
+use serde::{Deserialize, Serialize};
+
+use super::{Caller, Ended, READ_BACK_WITHIN, Work, lock};
+
+/// What each account begins with.
+const OPENING: u64 = 1_000;
+/// The most that is moved at once.
+const AMOUNT_MAX: u64 = 40;
+/// How long who has money in hand waits before trying again.
+const AGAIN_AFTER: core::time::Duration = core::time::Duration::from_millis(20);
+
+/// An account.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Account {
+    balance: u64,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self { balance: OPENING }
+    }
+}
+
+/// What moves money.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Command {
+    Deposit(u64),
+    Withdraw(u64),
+}
+
+impl Vnode for Account {
+    const KIND: &'static str = "account";
+    type Command = Command;
+    /// Whether it was done.
+    type Reply = bool;
+    type Query = ();
+    type Answer = u64;
+
+    fn command(&mut self, _: &Context<'_>, command: Command) -> bool {
+        match command {
+            Command::Deposit(amount) => self.balance += amount,
+            Command::Withdraw(amount) if amount > self.balance => return false,
+            Command::Withdraw(amount) => self.balance -= amount,
+        }
+        true
+    }
+
+    fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+        self.balance
+    }
+
+    fn on_passivate(&mut self, _: &Context<'_>) {
+        super::note_passivation();
+    }
+}
+
+/// What is known of one account.
+#[derive(Debug)]
+struct Entry {
+    /// The opening balance, and what certainly came and went.
+    known: i128,
+    /// Amounts that may have come (positive) or gone (negative), by the call that carried them.
+    open: BTreeMap<u64, i128>,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self { known: OPENING.into(), open: BTreeMap::new() }
+    }
+}
+
+impl Entry {
+    /// Whether the balance is what is known and some of what is open.
+    fn explains(&self, balance: u64) -> bool {
+        let mut sums = BTreeSet::from([self.known]);
+        for amount in self.open.values() {
+            let more: Vec<i128> = sums.iter().map(|sum| sum + amount).collect();
+            sums.extend(more);
+        }
+        sums.contains(&i128::from(balance))
+    }
+}
+
+/// All accounts, as the callers know them.
+#[derive(Debug, Default)]
+pub(crate) struct Books(BTreeMap<u32, Entry>);
+
+fn key(number: u32) -> String {
+    format!("a{number}")
+}
+
+/// Moves one amount at one account; whether it certainly was.
+async fn change(caller: &Caller, number: u32, command: Command) -> Ended<bool> {
+    let work = &caller.work;
+    let amount = match command {
+        Command::Deposit(amount) => i128::from(amount),
+        Command::Withdraw(amount) => -i128::from(amount),
+    };
+    let call = work.tick();
+    lock(&work.books).0.entry(number).or_default().open.insert(call, amount);
+    let result = caller.vnode::<Account>(&key(number)).command(command).await;
+    let ended = work.ended(&key(number), result);
+    let mut books = lock(&work.books);
+    let entry = books.0.entry(number).or_default();
+    match ended {
+        Ended::Replied(done) => {
+            entry.open.remove(&call);
+            entry.known += if done { amount } else { 0 };
+        }
+        Ended::NotRun => drop(entry.open.remove(&call)),
+        Ended::Undone => work
+            .trace
+            .violate(format_args!("{}: nothing of it panics, yet a call did", key(number))),
+        Ended::Unclear => {}
+    }
+    ended
+}
+
+/// Moves money from one account to another.
+pub(crate) async fn transfer(caller: &Caller) {
+    let accounts = caller.work.plan.accounts;
+    let (from, to) = (caller.one_of(accounts), caller.one_of(accounts));
+    let amount = 1 + caller.chance.below(AMOUNT_MAX);
+    if let Ended::Replied(true) = change(caller, from, Command::Withdraw(amount)).await {
+        // Money in hand: whoever is told that nothing happened tries again.
+        while let Ended::NotRun = change(caller, to, Command::Deposit(amount)).await {
+            if caller.work.is_over() {
+                return;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+}
+
+/// Reads every account and compares.
+pub(crate) async fn read_back(client: &Client, work: &Work) {
+    for number in 0..work.plan.accounts {
+        let account = client.get::<Account>(&key(number)).with_deadline(READ_BACK_WITHIN);
+        match account.query(()).await {
+            Ok(balance) => {
+                let books = lock(&work.books);
+                let untouched = Entry::default();
+                let entry = books.0.get(&number).unwrap_or(&untouched);
+                if !entry.explains(balance) {
+                    work.trace.violate(format_args!(
+                        "invariants 1 and 10 (acknowledged is recovered, nothing counts twice): {} holds {balance}, \
+                         which nothing explains: {entry:?}",
+                        key(number)
+                    ));
+                }
+            }
+            Err(error) => work.trace.violate(format_args!(
+                "invariant 12 (every slot is served in the end): {}: {error}",
+                key(number)
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_balance_is_explained_by_what_is_known_and_some_of_what_is_open() {
+        let entry = Entry { known: 100, open: BTreeMap::from([(1, -7), (2, 20)]) };
+        let explained: Vec<u64> = (0..200).filter(|balance| entry.explains(*balance)).collect();
+        assert_eq!(explained, [93, 100, 113, 120]);
+    }
+}
