@@ -33,7 +33,7 @@ Exit codes:
   0  done
   1  failed; the message says why
   2  wrong usage
-  3  an acknowledged command was lost, one took effect twice, or a read was stale (demo)
+  3  an acknowledged command was lost, one took effect twice, a read was stale (demo), or a promise was broken (sim)
   4  unclear: the call may have taken effect (call)
   5  not done, nobody could take it now: try again later (call)
   6  not done, and won't be as it is (call)

@@ -12,6 +12,7 @@ pub mod kinds;
 mod probe;
 mod seal;
 mod signals;
+mod sim;
 mod status;
 mod store;
 mod table;
@@ -39,6 +40,7 @@ enum Command {
     Status(status::Arguments),
     Seal(seal::Arguments),
     Probe(probe::Arguments),
+    Sim(sim::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -74,6 +76,7 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Status(arguments) => Box::pin(status::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
+        Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
     }
 }
 
@@ -85,7 +88,8 @@ fn log_to_stderr(command: &Command) {
         | Command::Call(_)
         | Command::Status(_)
         | Command::Seal(_)
-        | Command::Probe(_) => "off",
+        | Command::Probe(_)
+        | Command::Sim(_) => "off",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
