@@ -9,7 +9,7 @@ use std::{
 use holocron::{Client, Host, HostBuilder, HostStatus, Random, Settings, TokioClock};
 use tokio::task::JoinHandle;
 
-use crate::{trace::Trace, world::World};
+use crate::{trace::Trace, watch::Watch, world::World};
 
 /// How often a host's status is noted for whoever looks from outside.
 const NOTE_EVERY: Duration = Duration::from_millis(20);
@@ -102,6 +102,7 @@ impl Cluster {
             notes: Arc::clone(&self.notes),
             resident: self.resident.clone(),
             trace: self.world.trace.clone(),
+            watch: self.world.watch.clone(),
         };
         let mut notes = self.notes();
         notes.statuses.remove(node);
@@ -240,17 +241,18 @@ struct Life {
     notes: Arc<Mutex<Notes>>,
     resident: Option<Resident>,
     trace: Trace,
+    watch: Watch,
 }
 
 impl Life {
     async fn live(self) {
-        let Self { node, builder, seed, notes, resident, trace } = self;
+        let Self { node, builder, seed, notes, resident, trace, watch } = self;
         let why = match builder.clock(Arc::new(TokioClock::new())).start().await {
             Ok(host) => {
                 if let Some(resident) = resident {
                     resident(host.client(), seed);
                 }
-                follow(host, &node, &notes).await
+                follow(host, &node, &notes, &watch).await
             }
             Err(error) => error.to_string(),
         };
@@ -260,10 +262,11 @@ impl Life {
 }
 
 /// Notes how a host is until it stops, and says why it did.
-async fn follow(mut host: Host, node: &str, notes: &Mutex<Notes>) -> String {
+async fn follow(mut host: Host, node: &str, notes: &Mutex<Notes>, watch: &Watch) -> String {
     let mut repeats = 0;
     loop {
         let status = host.status();
+        watch.says(node, status.epoch);
         let leaves = {
             let mut notes = notes.lock().expect("nothing panics under the lock of notes");
             notes.repeats += status.repeats - repeats;

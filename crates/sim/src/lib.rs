@@ -20,6 +20,7 @@ mod panics;
 mod scenario;
 mod store;
 mod trace;
+mod watch;
 mod workload;
 mod world;
 
@@ -31,4 +32,5 @@ pub use network::{SimNetwork, Wire};
 pub use scenario::{Outcome, Scenario, run};
 pub use store::{Shelf, SimStore, StoreFaults};
 pub use trace::Trace;
+pub use watch::invariant::Invariant;
 pub use world::{Node, World};

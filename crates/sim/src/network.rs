@@ -22,7 +22,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{chance::Chance, trace::Trace};
+use crate::{chance::Chance, trace::Trace, watch::Watch};
 
 /// The usual time of a message from one node to another.
 const LATENCY: Duration = Duration::from_millis(1);
@@ -38,6 +38,7 @@ struct State {
     now: Duration,
     chance: Chance,
     trace: Trace,
+    watch: Watch,
     listeners: BTreeMap<String, Listening>,
     pipes: BTreeMap<u64, Pipe>,
     /// The pipes that something is under way in.
@@ -79,11 +80,12 @@ impl Pipe {
 }
 
 impl Wire {
-    pub(crate) fn new(chance: Chance, trace: Trace) -> Self {
+    pub(crate) fn new(chance: Chance, trace: Trace, watch: Watch) -> Self {
         Self(Arc::new(Mutex::new(State {
             now: Duration::ZERO,
             chance,
             trace,
+            watch,
             listeners: BTreeMap::new(),
             pipes: BTreeMap::new(),
             busy: BTreeSet::new(),
@@ -145,11 +147,13 @@ impl Wire {
     pub(crate) fn drop_node(&self, node: &str) {
         let mut state = self.state();
         state.listeners.retain(|_, listening| listening.node != node);
-        for pipe in state.pipes.values_mut() {
+        let state = &mut *state;
+        for (number, pipe) in &mut state.pipes {
             if pipe.from == node || pipe.to == node {
                 pipe.reset = true;
                 pipe.under_way.clear();
                 pipe.wake();
+                state.watch.closed(*number);
             }
         }
         state.pipes.retain(|_, pipe| pipe.from != node || pipe.to != node);
@@ -215,6 +219,7 @@ impl Network for SimNetwork {
         let arrivals = listening.arrivals.clone();
         let to = listening.node.clone();
         let (there, back) = (state.pipe(&self.node, &to), state.pipe(&to, &self.node));
+        state.watch.connected(there, back);
         arrivals.send((there, back, self.node.clone())).map_err(|_gone| refused())?;
         drop(state);
         Ok(Stream::new(
@@ -350,7 +355,7 @@ impl AsyncWrite for End {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.wire.state();
-        let State { now, chance, pipes, busy, .. } = &mut *state;
+        let State { now, chance, pipes, busy, watch, .. } = &mut *state;
         let Some(pipe) = pipes.get_mut(&self.pipe).filter(|pipe| !pipe.reset) else {
             return Poll::Ready(Err(Self::reset()));
         };
@@ -367,6 +372,7 @@ impl AsyncWrite for End {
         pipe.under_way.push_back((due, bytes.to_vec()));
         pipe.under_way_len += bytes.len();
         busy.insert(self.pipe);
+        watch.wrote(&pipe.from, self.pipe, bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

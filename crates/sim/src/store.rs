@@ -5,7 +5,6 @@
 
 mod census;
 mod handle;
-mod watch;
 
 use core::{ops::Range, time::Duration};
 use std::{
@@ -18,8 +17,13 @@ use holocron_store::{Error, Listed};
 use tokio::sync::oneshot;
 
 pub use self::handle::SimStore;
-use self::{census::Census, watch::Watch};
-use crate::{chance::Chance, counters::Counters, trace::Trace};
+use self::census::Census;
+use crate::{
+    chance::Chance,
+    counters::Counters,
+    trace::Trace,
+    watch::{Event, Watch},
+};
 
 /// How the store misbehaves; each is a probability per request but where it says otherwise.
 #[derive(Clone, Debug)]
@@ -133,11 +137,11 @@ enum Answer {
 }
 
 impl Shelf {
-    pub(crate) fn new(chance: Chance, trace: Trace) -> Self {
+    pub(crate) fn new(chance: Chance, trace: Trace, watch: Watch) -> Self {
         Self(Arc::new(Mutex::new(State {
             now: Duration::ZERO,
             chance,
-            trace: trace.clone(),
+            trace,
             faults: StoreFaults::none(),
             out_until: Duration::ZERO,
             slow: BTreeMap::new(),
@@ -145,7 +149,7 @@ impl Shelf {
             due: BTreeMap::new(),
             next: 0,
             counts: BTreeMap::new(),
-            watch: Watch::new(trace),
+            watch,
             census: Census::default(),
         })))
     }
@@ -224,6 +228,10 @@ impl State {
         let reply = Some(reply);
         let mut latency = self.chance.latency(self.faults.latency);
         latency += self.slow.get(node).copied().unwrap_or_default();
+        if let Verb::Create(..) = verb {
+            // No answer comes sooner than in half of what is usual.
+            self.watch.asked(node, self.now, self.faults.latency / 2);
+        }
         let node = node.to_owned();
         if self.now < self.out_until {
             self.count("refused by an outage");
@@ -318,16 +326,15 @@ impl State {
                     return Err(Error::Conflict { key });
                 }
                 self.trace.note(format_args!("{node} create {key} {} B", body.len()));
-                self.watch.created(node, &key, &body, &self.objects);
                 self.census.created(&key, &body);
-                self.objects.insert(key, body);
+                self.objects.insert(key.clone(), body.clone());
+                self.watch.created(Event { node, key: &key, objects: &self.objects }, &body);
                 Ok(Answer::Done)
             }
             Verb::Put(key, body) => {
                 self.trace.note(format_args!("{node} put {key} {} B", body.len()));
-                let before = self.objects.get(&key).map(|before| (before, &body));
-                self.watch.put(node, &key, before);
-                self.objects.insert(key, body);
+                self.objects.insert(key.clone(), body.clone());
+                self.watch.put(Event { node, key: &key, objects: &self.objects }, &body);
                 Ok(Answer::Done)
             }
             Verb::Get(key) => Ok(Answer::Got(self.objects.get(&key).cloned())),
@@ -359,10 +366,9 @@ impl State {
                 Ok(Answer::Listed(listed))
             }
             Verb::Delete(key) => {
-                if self.objects.contains_key(&key) {
+                if self.objects.remove(&key).is_some() {
                     self.trace.note(format_args!("{node} delete {key}"));
-                    self.watch.deleted(node, &key, &self.objects);
-                    self.objects.remove(&key);
+                    self.watch.deleted(Event { node, key: &key, objects: &self.objects });
                 }
                 Ok(Answer::Done)
             }

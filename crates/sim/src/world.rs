@@ -13,6 +13,7 @@ use crate::{
     network::{SimNetwork, Wire},
     store::{Shelf, SimStore},
     trace::Trace,
+    watch::Watch,
 };
 
 /// How much time a node is given at once: also how exact latencies are.
@@ -43,6 +44,8 @@ pub struct World {
     pub chance: Chance,
     /// What happened.
     pub trace: Trace,
+    /// Who looks for broken promises.
+    pub(crate) watch: Watch,
 }
 
 impl World {
@@ -50,13 +53,15 @@ impl World {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let (chance, trace) = (Chance::new(seed), Trace::default());
+        let watch = Watch::new(trace.clone());
         Self {
             now: Duration::ZERO,
             nodes: BTreeMap::new(),
-            wire: Wire::new(chance.clone(), trace.clone()),
-            shelf: Shelf::new(chance.clone(), trace.clone()),
+            wire: Wire::new(chance.clone(), trace.clone(), watch.clone()),
+            shelf: Shelf::new(chance.clone(), trace.clone(), watch.clone()),
             chance,
             trace,
+            watch,
         }
     }
 
@@ -78,6 +83,7 @@ impl World {
     ) -> JoinHandle<T> {
         self.crash(name);
         self.trace.note(format_args!("{name} starts"));
+        self.watch.started(name);
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)

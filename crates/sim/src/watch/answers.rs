@@ -1,0 +1,77 @@
+//! Answers as they leave a host, held against what is committed at that moment. Checks invariants 3 and 9: whatever an
+//! answer speaks of has landed below the seal, and a command is answered only when the committed envelope remembers it
+//! with that very reply.
+//!
+//! What a query's answer says in the user's words is left to those who check histories.
+
+use holocron::{Answer, Call, Mode, Outcome};
+use holocron_protocol::{
+    envelope::Envelope,
+    ids::CommitNumber,
+    window::{self, Admission},
+};
+
+use super::{
+    invariant::{Broken, Invariant},
+    truth::Truth,
+};
+
+/// An answer to a call leaves its host.
+pub(super) fn check(truth: &Truth, slots: u16, call: &Call, answer: &Answer) -> Option<Broken> {
+    let says = match &answer.outcome {
+        Outcome::Reply(_) | Outcome::Panicked | Outcome::Rejected(_) => answer.commit,
+        Outcome::Rebase(commit) => answer.commit.max(*commit),
+        // These speak of no state.
+        Outcome::NotOwner
+        | Outcome::Busy
+        | Outcome::Quarantined
+        | Outcome::UnknownKind
+        | Outcome::Undecodable(_)
+        | Outcome::Unreadable(_)
+        | Outcome::Unclear => return None,
+    };
+    let hash = call.name.hash();
+    let history = truth.vnode(hash.slot(slots), hash);
+    let newest = history.map_or(CommitNumber::ZERO, |history| history.newest());
+    let what = || format!("{} of {:?} to {:?}", call.name, answer.commit, call.request.id);
+    if says > newest {
+        let how = format!("{}: only {newest} is committed", what());
+        return Some(Invariant::NothingEarly.broken(how));
+    }
+    if call.mode != Mode::Command || matches!(answer.outcome, Outcome::Rebase(_)) {
+        return None;
+    }
+    let Some(envelope) = history.and_then(|history| history.envelope(answer.commit)) else {
+        let how = format!("{}: a command is answered without a commit", what());
+        return Some(Invariant::NothingEarly.broken(how));
+    };
+    let mut window = match Envelope::decode("a committed envelope", envelope) {
+        Ok(envelope) => envelope.window,
+        Err(malformed) => return Some(Invariant::NothingEarly.broken(malformed)),
+    };
+    match window.admit(&call.request) {
+        Admission::Recorded(recorded) if is_same(&recorded.outcome, &answer.outcome) => None,
+        Admission::Recorded(recorded) => {
+            let how = format!("{}: {:?} is committed: {recorded:?}", what(), answer.outcome);
+            Some(Invariant::Linearizable.broken(how))
+        }
+        Admission::Run => {
+            let how = format!("{}: what is committed does not know of it", what());
+            Some(Invariant::NothingEarly.broken(how))
+        }
+        // Forgotten since: what it was can't be told any more, but it never runs again.
+        Admission::Rebase | Admission::Stale => None,
+    }
+}
+
+fn is_same(recorded: &window::Outcome, sent: &Outcome) -> bool {
+    match (recorded, sent) {
+        (window::Outcome::Reply(recorded), Outcome::Reply(sent)) => recorded == sent,
+        (window::Outcome::Panicked, Outcome::Panicked) => true,
+        (window::Outcome::Rejected(recorded), Outcome::Rejected(sent)) => recorded == sent,
+        (
+            window::Outcome::Reply(_) | window::Outcome::Panicked | window::Outcome::Rejected(_),
+            _,
+        ) => false,
+    }
+}

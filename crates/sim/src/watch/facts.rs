@@ -1,0 +1,304 @@
+//! All that ever landed, and what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use holocron::{Answer, Call};
+use holocron_protocol::{
+    checkpoint::{Checkpoint, Coverage},
+    cluster::Cluster,
+    epoch::SessionState,
+    epoch_log::EpochSegments,
+    ids::{Epoch, PackNumber, Position, SLOTS_DEFAULT, Segment, SessionId, Slot, Tenure},
+    keys::{self, Key},
+    segment::SegmentLen,
+};
+
+use super::{
+    Event, Objects, answers,
+    invariant::{Broken, Invariant},
+    journal::{Ground, Journal},
+    log::{self, Change, Log},
+    packs::Packs,
+    page::Entry,
+    recover,
+    tenures::Tenures,
+    truth::Truth,
+};
+
+/// Everything the store ever showed.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) slots: u16,
+    segments: SegmentLen,
+    epoch_segments: EpochSegments,
+    pub(super) journals: BTreeMap<SessionId, Journal>,
+    pub(super) packs: Packs,
+    pub(super) log: Log,
+    pub(super) truth: Truth,
+    tenures: Tenures,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            slots: SLOTS_DEFAULT,
+            segments: SegmentLen::JOURNAL,
+            epoch_segments: EpochSegments::new(
+                holocron_protocol::cluster::EPOCH_SEGMENT_LEN_DEFAULT.into(),
+            ),
+            journals: BTreeMap::new(),
+            packs: Packs::default(),
+            log: Log::default(),
+            truth: Truth::default(),
+            tenures: Tenures::default(),
+        }
+    }
+}
+
+impl Facts {
+    /// An object was created.
+    pub(super) fn created(&mut self, event: Event<'_>, body: &Bytes) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        let (key, objects) = (event.key, event.objects);
+        match keys::parse(key) {
+            Some(Key::Cluster) => match Cluster::decode(key, body) {
+                Ok(cluster) => {
+                    self.slots = cluster.slots;
+                    self.segments = cluster.journal_segments();
+                    self.epoch_segments = cluster.epoch_segments();
+                }
+                Err(malformed) => broken.push(Invariant::OneWinner.broken(malformed)),
+            },
+            Some(Key::Journal(session, position)) => {
+                self.journal_landed((key, session, position), body, objects, &mut broken);
+            }
+            Some(Key::Epoch(epoch)) => {
+                let ground = self.ground_of_epoch(epoch, objects);
+                let change = self.log.landed((key, epoch), body, ground, &mut broken);
+                if let Some(change) = change {
+                    self.epoch(&change, objects, &mut broken);
+                }
+            }
+            Some(Key::TrimMark(session, segment)) => {
+                let before = segment.previous().map(|before| keys::trim_mark(session, before));
+                contiguous(before, objects, &mut broken);
+                let journal = self.journals.entry(session).or_default();
+                journal.marked(segment, self.segments, &mut broken);
+            }
+            Some(Key::EndMark(session)) if !self.log.detached(session) => {
+                let how = format!("no epoch says that {session:?} is detached");
+                broken.push(Invariant::LowWaterFirst.broken(how));
+            }
+            Some(Key::EndMark(_)) => {}
+            Some(Key::EpochMark(segment)) => self.epochs_marked(segment, objects, &mut broken),
+            Some(Key::LeaderHint | Key::HostHint(_) | Key::Pack(..)) => {
+                broken.push(Invariant::OneWinner.broken("created, though it is put"));
+            }
+            None if key.starts_with(keys::PROBE) => {}
+            None => broken.push(Invariant::OneWinner.broken("created, and no key of ours")),
+        }
+        broken
+    }
+
+    /// An object was put: a hint, or a pack under a name never used before.
+    pub(super) fn put(&mut self, event: Event<'_>, body: &Bytes) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        match keys::parse(event.key) {
+            Some(Key::LeaderHint | Key::HostHint(_)) => {}
+            Some(Key::Pack(session, number)) => {
+                let at = (event.key, session, number);
+                self.packs.landed(at, body, &self.truth, &mut broken);
+            }
+            None if event.key.starts_with(keys::PROBE) => {}
+            _ => broken.push(Invariant::OneWinner.broken("put, though it is only ever created")),
+        }
+        broken
+    }
+
+    /// An object was deleted.
+    pub(super) fn deleted(&mut self, event: Event<'_>) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        let (key, objects) = (event.key, event.objects);
+        match keys::parse(key) {
+            Some(Key::Journal(session, position)) => {
+                let ground = self.ground(session, position, objects);
+                let journal = self.journals.entry(session).or_default();
+                journal.deleted(position, ground, &mut broken);
+            }
+            Some(Key::TrimMark(..) | Key::EndMark(_) | Key::EpochMark(_)) => {
+                broken.push(Invariant::Immortal.broken("a mark is deleted"));
+            }
+            Some(Key::Epoch(epoch)) => {
+                let ground = self.ground_of_epoch(epoch, objects);
+                self.log.deleted(epoch, ground, &mut broken);
+            }
+            Some(Key::Pack(session, number)) => {
+                self.pack_deleted(session, number, objects, &mut broken);
+            }
+            Some(Key::Cluster) => {
+                broken.push(Invariant::OneWinner.broken("the cluster's own object is deleted"));
+            }
+            Some(Key::LeaderHint | Key::HostHint(_)) => {}
+            None if key.starts_with(keys::PROBE) => {}
+            None => broken.push(Invariant::OneWinner.broken("deleted, and no key of ours")),
+        }
+        broken
+    }
+
+    /// An answer left a host.
+    pub(super) fn answered(&self, call: &Call, answer: &Answer) -> Option<Broken> {
+        answers::check(&self.truth, self.slots, call, answer)
+    }
+
+    fn ground(&self, session: SessionId, position: Position, objects: &Objects) -> Ground {
+        let mark = keys::trim_mark(session, self.segments.segment(position));
+        if objects.contains_key(&keys::end_mark(session)) {
+            Ground::Ended
+        } else if objects.contains_key(&mark) {
+            Ground::Trimmed
+        } else {
+            Ground::Live
+        }
+    }
+
+    fn ground_of_epoch(&self, epoch: Epoch, objects: &Objects) -> Ground {
+        let mark = keys::epoch_mark(self.epoch_segments.segment(epoch));
+        if objects.contains_key(&mark) { Ground::Trimmed } else { Ground::Live }
+    }
+
+    fn journal_landed(
+        &mut self,
+        at: (&str, SessionId, Position),
+        body: &Bytes,
+        objects: &Objects,
+        broken: &mut Vec<Broken>,
+    ) {
+        let (key, session, position) = at;
+        let ground = self.ground(session, position, objects);
+        let journal = self.journals.entry(session).or_default();
+        let committed = journal.landed((key, position), body, ground, broken);
+        let sealed = journal.seal() == Some(position);
+        let mut slots = BTreeSet::new();
+        for position in committed {
+            self.committed(session, position, objects, &mut slots, broken);
+        }
+        if sealed {
+            self.tenures.sealed(session);
+            slots.extend(self.needed_from(session));
+        }
+        broken.extend(recover::check(self, &slots, objects));
+    }
+
+    /// A batch is committed. The slots whose recovery has changed go to `slots`.
+    fn committed(
+        &mut self,
+        session: SessionId,
+        position: Position,
+        objects: &Objects,
+        slots: &mut BTreeSet<Slot>,
+        broken: &mut Vec<Broken>,
+    ) {
+        let Some(page) =
+            self.journals.get(&session).and_then(|journal| journal.page(position)).cloned()
+        else {
+            return;
+        };
+        for entry in &page.entries {
+            match entry {
+                Entry::State(written) => {
+                    let slot = written.hash.slot(self.slots);
+                    broken.extend(self.tenures.written(session, slot));
+                    self.truth.committed((session, position), slot, written, broken);
+                }
+                Entry::Adopt { slot, epoch, sources } => {
+                    let tenure = Tenure { epoch: *epoch, session };
+                    broken.extend(self.tenures.adopted(*slot, tenure, sources, &self.log));
+                    slots.insert(*slot);
+                }
+                Entry::Release { slot, epoch } => {
+                    broken.extend(self.tenures.released(session, *slot, *epoch, &self.log));
+                }
+            }
+        }
+        if let Some(checkpoint) = &page.checkpoint {
+            self.packs.named(session, &checkpoint.packs, objects, broken);
+            for (&slot, entry) in &checkpoint.slots {
+                let full = entry.tenures.iter().filter(|it| it.coverage == Coverage::Full);
+                for tenure in full {
+                    self.tenures.full(slot, Tenure { epoch: tenure.epoch, session });
+                }
+            }
+            slots.extend(self.needed_from(session));
+        }
+    }
+
+    /// The slots whose recovery reads a session's journal.
+    fn needed_from(&self, session: SessionId) -> BTreeSet<Slot> {
+        let Some(record) = self.log.newest() else { return BTreeSet::new() };
+        let needs = |slot: &Slot| {
+            let holding = log::holding(record, *slot);
+            holding.is_some_and(|it| log::chain(it).iter().any(|it| it.session == session))
+        };
+        (0..self.slots).map(Slot).filter(needs).collect()
+    }
+
+    /// An epoch is the newest now.
+    fn epoch(&self, change: &Change, objects: &Objects, broken: &mut Vec<Broken>) {
+        for (session, entry) in &change.now.sessions {
+            let (SessionState::Sealed(Some(said)) | SessionState::Detached(said)) = entry.state
+            else {
+                continue;
+            };
+            let sealed = self.journals.get(session).and_then(Journal::seal);
+            if sealed != Some(said) {
+                let how = format!("{session:?} is said to be sealed at {said}; seal: {sealed:?}");
+                broken.push(Invariant::BelowSeal.broken(how));
+            }
+        }
+        let mut slots = BTreeSet::new();
+        for (slot, before, now) in change.slots() {
+            broken.extend(self.tenures.dropped(slot, &before, &now));
+            slots.insert(slot);
+        }
+        broken.extend(recover::check(self, &slots, objects));
+    }
+
+    fn epochs_marked(&self, segment: Segment, objects: &Objects, broken: &mut Vec<Broken>) {
+        contiguous(segment.previous().map(keys::epoch_mark), objects, broken);
+        let last = self.epoch_segments.last(segment);
+        let newest = self.log.newest().map_or(Epoch::ZERO, |record| record.epoch);
+        if last.get() + holocron_protocol::epoch_log::EPOCHS_KEPT_MIN > newest.get() {
+            let how = format!("{segment} is marked though {newest} is the newest");
+            broken.push(Invariant::LowWaterFirst.broken(how));
+        }
+    }
+
+    fn pack_deleted(
+        &self,
+        session: SessionId,
+        number: PackNumber,
+        objects: &Objects,
+        broken: &mut Vec<Broken>,
+    ) {
+        if objects.contains_key(&keys::end_mark(session)) {
+            return;
+        }
+        let Some(journal) = self.journals.get(&session) else { return };
+        let (checkpoint_at, _) = journal.checkpoint();
+        let newest = journal.page(checkpoint_at).and_then(|page| page.checkpoint.as_ref());
+        let names = |it: &Checkpoint| it.packs.iter().any(|pack| pack.number == number);
+        if newest.is_some_and(names) {
+            let how =
+                format!("pack {number} is deleted; the checkpoint at {checkpoint_at} needs it");
+            broken.push(Invariant::PacksExist.broken(how));
+        }
+    }
+}
+
+/// Marks are created one after the other.
+fn contiguous(before: Option<String>, objects: &Objects, broken: &mut Vec<Broken>) {
+    if let Some(before) = before.filter(|before| !objects.contains_key(before)) {
+        broken.push(Invariant::Immortal.broken(format!("created before {before}")));
+    }
+}

@@ -1,0 +1,134 @@
+//! The epoch log as it landed: one record for each epoch, each the successor of the one before. Checks invariant 2, and
+//! 6 as far as it speaks of epoch marks.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use holocron_protocol::{
+    epoch::{EpochRecord, Holding, RecordDigest},
+    epoch_log::EPOCHS_KEPT_MIN,
+    ids::{DomainId, Epoch, SessionId, Slot, Tenure},
+};
+
+use super::{
+    invariant::{Broken, Invariant},
+    journal::Ground,
+};
+
+/// Every epoch that counts.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    records: BTreeMap<Epoch, Landed>,
+}
+
+#[derive(Debug)]
+struct Landed {
+    record: Arc<EpochRecord>,
+    digest: RecordDigest,
+}
+
+impl Log {
+    /// The newest record.
+    pub(super) fn newest(&self) -> Option<&Arc<EpochRecord>> {
+        self.records.last_key_value().map(|(_, landed)| &landed.record)
+    }
+
+    /// The record of an epoch.
+    pub(super) fn record(&self, epoch: Epoch) -> Option<&EpochRecord> {
+        self.records.get(&epoch).map(|landed| &*landed.record)
+    }
+
+    /// Who held a slot by an epoch.
+    pub(super) fn holding(&self, epoch: Epoch, slot: Slot) -> Option<&Holding> {
+        holding(self.record(epoch)?, slot)
+    }
+
+    /// Whether some epoch said that nothing of a session is needed any more.
+    pub(super) fn detached(&self, session: SessionId) -> bool {
+        // Mostly said lately.
+        let mut records = self.records.values().rev();
+        records.any(|landed| landed.record.detached().any(|(over, _)| over == session))
+    }
+
+    /// A record landed. The record before it, if it is the newest now.
+    pub(super) fn landed(
+        &mut self,
+        at: (&str, Epoch),
+        body: &Bytes,
+        ground: Ground,
+        broken: &mut Vec<Broken>,
+    ) -> Option<Change> {
+        let (key, epoch) = at;
+        let digest = RecordDigest::of(body);
+        if let Some(landed) = self.records.get(&epoch) {
+            if landed.digest != digest && ground == Ground::Live {
+                broken.push(Invariant::OneWinner.broken(format!("another record of {epoch}")));
+            }
+            return None;
+        }
+        if ground != Ground::Live {
+            // Whoever wrote it is far behind, and the mark tells it so.
+            return None;
+        }
+        let record = match EpochRecord::decode(key, body) {
+            Ok(record) => Arc::new(record),
+            Err(malformed) => {
+                broken.push(Invariant::OneWinner.broken(malformed));
+                return None;
+            }
+        };
+        let before = self.records.last_key_value().map(|(_, landed)| landed);
+        let follows = match before {
+            Some(before) => record.follows(&before.record, before.digest),
+            None if epoch == Epoch::new(1) => Ok(()),
+            None => Err(format!("{epoch} is the first")),
+        };
+        if let Err(why) = follows {
+            broken.push(Invariant::OneWinner.broken(format!("{epoch} does not follow: {why}")));
+        }
+        let before = before.map(|before| Arc::clone(&before.record));
+        self.records.insert(epoch, Landed { record: Arc::clone(&record), digest });
+        Some(Change { before, now: record })
+    }
+
+    /// A record is deleted.
+    pub(super) fn deleted(&self, epoch: Epoch, ground: Ground, broken: &mut Vec<Broken>) {
+        if ground == Ground::Live {
+            broken.push(Invariant::LowWaterFirst.broken("no mark says it may be gone"));
+        }
+        let newest = self.newest().map_or(Epoch::ZERO, |record| record.epoch);
+        if epoch.get() + EPOCHS_KEPT_MIN > newest.get() {
+            let how = format!("{epoch} is among the newest {EPOCHS_KEPT_MIN} up to {newest}");
+            broken.push(Invariant::LowWaterFirst.broken(how));
+        }
+    }
+}
+
+/// A new epoch.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) before: Option<Arc<EpochRecord>>,
+    pub(super) now: Arc<EpochRecord>,
+}
+
+impl Change {
+    /// The slots that are held differently, with the tenures that were needed before and are listed now.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (Slot, Vec<Tenure>, Vec<Tenure>)> {
+        (0..self.now.slot_count).map(Slot).filter_map(|slot| {
+            let before = self.before.as_ref().and_then(|before| holding(before, slot));
+            let now = holding(&self.now, slot)?;
+            (before != Some(now)).then(|| (slot, before.map(chain).unwrap_or_default(), chain(now)))
+        })
+    }
+}
+
+/// Who holds a slot of the only domain in use.
+pub(super) fn holding(record: &EpochRecord, slot: Slot) -> Option<&Holding> {
+    let domain = record.domains.get(&DomainId::HOME)?;
+    (slot.0 < record.slot_count).then(|| domain.slots.holding(slot))
+}
+
+/// Everything that a recovery of the slot has to read, newest first.
+pub(super) fn chain(holding: &Holding) -> Vec<Tenure> {
+    holding.owner.iter().chain(&holding.sources).copied().collect()
+}

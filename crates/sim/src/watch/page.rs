@@ -1,0 +1,76 @@
+//! A batch as the checkers keep it: what each record says, by slot. Envelopes stay slices of what was stored.
+
+use bytes::Bytes;
+use holocron_protocol::{
+    batch::{Batch, BatchHeader, Record},
+    checkpoint::Checkpoint,
+    codec::Malformed,
+    ids::{CommitNumber, Epoch, Slot, Tenure, VnodeHash, VnodeName},
+    place::{FileNumber, Origin, Place},
+};
+
+/// A batch that landed.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) header: BatchHeader,
+    pub(super) entries: Vec<Entry>,
+    pub(super) checkpoint: Option<Checkpoint>,
+}
+
+/// A record of it.
+#[derive(Debug)]
+pub(super) enum Entry {
+    /// A vnode's state.
+    State(Written),
+    /// The slot is taken up.
+    Adopt { slot: Slot, epoch: Epoch, sources: Vec<Tenure> },
+    /// The slot is let go.
+    Release { slot: Slot, epoch: Epoch },
+}
+
+/// A vnode's record.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) name: VnodeName,
+    pub(super) hash: VnodeHash,
+    pub(super) version: Version,
+    pub(super) envelope: Bytes,
+}
+
+/// Which of a vnode's records it is: its number, and a checksum of the bytes that every copy of it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) commit: CommitNumber,
+    pub(super) checksum: u32,
+}
+
+impl Page {
+    pub(super) fn read(batch: &Batch) -> Result<Self, Malformed> {
+        let (mut entries, mut checkpoint) = (Vec::new(), None);
+        for record in batch.records() {
+            let (range, record) = record?;
+            match record {
+                Record::State(state) => {
+                    let bytes = batch.bytes_at(range);
+                    let (hash, place) =
+                        Place::of_record(FileNumber::default(), 0, &bytes, Origin::Own)?;
+                    let (name, envelope) = (state.name, state.envelope);
+                    let version = Version::of(&place);
+                    entries.push(Entry::State(Written { name, hash, version, envelope }));
+                }
+                Record::Adopt { slot, epoch, sources } => {
+                    entries.push(Entry::Adopt { slot, epoch, sources });
+                }
+                Record::Release { slot, epoch } => entries.push(Entry::Release { slot, epoch }),
+                Record::Checkpoint(content) => checkpoint = Some(Checkpoint::decode(&content)?),
+            }
+        }
+        Ok(Self { header: batch.header, entries, checkpoint })
+    }
+}
+
+impl Version {
+    pub(super) const fn of(place: &Place) -> Self {
+        Self { commit: place.commit, checksum: place.checksum }
+    }
+}

@@ -1,0 +1,316 @@
+//! A stage for the checkers' tests: a store that is changed by hand, one step at a time, rightly or wrongly.
+//!
+//! There is one slot, so that every vnode is in it, and segments hold four positions. Epochs are written as the chain
+//! of the slot: its owner, then its sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use holocron_protocol::{
+    batch::{BatchBuilder, BatchHeader, Mark, Opening, Seal, StateFields, StateKind, append_state},
+    checkpoint::{Checkpoint, Coverage, SlotEntry, TenureEntry},
+    cluster::Cluster,
+    envelope,
+    epoch::{
+        DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader, RecordDigest,
+        SessionEntry, SessionState, SlotTable,
+    },
+    ids::{
+        ClientId, ClusterId, CommitNumber, DomainId, Epoch, HostName, Nonce, PackNumber, Position,
+        RequestNumber, Segment, SessionId, Slot, Tenure, VnodeName,
+    },
+    keys,
+    pack::{PackBuilder, PackIndex, PackRef},
+    place::FileNumber,
+    window::{Outcome, Recorded, Request, RequestId, Window, WindowLimits},
+};
+
+use super::{Event, Objects, Watch};
+use crate::trace::Trace;
+
+pub(super) const A: SessionId = SessionId::new(0xa);
+pub(super) const B: SessionId = SessionId::new(0xb);
+pub(super) const SLOT: Slot = Slot(0);
+
+/// A store and who watches it.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) watch: Watch,
+    trace: Trace,
+    objects: Objects,
+    headers: BTreeMap<SessionId, BatchHeader>,
+    sealed: BTreeMap<SessionId, Position>,
+    detached: BTreeSet<SessionId>,
+    record: Option<(EpochRecord, RecordDigest)>,
+}
+
+pub(super) fn tenure(session: SessionId, epoch: u64) -> Tenure {
+    Tenure { session, epoch: Epoch::new(epoch) }
+}
+
+pub(super) fn vnode(key: &str) -> VnodeName {
+    VnodeName::new("t", key).unwrap()
+}
+
+pub(super) fn host(session: SessionId) -> HostName {
+    HostName::new(&format!("{:x}", session.get())).unwrap()
+}
+
+/// The request of a client that waits for nothing else.
+pub(super) fn request(number: u64) -> Request {
+    let number = RequestNumber::new(number);
+    let id = RequestId { client: ClientId::new(7), number };
+    Request { id, lowest: number, base: CommitNumber::ZERO }
+}
+
+/// An envelope that remembers one request, answered `ok`.
+pub(super) fn answered(number: u64, commit: u64) -> Vec<u8> {
+    let (mut window, mut out) = (Window::default(), Vec::new());
+    let outcome = Outcome::Reply(Bytes::from_static(b"ok"));
+    let recorded = Recorded { outcome, commit: CommitNumber::new(commit) };
+    window.record(&request(number), recorded, &WindowLimits::default());
+    envelope::encode(&mut out, 1, &window, |_| Ok(()), 10).unwrap();
+    out
+}
+
+impl Stage {
+    /// A cluster without epochs, in which A and B have opened their sessions.
+    pub(super) fn new() -> Self {
+        let trace = Trace::default();
+        let mut stage = Self {
+            watch: Watch::new(trace.clone()),
+            trace,
+            objects: Objects::new(),
+            headers: BTreeMap::new(),
+            sealed: BTreeMap::new(),
+            detached: BTreeSet::new(),
+            record: None,
+        };
+        let cluster = Cluster {
+            slots: 1,
+            journal_segment_len: 4,
+            epoch_segment_len: 4,
+            ..Cluster::new(ClusterId::new(1))
+        };
+        stage.create(keys::CLUSTER, &cluster.encode(Nonce::new(1)));
+        for session in [A, B] {
+            let (domain, cluster) = (DomainId::HOME, cluster.cluster);
+            let opening = Opening { session, host: host(session), domain, cluster };
+            let key = keys::journal_position(session, Position::ZERO);
+            stage.create(&key, &opening.encode(Nonce::new(1)));
+        }
+        stage
+    }
+
+    /// As [`Self::new`], with the slot given to A by epoch 1 and adopted in A's first batch.
+    pub(super) fn held() -> Self {
+        let mut stage = Self::new();
+        stage.epoch(&[tenure(A, 1)]);
+        stage.batch(A, |batch| batch.adopt(SLOT, Epoch::new(1), &[]));
+        stage
+    }
+
+    pub(super) fn create(&mut self, key: &str, body: &Bytes) {
+        self.objects.insert(key.to_owned(), body.clone());
+        self.watch.created(Event { node: "n", key, objects: &self.objects }, body);
+    }
+
+    pub(super) fn put(&mut self, key: &str, body: &Bytes) {
+        self.objects.insert(key.to_owned(), body.clone());
+        self.watch.put(Event { node: "n", key, objects: &self.objects }, body);
+    }
+
+    pub(super) fn delete(&mut self, key: &str) {
+        assert!(self.objects.remove(key).is_some(), "{key} isn't there");
+        self.watch.deleted(Event { node: "n", key, objects: &self.objects });
+    }
+
+    pub(super) fn get(&self, key: &str) -> Bytes {
+        self.objects[key].clone()
+    }
+
+    /// The header that A's or B's next batch has by the rules.
+    pub(super) fn next(&self, session: SessionId) -> BatchHeader {
+        let last = self.headers.get(&session);
+        let zero = Position::ZERO;
+        let committed = last.map_or(zero, |last| last.position);
+        BatchHeader {
+            session,
+            position: committed.next(),
+            committed,
+            low_water: last.map_or(zero, |last| last.low_water),
+            checkpoint_at: last.map_or(zero, |last| last.checkpoint_at),
+        }
+    }
+
+    /// The next batch of a session lands.
+    pub(super) fn batch(&mut self, session: SessionId, fill: impl FnOnce(&mut BatchBuilder)) {
+        self.batch_with(self.next(session), fill);
+    }
+
+    /// A batch with any header lands.
+    pub(super) fn batch_with(&mut self, header: BatchHeader, fill: impl FnOnce(&mut BatchBuilder)) {
+        let mut batch = BatchBuilder::default();
+        fill(&mut batch);
+        self.headers.insert(header.session, header);
+        let key = keys::journal_position(header.session, header.position);
+        self.create(&key, &batch.finish(header, Nonce::new(1)));
+    }
+
+    /// The next batch of a session writes these vnodes, with these commit numbers.
+    pub(super) fn write(&mut self, session: SessionId, vnodes: &[(&str, u64)]) {
+        self.batch(session, |batch| {
+            for &(key, commit) in vnodes {
+                state(batch, key, commit, &answered(commit, commit));
+            }
+        });
+    }
+
+    /// The next batch of a session is a checkpoint of everything before it.
+    pub(super) fn checkpoint(&mut self, session: SessionId, packs: Vec<PackRef>, slot: SlotEntry) {
+        let before = self.next(session);
+        let (low_water, checkpoint_at) = (before.committed, before.position);
+        let header = BatchHeader { low_water, checkpoint_at, ..before };
+        let slots = BTreeMap::from([(SLOT, slot)]);
+        let content = Checkpoint { low_water, packs, slots }.encode();
+        self.batch_with(header, |batch| batch.checkpoint(&content));
+    }
+
+    /// A pack of a session is put, with these vnodes under that epoch.
+    pub(super) fn pack(
+        &mut self,
+        (session, number): (SessionId, u64),
+        epoch: u64,
+        vnodes: &[(&str, u64)],
+    ) -> PackRef {
+        let mut builder = PackBuilder::new(session, PackNumber::new(number), FileNumber::default());
+        let mut names: Vec<_> = vnodes.iter().map(|&(key, commit)| (vnode(key), commit)).collect();
+        names.sort_by_key(|(name, _)| name.hash());
+        for (name, commit) in names {
+            let mut record = Vec::new();
+            append_state(&mut record, fields(&name, commit, &answered(commit, commit)));
+            builder.add(SLOT, Epoch::new(epoch), &record).unwrap();
+        }
+        let key = keys::pack(session, PackNumber::new(number));
+        let (object, _) = builder.finish(Nonce::new(1));
+        self.put(&key, &object);
+        PackIndex::of_object(&key, &object).unwrap().0
+    }
+
+    /// A session is sealed right behind its last batch.
+    pub(super) fn seal(&mut self, session: SessionId) {
+        self.seal_at(session, self.next(session).position);
+    }
+
+    /// A seal that says what the last header says lands anywhere.
+    pub(super) fn seal_at(&mut self, session: SessionId, position: Position) {
+        let BatchHeader { low_water, checkpoint_at, .. } = self.next(session);
+        let seal = Seal { by: host(B), epoch: Epoch::new(1), low_water, checkpoint_at };
+        self.sealed.insert(session, position);
+        let key = keys::journal_position(session, position);
+        self.create(&key, &seal.encode(Nonce::new(2)));
+    }
+
+    pub(super) fn trim_mark(&mut self, session: SessionId, segment: u64) {
+        let mark = Mark { by: host(session) }.encode(Nonce::new(3));
+        self.create(&keys::trim_mark(session, Segment::new(segment)), &mark);
+    }
+
+    pub(super) fn end_mark(&mut self, session: SessionId) {
+        let mark = Mark { by: host(session) }.encode(Nonce::new(3));
+        self.create(&keys::end_mark(session), &mark);
+    }
+
+    /// From the next epoch on that session is detached.
+    pub(super) fn detach(&mut self, session: SessionId) {
+        self.detached.insert(session);
+    }
+
+    /// The next epoch gives the slot that chain, its owner first.
+    pub(super) fn epoch(&mut self, chain: &[Tenure]) {
+        let record = self.next_epoch(chain);
+        let body = record.encode(Nonce::new(1));
+        self.create(&keys::epoch(record.epoch), &body);
+        self.record = Some((record, RecordDigest::of(&body)));
+    }
+
+    /// The next epoch, not yet written.
+    pub(super) fn next_epoch(&self, chain: &[Tenure]) -> EpochRecord {
+        let (mut hosts, mut sessions) = (BTreeMap::new(), BTreeMap::new());
+        for session in [A, B] {
+            let state = match self.sealed.get(&session) {
+                Some(&at) if self.detached.contains(&session) => SessionState::Detached(at),
+                Some(&at) => SessionState::Sealed(Some(at)),
+                None => SessionState::Open,
+            };
+            let (host, domain) = (host(session), DomainId::HOME);
+            sessions.insert(session, SessionEntry { host: host.clone(), domain, state });
+            if state == SessionState::Open {
+                let sessions = BTreeMap::from([(domain, session)]);
+                let (address, state) = ("h:1".to_owned(), HostState::Active);
+                hosts.insert(host, HostEntry { address, sessions, state, weight: 1, zone: None });
+            }
+        }
+        let holding = Holding {
+            owner: chain.first().copied(),
+            sources: chain[chain.len().min(1)..].to_vec(),
+        };
+        let home = DomainEntry { name: "home".to_owned(), slots: SlotTable::new(&[holding]) };
+        EpochRecord {
+            epoch: self.record.as_ref().map_or(Epoch::new(1), |(record, _)| record.epoch.next()),
+            previous: self.record.as_ref().map(|(_, digest)| *digest),
+            leader: Leader { host: host(A), session: A, address: "h:1".to_owned() },
+            handover: Handover::Stays,
+            reason: "a test".to_owned(),
+            wall_ms: 1,
+            slot_count: 1,
+            hosts,
+            sessions,
+            domains: BTreeMap::from([(DomainId::HOME, home)]),
+        }
+    }
+
+    /// The numbers of the invariants that were broken, each once.
+    pub(super) fn broken(&self) -> Vec<u8> {
+        let number = |line: &String| {
+            let (_, rest) = line.split_once("invariant ").expect("a violation names its invariant");
+            rest.split(' ').next().and_then(|number| number.parse().ok()).expect("by number")
+        };
+        let broken: BTreeSet<u8> = self.trace.violations().iter().map(number).collect();
+        broken.into_iter().collect()
+    }
+
+    /// Everything was right so far.
+    pub(super) fn assert_clean(&self) {
+        assert_eq!(self.trace.violations(), Vec::<String>::new());
+    }
+
+    /// Something was wrong, and that invariant says so.
+    pub(super) fn assert_breaks(&self, invariant: u8) {
+        let said = self.trace.violations();
+        assert!(self.broken().contains(&invariant), "not {invariant}, but {said:#?}");
+    }
+}
+
+fn fields<'a>(name: &'a VnodeName, commit: u64, envelope: &'a [u8]) -> StateFields<'a> {
+    StateFields {
+        kind: StateKind::Put,
+        hash: name.hash(),
+        commit: CommitNumber::new(commit),
+        wake_at: 0,
+        name,
+        envelope,
+    }
+}
+
+/// Adds a vnode's record to a batch.
+pub(super) fn state(batch: &mut BatchBuilder, key: &str, commit: u64, envelope: &[u8]) {
+    let name = vnode(key);
+    batch.state(fields(&name, commit, envelope));
+}
+
+/// What a checkpoint says of the slot: one tenure.
+pub(super) fn entry(epoch: u64, coverage: Coverage) -> SlotEntry {
+    let tenure = TenureEntry { epoch: Epoch::new(epoch), coverage };
+    SlotEntry { released: Epoch::ZERO, tenures: vec![tenure] }
+}
