@@ -13,7 +13,7 @@ use holocron_protocol::{
 
 use super::{
     invariant::{Broken, Invariant},
-    truth::Truth,
+    truth::{History, Truth},
 };
 
 /// An answer to a call leaves its host.
@@ -32,7 +32,7 @@ pub(super) fn check(truth: &Truth, slots: u16, call: &Call, answer: &Answer) -> 
     };
     let hash = call.name.hash();
     let history = truth.vnode(hash.slot(slots), hash);
-    let newest = history.map_or(CommitNumber::ZERO, |history| history.newest());
+    let newest = history.map_or(CommitNumber::ZERO, History::newest);
     let what = || format!("{} of {:?} to {:?}", call.name, answer.commit, call.request.id);
     if says > newest {
         let how = format!("{}: only {newest} is committed", what());

@@ -181,7 +181,7 @@ impl Facts {
         let sealed = journal.seal() == Some(position);
         let mut slots = BTreeSet::new();
         for position in committed {
-            self.committed(session, position, objects, &mut slots, broken);
+            slots.extend(self.committed((session, position), objects, broken));
         }
         if sealed {
             self.tenures.sealed(session);
@@ -190,19 +190,18 @@ impl Facts {
         broken.extend(recover::check(self, &slots, objects));
     }
 
-    /// A batch is committed. The slots whose recovery has changed go to `slots`.
+    /// A batch is committed. The slots whose recovery reads something else now.
     fn committed(
         &mut self,
-        session: SessionId,
-        position: Position,
+        (session, position): (SessionId, Position),
         objects: &Objects,
-        slots: &mut BTreeSet<Slot>,
         broken: &mut Vec<Broken>,
-    ) {
+    ) -> BTreeSet<Slot> {
+        let mut slots = BTreeSet::new();
         let Some(page) =
             self.journals.get(&session).and_then(|journal| journal.page(position)).cloned()
         else {
-            return;
+            return slots;
         };
         for entry in &page.entries {
             match entry {
@@ -231,6 +230,7 @@ impl Facts {
             }
             slots.extend(self.needed_from(session));
         }
+        slots
     }
 
     /// The slots whose recovery reads a session's journal.
