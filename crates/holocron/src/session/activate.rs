@@ -8,8 +8,8 @@ use std::sync::{
 use dashmap::Entry;
 use holocron_protocol::{
     batch::{self, StateRecord},
-    ids::VnodeHash,
-    place::Place,
+    ids::{CommitNumber, Position, VnodeHash},
+    place::{FileId, Place},
 };
 use holocron_store::Patience;
 use ractor::ActorRuntime;
@@ -17,7 +17,8 @@ use ractor::ActorRuntime;
 use super::{Directed, Session};
 use crate::{
     actor::{Activation, Handle, Stored, Unloadable, VnodeActor},
-    call::{Call, Outcome, ReplyTo},
+    call::{Answer, Call, Mode, Outcome, ReplyTo},
+    journal::Released,
     reader::Located,
     slots::{Phase, Table},
     supervisor::Supervisor,
@@ -121,7 +122,7 @@ impl Session {
                 Err(unloadable) => return Err(unloadable),
             }
             // Not there: a checkpoint has copied it elsewhere and the old object is gone.
-            match self.locate(handle) {
+            match self.relocate(handle, located.file).await {
                 None => return Err(Unloadable::Over),
                 Some(Stored::Nowhere) => return Ok(None),
                 Some(Stored::Here(record)) => {
@@ -138,6 +139,25 @@ impl Session {
                 }
                 Some(Stored::At(now)) => located = now,
             }
+        }
+    }
+
+    /// Where a state is that was not found in a file. What the owner of a slot needs is never deleted; so if it should
+    /// still be there, we may have slept and be the owner no more. That is found out as for a linearizable read.
+    async fn relocate(&self, handle: &Handle, missing_in: FileId) -> Option<Stored> {
+        match self.locate(handle)? {
+            Stored::At(now) if now.file == missing_in => {
+                let (reply, passed) = ReplyTo::here();
+                let (epoch, commit) = (self.epoch(), CommitNumber::ZERO);
+                let answer = Answer { epoch, commit, outcome: Outcome::Busy };
+                self.journal.answer(Mode::Query, Position::ZERO, Released { reply, answer });
+                // Nobody else hears this answer: it only has to leave, which it never does once the session is over.
+                match passed.await.map(|answer| answer.outcome) {
+                    Ok(Outcome::Busy) => self.locate(handle),
+                    Ok(_) | Err(_) => None,
+                }
+            }
+            elsewhere => Some(elsewhere),
         }
     }
 

@@ -11,6 +11,8 @@ mod counts;
 #[cfg(test)]
 mod failovers;
 #[cfg(test)]
+mod missing;
+#[cfg(test)]
 mod tally;
 #[cfg(test)]
 mod upkeep;
