@@ -208,6 +208,7 @@ impl Shelf {
         let mut state = self.state();
         let gone = state.objects.remove(key).is_some();
         state.trace.note(format_args!("a stranger deletes {key}: {gone}"));
+        state.watch.robbed(key);
     }
 
     /// Carries out whatever is due by now.

@@ -139,6 +139,11 @@ impl Watch {
         state.violate(event.node, event.key, broken);
     }
 
+    /// A stranger deleted an object: nobody of ours breaks a promise by its being gone.
+    pub(crate) fn robbed(&self, key: &str) {
+        self.state().facts.robbed.insert(key.to_owned());
+    }
+
     /// A connection was opened; its two directions have these numbers.
     pub(crate) fn connected(&self, there: u64, back: u64) {
         self.state().connections.opened(there, back);

@@ -157,7 +157,7 @@ impl Session {
                     Ok(_) | Err(_) => None,
                 }
             }
-            elsewhere => Some(elsewhere),
+            elsewhere @ (Stored::At(_) | Stored::Here(_) | Stored::Nowhere) => Some(elsewhere),
         }
     }
 

@@ -11,6 +11,7 @@ use holocron_protocol::{
     epoch_log::EpochSegments,
     ids::{Epoch, PackNumber, Position, SLOTS_DEFAULT, Segment, SessionId, Slot, Tenure},
     keys::{self, Key},
+    pack::PackRef,
     segment::SegmentLen,
 };
 
@@ -37,6 +38,8 @@ pub(super) struct Facts {
     pub(super) log: Log,
     pub(super) truth: Truth,
     tenures: Tenures,
+    /// What was deleted by nobody of ours.
+    pub(super) robbed: BTreeSet<String>,
 }
 
 impl Default for Facts {
@@ -52,6 +55,7 @@ impl Default for Facts {
             log: Log::default(),
             truth: Truth::default(),
             tenures: Tenures::default(),
+            robbed: BTreeSet::new(),
         }
     }
 }
@@ -221,7 +225,9 @@ impl Facts {
             }
         }
         if let Some(checkpoint) = &page.checkpoint {
-            self.packs.named(session, &checkpoint.packs, objects, broken);
+            let robbed = |pack: &&PackRef| self.robbed.contains(&keys::pack(session, pack.number));
+            let named = checkpoint.packs.iter().filter(|pack| !robbed(pack));
+            self.packs.named(session, named, objects, broken);
             for (&slot, entry) in &checkpoint.slots {
                 let full = entry.tenures.iter().filter(|it| it.coverage == Coverage::Full);
                 for tenure in full {

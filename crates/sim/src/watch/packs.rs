@@ -83,10 +83,10 @@ impl Packs {
     }
 
     /// A committed checkpoint names these packs.
-    pub(super) fn named(
+    pub(super) fn named<'a>(
         &self,
         session: SessionId,
-        named: &[PackRef],
+        named: impl Iterator<Item = &'a PackRef>,
         objects: &Objects,
         broken: &mut Vec<Broken>,
     ) {

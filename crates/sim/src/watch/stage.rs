@@ -125,6 +125,11 @@ impl Stage {
         self.watch.deleted(Event { node: "n", key, objects: &self.objects });
     }
 
+    pub(super) fn rob(&mut self, key: &str) {
+        assert!(self.objects.remove(key).is_some(), "{key} isn't there");
+        self.watch.robbed(key);
+    }
+
     pub(super) fn get(&self, key: &str) -> Bytes {
         self.objects[key].clone()
     }

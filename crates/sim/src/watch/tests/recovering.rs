@@ -120,6 +120,16 @@ fn a_batch_that_is_missing_is_not_read_as_empty() {
 }
 
 #[test]
+fn a_batch_that_a_stranger_took_is_nobodys_broken_promise() {
+    let mut stage = Stage::held();
+    stage.write(A, &[("x", 1)]);
+    stage.write(A, &[("x", 2)]);
+    stage.rob(&keys::journal_position(A, Position::new(2)));
+    stage.seal(A);
+    stage.assert_clean();
+}
+
+#[test]
 fn a_batch_behind_a_hole_is_committed_when_the_hole_is_filled() {
     let mut stage = Stage::held();
     let first = stage.next(A);
