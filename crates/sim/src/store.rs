@@ -16,8 +16,8 @@ use bytes::Bytes;
 use holocron_store::{Error, Listed};
 use tokio::sync::oneshot;
 
-pub use self::handle::SimStore;
 use self::census::Census;
+pub use self::handle::SimStore;
 use crate::{
     chance::Chance,
     counters::Counters,
