@@ -1,14 +1,14 @@
 //! Many seeds, each in a process of its own.
 
 use core::time::Duration;
-use std::{collections::BTreeSet, ops::Range, process::Stdio, time::Instant};
+use std::{collections::BTreeSet, ops::Range, process::Stdio};
 
 use holocron_sim::{Counters, Outcome};
 use serde::Serialize;
 use tokio::{
     process::Command,
     task::JoinSet,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 use super::{Arguments, Change};

@@ -171,6 +171,13 @@ impl Run {
     }
 
     fn lead_written(&mut self, before: Option<&View>, view: &View) {
+        if view.record.leader.session != self.life.id() {
+            // Made in our last life. Until a record lists this session instead, nobody knows that the last one is over.
+            if self.life.is_open() {
+                self.elect(holocron_protocol::election::Event::ChangeWanted);
+            }
+            return;
+        }
         if self.lead.is_none() {
             tracing::info!(host = %self.shared.parts.name, epoch = %view.record.epoch, "leads");
             self.lead = Some(Lead::new(self));

@@ -247,6 +247,7 @@ impl Recovery {
         }
         let mut waits = false;
         for (session, end) in missing {
+            tracing::debug!(own = %self.session.id(), %session, ?end, "slots wait for this journal, or for the end of this tenure");
             waits |= self.find_out(session, end);
         }
         waits

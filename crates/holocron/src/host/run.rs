@@ -224,6 +224,9 @@ impl Run {
                 self.elect(election::Event::Created(outcome));
             }
             Event::EpochNotWanted => self.elect(election::Event::Created(CreateOutcome::Withdrawn)),
+            Event::OwnCleared { session, epoch, detached } => {
+                self.on_own_cleared(session, epoch, detached);
+            }
             Event::Marked(outcome) => self.elect(election::Event::Marked(outcome)),
             Event::Opened(session) => self.on_opened(session),
             Event::SessionOver(session) => self.on_session_over(session),

@@ -234,3 +234,28 @@ fn a_leader_that_loses_its_session_leads_on_with_the_next() {
     let counting = cluster.client("client", |client| count_all(client, 20, 30));
     cluster.finish(counting, Duration::from_secs(30));
 }
+
+#[test]
+fn a_host_that_slept_through_its_whole_membership_leads_with_a_new_session() {
+    let mut cluster = three(17);
+    let counting = cluster.client("client", |client| count_all(client, 16, 20));
+    cluster.finish(counting, Duration::from_secs(60));
+    let epochs = cluster.world.shelf.keys("epochs/").len();
+    cluster.start("d");
+    cluster.until("it is taken in", Duration::from_secs(20), |cluster| {
+        cluster.world.shelf.keys("epochs/").len() > epochs
+    });
+    // It never hears that it was. Meanwhile it is sealed, detached and forgotten.
+    cluster.world.pause("d", Duration::from_secs(60));
+    cluster.world.run(Duration::from_secs(59));
+    for host in ["a", "b", "c"] {
+        cluster.world.crash(host);
+    }
+    // Alone, it leads. What it gives itself it must be able to serve, now and after its own end.
+    let reading = cluster.client("reader", |client| read_all(client, 16, 20));
+    cluster.finish(reading, Duration::from_secs(120));
+    cluster.world.crash("d");
+    cluster.start("a");
+    let reading = cluster.client("reader", |client| read_all(client, 16, 20));
+    cluster.finish(reading, Duration::from_secs(120));
+}

@@ -40,6 +40,7 @@ impl Run {
             self.take_over(&mut draft, &mut reasons)?;
         }
         if let (Some(lead), Some(view)) = (&mut self.lead, &self.view) {
+            assert_eq!(view.record.leader.session, leader.session, "a leadership is one session's");
             lead.change(&mut draft, &mut reasons, &view.record, now);
         }
         let moves = draft.rebalance(MOVES_MAX);

@@ -6,7 +6,7 @@ use holocron_protocol::{
     election::{self, CreateOutcome, Effect, MarkOutcome},
     epoch_log::Presence,
     hints::LeaderHint,
-    ids::Epoch,
+    ids::{Epoch, SessionId},
     keys,
 };
 use holocron_store::{Created, Patience, create_once, get_until, put_until};
@@ -44,10 +44,53 @@ impl Run {
 
     /// Makes the next record and creates it; if no session of ours is open, as soon as one is.
     pub(crate) fn create(&mut self, epoch: Epoch) {
+        let session = self.life.id();
         if !self.life.is_open() {
             self.create_waits = Some(epoch);
-            return;
+        } else if self
+            .view
+            .as_ref()
+            .is_some_and(|view| !view.record.sessions.contains_key(&session))
+        {
+            self.clear_own(session, epoch);
+        } else {
+            self.create_next(epoch);
         }
+    }
+
+    /// A record that doesn't list our session may have forgotten it: taken in, sealed and detached while we slept. One
+    /// like that is never given slots again, by whomever; its end mark tells.
+    fn clear_own(&self, session: SessionId, epoch: Epoch) {
+        let (log, shared) = (self.log.clone(), Arc::clone(&self.shared));
+        tokio::spawn(async move {
+            let got =
+                get_until(&*log.store, &keys::end_mark(session), log.patience, &log.stop).await;
+            let detached = got.ok().map(|mark| mark.is_some());
+            shared.tell_self(Event::OwnCleared { session, epoch, detached });
+        });
+    }
+
+    pub(super) fn on_own_cleared(
+        &mut self,
+        session: SessionId,
+        epoch: Epoch,
+        detached: Option<bool>,
+    ) {
+        if session != self.life.id() {
+            return self.create(epoch);
+        }
+        match detached {
+            Some(false) => self.create_next(epoch),
+            Some(true) => {
+                self.life.end("it was detached while we slept");
+                self.shared.tell_self(Event::EpochNotWanted);
+            }
+            None => self.shared.tell_self(Event::EpochNotWanted),
+        }
+    }
+
+    /// If a newer record was learned meanwhile, nothing is made.
+    fn create_next(&mut self, epoch: Epoch) {
         let shared = Arc::clone(&self.shared);
         let Some(record) = self.make_next(epoch) else {
             // Nothing is to be written after all; the election hears it as a create that came to nothing.

@@ -28,6 +28,9 @@ pub(crate) enum Event {
     EpochCreated(View, CreateOutcome),
     /// It turned out that no epoch is to be written.
     EpochNotWanted,
+    /// Whether our session, which the newest record doesn't list, was detached; none if the store didn't say. Asked for
+    /// before the next record gives it slots.
+    OwnCleared { session: SessionId, epoch: Epoch, detached: Option<bool> },
     /// The mark of an epoch's segment was asked for.
     Marked(MarkOutcome),
     /// A session of ours was opened.
