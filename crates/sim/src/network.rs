@@ -3,8 +3,9 @@
 //! Bytes are handed over by the world's tick, so delivery order follows from the seed alone. A partition holds bytes
 //! back as a real one does: the connection stays open and silent, and goes on when it heals.
 
+mod listener;
+
 use core::{
-    fmt,
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -22,6 +23,7 @@ use tokio::{
     sync::mpsc,
 };
 
+use self::listener::SimListener;
 use crate::{chance::Chance, trace::Trace, watch::Watch};
 
 /// The usual time of a message from one node to another.
@@ -264,42 +266,6 @@ impl State {
         };
         self.pipes.insert(self.next_pipe, pipe);
         self.next_pipe
-    }
-}
-
-struct SimListener {
-    wire: Wire,
-    address: String,
-    accepts: tokio::sync::Mutex<mpsc::UnboundedReceiver<(u64, u64, String)>>,
-}
-
-impl fmt::Debug for SimListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimListener").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-impl Drop for SimListener {
-    fn drop(&mut self) {
-        self.wire.state().listeners.remove(&self.address);
-    }
-}
-
-#[async_trait]
-impl Listener for SimListener {
-    async fn accept(&self) -> io::Result<(Stream, String)> {
-        let arrival = self.accepts.lock().await.recv().await;
-        let (there, back, from) =
-            arrival.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
-        let stream = Stream::new(
-            End { wire: self.wire.clone(), pipe: there },
-            End { wire: self.wire.clone(), pipe: back },
-        );
-        Ok((stream, from))
-    }
-
-    fn local_address(&self) -> String {
-        self.address.clone()
     }
 }
 
