@@ -1,5 +1,9 @@
 //! States kept near: objects of former owners' journals and packs that were read whole, so that the first use of a vnode
 //! after a takeover finds its state without a request. Bounded; what is dropped is read by ranged gets.
+//!
+//! But for the batches of a former owner that goes on with other slots: it copies what it released into packs of its own
+//! and trims, so once its batch is gone nobody has these bytes where our index says. Those are kept until they have been
+//! copied here; there is at most a tail of each source.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,6 +26,7 @@ struct Kept {
     objects: BTreeMap<FileId, Bytes>,
     oldest_first: VecDeque<FileId>,
     len: usize,
+    pinned: BTreeMap<FileId, Bytes>,
 }
 
 impl Warm {
@@ -43,10 +48,15 @@ impl Warm {
         }
     }
 
+    /// Keeps an object until everything was copied.
+    pub(crate) fn pin(&self, file: FileId, object: Bytes) {
+        self.0.lock().expect("a map's lock").pinned.insert(file, object);
+    }
+
     /// A part of an object, if it is kept.
     pub(crate) fn find(&self, file: &FileId, range: Range<usize>) -> Option<Bytes> {
         let kept = self.0.lock().expect("a map's lock");
-        let object = kept.objects.get(file)?;
+        let object = kept.objects.get(file).or_else(|| kept.pinned.get(file))?;
         (range.end <= object.len()).then(|| object.slice(range))
     }
 
@@ -79,5 +89,18 @@ mod tests {
         warm.keep(file(3), big.clone());
         assert_eq!(warm.find(&file(1), 0..2), None);
         assert_eq!(warm.find(&file(3), 0..big.len() + 1), None);
+    }
+
+    #[test]
+    fn what_nobody_else_has_stays() {
+        let warm = Warm::default();
+        let big = Bytes::from(vec![7; WARM_LEN_MAX / 2]);
+        warm.pin(file(1), big.clone());
+        for position in 2..6 {
+            warm.keep(file(position), big.clone());
+        }
+        assert!(warm.find(&file(1), 0..2).is_some());
+        warm.clear();
+        assert_eq!(warm.find(&file(1), 0..2), None);
     }
 }

@@ -183,7 +183,10 @@ impl Recovery {
                 session,
                 object: holocron_protocol::place::FileObject::Journal(batch.header.position),
             };
-            self.session.warm.keep(file, object.clone());
+            match journal.end {
+                JournalEnd::Live => self.session.warm.pin(file, object.clone()),
+                JournalEnd::Sealed(_) => self.session.warm.keep(file, object.clone()),
+            }
         }
     }
 
