@@ -349,6 +349,11 @@ impl Checkpoints {
             state.log.open().is_some_and(|tenure| tenure.entries.foreign() > 0)
         };
         let copying = table.iter().any(foreign);
+        // A source that lives trims its journal: for what was recovered and isn't in a log yet, nobody else may have the
+        // bytes any more.
+        let recovering = table.iter().any(|(_, state)| {
+            matches!(state.phase, Phase::Coming(_)) || !state.recovered.is_empty()
+        });
         self.forget_files(&table);
         held.slots.files().grow_older();
         drop(table);
@@ -356,7 +361,7 @@ impl Checkpoints {
         self.packs.clone_from(&content.packs);
         let packs = u32::try_from(content.packs.len()).expect("bounded by PACKS_MAX");
         self.session.packs.store(packs, core::sync::atomic::Ordering::Relaxed);
-        if !copying {
+        if !copying && !recovering {
             self.session.warm.clear();
         }
         tracing::debug!(%session, low_water = %content.low_water, packs = content.packs.len(),
