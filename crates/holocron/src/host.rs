@@ -11,6 +11,7 @@ mod member;
 mod recover;
 mod run;
 mod shared;
+mod views;
 
 use std::sync::Arc;
 

@@ -29,7 +29,7 @@ use holocron_protocol::{
     writer::Writer,
 };
 use holocron_store::Store;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -57,7 +57,10 @@ pub(crate) struct Journal {
     /// A read waits for a barrier.
     barrier: Notify,
     checkpoint_due: Notify,
-    committed: watch::Sender<Position>,
+    /// The newest committed position.
+    committed: AtomicU64,
+    /// It has gone up. Wakes those who wait in the order they began to.
+    went_up: Notify,
     /// Bytes in the open batch, readable without the lock.
     open_len: AtomicU64,
     /// Cancelled when the session is over, for whatever reason.
@@ -132,7 +135,8 @@ impl Journal {
             work: Notify::new(),
             barrier: Notify::new(),
             checkpoint_due: Notify::new(),
-            committed: watch::Sender::new(Position::ZERO),
+            committed: AtomicU64::new(0),
+            went_up: Notify::new(),
             open_len: AtomicU64::new(0),
             ended: CancellationToken::new(),
             random,
@@ -288,19 +292,22 @@ impl Journal {
 
     /// The newest committed position.
     pub(crate) fn committed(&self) -> Position {
-        *self.committed.borrow()
+        Position::new(self.committed.load(Ordering::Acquire))
     }
 
     /// Waits until a position is committed.
     pub(crate) async fn until_committed(&self, position: Position) -> Result<(), Closed> {
-        let mut committed = self.committed.subscribe();
-        tokio::select! {
-            biased;
-            reached = committed.wait_for(|&committed| committed >= position) => match reached {
-                Ok(_) => Ok(()),
-                Err(_gone) => Err(Closed),
-            },
-            () = self.ended.cancelled() => Err(Closed),
+        loop {
+            // Before looking, so that a commit that comes in between isn't missed.
+            let went_up = self.went_up.notified();
+            if self.committed() >= position {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = went_up => {}
+                () = self.ended.cancelled() => return Err(Closed),
+            }
         }
     }
 

@@ -328,7 +328,7 @@ impl Run {
         tracing::info!(host = %self.shared.parts.name, epoch = %view.record.epoch, leader = %view.record.leader.host,
             reason = %view.record.reason, "epoch");
         self.view = Some(view.clone());
-        self.shared.views.send_replace(Some(view.clone()));
+        self.shared.views.replace(view);
         self.on_view(view);
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     links::Links,
     run::{Event, Parts},
+    views::Views,
 };
 use crate::{
     call::{Call, Outcome, ReplyTo},
@@ -27,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     /// The life it is in; none before the first and between two.
     session: RwLock<Option<Arc<Session>>>,
-    pub(crate) views: watch::Sender<Option<View>>,
+    pub(crate) views: Views,
     /// Unbounded, because its senders must not wait; what comes from outside is bounded by the transport, each message
     /// being in work until it is replied to.
     pub(crate) events: mpsc::UnboundedSender<Event>,
@@ -45,7 +46,7 @@ impl Shared {
         let shared = Self {
             parts,
             session: RwLock::new(None),
-            views: watch::Sender::new(None),
+            views: Views::default(),
             events,
             links,
             counts: Arc::default(),
@@ -65,11 +66,11 @@ impl Shared {
 
     /// The newest record it knows.
     pub(crate) fn view(&self) -> Option<View> {
-        self.views.borrow().clone()
+        self.views.with(|view| view.cloned())
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
-        self.views.borrow().as_ref().map_or(Epoch::ZERO, |view| view.record.epoch)
+        self.views.with(|view| view.map_or(Epoch::ZERO, |view| view.record.epoch))
     }
 
     /// Sends an event to the host's own task; lost when the host has stopped.
@@ -167,6 +168,6 @@ impl Serve for Shared {
     }
 
     fn views(&self) -> watch::Receiver<Option<View>> {
-        self.views.subscribe()
+        self.views.follow()
     }
 }

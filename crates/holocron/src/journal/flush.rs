@@ -1,6 +1,6 @@
 //! The one task that commits: closes the open batch, creates it, releases what waited for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use holocron_protocol::{
@@ -90,7 +90,7 @@ impl Journal {
         let carries =
             checkpoint.map_or(Carries::Records, |low_water| Carries::Checkpoint { low_water });
         let header = writer.submit(carries);
-        self.open_len.store(0, core::sync::atomic::Ordering::Relaxed);
+        self.open_len.store(0, Ordering::Relaxed);
         drop(state);
         // Outside the lock: the checksum runs over the whole batch.
         Flight {
@@ -120,7 +120,8 @@ impl Journal {
         if due {
             self.checkpoint_due.notify_one();
         }
-        self.committed.send_replace(committed);
+        self.committed.store(committed.get(), Ordering::Release);
+        self.went_up.notify_waiters();
         for released in answers {
             released.send();
         }

@@ -103,7 +103,7 @@ impl Life {
 
     fn run_checkpoints(&self, session: &Arc<Session>) {
         let (facts, mut found) = mpsc::unbounded_channel();
-        let views = self.shared.views.subscribe();
+        let views = self.shared.views.follow();
         tokio::spawn(Checkpoints::new(Arc::clone(session), views, facts).run());
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
