@@ -13,6 +13,8 @@ mod failovers;
 #[cfg(test)]
 mod missing;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod tally;
 #[cfg(test)]
 mod upkeep;

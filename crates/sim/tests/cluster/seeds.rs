@@ -1,0 +1,92 @@
+//! The default scenario, seed after seed.
+
+use holocron_sim::{Counters, Outcome, Scenario, run};
+
+/// Seeds run unless the environment says otherwise.
+const SEEDS_DEFAULT: u64 = 300;
+/// Tests that share them, so that each core has its part.
+const PARTS: u64 = 4;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+fn tell(outcome: &Outcome) -> String {
+    format!(
+        "seed {} after {:?}:\n{}\nthe end of its trace:\n{}\nseed {} broke:\n{}",
+        outcome.seed,
+        outcome.span,
+        outcome
+            .counters
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        outcome.tail.join("\n"),
+        outcome.seed,
+        outcome.broken.join("\n")
+    )
+}
+
+/// Runs one part of the seeds: none may break anything, and together they must have exercised everything.
+fn run_part(part: u64) {
+    let first = variable("HOLOCRON_SEED").unwrap_or(1);
+    let seeds = variable("HOLOCRON_SEEDS").unwrap_or(SEEDS_DEFAULT);
+    let (mut sum, mut told) = (Counters::default(), 0);
+    let (mut broken, mut shown) = (Vec::new(), String::new());
+    for seed in (first..first + seeds).filter(|seed| seed % PARTS == part) {
+        let outcome = run(&Scenario::new(seed));
+        sum += outcome.counters;
+        told += 1;
+        if !outcome.broken.is_empty() {
+            if shown.is_empty() {
+                shown = tell(&outcome);
+            }
+            broken.push((seed, outcome.broken.first().cloned()));
+        }
+    }
+    for (name, count) in sum.iter() {
+        println!("{name:>22} {count}");
+    }
+    assert!(broken.is_empty(), "{shown}\n{} of {told} seeds: {broken:#?}", broken.len());
+    if told >= SEEDS_DEFAULT / PARTS {
+        assert_eq!(sum.idle(), Vec::<&str>::new(), "{told} seeds exercised none of these");
+    }
+}
+
+#[test]
+fn no_seed_breaks_a_promise_first_part() {
+    run_part(0);
+}
+
+#[test]
+fn no_seed_breaks_a_promise_second_part() {
+    run_part(1);
+}
+
+#[test]
+fn no_seed_breaks_a_promise_third_part() {
+    run_part(2);
+}
+
+#[test]
+fn no_seed_breaks_a_promise_fourth_part() {
+    run_part(3);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 1..6 {
+        let scenario = Scenario::new(seed);
+        let (first, second) = (run(&scenario), run(&scenario));
+        if first != second {
+            let at = first.tail.iter().zip(&second.tail).take_while(|(a, b)| a == b).count();
+            panic!(
+                "seed {seed} parts ways after line {at}: {:#?}\nthen {:#?}\nor {:#?}",
+                &first.tail[at.saturating_sub(20)..at],
+                &first.tail[at..(at + 8).min(first.tail.len())],
+                &second.tail[at..(at + 8).min(second.tail.len())]
+            );
+        }
+    }
+}
