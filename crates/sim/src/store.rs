@@ -159,6 +159,14 @@ impl Shelf {
         state.watch.robbed(key);
     }
 
+    /// The last object under a prefix.
+    pub(crate) fn newest(&self, prefix: &str) -> Option<(String, Bytes)> {
+        let state = self.state();
+        let under =
+            state.objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+        under.last().map(|(key, object)| (key.clone(), object.clone()))
+    }
+
     /// Carries out whatever is due by now.
     pub(crate) fn deliver(&self, now: Duration) {
         let mut state = self.state();

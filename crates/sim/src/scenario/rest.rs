@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use holocron_protocol::keys;
+
 use super::Story;
 
 /// How long a cluster may take to come to rest once everything is healed. The longest waits in it are those for the
@@ -31,12 +33,20 @@ impl Story {
                 return;
             }
             if self.cluster.world.now() >= until {
+                self.note_newest_epoch();
                 self.trace.violate(format_args!(
                     "invariant 12 (one leader and every slot served in the end): after {REST_WITHIN:?} of peace: {state:?}"
                 ));
                 return;
             }
             self.cluster.world.run(LOOK_EVERY);
+        }
+    }
+
+    /// Who ought to serve what, for whoever looks into it.
+    fn note_newest_epoch(&self) {
+        if let Some((key, record)) = self.cluster.world.shelf.newest(keys::EPOCHS) {
+            self.trace.note(format_args!("{key}: {}", String::from_utf8_lossy(&record)));
         }
     }
 
