@@ -172,10 +172,7 @@ impl Run {
 
     fn lead_written(&mut self, before: Option<&View>, view: &View) {
         if view.record.leader.session != self.life.id() {
-            // Made in our last life. Until a record lists this session instead, nobody knows that the last one is over.
-            if self.life.is_open() {
-                self.elect(holocron_protocol::election::Event::ChangeWanted);
-            }
+            // Made in our last life, which is over: what this one leads by is yet to be written.
             return;
         }
         if self.lead.is_none() {
@@ -220,6 +217,10 @@ impl Run {
 
     pub(super) fn lead_tick(&mut self) {
         let now = self.now();
+        // Until a record lists the session we live in, nobody knows that the last one is over.
+        if self.election.is_leading() && self.life.is_open() && !self.is_member() {
+            self.elect(holocron_protocol::election::Event::ChangeWanted);
+        }
         let Some(lead) = &mut self.lead else {
             return;
         };
