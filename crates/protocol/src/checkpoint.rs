@@ -105,6 +105,8 @@ impl Checkpoint {
         let mut slots = BTreeMap::new();
         let mut next = Some(0u16);
         for run in runs {
+            // Before it is taken for each slot of the run: a few bytes may name all of them.
+            run.entry.check().map_err(|why| Malformed::new(WHAT, why))?;
             let first = next.and_then(|next| next.checked_add(run.gap));
             let last = first.and_then(|first| first.checked_add(run.more));
             let (Some(first), Some(last)) = (first, last) else {
@@ -141,10 +143,19 @@ impl Checkpoint {
             return fail("too many packs, or out of order");
         }
         for (slot, entry) in &self.slots {
-            let in_order = entry.tenures.is_sorted_by(|a, b| a.epoch < b.epoch);
-            if entry.tenures.len() > TENURES_MAX || !in_order {
-                return fail(&format!("slot {slot}: too many tenures, or out of order"));
+            if let Err(why) = entry.check() {
+                return fail(&format!("slot {slot}: {why}"));
             }
+        }
+        Ok(())
+    }
+}
+
+impl SlotEntry {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.tenures.len() > TENURES_MAX || !self.tenures.is_sorted_by(|a, b| a.epoch < b.epoch)
+        {
+            return Err("too many tenures, or out of order");
         }
         Ok(())
     }
@@ -193,6 +204,20 @@ mod tests {
         assert!(decode(vec![run(0, 0), run(0, 0)]).is_err());
         assert!(decode(vec![run(65_535, 1)]).is_err());
         assert!(decode(vec![run(65_535, 0), run(0, 0)]).is_err());
+    }
+
+    #[test]
+    fn many_tenures_said_of_every_slot_are_refused_before_they_fill_the_memory() {
+        let tenure = |epoch| TenureEntry { epoch: Epoch::new(epoch), coverage: Coverage::Part };
+        let tenures = (1..=4_000).map(tenure).collect();
+        let run =
+            Run { gap: 0, more: u16::MAX, entry: SlotEntry { released: Epoch::ZERO, tenures } };
+        let mut content = Vec::new();
+        codec::to_bincode(&(Position::ZERO, Vec::<PackRef>::new(), vec![run]), &mut content);
+        let taken = allocation_counter::measure(|| {
+            assert!(Checkpoint::decode(&content).is_err());
+        });
+        assert!(taken.bytes_max < 4 << 20, "{taken:?}");
     }
 
     fn any_slots() -> impl Strategy<Value = BTreeMap<Slot, SlotEntry>> {

@@ -19,8 +19,8 @@ pub const FORMAT_VERSION: u16 = 1;
 pub const HEADER_LEN: usize = 32;
 /// Largest object anybody decodes, in bytes: a pack and its index with room to spare.
 pub const OBJECT_LEN_MAX: usize = 256 << 20;
-/// Largest value read by [`from_bincode`], in bytes: bounds what a lying length can make a reader allocate.
-const BINCODE_LEN_MAX: usize = 64 << 20;
+/// Most bytes that bincode counts for one byte it reads: a `u128` of one byte counts for sixteen.
+const BINCODE_COUNT_MAX: usize = 16;
 
 const MAGIC: [u8; 4] = *b"HLCN";
 
@@ -153,6 +153,9 @@ pub fn open(key: &str, object: &Bytes) -> Result<Opened, Malformed> {
     let Some(kind) = ObjectKind::from_byte(object[6]) else {
         return fail("of an unknown kind");
     };
+    if object[7] != 0 {
+        return fail("has a flag that this release does not know: use the release that wrote it");
+    }
     let nonce = Nonce::new(u128::from_le_bytes(object[8..24].try_into().expect("sixteen bytes")));
     Ok(Opened { kind, nonce, body: object.slice(HEADER_LEN..) })
 }
@@ -197,13 +200,34 @@ pub fn try_to_bincode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), 
         .map_err(|error| format!("{error}"))
 }
 
-/// Reads a whole value in bincode: nothing may be left over, and no length in it may claim more than is there.
+/// Reads a whole value in bincode: nothing may be left over. A length in it that claims more than is there makes a
+/// reader allocate at most 1 MiB, or 256 bytes for each byte there is.
 ///
 /// # Errors
 ///
 /// [`Malformed`] naming `what`.
 pub fn from_bincode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Malformed> {
-    let config = bincode::config::standard().with_limit::<BINCODE_LEN_MAX>();
+    // bincode takes its limit as a constant, so there are a few: 16 times the longest input each is for, of which no
+    // value of that length is refused.
+    const KIB: usize = 1 << 10;
+    match bytes.len() {
+        0..=0x1_0000 => decode_within::<T, { BINCODE_COUNT_MAX * 64 * KIB }>(what, bytes),
+        0x1_0001..=0x10_0000 => decode_within::<T, { BINCODE_COUNT_MAX * 1024 * KIB }>(what, bytes),
+        0x10_0001..=0x100_0000 => {
+            decode_within::<T, { BINCODE_COUNT_MAX * 16 * 1024 * KIB }>(what, bytes)
+        }
+        0x100_0001..=OBJECT_LEN_MAX => {
+            decode_within::<T, { BINCODE_COUNT_MAX * OBJECT_LEN_MAX }>(what, bytes)
+        }
+        length => Err(Malformed::new(what, &format!("{length} bytes; at most {OBJECT_LEN_MAX}"))),
+    }
+}
+
+fn decode_within<T: DeserializeOwned, const COUNT_MAX: usize>(
+    what: &str,
+    bytes: &[u8],
+) -> Result<T, Malformed> {
+    let config = bincode::config::standard().with_limit::<COUNT_MAX>();
     match bincode::serde::decode_from_slice(bytes, config) {
         Ok((value, read)) if read == bytes.len() => Ok(value),
         Ok((_, read)) => {
@@ -211,6 +235,25 @@ pub fn from_bincode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, 
         }
         Err(error) => Err(Malformed::new(what, &format!("undecodable: {error}"))),
     }
+}
+
+/// Reads a whole value in bincode that is written as [`to_bincode`] writes it: numbers could be longer than they need
+/// be. Not for types whose order of fields or members isn't fixed, such as hash maps.
+///
+/// # Errors
+///
+/// [`Malformed`] naming `what`, also when there is another encoding of the same value.
+pub fn from_bincode_exact<T: Serialize + DeserializeOwned>(
+    what: &str,
+    bytes: &[u8],
+) -> Result<T, Malformed> {
+    let value = from_bincode(what, bytes)?;
+    let mut again = Vec::with_capacity(bytes.len());
+    to_bincode(&value, &mut again);
+    if again == bytes {
+        return Ok(value);
+    }
+    Err(Malformed::new(what, "another encoding than its only one"))
 }
 
 /// Where the checksum's eight hex digits stand in a JSON object, after `{"holocron":"…","crc32c":"`.
@@ -320,10 +363,42 @@ mod tests {
     }
 
     #[test]
-    fn a_lying_length_allocates_nothing() {
-        // A string that claims 2^60 bytes.
-        let lie = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0x10];
-        assert!(from_bincode::<String>("frame", &lie).is_err());
+    fn a_lying_length_allocates_little() {
+        // A string that claims 2^60 bytes, and one that claims 60 MiB.
+        for lie in [&[0xfd, 0, 0, 0, 0, 0, 0, 0, 0x10][..], &[0xfc, 0, 0, 0xc0, 0x03]] {
+            let taken = allocation_counter::measure(|| {
+                assert!(from_bincode::<String>("frame", lie).is_err());
+            });
+            assert!(taken.bytes_max < 4096, "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn however_small_its_numbers_a_long_value_reads_back() {
+        // bincode counts eight bytes for each of these, which took more than it was allowed to.
+        let numbers = vec![1_u64; 9 << 20];
+        let mut bytes = Vec::new();
+        to_bincode(&numbers, &mut bytes);
+        assert_eq!(from_bincode::<Vec<u64>>("state", &bytes), Ok(numbers));
+    }
+
+    #[test]
+    fn a_number_longer_than_it_need_be_is_another_encoding() {
+        let long = [0xfb, 5, 0];
+        assert_eq!(from_bincode::<u64>("n", &long), Ok(5));
+        assert!(from_bincode_exact::<u64>("n", &long).is_err());
+        assert_eq!(from_bincode_exact::<u64>("n", &[5]), Ok(5));
+    }
+
+    #[test]
+    fn a_flag_of_a_later_release_is_refused_with_advice() {
+        let mut object = start(0);
+        finish(&mut object, ObjectKind::Seal, Nonce::new(1));
+        object[7] = 1;
+        let checksum = crc32c::crc32c(&object[..28]);
+        object[28..32].copy_from_slice(&checksum.to_le_bytes());
+        let error = open("k", &object.into()).unwrap_err();
+        assert!(error.why.contains("use the release that wrote it"), "{error}");
     }
 
     proptest! {

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::{self, Malformed},
     epoch::{
-        DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader, RecordDigest,
-        SessionEntry, SessionState, SlotTable,
+        DOMAINS_MAX, DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader,
+        RecordDigest, SessionEntry, SessionState, SlotTable,
     },
     ids::{DomainId, Epoch, HostName, Nonce, Position, SessionId, Tenure},
     keys,
@@ -212,6 +212,10 @@ fn from_form(form: RecordForm) -> Result<EpochRecord, String> {
     for (name, host) in form.hosts {
         let host = host_entry(host, &ids)?;
         hosts.insert(name, host);
+    }
+    // Before each gets a table of its slots: those take far more memory than the few bytes that name them all.
+    if form.domains.len() > DOMAINS_MAX {
+        return Err(format!("{} domains; at most {DOMAINS_MAX}", form.domains.len()));
     }
     let mut domains = BTreeMap::new();
     for (id, domain) in form.domains {
@@ -443,6 +447,22 @@ mod tests {
         let text = edited_text(&sources.join(" "));
         // Far more than memory if each slot held its own copy: 65,535 x 2,000 tenures.
         assert!(decode(&rechecked(&text)).is_err(), "sources newer than the record");
+    }
+
+    #[test]
+    fn a_claim_of_many_domains_stays_small_in_memory() {
+        let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
+        let text = text.replace("4096", "65535");
+        let (head, _) = text.split_once(r#""domains": {"#).unwrap();
+        let domains: Vec<String> = (0..2_000)
+            .map(|id| format!(r#""{id}":{{"name":"","slots":[{{"slots":"0-65534"}}]}}"#))
+            .collect();
+        let object = rechecked(&format!("{head}\"domains\": {{{}}}}}", domains.join(",")));
+        let taken = allocation_counter::measure(|| {
+            let error = decode(&object).unwrap_err();
+            assert!(error.why.contains("2000 domains; at most 64"), "{error}");
+        });
+        assert!(taken.bytes_max < 4 << 20, "{taken:?}");
     }
 
     fn edited_text(sources: &str) -> String {

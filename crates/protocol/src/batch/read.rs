@@ -83,8 +83,10 @@ pub fn decode(key: &str, object: &Bytes) -> Result<JournalObject, Malformed> {
     let opened = codec::open(key, object)?;
     match opened.kind {
         ObjectKind::Batch => decode_batch(key, opened.body).map(JournalObject::Batch),
-        ObjectKind::Seal => codec::from_bincode(key, &opened.body).map(JournalObject::Seal),
-        ObjectKind::Opening => codec::from_bincode(key, &opened.body).map(JournalObject::Opening),
+        ObjectKind::Seal => codec::from_bincode_exact(key, &opened.body).map(JournalObject::Seal),
+        ObjectKind::Opening => {
+            codec::from_bincode_exact(key, &opened.body).map(JournalObject::Opening)
+        }
         ObjectKind::Mark | ObjectKind::Pack | ObjectKind::PackIndex => {
             Err(Malformed::new(key, &format!("a {:?} has no place in a journal", opened.kind)))
         }
@@ -194,11 +196,11 @@ fn split_record(what: &str, bytes: &Bytes) -> Result<(usize, Record), Malformed>
         2 => Record::State(split_state(what, StateKind::Delta, &payload)?),
         3 => Record::State(split_state(what, StateKind::Delete, &payload)?),
         TAG_ADOPT => {
-            let AdoptBody { slot, epoch, sources } = codec::from_bincode(what, &payload)?;
+            let AdoptBody { slot, epoch, sources } = codec::from_bincode_exact(what, &payload)?;
             Record::Adopt { slot, epoch, sources }
         }
         TAG_RELEASE => {
-            let (slot, epoch) = codec::from_bincode(what, &payload)?;
+            let (slot, epoch) = codec::from_bincode_exact(what, &payload)?;
             Record::Release { slot, epoch }
         }
         TAG_CHECKPOINT => Record::Checkpoint(payload),

@@ -56,7 +56,7 @@ impl Opening {
     ///
     /// [`Malformed`] naming the key.
     pub fn decode(key: &str, object: &Bytes) -> Result<Self, Malformed> {
-        codec::from_bincode(key, &codec::open_as(key, object, ObjectKind::Opening)?.body)
+        codec::from_bincode_exact(key, &codec::open_as(key, object, ObjectKind::Opening)?.body)
     }
 }
 
