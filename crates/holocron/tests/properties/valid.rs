@@ -1,0 +1,135 @@
+//! Frames as the library writes them.
+
+use bytes::Bytes;
+use holocron::{
+    Answer, Call, Health, JoinRequest, Mode, Outcome, PeerMessage, PeerReply, Progress,
+    frame::{Frame, Hello, Welcome},
+};
+use holocron_protocol::{
+    ids::{
+        ClientId, ClusterId, CommitNumber, Epoch, HostName, Position, RequestNumber, SessionId,
+        VnodeName,
+    },
+    window::{Request, RequestId},
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,20}"
+}
+
+fn host_name() -> impl Strategy<Value = HostName> {
+    "[a-z0-9]{1,12}".prop_map(|name| HostName::new(&name).unwrap())
+}
+
+fn epoch() -> impl Strategy<Value = Epoch> {
+    any::<u64>().prop_map(Epoch::new)
+}
+
+fn session() -> impl Strategy<Value = SessionId> {
+    any::<u128>().prop_map(SessionId::new)
+}
+
+fn progress() -> impl Strategy<Value = Progress> {
+    any::<(u64, u64, u64, bool)>().prop_map(|(committed, low_water, checkpoint_at, waiting)| {
+        Progress {
+            committed: Position::new(committed),
+            low_water: Position::new(low_water),
+            checkpoint_at: Position::new(checkpoint_at),
+            waiting,
+        }
+    })
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let mode = select(vec![Mode::Command, Mode::Query, Mode::Local]);
+    let numbers = any::<(u128, u64, u64, u64)>();
+    ("[a-z]{1,64}", "\\PC{1,64}", mode, numbers, epoch(), bytes()).prop_map(
+        |(kind, key, mode, (client, number, lowest, base), epoch, body)| Call {
+            name: VnodeName::new(&kind, &key).unwrap(),
+            mode,
+            request: Request {
+                id: RequestId { client: ClientId::new(client), number: RequestNumber::new(number) },
+                lowest: RequestNumber::new(lowest),
+                base: CommitNumber::new(base),
+            },
+            epoch,
+            body,
+        },
+    )
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let outcome = prop_oneof![
+        bytes().prop_map(Outcome::Reply),
+        Just(Outcome::Panicked),
+        text().prop_map(Outcome::Rejected),
+        any::<u64>().prop_map(|base| Outcome::Rebase(CommitNumber::new(base))),
+        Just(Outcome::NotOwner),
+        Just(Outcome::Busy),
+        Just(Outcome::Quarantined),
+        Just(Outcome::UnknownKind),
+        text().prop_map(Outcome::Undecodable),
+        text().prop_map(Outcome::Unreadable),
+        Just(Outcome::Unclear),
+    ];
+    (epoch(), any::<u64>(), outcome).prop_map(|(epoch, commit, outcome)| Answer {
+        epoch,
+        commit: CommitNumber::new(commit),
+        outcome,
+    })
+}
+
+fn message() -> impl Strategy<Value = PeerMessage> {
+    prop_oneof![
+        Just(PeerMessage::View),
+        (host_name(), text(), session(), any::<u32>()).prop_map(
+            |(name, address, session, weight)| {
+                PeerMessage::Join(JoinRequest { name, address, session, weight })
+            }
+        ),
+        (epoch(), session()).prop_map(|(epoch, leader)| PeerMessage::Heartbeat { epoch, leader }),
+        (session(), progress())
+            .prop_map(|(session, progress)| PeerMessage::Prefetch { session, progress }),
+        (epoch(), bytes()).prop_map(|(epoch, stored)| PeerMessage::Epoch { epoch, stored }),
+        host_name().prop_map(PeerMessage::Leave),
+        Just(PeerMessage::Status),
+    ]
+}
+
+fn reply() -> impl Strategy<Value = PeerReply> {
+    prop_oneof![
+        Just(PeerReply::Noted),
+        bytes().prop_map(PeerReply::View),
+        option::of(text()).prop_map(|leader| PeerReply::NotLeader { leader }),
+        text().prop_map(PeerReply::Refused),
+        (session(), epoch(), progress(), vec(session(), 0..4)).prop_map(
+            |(session, epoch, progress, awaiting)| {
+                PeerReply::Health(Health { session, epoch, progress, facts: Vec::new(), awaiting })
+            }
+        ),
+    ]
+}
+
+pub(crate) fn frame() -> impl Strategy<Value = Frame> {
+    prop_oneof![
+        1 => (option::of(any::<u128>()), text()).prop_map(|(cluster, who)| {
+            Frame::Hello(1, Some(Hello { cluster: cluster.map(ClusterId::new), who }))
+        }),
+        1 => any::<(u128, u32, u32)>().prop_map(|(cluster, calls_max, messages_max)| {
+            Frame::Welcome(Welcome { cluster: ClusterId::new(cluster), calls_max, messages_max })
+        }),
+        1 => text().prop_map(Frame::Refusal),
+        3 => (any::<u64>(), call()).prop_map(|(id, call)| Frame::Call(id, call)),
+        3 => (any::<u64>(), answer()).prop_map(|(id, answer)| Frame::Answer(id, answer)),
+        3 => (any::<u64>(), message()).prop_map(|(id, message)| Frame::Peer(id, message)),
+        3 => (any::<u64>(), reply()).prop_map(|(id, reply)| Frame::PeerReply(id, reply)),
+        1 => (epoch(), bytes()).prop_map(|(epoch, stored)| Frame::Epoch(epoch, stored)),
+        1 => Just(Frame::Ping),
+        1 => Just(Frame::Pong),
+    ]
+}
