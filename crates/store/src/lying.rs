@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ const CHECK_TO_WRITE: Duration = Duration::from_millis(2);
 
 /// How many of the newest objects a lagging listing leaves out.
 const LIST_LAG_LEN: usize = 3;
+
+/// How often a store whose failures look like missing objects fails: every so many gets.
+const FAILURE_EVERY: u64 = 4;
 
 /// Which promise is broken, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,34 @@ pub enum Lie {
     IgnoresRangeStart,
     /// A delete says it is done and isn't.
     KeepsDeleted,
+    /// A create or put says it is done and isn't: something in between takes the bytes and loses them.
+    LosesWrites,
+    /// A create over an object is refused as if it weren't allowed, not as a conflict.
+    RefusesConflicts,
+    /// A create over an object fails as if the store were out, not as a conflict.
+    FailsConflicts,
+    /// A get of what isn't there is refused, so that nothing can ever be known to be missing.
+    RefusesMissing,
+    /// A get that fails says that nothing is there.
+    FailuresAreMissing,
+}
+
+impl Lie {
+    /// All of them, for tests that none may pass.
+    pub const ALL: [Self; 12] = [
+        Self::IgnoresCondition,
+        Self::RefusesAndOverwrites,
+        Self::ChecksThenWrites,
+        Self::CachesMissing,
+        Self::ListsLate,
+        Self::IgnoresRangeStart,
+        Self::KeepsDeleted,
+        Self::LosesWrites,
+        Self::RefusesConflicts,
+        Self::FailsConflicts,
+        Self::RefusesMissing,
+        Self::FailuresAreMissing,
+    ];
 }
 
 /// A store that tells one lie.
@@ -43,13 +75,40 @@ pub struct Lying {
     lie: Lie,
     newest: Mutex<VecDeque<String>>,
     missing: Mutex<BTreeSet<String>>,
+    gets: AtomicU64,
 }
 
 impl Lying {
     /// Tells `lie` about `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, lie: Lie) -> Self {
-        Self { inner, lie, newest: Mutex::default(), missing: Mutex::default() }
+        let (newest, missing) = (Mutex::default(), Mutex::default());
+        Self { inner, lie, newest, missing, gets: AtomicU64::new(0) }
+    }
+
+    /// A create that calls a conflict something else.
+    async fn create_renamed(
+        &self,
+        key: &str,
+        body: Bytes,
+        renamed: impl Fn(&str) -> Error + Send,
+    ) -> Result<(), Error> {
+        match self.inner.create(key, body).await {
+            Err(Error::Conflict { .. }) => Err(renamed(key)),
+            answer => answer,
+        }
+    }
+
+    /// A get by a cache that remembers what was missing.
+    async fn get_cached(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        if self.missing.lock().unwrap_or_else(PoisonError::into_inner).contains(key) {
+            return Ok(None);
+        }
+        let found = self.inner.get(key).await?;
+        if found.is_none() {
+            self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
+        }
+        Ok(found)
     }
 
     fn note_newest(&self, key: &str) {
@@ -79,28 +138,47 @@ impl Store for Lying {
                 tokio::time::sleep(CHECK_TO_WRITE).await;
                 self.inner.put(key, body).await
             }
-            Lie::CachesMissing | Lie::ListsLate | Lie::IgnoresRangeStart | Lie::KeepsDeleted => {
-                self.inner.create(key, body).await
+            Lie::LosesWrites => Ok(()),
+            Lie::RefusesConflicts => {
+                self.create_renamed(key, body, |key| Error::denied(key, "403 Forbidden")).await
             }
+            Lie::FailsConflicts => {
+                self.create_renamed(key, body, |key| Error::unclear(key, "500 Internal Error"))
+                    .await
+            }
+            Lie::CachesMissing
+            | Lie::ListsLate
+            | Lie::IgnoresRangeStart
+            | Lie::KeepsDeleted
+            | Lie::RefusesMissing
+            | Lie::FailuresAreMissing => self.inner.create(key, body).await,
         }
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<(), Error> {
-        self.inner.put(key, body).await
+        if self.lie == Lie::LosesWrites { Ok(()) } else { self.inner.put(key, body).await }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
-        if self.lie != Lie::CachesMissing {
-            return self.inner.get(key).await;
+        let count = self.gets.fetch_add(1, Ordering::Relaxed);
+        match self.lie {
+            Lie::CachesMissing => self.get_cached(key).await,
+            Lie::RefusesMissing => match self.inner.get(key).await? {
+                None => Err(Error::denied(key, "403 Forbidden")),
+                found => Ok(found),
+            },
+            Lie::FailuresAreMissing if count % FAILURE_EVERY == FAILURE_EVERY - 1 => Ok(None),
+            Lie::IgnoresCondition
+            | Lie::RefusesAndOverwrites
+            | Lie::ChecksThenWrites
+            | Lie::ListsLate
+            | Lie::IgnoresRangeStart
+            | Lie::KeepsDeleted
+            | Lie::LosesWrites
+            | Lie::RefusesConflicts
+            | Lie::FailsConflicts
+            | Lie::FailuresAreMissing => self.inner.get(key).await,
         }
-        if self.missing.lock().unwrap_or_else(PoisonError::into_inner).contains(key) {
-            return Ok(None);
-        }
-        let found = self.inner.get(key).await?;
-        if found.is_none() {
-            self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
-        }
-        Ok(found)
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>, Error> {

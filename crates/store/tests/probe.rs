@@ -28,62 +28,135 @@ async fn refusal(lie: Lie, promise: Promise) -> String {
     error.to_string()
 }
 
+/// What to do about conditions that aren't kept.
+const ATOMIC: &str = "use a store, or a release of it, whose conditional creates (If-None-Match) are atomic, with no \
+                      gateway before it that drops the condition";
+/// What to do about what is seen late.
+const CONSISTENT: &str =
+    "use a strongly consistent store, with no cache and no late replica before it";
+/// What to do about changed answers.
+const DIRECT: &str = "reach the store without the gateway or proxy that changes its answers";
+
 #[tokio::test]
 async fn a_store_that_ignores_the_condition_is_refused() {
+    let promise = "a create over an existing object must fail and change nothing, but it said it had created it";
     assert_eq!(
         refusal(Lie::IgnoresCondition, Promise::CreateIfAbsent).await,
-        "this store is unfit: a create over an existing object must fail and change nothing, but it said it had \
-         created it"
+        format!("this store is unfit: {promise}; {ATOMIC}")
     );
 }
 
 #[tokio::test]
 async fn a_store_that_refuses_and_overwrites_is_refused() {
+    let promise =
+        "a create over an existing object must fail and change nothing, but other bytes were found";
     assert_eq!(
         refusal(Lie::RefusesAndOverwrites, Promise::CreateIfAbsent).await,
-        "this store is unfit: a create over an existing object must fail and change nothing, but other bytes were found"
+        format!("this store is unfit: {promise}; {ATOMIC}")
     );
 }
 
 #[tokio::test]
 async fn a_store_that_checks_and_then_writes_is_refused() {
+    let promise = "exactly one of several concurrent creates of one key must win, but 16 of 16 were told they had";
     assert_eq!(
         refusal(Lie::ChecksThenWrites, Promise::OneWinner).await,
-        "this store is unfit: exactly one of several concurrent creates of one key must win, but 16 of 16 were told \
-         they had"
+        format!("this store is unfit: {promise}; {ATOMIC}")
     );
 }
 
 #[tokio::test]
 async fn a_store_that_caches_what_is_missing_is_refused() {
+    let promise = "a read after a create must find the object, but nothing was found";
     assert_eq!(
         refusal(Lie::CachesMissing, Promise::ReadAfterCreate).await,
-        "this store is unfit: a read after a create must find the object, but nothing was found"
+        format!("this store is unfit: {promise}; {CONSISTENT}")
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_loses_what_it_was_given_is_refused() {
+    let promise = "a read after a create must find the object, but nothing was found";
+    assert_eq!(
+        refusal(Lie::LosesWrites, Promise::ReadAfterCreate).await,
+        format!("this store is unfit: {promise}; {CONSISTENT}")
+    );
+}
+
+#[tokio::test]
+async fn a_store_whose_failures_look_like_missing_objects_is_refused() {
+    let promise = "a read after a create must find the object, but nothing was found";
+    assert_eq!(
+        refusal(Lie::FailuresAreMissing, Promise::ReadAfterCreate).await,
+        format!("this store is unfit: {promise}; {CONSISTENT}")
     );
 }
 
 #[tokio::test]
 async fn a_store_whose_listing_lags_is_refused() {
+    let promise = "a listing after a create must show the object, but it isn't listed";
     assert_eq!(
         refusal(Lie::ListsLate, Promise::ListAfterCreate).await,
-        "this store is unfit: a listing after a create must show the object, but it isn't listed"
+        format!("this store is unfit: {promise}; {CONSISTENT}")
     );
 }
 
 #[tokio::test]
 async fn a_store_that_reads_wrong_ranges_is_refused() {
+    let promise =
+        "a ranged read must return exactly the bytes asked for, but other bytes were found";
     assert_eq!(
         refusal(Lie::IgnoresRangeStart, Promise::ExactRange).await,
-        "this store is unfit: a ranged read must return exactly the bytes asked for, but other bytes were found"
+        format!("this store is unfit: {promise}; {DIRECT}")
     );
 }
 
 #[tokio::test]
 async fn a_store_that_keeps_what_was_deleted_is_refused() {
+    let promise = "a read after a delete must find nothing, but other bytes were found";
     assert_eq!(
         refusal(Lie::KeepsDeleted, Promise::GoneAfterDelete).await,
-        "this store is unfit: a read after a delete must find nothing, but other bytes were found"
+        format!("this store is unfit: {promise}; {CONSISTENT}")
     );
+}
+
+#[tokio::test]
+async fn a_store_that_calls_a_conflict_forbidden_is_refused() {
+    let promise = "a create over an existing object must be answered with \"exists already\", but it was refused (403 Forbidden)";
+    assert_eq!(
+        refusal(Lie::RefusesConflicts, Promise::ConflictIsSaid).await,
+        format!("this store is unfit: {promise}; {DIRECT}")
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_calls_what_is_missing_forbidden_is_refused() {
+    assert_eq!(
+        refusal(Lie::RefusesMissing, Promise::MissingIsSaid).await,
+        "this store is unfit: a read of what isn't there must be answered with \"not found\", but it was refused (403 \
+         Forbidden); grant the right to list (S3: s3:ListBucket), without which a store hides what is missing"
+    );
+}
+
+/// An error that says nothing proves nothing, so the promise isn't called broken; but no host starts on such a store.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_calls_a_conflict_an_outage_is_waited_for_in_vain_and_the_sentence_says_why() {
+    let store: Arc<dyn Store> = Arc::new(Lying::new(memory(), Lie::FailsConflicts));
+    let error = probe(&store, &Probe::new(1)).await.expect_err("a lie found out");
+    assert_eq!(
+        error.to_string(),
+        "the store gave no clear answer within 10s: probe/00000000000000000000000000000001-sample0: no clear answer: \
+         a create over an existing object must be answered with \"exists already\", but the answer was: 500 Internal \
+         Error"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_lie_passes() {
+    for lie in Lie::ALL {
+        let store: Arc<dyn Store> = Arc::new(Lying::new(memory(), lie));
+        assert!(probe(&store, &Probe::new(1)).await.is_err(), "{lie:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -233,3 +233,43 @@ async fn find_or_create(
         Created::Unknown => Err(GaveUp::Spent { last: None }.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holocron_store::{Lie, Lying, Memory, ProbeError};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_host_starts_on_a_store_that_lies_and_the_error_names_the_broken_promise() {
+        for lie in Lie::ALL {
+            let store: Arc<dyn Store> = Arc::new(Lying::new(Arc::new(Memory::new()), lie));
+            let started = Host::builder("memory://").store(Arc::clone(&store)).start().await;
+            let error = match started {
+                Err(StartError::Store(error)) => error,
+                other => panic!("{lie:?}: {other:?}"),
+            };
+            match &error {
+                ProbeError::Broken { promise, .. } => {
+                    let sentence = error.to_string();
+                    assert!(
+                        sentence.starts_with(&format!("this store is unfit: {promise}")),
+                        "{sentence}"
+                    );
+                }
+                // No clear answer proves nothing; it is waited for as long as a host waits for its store.
+                ProbeError::Unreachable { .. } if lie == Lie::FailsConflicts => {
+                    let sentence = error.to_string();
+                    assert!(
+                        sentence.contains("must be answered with \"exists already\""),
+                        "{sentence}"
+                    );
+                }
+                ProbeError::Unreachable { .. } | ProbeError::Refused { .. } => {
+                    panic!("{lie:?}: {error}")
+                }
+            }
+            assert!(store.list("epochs").await.is_ok_and(|epochs| epochs.is_empty()), "{lie:?}");
+        }
+    }
+}

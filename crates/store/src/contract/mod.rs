@@ -5,6 +5,7 @@
 mod repeated;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -15,7 +16,7 @@ use crate::create::{Created, create_once};
 use crate::error::Error;
 use crate::patience::Patience;
 use crate::store::{Listed, Store};
-use repeated::Repeated;
+use repeated::{Repeated, UNCLEAR_MAX};
 
 /// Racers for one key.
 const RACERS: usize = 32;
@@ -29,6 +30,9 @@ const LIST_LEN: usize = 1_050;
 /// Requests under way at once while making and removing many objects.
 const REQUESTS_MAX: usize = 16;
 
+/// How long a store that was unclear about a conflict is left alone.
+const UNCLEAR_PAUSE: Duration = Duration::from_millis(200);
+
 /// A large body, in bytes.
 const LARGE_LEN: usize = 8 << 20;
 
@@ -41,7 +45,7 @@ pub async fn check(store: &Arc<dyn Store>) {
     let plain = store;
     let store: &Arc<dyn Store> = &(Arc::new(Repeated(Arc::clone(store))) as _);
     clear(store).await;
-    creates_only_what_is_absent(store).await;
+    creates_only_what_is_absent(plain, store).await;
     puts_over_anything(store).await;
     deletes_what_is_there_or_not(store).await;
     reads_exact_ranges(store).await;
@@ -55,17 +59,31 @@ pub async fn check(store: &Arc<dyn Store>) {
     clear(store).await;
 }
 
-async fn creates_only_what_is_absent(store: &Arc<dyn Store>) {
+async fn creates_only_what_is_absent(plain: &Arc<dyn Store>, store: &Arc<dyn Store>) {
     let key = "contract/create/00000000000000000001";
-    assert_eq!(store.get(key).await.expect("get"), None, "an object that isn't there is None");
+    let missing = store.get(key).await;
+    assert!(matches!(missing, Ok(None)), "an object that isn't there is None: {missing:?}");
     store.create(key, Bytes::from_static(b"first")).await.expect("creating an absent object");
     assert_eq!(get(store, key).await, "first", "a get after a create finds it");
-    let again = store.create(key, Bytes::from_static(b"second")).await;
+    let listed = [Listed { key: key.to_owned(), len: 5 }];
+    assert_eq!(list(store, "contract/create").await, listed, "a listing after a create shows it");
+    let again = create_over(plain, key).await;
     assert!(
         matches!(again, Err(Error::Conflict { .. })),
         "a create over an object is a conflict: {again:?}"
     );
     assert_eq!(get(store, key).await, "first", "a create over an object leaves it alone");
+}
+
+/// What the store itself says of a create over an object, once it says something clear.
+async fn create_over(plain: &Arc<dyn Store>, key: &str) -> Result<(), Error> {
+    for _ in 1..UNCLEAR_MAX {
+        match plain.create(key, Bytes::from_static(b"second")).await {
+            Err(Error::Unclear { .. }) => tokio::time::sleep(UNCLEAR_PAUSE).await,
+            clear => return clear,
+        }
+    }
+    plain.create(key, Bytes::from_static(b"second")).await
 }
 
 async fn puts_over_anything(store: &Arc<dyn Store>) {

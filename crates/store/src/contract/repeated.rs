@@ -12,7 +12,7 @@ use crate::patience::{Patience, Tries};
 use crate::store::{Listed, Store};
 
 /// Unclear answers to one request before the contract counts as broken.
-const UNCLEAR_MAX: usize = 20;
+pub(super) const UNCLEAR_MAX: usize = 20;
 
 /// A request not answered by then counts as unclear: longer than any client waits by itself.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::Error;
+use crate::error::{Error, explain};
 use crate::patience::{Patience, Tries};
 use crate::retry::delete_until;
 use crate::store::Store;
@@ -130,7 +130,7 @@ impl Probing<'_> {
             (self.key(&format!("sample{sample}")), self.body(&format!("sample{sample}")));
         // Looked for before, once: so a cache that remembers what is missing gives itself away.
         if sample == 0 {
-            self.read(&key).await?;
+            self.look_for_nothing(&key, &body).await?;
         }
         let start = Instant::now();
         self.create(&key, &body).await?;
@@ -162,18 +162,60 @@ impl Probing<'_> {
         Ok([create, get?, list?])
     }
 
-    /// A create over an object fails, whichever way, and leaves the object alone.
+    /// Looks for what isn't there. Whoever is refused that, but may create and read, can't tell what is missing from
+    /// what is forbidden.
+    async fn look_for_nothing(&self, key: &str, body: &Bytes) -> Result<(), ProbeError> {
+        let refused = match self.read(key).await {
+            Err(refused @ ProbeError::Refused { .. }) => refused,
+            Err(other) => return Err(other),
+            Ok(_) => return Ok(()),
+        };
+        let mut tries = Tries::new(key, Patience::forever());
+        let created = tries.run(self.store.create(key, body.clone())).await;
+        if created.is_err() || self.read(key).await? != Some(body.clone()) {
+            return Err(refused);
+        }
+        // Once more: a token that had run out may have been renewed.
+        match self.read(&self.key("absent")).await {
+            Err(ProbeError::Refused { source }) => {
+                let evidence = format!("it was refused ({})", cause(&source));
+                Err(broken(Promise::MissingIsSaid, evidence))
+            }
+            Err(other) => Err(other),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// A create over an object fails, saying why, and leaves the object alone.
     async fn create_over(&self) -> Result<(), ProbeError> {
         let (key, body) = (self.key("sample0"), self.body("sample0"));
+        let rival = self.body("rival");
         let mut tries = Tries::new(&key, Patience::forever());
-        if tries.run(self.store.create(&key, self.body("rival"))).await.is_ok() {
-            return Err(broken(Promise::CreateIfAbsent, "it said it had created it"));
-        }
-        let found = self.read(&key).await?;
-        if found.as_ref() == Some(&body) {
-            Ok(())
-        } else {
-            Err(wrong(Promise::CreateIfAbsent, found.as_ref()))
+        let mut refusals = 0;
+        loop {
+            let answer = tries.run(self.store.create(&key, rival.clone())).await;
+            if answer.is_ok() {
+                return Err(broken(Promise::CreateIfAbsent, "it said it had created it"));
+            }
+            let found = self.read(&key).await?;
+            if found.as_ref() != Some(&body) {
+                return Err(wrong(Promise::CreateIfAbsent, found.as_ref()));
+            }
+            match answer {
+                Ok(()) | Err(Error::Conflict { .. }) => return Ok(()),
+                // No answer is none, however often; whoever waited in vain is told for what.
+                Err(Error::Unclear { source, .. }) => {
+                    let what = format!("{}, but the answer was: {source}", Promise::ConflictIsSaid);
+                    self.note(Error::unclear(&key, what), &mut refusals)?;
+                }
+                Err(error @ (Error::Denied { .. } | Error::Rejected { .. })) => {
+                    let evidence = format!("it was refused ({})", cause(&error));
+                    if self.note(error, &mut refusals).is_err() {
+                        return Err(broken(Promise::ConflictIsSaid, evidence));
+                    }
+                }
+            }
+            tries.pause().await;
         }
     }
 
@@ -281,6 +323,11 @@ impl Probing<'_> {
 
 fn broken(promise: Promise, evidence: impl Into<String>) -> ProbeError {
     ProbeError::Broken { promise, evidence: evidence.into() }
+}
+
+/// What the store said, without the name of the probe's object.
+fn cause(error: &Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), explain)
 }
 
 /// The wrong thing was found; says what.

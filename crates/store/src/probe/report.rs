@@ -53,6 +53,31 @@ pub enum Promise {
     ExactRange,
     /// A get that starts after a delete returned finds nothing.
     GoneAfterDelete,
+    /// A create over an existing object says so, and not something else.
+    ConflictIsSaid,
+    /// A get of what isn't there says so, and not something else.
+    MissingIsSaid,
+}
+
+impl Promise {
+    /// What may be done about a store that breaks it.
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::CreateIfAbsent | Self::OneWinner => {
+                "use a store, or a release of it, whose conditional creates (If-None-Match) are atomic, with no \
+                 gateway before it that drops the condition"
+            }
+            Self::ConflictIsSaid | Self::ExactRange => {
+                "reach the store without the gateway or proxy that changes its answers"
+            }
+            Self::ReadAfterCreate | Self::ListAfterCreate | Self::GoneAfterDelete => {
+                "use a strongly consistent store, with no cache and no late replica before it"
+            }
+            Self::MissingIsSaid => {
+                "grant the right to list (S3: s3:ListBucket), without which a store hides what is missing"
+            }
+        }
+    }
 }
 
 impl fmt::Display for Promise {
@@ -64,6 +89,10 @@ impl fmt::Display for Promise {
             Self::ListAfterCreate => "a listing after a create must show the object",
             Self::ExactRange => "a ranged read must return exactly the bytes asked for",
             Self::GoneAfterDelete => "a read after a delete must find nothing",
+            Self::ConflictIsSaid => {
+                "a create over an existing object must be answered with \"exists already\""
+            }
+            Self::MissingIsSaid => "a read of what isn't there must be answered with \"not found\"",
         })
     }
 }
@@ -96,7 +125,8 @@ impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken { promise, evidence } => {
-                write!(f, "this store is unfit: {promise}, but {evidence}")
+                let advice = promise.advice();
+                write!(f, "this store is unfit: {promise}, but {evidence}; {advice}")
             }
             Self::Unreachable { within, last: None } => {
                 write!(f, "the store did not answer within {within:?}")
