@@ -4,10 +4,12 @@
 #   scripts/ci.sh            everything
 #   scripts/ci.sh check      format, lints and docs only
 #
-# Needs cargo, python3 and curl. What else it needs it installs below target/ci. Servers listen on loopback only.
+# Needs cargo, python3, npm, openssl and curl. What else it needs it installs below target/ci. Servers listen on loopback
+# only, at the ports S3_PORT and AZURE_PORT.
 set -eu
 cd "$(dirname "$0")/.."
 S3_PORT=${S3_PORT:-9105}
+AZURE_PORT=${AZURE_PORT:-9106}
 CI_DIR=target/ci
 mkdir -p "$CI_DIR"
 
@@ -26,12 +28,20 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 [ "${1:-all}" = all ] || exit 0
 
-step "an S3 server"
-scripts/s3-server.sh stop "$CI_DIR/s3" 2>/dev/null || true
+stop_servers() {
+    scripts/s3-server.sh stop "$CI_DIR/s3" 2>/dev/null || true
+    scripts/azure-server.sh stop "$CI_DIR/azure" 2>/dev/null || true
+}
+
+step "an S3 server and an Azure emulator"
+stop_servers
+trap stop_servers EXIT
 exports=$(scripts/s3-server.sh start "$CI_DIR/s3" "$S3_PORT")
 eval "$exports"
-export HOLOCRON_REQUIRE_S3=1
-trap 'scripts/s3-server.sh stop "$CI_DIR/s3" || true' EXIT
+exports=$(scripts/azure-server.sh start "$CI_DIR/azure" "$AZURE_PORT")
+eval "$exports"
+# Without them the tests that need a server would only say that they were skipped.
+export HOLOCRON_REQUIRE_S3=1 HOLOCRON_REQUIRE_AZURE=1
 
 step "tests (the README's command)"
 cargo test --workspace --locked
