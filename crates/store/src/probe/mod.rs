@@ -33,6 +33,9 @@ const SAMPLES: usize = 3;
 /// Refusals of one request before they are believed: a token may just have run out.
 const REFUSALS_MAX: usize = 3;
 
+/// Deletes of one object before it counts as kept.
+const DELETES_MAX: usize = 5;
+
 /// The most that cleaning up may add, once the verdict is there.
 const CLEAN_UP_MAX: Duration = Duration::from_secs(1);
 
@@ -229,13 +232,21 @@ impl Probing<'_> {
         }
     }
 
+    /// Deletes an object for which there was no rival, and looks again: a create that had no clear answer may land
+    /// after the delete, but not time and again.
     async fn delete(&self) -> Result<(), ProbeError> {
-        let key = self.key("sample0");
-        self.ask(&key, || self.store.delete(&key)).await?;
-        match self.read(&key).await? {
-            None => Ok(()),
-            found => Err(wrong(Promise::GoneAfterDelete, found.as_ref())),
+        let key = self.key("sample1");
+        let tries = Tries::new(&key, Patience::forever());
+        let mut found = None;
+        for _ in 0..DELETES_MAX {
+            self.ask(&key, || self.store.delete(&key)).await?;
+            found = self.read(&key).await?;
+            if found.is_none() {
+                return Ok(());
+            }
+            tries.pause().await;
         }
+        Err(wrong(Promise::GoneAfterDelete, found.as_ref()))
     }
 
     /// Creates an object that nobody else creates. Not by `create_once`, which has all the time in the world: a host
