@@ -23,7 +23,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn host_name() -> impl Strategy<Value = HostName> {
-    "[a-z0-9]{1,12}".prop_map(|name| HostName::new(&name).unwrap())
+    "[a-z0-9]{1,12}".prop_map(|name| HostName::new(&name).expect("it is valid"))
 }
 
 fn epoch() -> impl Strategy<Value = Epoch> {
@@ -50,7 +50,7 @@ fn call() -> impl Strategy<Value = Call> {
     let numbers = any::<(u128, u64, u64, u64)>();
     ("[a-z]{1,64}", "\\PC{1,64}", mode, numbers, epoch(), bytes()).prop_map(
         |(kind, key, mode, (client, number, lowest, base), epoch, body)| Call {
-            name: VnodeName::new(&kind, &key).unwrap(),
+            name: VnodeName::new(&kind, &key).expect("it is valid"),
             mode,
             request: Request {
                 id: RequestId { client: ClientId::new(client), number: RequestNumber::new(number) },

@@ -29,7 +29,7 @@ fn bytes(len_max: usize) -> impl Strategy<Value = Bytes> {
 }
 
 fn host_name() -> impl Strategy<Value = HostName> {
-    "[a-z0-9_-][a-z0-9._-]{0,62}".prop_map(|name| HostName::new(&name).unwrap())
+    "[a-z0-9_-][a-z0-9._-]{0,62}".prop_map(|name| HostName::new(&name).expect("it is valid"))
 }
 
 fn nonce() -> impl Strategy<Value = Nonce> {
@@ -42,7 +42,8 @@ fn number() -> impl Strategy<Value = u64> {
 }
 
 fn vnode() -> impl Strategy<Value = VnodeName> {
-    ("[a-z]{1,8}", "\\PC{1,12}").prop_map(|(kind, key)| VnodeName::new(&kind, &key).unwrap())
+    ("[a-z]{1,8}", "\\PC{1,12}")
+        .prop_map(|(kind, key)| VnodeName::new(&kind, &key).expect("it is valid"))
 }
 
 pub(crate) fn seal() -> impl Strategy<Value = Bytes> {
@@ -225,7 +226,7 @@ pub(crate) fn envelope() -> impl Strategy<Value = Bytes> {
                     out.extend_from_slice(state);
                     Ok(())
                 };
-                envelope::encode(&mut out, schema, &window, append, 30).unwrap();
+                envelope::encode(&mut out, schema, &window, append, 30).expect("it is valid");
             }
         }
         let out = Bytes::from(out);
@@ -256,10 +257,10 @@ pub(crate) fn pack() -> impl Strategy<Value = Bytes> {
             let file = FileNumber::default();
             let mut builder = PackBuilder::new(SessionId::new(session), number, file);
             for ((slot, epoch, _), record) in &records {
-                builder.add(*slot, *epoch, record).unwrap();
+                builder.add(*slot, *epoch, record).expect("it is valid");
             }
             let (object, named) = builder.finish(nonce);
-            let (read, index) = PackIndex::of_object("pack", &object).unwrap();
+            let (read, index) = PackIndex::of_object("pack", &object).expect("it is valid");
             assert_eq!((read, index.count()), (named, records.len()));
             object
         },
@@ -273,7 +274,7 @@ enum Change {
     Remove(u8),
     Drain(u8),
     Rebalance,
-    Sealed(u128, u64),
+    Sealed(u64),
     Resign(Option<u8>),
 }
 
@@ -283,13 +284,13 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (0..4_u8).prop_map(Change::Remove),
         1 => (0..4_u8).prop_map(Change::Drain),
         2 => Just(Change::Rebalance),
-        2 => (0..12_u128, 1..99_u64).prop_map(|(session, position)| Change::Sealed(session, position)),
+        2 => (0..12_u64).prop_map(Change::Sealed),
         1 => proptest::option::of(0..4_u8).prop_map(Change::Resign),
     ]
 }
 
 fn named(host: u8) -> HostName {
-    HostName::new(&format!("h{host}")).unwrap()
+    HostName::new(&format!("h{host}")).expect("it is valid")
 }
 
 fn make(draft: &mut Draft, change: &Change, session: u128) {
@@ -310,9 +311,9 @@ fn make(draft: &mut Draft, change: &Change, session: u128) {
         Change::Rebalance => {
             let _moves = draft.rebalance(8);
         }
-        Change::Sealed(session, position) => {
-            draft.seal_known(SessionId::new(*session), Position::new(*position));
-        }
+        // A session has one seal, so where it stands follows from which session it is.
+        Change::Sealed(session) => draft
+            .seal_known(SessionId::new(u128::from(*session)), Position::new(session * session + 1)),
         Change::Resign(host) => {
             let _refused = draft.resign(host.map(named).as_ref());
         }
