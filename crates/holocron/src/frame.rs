@@ -10,7 +10,8 @@
 //!
 //! Invariants:
 //!
-//! * Nothing that arrives makes a reader panic, or allocate more than about twice what has arrived.
+//! * Nothing that arrives makes a reader panic, or buffer more than about twice what has arrived. Decoding a message
+//!   takes no more than `codec::from_bincode` says.
 //! * A call or an answer has one encoding: what decodes encodes to the same bytes.
 //! * The first frame of each direction is readable by every version: its magic and version come first.
 
