@@ -1,13 +1,13 @@
 #!/bin/sh
-# The demo's checker has teeth: built with a planted bug, the demo must end with exit code 3 (something was lost, doubled
-# or stale). And nobody can ship one: a release build with a planted bug must not compile.
+# The demo's checker has teeth: with a planted bug it must end with exit code 3 (something was lost, doubled or stale).
+# And nobody can ship one: the release build refuses to plant any.
 #
-# A bug need not show in every run, so each gets a few. planted-trust-already-exists shows at a host that sleeps through
-# its own seal, so it is looked for with SIGSTOP only.
+# A bug need not show in every run, so each gets a few. trust-already-exists shows at a host that sleeps through its own
+# seal, so it is looked for with SIGSTOP only. What the simulator and the models notice: docs/verification.md.
 set -eu
 cd "$(dirname "$0")/.."
-TRIES=${TRIES:-8}
-binary=${CARGO_TARGET_DIR:-target}/debug/holocron
+TRIES=${TRIES:-4}
+target=${CARGO_TARGET_DIR:-target}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -19,26 +19,37 @@ must_be_noticed() {
     while [ "$status" -ne 3 ]; do
         if [ "$tried" -eq "$TRIES" ]; then
             cat "$log"
-            echo "planted-$bug goes unnoticed in $TRIES runs" >&2
+            echo "planted $bug goes unnoticed in $TRIES runs" >&2
             exit 1
         fi
         kill=sigstop
         [ "$bug" = trust-already-exists ] || [ $((tried % 2)) -eq 0 ] || kill=sigkill
         status=0
-        "$binary" demo --seconds 4 --kill "$kill" >"$log" 2>&1 || status=$?
+        HOLOCRON_PLANTED=$bug "$target/debug/holocron" demo --seconds 4 --kill "$kill" >"$log" 2>&1 || status=$?
         tried=$((tried + 1))
-        echo "planted-$bug: $(tail -n 1 "$log") (exit code $status)"
+        echo "$bug: $(tail -n 1 "$log") (exit code $status)"
     done
 }
 
-for bug in reply-before-commit trust-already-exists no-window; do
-    cargo build --quiet --locked -p holocron-cli --features "planted-$bug"
-    must_be_noticed "$bug"
-    if cargo build --release --quiet --locked -p holocron-cli --features "planted-$bug" 2>"$log"; then
-        echo "a release build takes planted-$bug" >&2
+# A build without debug assertions says that it can't, and ends as at any wrong usage.
+must_be_refused() {
+    status=0
+    HOLOCRON_PLANTED=no-window "$1" demo --seconds 1 >"$log" 2>&1 || status=$?
+    if [ "$status" -ne 2 ] || ! grep -q "can't be planted in a release build" "$log"; then
+        cat "$log"
+        echo "$1 takes a planted bug (exit code $status)" >&2
         exit 1
     fi
-    grep -q "never in a release build" "$log" || { cat "$log"; exit 1; }
-done
-# Whoever uses the directory next wants the real thing.
+    echo "a release build refuses: $(cat "$log")"
+}
+
 cargo build --quiet --locked -p holocron-cli
+for bug in reply-before-commit trust-already-exists no-window; do
+    must_be_noticed "$bug"
+done
+# ci.sh has built it; whoever runs this alone need not wait for that.
+if [ -x "$target/release/holocron" ]; then
+    must_be_refused "$target/release/holocron"
+else
+    echo "no release build here: whether it refuses was not looked at"
+fi

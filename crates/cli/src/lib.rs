@@ -9,6 +9,7 @@ mod demo;
 pub mod exit;
 mod host;
 pub mod kinds;
+mod planted;
 mod probe;
 mod seal;
 mod signals;
@@ -48,6 +49,9 @@ enum Command {
 pub fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     log_to_stderr(&command);
+    if let Err(fail) = planted::plant_as_told() {
+        return complain(&fail);
+    }
     // Before the runtime starts its threads: this is for the whole process.
     if let Command::Host(arguments) = &command {
         arguments.prepare();
@@ -61,11 +65,13 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fail) => {
-            eprintln!("holocron: {fail}");
-            fail.code()
-        }
+        Err(fail) => complain(&fail),
     }
+}
+
+fn complain(fail: &Fail) -> ExitCode {
+    eprintln!("holocron: {fail}");
+    fail.code()
 }
 
 async fn run(command: Command) -> Result<(), Fail> {

@@ -20,6 +20,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     batch::{BATCH_LEN_MAX, BatchBuilder, StateFields},
     garbage::{TrimStep, Trimmed, next_trim},
@@ -182,7 +183,7 @@ impl Journal {
             offset: u32::try_from(place.start).expect("a batch is far below 4 GiB"),
             len: u32::try_from(place.len()).expect("a batch is far below 4 GiB"),
         });
-        if cfg!(feature = "planted-reply-before-commit") {
+        if is_planted(Bug::ReplyBeforeCommit) {
             answers.drain(..).for_each(Released::send);
         }
         open.answers.append(answers);
@@ -205,7 +206,9 @@ impl Journal {
                 adoption.slot
             );
             *gate = Some(adoption.epoch);
-            state.open.builder.adopt(adoption.slot, adoption.epoch, &adoption.sources);
+            if !is_planted(Bug::ServeBeforeAdopt) {
+                state.open.builder.adopt(adoption.slot, adoption.epoch, &adoption.sources);
+            }
         }
         self.appended(&state, was_empty)
     }

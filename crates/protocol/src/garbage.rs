@@ -14,6 +14,8 @@
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
+use holocron_planted::{Bug, is_planted};
+
 use crate::{
     ids::{PackNumber, Position, Segment, SessionId},
     keys::Key,
@@ -145,7 +147,8 @@ impl Detached {
     fn is_garbage(self, key: &Key) -> bool {
         match *key {
             Key::Journal(session, position) => {
-                session == self.session && position != self.sealed_at
+                session == self.session
+                    && (position != self.sealed_at || is_planted(Bug::DeleteSeal))
             }
             Key::Pack(session, _) => session == self.session,
             Key::TrimMark(..) | Key::EndMark(_) => false,

@@ -17,6 +17,8 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
+use holocron_planted::{Bug, is_planted};
+
 use crate::{ids::Position, writer::Writer};
 
 /// What a read asks for.
@@ -98,10 +100,19 @@ impl<T> Reads<T> {
         assert_eq!(self.committed, writer.committed(), "reads weren't told of a commit");
         assert!(sees <= writer.next_position(), "a read has seen {sees}, which isn't open yet");
         // The open batch is submitted after this arrival, so its commit is barrier enough.
-        let barrier = mode == ReadMode::Linearizable && sees <= writer.submitted();
+        let barrier =
+            mode == ReadMode::Linearizable && sees <= writer.submitted() && !skips_barrier(writer);
+        if is_planted(Bug::AnswerOpenBatch) && sees > writer.submitted() {
+            return Some(reader);
+        }
         if barrier {
             self.for_barrier.push_back(Waiting { arrival: writer.submitted(), reader });
         } else {
+            let sees = if is_planted(Bug::WaitForBatchInFlight) {
+                sees.max(writer.submitted())
+            } else {
+                sees
+            };
             let Some(ahead) = sees.get().checked_sub(self.committed.get() + 1) else {
                 return Some(reader);
             };
@@ -201,6 +212,12 @@ impl<T> Reads<T> {
         self.len -= self.released.len();
         self.released.drain(..)
     }
+}
+
+/// Only with a planted bug.
+fn skips_barrier(writer: &Writer) -> bool {
+    is_planted(Bug::SkipBarrier)
+        || (is_planted(Bug::WaitForBatchInFlight) && writer.in_flight() > 0)
 }
 
 /// Its place among the groups: at most the batches in flight and the open one are ahead.

@@ -21,6 +21,7 @@ mod format;
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 
 use bytes::Bytes;
+use holocron_planted::{Bug, is_planted};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, CommitNumber, RequestNumber};
@@ -220,6 +221,9 @@ impl Window {
             self.entries.push_back(entry);
         }
         self.evict(limits);
+        if is_planted(Bug::WindowByAge) {
+            self.entries.retain(|entry| commit.get() - entry.recorded.commit.get() < 4);
+        }
         assert!(self.mark <= commit, "mark {} above its own envelope {commit}", self.mark);
     }
 

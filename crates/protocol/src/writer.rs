@@ -11,6 +11,8 @@
 //! * `low_water < checkpoint_at <= committed`, or all of them are 0: what may be trimmed is committed.
 //! * A committed position is never lost, and after a loss nothing is committed any more.
 
+use holocron_planted::{Bug, is_planted};
+
 use crate::{
     batch::BatchHeader,
     ids::{Position, SessionId},
@@ -119,6 +121,7 @@ impl Writer {
             }
         };
         self.submitted = position;
+        let place = if is_planted(Bug::CheckpointNamesPrevious) { self.checkpoint } else { place };
         BatchHeader {
             session: self.session,
             position,
@@ -140,7 +143,11 @@ impl Writer {
         }
         self.assert_in_flight(position);
         self.won |= 1 << (position.get() - self.committed.get() - 1);
-        let advance = self.won.trailing_ones();
+        let advance = if is_planted(Bug::AcknowledgeOutOfOrder) {
+            u64::BITS - self.won.leading_zeros()
+        } else {
+            self.won.trailing_ones()
+        };
         if advance == 0 {
             return None;
         }

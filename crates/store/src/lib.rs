@@ -25,11 +25,6 @@
 //! # }
 //! ```
 
-#[cfg(all(feature = "planted-trust-already-exists", not(debug_assertions)))]
-compile_error!(
-    "planted-trust-already-exists loses data: it is for tests only, never in a release build"
-);
-
 mod cloud;
 pub mod contract;
 mod counting;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Place, all_served, run, text, turn, until};
+use super::support::{Place, all_served, holocron, run, text, turn, until};
 
 /// Runs a subcommand on the place's store: exit code, output as JSON if it is, and what it said besides.
 async fn say(place: &Place, arguments: &[&str]) -> (Option<i32>, Value, String) {
@@ -120,4 +120,15 @@ async fn help_has_examples_and_exit_codes() {
         assert_eq!(output.status.code(), Some(0), "{subcommand}");
         assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bug_that_cannot_be_planted_is_a_wrong_usage() {
+    let mut probe = holocron(&["probe", "memory://"]);
+    let output = probe.env("HOLOCRON_PLANTED", "gremlins").output().await.unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    // A development build says which there are, a release build that there are none.
+    let expected = if cfg!(debug_assertions) { "no-window" } else { "release build" };
+    assert!(said.contains("gremlins") && said.contains(expected), "{said}");
 }

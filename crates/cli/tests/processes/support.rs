@@ -54,7 +54,10 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
 pub(crate) fn holocron(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holocron"));
     // What the machine is set up with must not decide.
-    command.env_remove("HOLOCRON_STORE").env_remove("RUST_LOG").args(arguments);
+    for variable in ["HOLOCRON_STORE", "HOLOCRON_PLANTED", "RUST_LOG"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments);
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }

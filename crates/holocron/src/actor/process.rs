@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     batch::{StateFields, StateKind},
     envelope::{self, EncodeError},
@@ -123,6 +124,10 @@ impl Active {
         let handed = self
             .handed
             .as_ref()
+            .filter(|handed| {
+                !is_planted(Bug::RollBackInFlight)
+                    || handed.position <= self.session.journal.committed()
+            })
             .and_then(|handed| handed.envelope.clone().map(|envelope| (handed.commit, envelope)));
         let commit = match &self.phase {
             Phase::Running { commit, .. } => *commit,
@@ -180,7 +185,7 @@ impl Active {
             unreachable!("calls run only on a state in memory");
         };
         let (request, next) = (&work.call.request, commit.next());
-        if cfg!(feature = "planted-no-window") {
+        if is_planted(Bug::NoWindow) {
             *window = window::Window::default();
         }
         match window.admit(request) {

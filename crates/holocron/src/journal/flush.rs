@@ -1,10 +1,13 @@
 //! The one task that commits: closes the open batch, creates it, releases what waited for it.
 
+use core::time::Duration;
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
+use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     batch::{self, JournalObject},
+    codec::{self, Opened},
     ids::Position,
     keys,
     reads::BarrierFound,
@@ -14,6 +17,9 @@ use holocron_store::{Created, Patience, create_once, get_until};
 
 use super::{Journal, Open, Released, State};
 use crate::tail::TailEntry;
+
+/// How long the bugs planted here wait for the store.
+const PLANTED_BUDGET: Duration = Duration::from_millis(500);
 
 /// A batch on its way to the store.
 struct Flight {
@@ -28,11 +34,7 @@ impl Journal {
     pub(crate) async fn run(self: Arc<Self>) {
         while let Some(flight) = self.next_flight().await {
             let key = keys::journal_position(self.session, flight.position);
-            // No budget: the same bytes until they are won or lost, however long the store is away.
-            let patience =
-                Patience { try_timeout: self.options.try_timeout, ..Patience::forever() };
-            match create_once(&self.store, &key, flight.object.clone(), patience, &self.ended).await
-            {
+            match self.create(&key, flight.object.clone()).await {
                 Created::Won => self.commit(flight),
                 Created::Lost(existing) => {
                     let why = match batch::decode(&key, &existing) {
@@ -50,6 +52,28 @@ impl Journal {
                 // Told to stop. It may have landed, so what waited for it is answered Unclear by being dropped.
                 Created::Unknown => return,
             }
+        }
+    }
+
+    /// The same bytes until they are won or lost, however long the store is away: there is no budget.
+    async fn create(&self, key: &str, mut object: Bytes) -> Created {
+        let patience = Patience { try_timeout: self.options.try_timeout, ..Patience::forever() };
+        if !is_planted(Bug::RetryOtherBytes) && !is_planted(Bug::EndOnOutage) {
+            return create_once(&self.store, key, object, patience, &self.ended).await;
+        }
+        let patience = Patience { budget: Some(PLANTED_BUDGET), ..patience };
+        loop {
+            let created =
+                create_once(&self.store, key, object.clone(), patience, &self.ended).await;
+            if created != Created::Unknown || self.ended.is_cancelled() {
+                return created;
+            }
+            if is_planted(Bug::EndOnOutage) {
+                self.end("the store does not answer");
+                return created;
+            }
+            let Opened { kind, body, .. } = codec::open(key, &object).expect("it is our own");
+            object = codec::object(kind, self.random.nonce(), &body);
         }
     }
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
+use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     batch::{self, Batch, JournalObject, Record},
     checkpoint::Checkpoint,
@@ -89,9 +90,13 @@ impl JournalReader {
         let positions = (first..=extent.through.get()).map(Position::new);
         let objects: Vec<(Position, Bytes)> = stream::iter(positions)
             .map(|position| async move {
-                self.position(session, position).await.map(|object| (position, object))
+                match self.position(session, position).await {
+                    Err(NotFetched::Moved(_)) if is_planted(Bug::MissingIsEmpty) => Ok(None),
+                    got => got.map(|object| Some((position, object))),
+                }
             })
             .buffered(GETS_MAX)
+            .try_filter_map(future::ok)
             .try_collect()
             .await?;
         let mut batches = Vec::with_capacity(objects.len());
@@ -109,7 +114,8 @@ impl JournalReader {
             }
             batches.push((batch, object));
         }
-        if checkpoint.is_none() && extent.checkpoint_at > Position::ZERO {
+        let holes = is_planted(Bug::MissingIsEmpty);
+        if checkpoint.is_none() && extent.checkpoint_at > Position::ZERO && !holes {
             let key = keys::journal_position(session, extent.checkpoint_at);
             return Err(NotFetched::Malformed(Malformed::new(
                 &key,

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     batch::{self, JournalObject, Record},
     checkpoint::Checkpoint,
@@ -141,6 +142,9 @@ impl Checkpoints {
             (content.encode(), content)
         });
         let (position, content) = filled.map_err(|Closed| Failed::Over)?;
+        if is_planted(Bug::TrimBeforeCommit) {
+            self.trim(&record, &content).await?;
+        }
         self.session.journal.until_committed(position).await.map_err(|Closed| Failed::Over)?;
         let copying = self.committed(&plan, &content, &places);
         self.trim(&record, &content).await?;

@@ -7,6 +7,8 @@ use alloc::{
     vec::Vec,
 };
 
+use holocron_planted::{Bug, is_planted};
+
 use crate::{
     epoch::{DomainEntry, Holding, HostEntry, SessionEntry, SessionState, SlotTable},
     ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
@@ -75,7 +77,10 @@ impl DomainDraft {
         match fact {
             SourceFact::Full(full) => {
                 // Only a tenure of the chain stands between its sources and the owner.
-                if holding.owner == Some(full) || holding.sources.contains(&full) {
+                let owners = holding.owner.is_some_and(|owner| owner.session == full.session);
+                if is_planted(Bug::DropSourceOfOldTenure) && owners {
+                    holding.sources.clear();
+                } else if holding.owner == Some(full) || holding.sources.contains(&full) {
                     holding.sources.retain(|source| source.epoch >= full.epoch);
                 }
             }
@@ -93,7 +98,9 @@ impl DomainDraft {
                 if before.owner.map(|tenure| tenure.session) == *owner {
                     return before.clone();
                 }
-                let sources = before.owner.iter().chain(&before.sources).copied().collect();
+                let older: &[Tenure] =
+                    if is_planted(Bug::DropSourceEarly) { &[] } else { &before.sources };
+                let sources = before.owner.iter().chain(older).copied().collect();
                 Holding { owner: owner.map(|session| Tenure { epoch, session }), sources }
             })
             .collect();

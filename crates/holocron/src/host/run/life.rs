@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     batch::Opening,
-    ids::{DomainId, Position, SessionId},
+    ids::{DomainId, HostName, Position, SessionId},
     keys,
 };
 use holocron_store::{Created, create_once};
@@ -37,7 +38,11 @@ impl Life {
     /// Draws a session id and creates position 0 of its journal; [`Event::Opened`] says when it is there.
     pub(crate) fn open(shared: &Arc<Shared>) -> Self {
         let parts = &shared.parts;
-        let id = parts.random.session();
+        let id = if is_planted(Bug::ReuseSessionId) {
+            named_after(&parts.name)
+        } else {
+            parts.random.session()
+        };
         let opening = Opening {
             session: id,
             host: parts.name.clone(),
@@ -51,6 +56,9 @@ impl Life {
         tokio::spawn(async move {
             match create_once(&store, &key, body, patience, &stop).await {
                 Created::Won => teller.tell_self(Event::Opened(id)),
+                Created::Lost(_) if is_planted(Bug::ReuseSessionId) => {
+                    teller.tell_self(Event::Opened(id));
+                }
                 Created::Lost(_) => {
                     panic!("session {id} was drawn twice: the source of chance is broken")
                 }
@@ -139,4 +147,9 @@ impl Life {
         open.session.journal.end(why);
         open.session.let_go();
     }
+}
+
+/// For [`Bug::ReuseSessionId`]: the same id for every life of a host.
+fn named_after(host: &HostName) -> SessionId {
+    SessionId::new(host.as_str().bytes().fold(0, |bits, byte| bits * 257 + u128::from(byte)))
 }

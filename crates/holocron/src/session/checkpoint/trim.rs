@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     batch::Mark,
     checkpoint::Checkpoint,
     epoch::EpochRecord,
-    garbage::{OwnPacks, ReleasedSlots, TrimStep, packs_to_delete},
+    garbage::{OwnPacks, ReleasedSlots, TrimStep, Trimmed, packs_to_delete},
     ids::{DomainId, PackNumber},
     keys,
+    segment::SegmentLen,
 };
 use holocron_store::{Created, create_once, delete_until};
 
@@ -23,7 +25,7 @@ impl Checkpoints {
     ) -> Result<(), Failed> {
         let surroundings = &self.session.surroundings;
         let segment_len = surroundings.cluster.journal_segments();
-        while let Some(step) = self.session.journal.next_trim(self.trimmed, segment_len) {
+        while let Some(step) = self.next_trim(segment_len, content) {
             match step {
                 TrimStep::Mark(segment) => {
                     let key = keys::trim_mark(self.session.id(), segment);
@@ -45,6 +47,19 @@ impl Checkpoints {
             }
         }
         self.delete_packs(record, content).await
+    }
+
+    fn next_trim(&self, segment_len: SegmentLen, content: &Checkpoint) -> Option<TrimStep> {
+        if is_planted(Bug::TrimBeforeCommit) {
+            let Trimmed { marked, deleted } = self.trimmed;
+            let due = segment_len.whole_up_to(content.low_water);
+            return match (deleted < marked, marked < due) {
+                (true, _) => Some(TrimStep::Delete(deleted)),
+                (false, true) => Some(TrimStep::Mark(marked)),
+                (false, false) => None,
+            };
+        }
+        self.session.journal.next_trim(self.trimmed, segment_len)
     }
 
     async fn delete_packs(
