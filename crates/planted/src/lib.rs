@@ -16,11 +16,11 @@
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 macro_rules! bugs {
-    ($($(#[$doc:meta])+ $bug:ident = $name:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $bug:ident = $name:literal,)+) => {
         /// A rule that can be turned off. The number is that of the invariant in the protocol's list which it hurts.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Bug {
-            $($(#[$doc])+ $bug,)+
+            $($(#[doc = $doc])+ $bug,)+
         }
 
         impl Bug {
@@ -32,6 +32,14 @@ macro_rules! bugs {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$bug => $name,)+
+                }
+            }
+
+            /// What goes wrong with it, in a sentence that ends with the number of the invariant.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self {
+                    $(Self::$bug => concat!($($doc),+),)+
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::{
 use holocron::{Client, Host, HostBuilder, HostStatus, Random, Settings, TokioClock};
 use tokio::task::JoinHandle;
 
-use crate::{trace::Trace, watch::Watch, world::World};
+use crate::{sessions::Sessions, trace::Trace, watch::Watch, world::World};
 
 /// How often a host's status is noted for whoever looks from outside.
 const NOTE_EVERY: Duration = Duration::from_millis(20);
@@ -103,6 +103,11 @@ impl Cluster {
             resident: self.resident.clone(),
             trace: self.world.trace.clone(),
             watch: self.world.watch.clone(),
+            sessions: Sessions::new(
+                node.to_owned(),
+                self.world.shelf.clone(),
+                self.world.trace.clone(),
+            ),
         };
         let mut notes = self.notes();
         notes.statuses.remove(node);
@@ -242,17 +247,18 @@ struct Life {
     resident: Option<Resident>,
     trace: Trace,
     watch: Watch,
+    sessions: Sessions,
 }
 
 impl Life {
     async fn live(self) {
-        let Self { node, builder, seed, notes, resident, trace, watch } = self;
+        let Self { node, builder, seed, notes, resident, trace, watch, sessions } = self;
         let why = match builder.clock(Arc::new(TokioClock::new())).start().await {
             Ok(host) => {
                 if let Some(resident) = resident {
                     resident(host.client(), seed);
                 }
-                follow(host, &node, &notes, &watch).await
+                follow(host, &notes, &watch, sessions).await
             }
             Err(error) => error.to_string(),
         };
@@ -262,18 +268,25 @@ impl Life {
 }
 
 /// Notes how a host is until it stops, and says why it did.
-async fn follow(mut host: Host, node: &str, notes: &Mutex<Notes>, watch: &Watch) -> String {
+async fn follow(
+    mut host: Host,
+    notes: &Mutex<Notes>,
+    watch: &Watch,
+    mut sessions: Sessions,
+) -> String {
+    let node = sessions.node().to_owned();
     let mut repeats = 0;
     loop {
         let status = host.status();
-        watch.says(node, status.epoch);
+        watch.says(&node, status.epoch);
+        sessions.note(&status);
         let leaves = {
             let mut notes = notes.lock().expect("nothing panics under the lock of notes");
             notes.repeats += status.repeats - repeats;
             repeats = status.repeats;
             notes.addresses.insert(node.to_owned(), host.address().to_owned());
             notes.statuses.insert(node.to_owned(), status);
-            if notes.to_leave.remove(node) {
+            if notes.to_leave.remove(&node) {
                 notes.leaving.insert(node.to_owned());
                 true
             } else {

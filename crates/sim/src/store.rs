@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use holocron_protocol::ids::SessionId;
 use holocron_store::{Error, Listed};
 use tokio::sync::oneshot;
 
@@ -137,6 +138,11 @@ impl Shelf {
     #[must_use]
     pub fn census(&self) -> Counters {
         self.state().census.counters
+    }
+
+    /// Whether a session may end: its seal stands, the newest epoch says that it is over, or it leads.
+    pub(crate) fn may_end(&self, session: SessionId) -> bool {
+        self.state().census.may_end(session)
     }
 
     /// The keys under a prefix.

@@ -65,15 +65,17 @@ impl Sealing {
         if !begun && listed.first() != Some(&Position::ZERO) {
             return self.doubt(Position::ZERO);
         }
+        if is_planted(Bug::SealAtMax)
+            && let Some(BatchHeader { position, low_water, checkpoint_at, .. }) = highest
+        {
+            return self.create(Sealed { position: position.next(), low_water, checkpoint_at });
+        }
         let mut gap = low_water.next().max(self.floor);
         for &position in &listed[listed.partition_point(|&position| position < gap)..] {
             if position != gap {
                 break;
             }
             gap = gap.next();
-        }
-        if is_planted(Bug::SealAtMax) {
-            gap = listed.last().map_or(gap, |last| gap.max(last.next()));
         }
         if gap <= committed { self.doubt(gap) } else { self.check(gap, FoundBy::List) }
     }

@@ -11,6 +11,8 @@ mod host;
 mod model;
 mod sealers;
 mod state;
+#[path = "../support/switched.rs"]
+mod switch;
 
 use std::collections::BTreeSet;
 
@@ -239,4 +241,33 @@ planted! {
     a_read_that_leaves_batches_in_flight: LeavesBatchInFlight in READS breaks NO_STEP;
     a_read_that_waits_for_the_batch_in_flight: WaitsForBatchInFlight in READS breaks NO_STEP;
     a_barrier_on_ones_own_batch: GetsOwnBatch in READS breaks NO_STEP;
+}
+
+/// One rule of the crate itself turned off at a time.
+mod switched {
+    use holocron_planted::Bug;
+
+    use super::{NO_STEP, ONE, READS, clean, switch};
+
+    #[test]
+    #[ignore = "breaks a promise: started by the tests below, with a bug planted"]
+    fn search() {
+        let bounds = if switch::plant() == Bug::WaitForBatchInFlight { READS } else { ONE };
+        clean(bounds, &[]);
+    }
+
+    #[test]
+    fn a_seal_past_the_last_batch() {
+        switch::is_missed(Bug::SealAtMax, "switched::search", NO_STEP);
+    }
+
+    #[test]
+    fn acknowledging_out_of_order() {
+        switch::is_missed(Bug::AcknowledgeOutOfOrder, "switched::search", "is not in flight");
+    }
+
+    #[test]
+    fn a_read_that_waits_for_the_batch_in_flight() {
+        switch::is_missed(Bug::WaitForBatchInFlight, "switched::search", NO_STEP);
+    }
 }

@@ -25,6 +25,8 @@ mod model;
 mod plant;
 mod session;
 mod state;
+#[path = "../support/switched.rs"]
+mod switch;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -236,4 +238,22 @@ fn what_is_missing_read_as_empty_is_found() {
 #[test]
 fn serving_without_an_adopt_is_found() {
     is_found(MANY_WRITES, Bug::ServesWithoutAdopt, DISORDER);
+}
+
+/// One rule of the crate itself turned off at a time.
+mod switched {
+    use super::*;
+
+    #[test]
+    #[ignore = "breaks a promise: started by the test below, with a bug planted"]
+    fn search() {
+        let _planted = switch::plant();
+        drop(holds(TWO));
+    }
+
+    #[test]
+    fn sources_dropped_by_an_older_tenures_checkpoint() {
+        let bug = holocron_planted::Bug::DropSourceOfOldTenure;
+        switch::is_missed(bug, "switched::search", LOST);
+    }
 }

@@ -1,6 +1,6 @@
 //! Counting what lands in the store: what no host's word is needed for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holocron_protocol::{
@@ -17,6 +17,8 @@ use crate::counters::Counters;
 pub(super) struct Census {
     pub(super) counters: Counters,
     newest: Option<EpochRecord>,
+    /// Sessions that a seal stands for.
+    sealed: BTreeSet<SessionId>,
     /// The newest Release of a slot by a session.
     releases: BTreeMap<(SessionId, Slot), Epoch>,
 }
@@ -30,9 +32,12 @@ impl Census {
                     self.epoch(epoch, record);
                 }
             }
-            Some(Key::Journal(..)) => match batch::decode(key, body) {
+            Some(Key::Journal(session, _)) => match batch::decode(key, body) {
                 Ok(JournalObject::Batch(batch)) => self.batch(&batch),
-                Ok(JournalObject::Seal(_)) => self.counters.seals += 1,
+                Ok(JournalObject::Seal(_)) => {
+                    self.counters.seals += 1;
+                    self.sealed.insert(session);
+                }
                 Ok(JournalObject::Opening(_)) | Err(_) => {}
             },
             Some(Key::TrimMark(..)) => self.counters.trims += 1,
@@ -58,6 +63,17 @@ impl Census {
         {
             self.counters.seals_lost_to_batches += 1;
         }
+    }
+
+    /// Whether a seal stands for a session, or the newest epoch says that it is over, or leads.
+    pub(super) fn may_end(&self, session: SessionId) -> bool {
+        let sealed = self.sealed.contains(&session);
+        sealed
+            || self.newest.as_ref().is_some_and(|newest| {
+                let known = newest.sessions.get(&session);
+                newest.leader.session == session
+                    || known.is_some_and(|entry| entry.state != SessionState::Open)
+            })
     }
 
     fn batch(&mut self, batch: &Batch) {

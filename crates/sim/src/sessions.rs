@@ -1,0 +1,47 @@
+//! Watching the sessions of one host: nothing but a seal or an epoch ends one.
+//!
+//! A host that gives its session up for any other reason, because the store was away or because it met its own batch,
+//! loses what was in flight for nothing. Nobody else would miss it: whoever called tries again. A leader is left out: it
+//! ends its own session when somebody asks for that.
+
+use holocron::HostStatus;
+use holocron_protocol::ids::SessionId;
+
+use crate::{store::Shelf, trace::Trace};
+
+/// What was seen of the sessions of one host's process.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    node: String,
+    shelf: Shelf,
+    trace: Trace,
+    /// The session it was in when somebody last looked, if it didn't lead then.
+    following: Option<SessionId>,
+}
+
+impl Sessions {
+    /// None so far.
+    pub(crate) const fn new(node: String, shelf: Shelf, trace: Trace) -> Self {
+        Self { node, shelf, trace, following: None }
+    }
+
+    /// Where the host runs.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// How the host says it is.
+    pub(crate) fn note(&mut self, status: &HostStatus) {
+        if let Some(before) = self.following.take()
+            && before != status.session
+            && !self.shelf.may_end(before)
+        {
+            self.trace.violate(format_args!(
+                "invariant 12 (only a seal or an epoch ends a session): {} gave up {before}",
+                self.node
+            ));
+        }
+        let follows = status.session != SessionId::new(0) && !status.leads;
+        self.following = follows.then_some(status.session);
+    }
+}
