@@ -24,8 +24,8 @@ const SEED: &str = "HOLOCRON_SEED";
 
 /// The rows of the table: a bug's name, and the seed that showed it if one did.
 fn rows() -> Vec<(&'static str, Option<u64>)> {
-    let (_, rest) = DOCUMENT.split_once("<!-- planted bugs: begin -->").unwrap();
-    let (table, _) = rest.split_once("<!-- planted bugs: end -->").unwrap();
+    let (_, rest) = DOCUMENT.split_once("<!-- planted bugs: begin -->").expect("the table begins");
+    let (table, _) = rest.split_once("<!-- planted bugs: end -->").expect("it ends");
     table
         .lines()
         .filter_map(|line| {
@@ -91,11 +91,11 @@ fn every_bug_is_noticed_by_the_default_workload_or_has_a_model() {
 }
 
 fn is_noticed(bug: Bug, first: u64) {
-    let output = Command::new(env::current_exe().unwrap())
+    let output = Command::new(env::current_exe().expect("a test is a program"))
         .args(["--exact", "search", "--ignored", "--nocapture"])
         .envs([(BUG, bug.name()), (SEED, &first.to_string())])
         .output()
-        .unwrap();
+        .expect("it starts again");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}: nobody notices in {SEEDS_MAX} seeds: {said}", bug.name());
     let (_, found) = said.split_once("seed ").expect("it says which seed showed it");
