@@ -90,6 +90,8 @@ pub(crate) struct Work {
     pub(crate) tallies: Mutex<tally::Tallies>,
     order: AtomicU64,
     over: AtomicBool,
+    /// Callers that aren't done, wherever they run.
+    busy: AtomicU64,
 }
 
 impl fmt::Debug for Work {
@@ -109,6 +111,7 @@ impl Work {
             tallies: Mutex::default(),
             order: AtomicU64::new(1),
             over: AtomicBool::new(false),
+            busy: AtomicU64::new(0),
         }
     }
 
@@ -120,6 +123,11 @@ impl Work {
     /// Callers end when they are done with what they are at.
     pub(crate) fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no caller is at anything any more; those that died with their host aren't.
+    pub(crate) fn is_done(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) == 0
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -194,6 +202,7 @@ impl Caller {
     }
 
     async fn run(self) {
+        let _busy = Busy::new(&self.work);
         while !self.work.is_over() {
             match self.chance.below(40) {
                 0..10 => bank::transfer(&self).await,
@@ -203,6 +212,22 @@ impl Caller {
             }
             tokio::time::sleep(self.chance.between(Duration::ZERO, self.work.plan.pause_max)).await;
         }
+    }
+}
+
+/// Counts a caller as busy for as long as it lives.
+struct Busy(Arc<Work>);
+
+impl Busy {
+    fn new(work: &Arc<Work>) -> Self {
+        work.busy.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(work))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
