@@ -66,11 +66,11 @@ impl Shared {
 
     /// The newest record it knows.
     pub(crate) fn view(&self) -> Option<View> {
-        self.views.with(|view| view.cloned())
+        self.views.newest()
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
-        self.views.with(|view| view.map_or(Epoch::ZERO, |view| view.record.epoch))
+        self.views.epoch()
     }
 
     /// Sends an event to the host's own task; lost when the host has stopped.

@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use holocron_protocol::ids::Epoch;
 use tokio::sync::watch;
 
 use crate::serve::View;
@@ -25,9 +26,14 @@ impl Views {
         self.0.lock().expect("nothing panics under the views' lock")
     }
 
-    /// Runs over the newest view.
-    pub(crate) fn with<T>(&self, look: impl FnOnce(Option<&View>) -> T) -> T {
-        look(self.followed().newest.as_ref())
+    /// The newest view.
+    pub(crate) fn newest(&self) -> Option<View> {
+        self.followed().newest.clone()
+    }
+
+    /// Its epoch; 0 when there is none yet.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.followed().newest.as_ref().map_or(Epoch::ZERO, |view| view.record.epoch)
     }
 
     /// Follows the view from the newest on.
