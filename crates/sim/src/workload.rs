@@ -69,6 +69,7 @@ impl Plan {
 }
 
 /// How a call ended, as far as its caller may rely on it.
+#[derive(Debug)]
 pub(crate) enum Ended<T> {
     /// It ran, and this is its reply.
     Replied(T),

@@ -108,6 +108,7 @@ async fn change(caller: &Caller, number: u32, command: Command) -> Ended<bool> {
     lock(&work.books).0.entry(number).or_default().open.insert(call, amount);
     let result = caller.vnode::<Account>(&key(number)).command(command).await;
     let ended = work.ended(&key(number), result);
+    tracing::trace!(account = number, call, amount, ?ended, "changed");
     let mut books = lock(&work.books);
     let entry = books.0.entry(number).or_default();
     match ended {
