@@ -246,7 +246,10 @@ proptest! {
                 prop_assert_ne!(hint, Hint::Nothing);
             }
             SealEffect::Done(sealed) => prop_assert_eq!(sealed.position, gap, "{:?}", hint),
-            effect => prop_assert!(false, "{effect:?}"),
+            SealEffect::Detached
+            | SealEffect::List
+            | SealEffect::Get { .. }
+            | SealEffect::Create { .. } => prop_assert!(false, "it is neither"),
         }
         if hint == Hint::Nothing {
             prop_assert!(quiet.seals.is_empty(), "{:?}", quiet.seals);

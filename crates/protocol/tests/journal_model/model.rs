@@ -53,6 +53,10 @@ pub(crate) enum Bug {
 
 /// The bounds of one search.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each allows one kind of trouble, in any combination"
+)]
 pub(crate) struct Journal {
     pub(crate) batches_max: u64,
     pub(crate) checkpoints_max: usize,
