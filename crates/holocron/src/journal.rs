@@ -272,15 +272,18 @@ impl Journal {
         Ok(state.writer.next_position())
     }
 
-    /// Sends an answer when the rules of reading allow. `sees` is the position of the newest change it has seen.
-    pub(crate) fn answer(&self, mode: Mode, sees: Position, released: Released) {
+    /// Sends an answer of a vnode when the rules of reading allow. `sees` is the position of the newest change it has
+    /// seen. A linearizable one of a slot that was released is dropped: the barrier says nothing about one slot.
+    pub(crate) fn answer(&self, mode: Mode, of: (Slot, Epoch), sees: Position, released: Released) {
+        let (slot, tenure) = of;
         let mode = match mode {
             Mode::Query => ReadMode::Linearizable,
             // What was recorded is true for ever: it only has to be committed.
             Mode::Command | Mode::Local => ReadMode::Local,
         };
         let mut state = self.state();
-        if self.ended.is_cancelled() {
+        let gone = mode == ReadMode::Linearizable && state.gates[slot.index()] != Some(tenure);
+        if gone || self.ended.is_cancelled() {
             return;
         }
         let State { writer, reads, .. } = &mut *state;

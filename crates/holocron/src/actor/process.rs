@@ -281,7 +281,9 @@ impl Active {
         }
         let sees = self.handed.as_ref().map_or(Position::ZERO, |handed| handed.position);
         let answer = self.answer(*commit, outcome);
-        self.session.journal.answer(work.call.mode, sees, Released { reply: work.reply, answer });
+        let served = (self.handle.slot, self.tenure);
+        let released = Released { reply: work.reply, answer };
+        self.session.journal.answer(work.call.mode, served, sees, released);
     }
 
     /// Hands the state over to the journal, with the answers that may leave when it is committed.

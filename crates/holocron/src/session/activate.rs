@@ -151,7 +151,13 @@ impl Session {
                 let (reply, passed) = ReplyTo::here();
                 let (epoch, commit) = (self.epoch(), CommitNumber::ZERO);
                 let answer = Answer { epoch, commit, outcome: Outcome::Busy };
-                self.journal.answer(Mode::Query, Position::ZERO, Released { reply, answer });
+                let served = (handle.slot, handle.tenure);
+                self.journal.answer(
+                    Mode::Query,
+                    served,
+                    Position::ZERO,
+                    Released { reply, answer },
+                );
                 // Nobody else hears this answer: it only has to leave, which it never does once the session is over.
                 match passed.await.map(|answer| answer.outcome) {
                     Ok(Outcome::Busy) => self.locate(handle),
