@@ -147,7 +147,6 @@ impl Recovery {
         self.found_soon.remove(&session);
         match found {
             Found::Journal(journal) => {
-                self.failed.remove(&session);
                 self.keep_warm(session, &journal);
                 self.journals.insert(session, *journal);
             }

@@ -12,9 +12,11 @@ use super::Recovery;
 use crate::{reader::FetchedJournal, session::Wanted};
 
 impl Recovery {
-    /// One reading per fetched journal, of the slots that need it.
-    pub(super) fn readings(&self, wanted: &[Wanted]) -> BTreeMap<SessionId, JournalReading> {
+    /// One reading per fetched journal, of the slots that need it. One that can't be read counts as failed, so that it
+    /// isn't read again and again without a pause.
+    pub(super) fn readings(&mut self, wanted: &[Wanted]) -> BTreeMap<SessionId, JournalReading> {
         let mut readings = BTreeMap::new();
+        let mut unreadable = Vec::new();
         for (&session, journal) in &self.journals {
             let needs =
                 |wanted: &&Wanted| wanted.sources.iter().any(|source| source.session == session);
@@ -26,8 +28,15 @@ impl Recovery {
             let scope = Scope { slots, slot_count: self.session.surroundings.cluster.slots };
             match self.read(session, scope, journal) {
                 Ok(reading) => drop(readings.insert(session, reading)),
-                Err(malformed) => tracing::error!(%malformed, "can't recover from this journal"),
+                Err(malformed) => {
+                    tracing::error!(%malformed, "can't recover from this journal");
+                    unreadable.push(session);
+                }
             }
+        }
+        self.failed.retain(|session, _| !readings.contains_key(session));
+        for session in unreadable {
+            *self.failed.entry(session).or_default() += 1;
         }
         readings
     }
