@@ -57,14 +57,25 @@ pub(crate) struct Plan {
     pub(crate) callers: u32,
     /// The longest pause between two things.
     pub(crate) pause_max: Duration,
+    /// What callers do mostly.
+    pub(crate) habit: Habit,
+}
+
+/// What callers do mostly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// A bit of everything: whoever was fenced finds out by the next batch, moments later.
+    Everything,
+    /// Reading: a host that was fenced and commits nothing has only its reads to find out by.
+    Reading,
 }
 
 impl Plan {
     /// Shares so many vnodes among the kinds, at least two of each.
-    pub(crate) fn new(vnodes: u32, callers: u32, pause_max: Duration) -> Self {
+    pub(crate) fn new(vnodes: u32, callers: u32, pause_max: Duration, habit: Habit) -> Self {
         let share = (vnodes / 3).max(2);
         let cells = vnodes.saturating_sub(2 * share).max(2);
-        Self { accounts: share, cells, tallies: share, callers, pause_max }
+        Self { accounts: share, cells, tallies: share, callers, pause_max, habit }
     }
 }
 
@@ -205,13 +216,22 @@ impl Caller {
     async fn run(self) {
         let _busy = Busy::new(&self.work);
         while !self.work.is_over() {
-            match self.chance.below(40) {
-                0..10 => bank::transfer(&self).await,
-                10..20 => tally::count(&self).await,
-                20 => tally::count_many(&self).await,
-                _ => cell::operate(&self).await,
+            let reads = self.work.plan.habit == Habit::Reading && self.chance.happens(0.85);
+            if reads {
+                cell::read_one(&self).await;
+            } else {
+                self.do_one_thing().await;
             }
             tokio::time::sleep(self.chance.between(Duration::ZERO, self.work.plan.pause_max)).await;
+        }
+    }
+
+    async fn do_one_thing(&self) {
+        match self.chance.below(40) {
+            0..10 => bank::transfer(self).await,
+            10..20 => tally::count(self).await,
+            20 => tally::count_many(self).await,
+            _ => cell::operate(self).await,
         }
     }
 }

@@ -168,6 +168,12 @@ async fn read_locally(caller: &Caller, number: u32) {
     }
 }
 
+/// Reads one cell.
+pub(crate) async fn read_one(caller: &Caller) {
+    let number = caller.one_of(caller.work.plan.cells);
+    read(caller, number).await;
+}
+
 /// Does one thing with one cell.
 pub(crate) async fn operate(caller: &Caller) {
     let work = &caller.work;
