@@ -207,9 +207,7 @@ impl Election {
         if news.epoch <= self.newest {
             return Vec::new();
         }
-        if news.writer != self.writer {
-            self.heard_by = None;
-        }
+        self.heard_by = self.heard_by.filter(|_| news.writer == self.writer);
         (self.newest, self.writer, self.rank) = (news.epoch, news.writer, news.rank);
         self.unclear = self.unclear.filter(|&unclear| unclear > news.epoch);
         match news.writer {
@@ -333,10 +331,9 @@ impl Election {
     }
 
     fn on_store_working(&mut self, now: Time, chance: u64) -> Vec<Effect> {
-        if self.store == StoreHealth::Working {
+        if core::mem::replace(&mut self.store, StoreHealth::Working) == StoreHealth::Working {
             return Vec::new();
         }
-        self.store = StoreHealth::Working;
         match self.role {
             // What wasn't heard while the store failed says nothing.
             Role::Following { .. } => self.role = self.following(now),
@@ -373,8 +370,7 @@ impl Election {
         self.read(now)
     }
 
-    /// Follows a leader until its next sign is overdue: soon, if the last came over a connection. A record of its own is
-    /// a sign, but of when nobody knows, and no reason to wait longer than for a heartbeat.
+    /// Follows a leader until its next sign is overdue. A record is a sign of an unknown time: no reason to wait longer.
     fn following(&self, now: Time) -> Role {
         let quiet = match self.heard_by {
             Some(HeardBy::Connection) => self.settings.quiet,
