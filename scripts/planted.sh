@@ -34,7 +34,7 @@ must_be_noticed() {
 # A build without debug assertions says that it can't, and ends as at any wrong usage.
 must_be_refused() {
     status=0
-    HOLOCRON_PLANTED=no-window "$1" demo --seconds 1 >"$log" 2>&1 || status=$?
+    HOLOCRON_PLANTED=no-window "$1" demo --seconds 2 >"$log" 2>&1 || status=$?
     if [ "$status" -ne 2 ] || ! grep -q "can't be planted in a release build" "$log"; then
         cat "$log"
         echo "$1 takes a planted bug (exit code $status)" >&2
