@@ -126,16 +126,14 @@ impl Checkpoints {
 
     /// One checkpoint. Whether there is more to copy.
     async fn checkpoint(&mut self) -> Result<bool, Failed> {
-        let Some(record) =
-            self.views.borrow_and_update().as_ref().map(|view| Arc::clone(&view.record))
-        else {
+        let Some(record) = self.newest_record() else {
             return Ok(false);
         };
         let low_water = self.enter_tail()?;
         if low_water == Position::ZERO {
             return Ok(false);
         }
-        let (plan, _) = self.plan(&record, low_water);
+        let plan = self.plan(&record, low_water);
         let (packs, places) = self.write_packs(&plan).await?;
         let filled = self.session.journal.checkpoint(low_water, |gates| {
             let content = plan.content(&packs, |slot| gates[slot.index()]);
@@ -143,11 +141,11 @@ impl Checkpoints {
         });
         let (position, content) = filled.map_err(|Closed| Failed::Over)?;
         if is_planted(Bug::TrimBeforeCommit) {
-            self.trim(&record, &content).await?;
+            self.trim(&content).await?;
         }
         self.session.journal.until_committed(position).await.map_err(|Closed| Failed::Over)?;
         let copying = self.committed(&plan, &content, &places);
-        self.trim(&record, &content).await?;
+        self.trim(&content).await?;
         Ok(copying)
     }
 
@@ -217,7 +215,7 @@ impl Checkpoints {
     }
 
     /// What the checkpoint copies.
-    fn plan(&self, record: &EpochRecord, low_water: Position) -> (Plan, Survey) {
+    fn plan(&self, record: &EpochRecord, low_water: Position) -> Plan {
         let session = self.session.id();
         let mut table = self.session.slots.lock();
         let files = self.session.slots.files();
@@ -243,7 +241,7 @@ impl Checkpoints {
                 plan.tenure(slot, tenure, standing(open, tenure.epoch), &files);
             }
         }
-        (plan, survey)
+        plan
     }
 
     /// Fetches what is to be copied and stores it in packs.

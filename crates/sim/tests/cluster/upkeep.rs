@@ -1,10 +1,11 @@
 //! What has to happen though nobody asks for it: copies, garbage, and looking whether the leader is still there.
 
-use core::time::Duration;
+use core::{ops::Range, time::Duration};
 
+use holocron::Client;
 use holocron_sim::Cluster;
 
-use crate::tally::{count_all, read_all, three};
+use crate::tally::{count_all, count_on, kinds, read_all, three, tiny};
 
 /// Objects of sessions that aren't there for ever: no marks, and of each journal not the last object, which is a seal
 /// or the newest batch.
@@ -56,4 +57,31 @@ fn a_leader_that_stops_right_after_an_epoch_is_missed_like_any_other() {
         let written = cluster.world.shelf.keys("epochs/").len() > epochs;
         written && cluster.leader().is_some_and(|now| now != leader)
     });
+}
+
+/// Counts at one vnode after the other, so that each checkpoint finds few of them written.
+async fn count_one_by_one(client: Client, vnodes: Range<u64>, rounds: u64) {
+    for number in vnodes {
+        count_on(client.clone(), number, rounds).await;
+    }
+}
+
+/// A checkpoint takes several requests. When one that merges packs has begun, an epoch may come and with it a Release,
+/// whose reader goes by the checkpoint before: its packs must stay until the reader has copies of its own.
+#[test]
+fn packs_merged_while_slots_are_given_away_stay_for_those_who_read_them() {
+    // What meets is a few milliseconds long. Judged by the epoch at its beginning, it did after 70 to 74 ms.
+    for wait in (60..84).step_by(2) {
+        let mut cluster = Cluster::new(43, tiny(), kinds);
+        cluster.start("a");
+        let counting = cluster.client("client", |client| count_one_by_one(client, 0..40, 1));
+        cluster.finish(counting, Duration::from_secs(60));
+        let busy = cluster.client("busy", |client| count_one_by_one(client, 100..400, 1));
+        cluster.world.run(Duration::from_millis(wait));
+        cluster.start("b");
+        cluster.world.run(Duration::from_secs(2));
+        let reading = cluster.client("reader", |client| read_all(client, 40, 1));
+        cluster.finish(reading, Duration::from_secs(60));
+        drop(busy);
+    }
 }

@@ -1,6 +1,6 @@
 //! After a checkpoint: delete what nobody will ask for again. What may go is decided by `protocol::garbage`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
@@ -17,12 +17,12 @@ use holocron_store::{Created, create_once, delete_until};
 use super::{Checkpoints, Failed, failed, is_source};
 
 impl Checkpoints {
+    pub(super) fn newest_record(&self) -> Option<Arc<EpochRecord>> {
+        self.views.borrow().as_ref().map(|view| Arc::clone(&view.record))
+    }
+
     /// Trims the journal and deletes own packs, as far as the newest committed checkpoint allows.
-    pub(super) async fn trim(
-        &mut self,
-        record: &EpochRecord,
-        content: &Checkpoint,
-    ) -> Result<(), Failed> {
+    pub(super) async fn trim(&mut self, content: &Checkpoint) -> Result<(), Failed> {
         let surroundings = &self.session.surroundings;
         let segment_len = surroundings.cluster.journal_segments();
         while let Some(step) = self.next_trim(segment_len, content) {
@@ -46,7 +46,7 @@ impl Checkpoints {
                 }
             }
         }
-        self.delete_packs(record, content).await
+        self.delete_packs(content).await
     }
 
     fn next_trim(&self, segment_len: SegmentLen, content: &Checkpoint) -> Option<TrimStep> {
@@ -62,12 +62,12 @@ impl Checkpoints {
         self.session.journal.next_trim(self.trimmed, segment_len)
     }
 
-    async fn delete_packs(
-        &mut self,
-        record: &EpochRecord,
-        content: &Checkpoint,
-    ) -> Result<(), Failed> {
+    /// Judged by the newest epoch read, now that the checkpoint is committed: a slot may have been released since the
+    /// checkpoint was planned, and its new owner reads by the checkpoint before. A Release below this checkpoint came of
+    /// an epoch that was read by now; whoever reads one above it reads by this checkpoint.
+    async fn delete_packs(&mut self, content: &Checkpoint) -> Result<(), Failed> {
         let session = self.session.id();
+        let Some(record) = self.newest_record() else { return Ok(()) };
         let domain = record.domains.get(&DomainId::HOME).expect("every record has the home domain");
         let listed = domain.slots.distinct().iter().any(|holding| is_source(holding, session));
         let named: BTreeSet<PackNumber> = content.packs.iter().map(|pack| pack.number).collect();
