@@ -226,6 +226,7 @@ fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
         + counters.outages
         + counters.slow_stores
         + counters.false_alarms
+        + counters.joins
         + counters.leaves
         + counters.namesakes;
     let asked = scenario.faults.iter().any(|fault| fault != Fault::Store);

@@ -17,6 +17,11 @@ const GUEST: &str = "guest";
 const TWIN: &str = "-twin";
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+/// The longest time to the next strike after one that could do nothing: nobody was there to be struck.
+const AFTER_NOTHING_MAX: Duration = Duration::from_millis(100);
+
+/// How long those that slept are given to look at the clock, before hosts are started for those that are gone.
+const WAKING: Duration = Duration::from_millis(100);
 
 /// How a strike ends.
 #[derive(Clone, Debug)]
@@ -25,6 +30,13 @@ enum End {
     Mend(String, String),
     SetClockRight(String),
     Quicken(String),
+}
+
+/// Whether a strike found what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Struck {
+    Something,
+    Nothing,
 }
 
 /// The strikes of a story.
@@ -76,10 +88,12 @@ impl<'a> Strikes<'a> {
                 self.end(end);
             }
             if self.now() >= next {
-                if let Some(fault) = self.deal() {
-                    self.strike(fault);
-                }
-                next = self.now() + self.span(MILLISECOND, self.gap_max);
+                let struck = self.deal().map(|fault| self.strike(fault));
+                let gap_max = match struck {
+                    Some(Struck::Nothing) => self.gap_max.min(AFTER_NOTHING_MAX),
+                    Some(Struck::Something) | None => self.gap_max,
+                };
+                next = self.now() + self.span(MILLISECOND, gap_max);
             }
         }
     }
@@ -90,7 +104,7 @@ impl<'a> Strikes<'a> {
         self.hosts.iter().cloned().chain(twins).chain([GUEST.to_owned()]).collect()
     }
 
-    /// Ends everything that is wrong, and starts every host that is down.
+    /// Ends everything that is wrong, and starts a host for each that is down or about to leave.
     pub(super) fn heal(&mut self) {
         self.ends.clear();
         let nodes = self.nodes();
@@ -104,9 +118,15 @@ impl<'a> Strikes<'a> {
             world.set_clock_rate(node, 1_000);
             world.shelf.set_slow(node, Duration::ZERO);
         }
+        // Some that slept find out now that they can't go on.
+        world.run(WAKING);
         for host in self.hosts.clone() {
-            if !self.runs(&host) && !self.runs(&twin_of(&host)) {
-                self.story.cluster.start(&host);
+            let twin = twin_of(&host);
+            if self.stays(&host) || self.stays(&twin) {
+                continue;
+            }
+            if let Some(free) = [host, twin].iter().find(|node| !self.runs(node)) {
+                self.story.cluster.start(free);
             }
         }
     }
@@ -122,41 +142,44 @@ impl<'a> Strikes<'a> {
         self.deck.pop()
     }
 
-    fn strike(&mut self, fault: Fault) {
-        match fault {
+    fn strike(&mut self, fault: Fault) -> Struck {
+        let struck = match fault {
             Fault::Crash => self.crash(),
             Fault::Pause => self.pause(),
             Fault::Partition => self.partition(),
             Fault::Reset => self.reset(),
             Fault::Clock => self.skew(),
-            Fault::Store => {}
-            Fault::Outage => self.outage(),
+            Fault::Store => None,
+            Fault::Outage => Some(self.outage()),
             Fault::Slow => self.slow(),
             Fault::Alarm => self.alarm(),
             Fault::JoinLeave => self.join_or_leave(),
             Fault::Namesake => self.namesake(),
-        }
+        };
+        struck.map_or(Struck::Nothing, |()| Struck::Something)
     }
 
-    fn crash(&mut self) {
-        let Some(victim) = self.victim() else { return };
+    fn crash(&mut self) -> Option<()> {
+        let victim = self.victim()?;
         self.story.cluster.world.crash(&victim);
         self.count(|counters| counters.crashes += 1);
         let down = self.span(MILLISECOND * 50, MILLISECOND * 4_000);
         self.after(down, End::Start(victim));
+        Some(())
     }
 
-    fn pause(&mut self) {
-        let Some(victim) = self.victim() else { return };
+    fn pause(&mut self) -> Option<()> {
+        let victim = self.victim()?;
         let long = self.story.chance.below(8) == 0;
         let (least, most) = if long { (10_000, 60_000) } else { (200, 5_000) };
         let span = self.span(MILLISECOND * least, MILLISECOND * most);
         self.story.cluster.world.pause(&victim, span);
         self.count(|counters| counters.pauses += 1);
+        Some(())
     }
 
-    fn partition(&mut self) {
-        let Some((one, other)) = self.pair() else { return };
+    fn partition(&mut self) -> Option<()> {
+        let (one, other) = self.pair()?;
         let cut = self.span(MILLISECOND * 100, MILLISECOND * 5_000);
         self.story.cluster.world.wire.cut(&one, &other);
         self.after(cut, End::Mend(one.clone(), other.clone()));
@@ -165,22 +188,26 @@ impl<'a> Strikes<'a> {
             self.after(cut, End::Mend(other, one));
         }
         self.count(|counters| counters.partitions += 1);
+        Some(())
     }
 
-    fn reset(&mut self) {
-        let Some((one, other)) = self.pair() else { return };
-        if self.story.cluster.world.wire.reset(&one, &other) {
-            self.count(|counters| counters.resets += 1);
+    fn reset(&mut self) -> Option<()> {
+        let (one, other) = self.pair()?;
+        if !self.story.cluster.world.wire.reset(&one, &other) {
+            return None;
         }
+        self.count(|counters| counters.resets += 1);
+        Some(())
     }
 
-    fn skew(&mut self) {
-        let Some(victim) = self.victim() else { return };
+    fn skew(&mut self) -> Option<()> {
+        let victim = self.victim()?;
         let rate = [300, 700, 1_400, 3_000][self.below(4)];
         self.story.cluster.world.set_clock_rate(&victim, rate);
         self.count(|counters| counters.skewed_clocks += 1);
         let span = self.span(MILLISECOND * 500, MILLISECOND * 6_000);
         self.after(span, End::SetClockRight(victim));
+        Some(())
     }
 
     fn outage(&mut self) {
@@ -195,22 +222,23 @@ impl<'a> Strikes<'a> {
         self.count(|counters| counters.outages += 1);
     }
 
-    fn slow(&mut self) {
-        let Some(victim) = self.victim() else { return };
+    fn slow(&mut self) -> Option<()> {
+        let victim = self.victim()?;
         let extra = MILLISECOND * [20, 200, 2_000][self.below(3)];
         self.story.cluster.world.shelf.set_slow(&victim, extra);
         self.count(|counters| counters.slow_stores += 1);
         let span = self.span(MILLISECOND * 500, MILLISECOND * 5_000);
         self.after(span, End::Quicken(victim));
+        Some(())
     }
 
     /// Somebody asks the leader to seal a host that is well.
-    fn alarm(&mut self) {
-        let Some(victim) = self.victim() else { return };
+    fn alarm(&mut self) -> Option<()> {
+        let victim = self.victim()?;
         let cluster = &mut self.story.cluster;
         let network = cluster.world.network("operator");
-        let Some(leader) = cluster.leader() else { return };
-        let Some(name) = cluster.status(&victim).map(|status| status.name) else { return };
+        let leader = cluster.leader()?;
+        let name = cluster.status(&victim)?.name;
         let (address, work) = (cluster.address(&leader), Arc::clone(&self.story.work));
         drop(cluster.world.start("operator", async move {
             let asked = holocron::ask(&network, &address, PeerMessage::Seal(name)).await;
@@ -218,33 +246,37 @@ impl<'a> Strikes<'a> {
                 work.counters().false_alarms += 1;
             }
         }));
+        Some(())
     }
 
-    fn join_or_leave(&mut self) {
+    fn join_or_leave(&mut self) -> Option<()> {
         if !self.runs(GUEST) {
-            return self.start(GUEST);
+            self.start(GUEST);
+            return Some(());
         }
         let victim =
             if self.story.chance.happens(0.5) { Some(GUEST.to_owned()) } else { self.victim() };
-        let Some(victim) = victim else { return };
+        let victim = victim?;
         self.story.cluster.leave(&victim);
         self.count(|counters| counters.leaves += 1);
         if victim != GUEST {
             let away = self.span(MILLISECOND * 500, MILLISECOND * 6_000);
             self.after(away, End::Start(victim));
         }
+        Some(())
     }
 
-    fn namesake(&mut self) {
+    fn namesake(&mut self) -> Option<()> {
         let host = self.hosts[self.below(self.hosts.len())].clone();
         let twin = twin_of(&host);
         if self.runs(&twin) {
-            return;
+            return None;
         }
         self.story.cluster.start_at(&twin, &host);
         self.count(|counters| counters.namesakes += 1);
         let span = self.span(MILLISECOND * 1_000, MILLISECOND * 6_000);
         self.after(span, End::Start(host));
+        Some(())
     }
 
     fn end(&mut self, end: End) {
@@ -269,6 +301,11 @@ impl<'a> Strikes<'a> {
     /// Whether a host's process is there at a node and hasn't stopped by itself.
     fn runs(&self, node: &str) -> bool {
         self.story.cluster.world.is_up(node) && self.story.cluster.stopped(node).is_none()
+    }
+
+    /// Whether a host runs there and wasn't told to leave.
+    fn stays(&self, node: &str) -> bool {
+        self.runs(node) && !self.story.cluster.leaves(node)
     }
 
     /// A node that a host runs at and that isn't paused.

@@ -250,7 +250,7 @@ impl Facts {
     }
 
     /// An epoch is the newest now.
-    fn epoch(&self, change: &Change, objects: &Objects, broken: &mut Vec<Broken>) {
+    fn epoch(&mut self, change: &Change, objects: &Objects, broken: &mut Vec<Broken>) {
         for (session, entry) in &change.now.sessions {
             let (SessionState::Sealed(Some(said)) | SessionState::Detached(said)) = entry.state
             else {

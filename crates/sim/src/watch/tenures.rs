@@ -18,6 +18,8 @@ pub(super) struct Tenures {
     sealed: BTreeSet<SessionId>,
     /// Those that a committed checkpoint holds in full.
     full: BTreeSet<(Slot, Tenure)>,
+    /// Those that an epoch let go because nothing is in them and nothing ever will be.
+    empty: BTreeSet<(Slot, Tenure)>,
 }
 
 /// What one journal says of one slot.
@@ -92,6 +94,9 @@ impl Tenures {
         if newest >= Some(tenure.epoch) || told.open().is_some() {
             fail(format!("{what} after {told:?}"));
         }
+        if self.empty.contains(&(slot, tenure)) {
+            fail(format!("{what}, a tenure that was said to be empty for ever"));
+        }
         told.adopted.insert(tenure.epoch);
         broken
     }
@@ -129,18 +134,24 @@ impl Tenures {
     }
 
     /// An epoch lists these tenures of a slot no more. Each may go behind a newer one that a checkpoint holds in full,
-    /// or when it has ended without an Adopt.
-    pub(super) fn dropped(&self, slot: Slot, before: &[Tenure], now: &[Tenure]) -> Vec<Broken> {
+    /// or when it has ended without an Adopt: by a Release, by the seal, or because its session was given the slot
+    /// again and takes it up under the newer tenure only.
+    pub(super) fn dropped(&mut self, slot: Slot, before: &[Tenure], now: &[Tenure]) -> Vec<Broken> {
         let mut broken = Vec::new();
         let mut settled = false;
         for &tenure in before {
             let told = self.sessions.get(&(tenure.session, slot));
             let adopted = told.is_some_and(|told| told.adopted.contains(&tenure.epoch));
             let released = told.and_then(|told| told.released.last()) > Some(&tenure.epoch);
-            let empty = !adopted && (released || self.sealed.contains(&tenure.session));
-            if !now.contains(&tenure) && !settled && !empty {
-                let how = format!("{slot} drops {tenure:?}, which recoveries still need");
-                broken.push(Invariant::Recovered.broken(how));
+            let again =
+                before.iter().any(|it| it.session == tenure.session && it.epoch > tenure.epoch);
+            let ended = released || again || self.sealed.contains(&tenure.session);
+            if !now.contains(&tenure) && !settled {
+                if adopted || !ended {
+                    let how = format!("{slot} drops {tenure:?}, which recoveries still need");
+                    broken.push(Invariant::Recovered.broken(how));
+                }
+                self.empty.insert((slot, tenure));
             }
             settled |= self.full.contains(&(slot, tenure));
         }

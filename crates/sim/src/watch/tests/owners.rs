@@ -69,6 +69,26 @@ fn whoever_wrote_under_an_old_tenure_while_it_was_away_for_an_epoch_goes_on() {
 }
 
 #[test]
+fn what_was_not_taken_up_in_time_and_given_again_is_taken_up_under_the_newer_tenure_only() {
+    let mut stage = Stage::held();
+    stage.epoch(&[tenure(B, 2), tenure(A, 1)]);
+    stage.batch(A, |batch| batch.release(SLOT, Epoch::new(2)));
+    stage.epoch(&[tenure(A, 3), tenure(B, 2), tenure(A, 1)]);
+    stage.epoch(&[tenure(B, 4), tenure(A, 3), tenure(B, 2), tenure(A, 1)]);
+    // B, which slept, has read all of them at once.
+    stage.epoch(&[tenure(B, 4), tenure(A, 3), tenure(A, 1)]);
+    stage.assert_clean();
+    stage.batch(B, |batch| batch.adopt(SLOT, Epoch::new(2), &[tenure(A, 1)]));
+    stage.assert_breaks(5);
+
+    let mut stage = Stage::held();
+    stage.epoch(&[tenure(B, 2), tenure(A, 1)]);
+    // B may still take it up.
+    stage.epoch(&[tenure(A, 3), tenure(A, 1)]);
+    stage.assert_breaks(1);
+}
+
+#[test]
 fn nothing_is_written_without_an_adopt_or_behind_a_release() {
     let mut stage = Stage::new();
     stage.epoch(&[tenure(A, 1)]);
