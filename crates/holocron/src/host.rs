@@ -196,4 +196,22 @@ mod tests {
         assert!(batches >= 4_000, "one command after the other, a batch each: {batches}");
         assert!(most < 2_000, "{most} files are known after {batches} batches");
     }
+
+    /// The task that opens a session is one of many. Without it the host would never serve, and never say so.
+    #[tokio::test]
+    async fn an_assertion_that_fails_in_one_of_its_tasks_stops_a_host() {
+        let store: Arc<dyn holocron_store::Store> = Arc::new(holocron_store::Memory::default());
+        let host = |name: &str, random| {
+            let builder = Host::builder("memory://").store(Arc::clone(&store)).name(name);
+            builder.random(random).vnode::<Count>().start()
+        };
+        let random = || crate::Random::from_seed(7);
+        // The first one makes the cluster, which takes chance too.
+        let _first = host("h1", crate::Random::from_system()).await.unwrap();
+        let _second = host("h2", random()).await.unwrap();
+        let mut third = host("h3", random()).await.unwrap();
+        let stopped = tokio::time::timeout(core::time::Duration::from_secs(10), third.stopped());
+        let Ok(Stopped::Failed(why)) = stopped.await else { panic!("it goes on, or says nothing") };
+        assert!(why.contains("drawn twice"), "{why}");
+    }
 }

@@ -15,7 +15,7 @@
 mod flush;
 
 use std::sync::{
-    Arc, Mutex, MutexGuard,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -358,7 +358,8 @@ impl Journal {
         if self.ended.is_cancelled() {
             return;
         }
-        let mut state = self.state();
+        // An assertion that failed under the lock ends the session too.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.ended.cancel();
         tracing::warn!(session = %self.session, committed = %state.writer.committed(), why, "session is over");
         let answers = core::mem::take(&mut state.open.answers);

@@ -117,7 +117,7 @@ impl Run {
         };
         tracing::info!(host = %self.shared.parts.name, slots = releases.len(), "releases");
         let links = Arc::clone(&self.shared.links);
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             let slots: BTreeSet<_> = releases.iter().map(|&(slot, _)| slot).collect();
             let Ok(Some(position)) = Arc::clone(&session).release(releases).await else {
                 return;
@@ -262,7 +262,7 @@ impl Run {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             match shared.links.ask(&leader.address, PeerMessage::Join(request)).await {
                 Some(PeerReply::NotLeader { .. }) => shared.tell_self(Event::LookForEpoch),
                 Some(PeerReply::Refused(why)) => tracing::warn!(why, "not taken in yet"),
@@ -292,7 +292,7 @@ impl Run {
         let (store, stop) = (parts.store(), parts.stop.clone());
         let patience =
             Patience { budget: Some(parts.settings.host_hint_every), ..parts.patience() };
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             if let Err(error) = put_until(&*store, &key, body, patience, &stop).await {
                 tracing::debug!(%error, "the host's hint was not put");
             }

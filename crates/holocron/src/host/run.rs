@@ -7,9 +7,10 @@ mod effects;
 mod event;
 mod life;
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use holocron_protocol::{
     cluster::Cluster,
     election::{self, CreateOutcome, Election, ElectionSettings, HeardBy, News, ReadOutcome},
@@ -23,7 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::event::Event;
 pub(super) use self::life::Life;
-use super::{Stopped, lead::Lead, member::Member, shared::Shared};
+use super::{
+    Stopped,
+    lead::Lead,
+    member::Member,
+    shared::{Shared, why},
+};
 use crate::{
     clock::Clock,
     epoch_log::{self, EpochLog, LogError},
@@ -88,16 +94,18 @@ pub(crate) struct Run {
 }
 
 /// Runs a host until it stops.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    mut events: mpsc::UnboundedReceiver<Event>,
-) -> Stopped {
+pub(crate) async fn run(shared: Arc<Shared>, events: mpsc::UnboundedReceiver<Event>) -> Stopped {
+    let running = AssertUnwindSafe(run_to_end(Arc::clone(&shared), events)).catch_unwind().await;
+    let stopped = running.unwrap_or_else(|panic| Stopped::Failed(why(&*panic)));
+    tracing::info!(host = %shared.parts.name, %stopped, "stops");
+    shared.abandon();
+    stopped
+}
+
+async fn run_to_end(shared: Arc<Shared>, mut events: mpsc::UnboundedReceiver<Event>) -> Stopped {
     let mut run = match Run::start(&shared).await {
         Ok(run) => run,
-        Err(error) => {
-            shared.parts.stop.cancel();
-            return Stopped::Failed(error.to_string());
-        }
+        Err(error) => return Stopped::Failed(error.to_string()),
     };
     let every = (shared.parts.settings.heartbeat / 5).max(core::time::Duration::from_millis(1));
     let mut ticks = tokio::time::interval(every);
@@ -117,10 +125,7 @@ pub(crate) async fn run(
             break stopped;
         }
     };
-    tracing::info!(host = %shared.parts.name, %stopped, "stops");
     run.life.end("the host stops");
-    shared.parts.stop.cancel();
-    shared.top.kill();
     stopped
 }
 
@@ -230,6 +235,7 @@ impl Run {
             Event::Marked(outcome) => self.elect(election::Event::Marked(outcome)),
             Event::Opened(session) => self.on_opened(session),
             Event::SessionOver(session) => self.on_session_over(session),
+            Event::Failed(why) => self.stopped = Some(Stopped::Failed(why)),
             Event::Heartbeat { epoch, leader, reply } => self.on_heartbeat(epoch, leader, reply),
             Event::HintMoved(epoch) => {
                 self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Hint });

@@ -1,9 +1,14 @@
 //! What a host shares between its tasks, its transport and its in-process clients.
 
-use std::sync::{Arc, RwLock, atomic::Ordering};
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::{Arc, RwLock, atomic::Ordering},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt;
 use holocron_protocol::ids::{ClusterId, Epoch};
 use ractor::ActorCell;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -71,6 +76,27 @@ impl Shared {
 
     pub(crate) fn epoch(&self) -> Epoch {
         self.views.epoch()
+    }
+
+    /// Runs one of the host's tasks. Should an assertion fail in it, the host stops: what rests on a broken rule, or
+    /// waits for a task that is gone, must not go on.
+    pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                shared.tell_self(Event::Failed(why(&*panic)));
+            }
+        });
+    }
+
+    /// Ends everything the host does, however little of it can still be trusted.
+    pub(crate) fn abandon(&self) {
+        if let Some(session) = self.session() {
+            self.set_session(None);
+            session.journal.end("the host stops");
+        }
+        self.parts.stop.cancel();
+        self.top.kill();
     }
 
     /// Sends an event to the host's own task; lost when the host has stopped.
@@ -170,4 +196,11 @@ impl Serve for Shared {
     fn views(&self) -> watch::Receiver<Option<View>> {
         self.views.follow()
     }
+}
+
+/// What an assertion said as it failed.
+pub(super) fn why(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("an assertion failed: {}", said.unwrap_or("it says no more"))
 }

@@ -150,7 +150,10 @@ impl<'a> Strikes<'a> {
             Fault::Reset => self.reset(),
             Fault::Clock => self.skew(),
             Fault::Store => None,
-            Fault::Outage => Some(self.outage()),
+            Fault::Outage => {
+                self.outage();
+                Some(())
+            }
             Fault::Slow => self.slow(),
             Fault::Alarm => self.alarm(),
             Fault::JoinLeave => self.join_or_leave(),

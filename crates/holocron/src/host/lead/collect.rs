@@ -49,7 +49,7 @@ impl Run {
             .and_then(|host| lead.progress(&host, session))
             .map_or(Hint::Nothing, |progress| Hint::Committed(progress.committed));
         let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             match Sealer::of(&shared.parts).seal(session, epoch, hint, &stop).await {
                 SealEnd::Sealed(sealed) => {
                     tracing::info!(%session, position = %sealed.position, "sealed");
@@ -83,7 +83,7 @@ impl Run {
         for detached in detached {
             if lead.collecting.insert(detached.session) {
                 let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
-                tokio::spawn(async move {
+                self.shared.spawn(async move {
                     if collect(&shared, detached, &stop).await.is_some() {
                         shared.tell_self(Event::Lead(LeadEvent::Collected(detached.session)));
                     }

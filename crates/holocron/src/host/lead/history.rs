@@ -31,7 +31,7 @@ impl Run {
             return;
         };
         let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             let mut trimmed = busy;
             if cut(&shared, newest, &mut trimmed, &stop).await.is_none() {
                 tracing::debug!(%newest, "the epoch log was not cut to the end");

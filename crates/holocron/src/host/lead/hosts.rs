@@ -58,7 +58,7 @@ impl Run {
                 name: name.clone(),
                 address: address.clone(),
             };
-            tokio::spawn(async move {
+            self.shared.spawn(async move {
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => {}
@@ -129,7 +129,7 @@ impl Run {
         let shared = Arc::clone(&self.shared);
         // Gets only for hosts that are not heard otherwise.
         let connected: BTreeSet<HostName> = lead.heard.keys().cloned().collect();
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             let parts = &shared.parts;
             let patience = Patience { budget: Some(every), ..parts.patience() };
             let Ok(listed) = list_until(&*parts.store, keys::HOST_HINTS, patience, &stop).await
@@ -187,7 +187,7 @@ impl Run {
             return;
         }
         let (shared, epoch, stop) = (Arc::clone(&self.shared), self.epoch(), lead.stop.clone());
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             let key = keys::end_mark(request.session);
             let patience = shared.parts.patience();
             let event = match get_until(&*shared.parts.store, &key, patience, &stop).await {

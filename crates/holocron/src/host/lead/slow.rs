@@ -43,7 +43,7 @@ impl Run {
         }
         lead.look_at = now + LOOK_EVERY;
         let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             let patience = Patience { budget: Some(AT_ONCE), ..shared.parts.patience() };
             if get_until(&*shared.parts.store, keys::CLUSTER, patience, &stop).await.is_ok() {
                 shared.tell_self(Event::Lead(LeadEvent::StoreAnswered(now)));

@@ -37,7 +37,7 @@ impl Run {
         let stop = self.shared.parts.stop.child_token();
         self.member.watching = Some((leader.session, stop.clone()));
         let watch = LeaderWatch { shared: Arc::clone(&self.shared), leader: leader.clone() };
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}

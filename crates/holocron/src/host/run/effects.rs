@@ -29,7 +29,7 @@ impl Run {
             Effect::Read(_) => {
                 let (log, view, shared) =
                     (self.log.clone(), self.view.clone(), Arc::clone(&self.shared));
-                tokio::spawn(async move {
+                self.shared.spawn(async move {
                     let read = log.newest(view).await;
                     shared.tell_self(Event::LogRead(read));
                 });
@@ -62,7 +62,7 @@ impl Run {
     /// like that is never given slots again, by whomever; its end mark tells.
     fn clear_own(&self, session: SessionId, epoch: Epoch) {
         let (log, shared) = (self.log.clone(), Arc::clone(&self.shared));
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             let got =
                 get_until(&*log.store, &keys::end_mark(session), log.patience, &log.stop).await;
             let detached = got.ok().map(|mark| mark.is_some());
@@ -100,7 +100,7 @@ impl Run {
         let stored = record.encode(self.shared.parts.random.nonce());
         let view = View { record: Arc::new(record), stored };
         let (log, key) = (self.log.clone(), keys::epoch(epoch));
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             let created =
                 create_once(&log.store, &key, view.stored.clone(), log.patience, &log.stop).await;
             let outcome = match created {
@@ -115,7 +115,7 @@ impl Run {
     fn check_mark(&self, epoch: Epoch) {
         let (log, shared) = (self.log.clone(), Arc::clone(&self.shared));
         let mark = keys::epoch_mark(log.cluster.epoch_segments().segment(epoch));
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             let got = get_until(&*log.store, &mark, log.patience, &log.stop).await;
             let outcome = match got {
                 Ok(Some(_)) => MarkOutcome::Seen(Presence::Present),
@@ -136,7 +136,7 @@ impl Run {
         // Worth nothing when it is late: the next one says more.
         let patience =
             Patience { budget: Some(parts.settings.leader_hint_every), ..parts.patience() };
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             if let Err(error) = put_until(&*store, keys::LEADER_HINT, body, patience, &stop).await {
                 tracing::debug!(%error, "the leader's hint was not put");
             }

@@ -37,6 +37,8 @@ pub(crate) enum Event {
     Opened(SessionId),
     /// The session is over.
     SessionOver(SessionId),
+    /// An assertion failed in one of our tasks, and this is what it said.
+    Failed(String),
     /// A leader says it lives, and wants to know how we are.
     Heartbeat { epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply> },
     /// The leader's hint in the store moved.

@@ -53,7 +53,7 @@ impl Life {
         let key = keys::journal_position(id, Position::ZERO);
         let (store, patience, stop) = (parts.store(), parts.patience(), parts.stop.clone());
         let teller = Arc::clone(shared);
-        tokio::spawn(async move {
+        shared.spawn(async move {
             match create_once(&store, &key, body, patience, &stop).await {
                 Created::Won => teller.tell_self(Event::Opened(id)),
                 Created::Lost(_) if is_planted(Bug::ReuseSessionId) => {
@@ -98,10 +98,10 @@ impl Life {
         let (told, hears) = mpsc::unbounded_channel();
         let recovery =
             Recovery::new(Arc::clone(&self.shared), Arc::clone(&session), Sealer::of(parts), hears);
-        tokio::spawn(recovery.run());
-        tokio::spawn(Arc::clone(&session.journal).run());
-        tokio::spawn(Arc::clone(&session.journal).run_barrier());
-        tokio::spawn(Arc::clone(&session).run_sweep());
+        self.shared.spawn(recovery.run());
+        self.shared.spawn(Arc::clone(&session.journal).run());
+        self.shared.spawn(Arc::clone(&session.journal).run_barrier());
+        self.shared.spawn(Arc::clone(&session).run_sweep());
         self.run_checkpoints(&session);
         self.watch_end(&session);
         self.shared.set_session(Some(Arc::clone(&session)));
@@ -112,9 +112,9 @@ impl Life {
     fn run_checkpoints(&self, session: &Arc<Session>) {
         let (facts, mut found) = mpsc::unbounded_channel();
         let views = self.shared.views.follow();
-        tokio::spawn(Checkpoints::new(Arc::clone(session), views, facts).run());
+        self.shared.spawn(Checkpoints::new(Arc::clone(session), views, facts).run());
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             while let Some(facts) = found.recv().await {
                 shared.tell_self(Event::Facts(facts));
             }
@@ -124,7 +124,7 @@ impl Life {
     fn watch_end(&self, session: &Arc<Session>) {
         let (ended, shared, id) =
             (session.journal.ended().clone(), Arc::clone(&self.shared), self.id);
-        tokio::spawn(async move {
+        self.shared.spawn(async move {
             ended.cancelled().await;
             shared.tell_self(Event::SessionOver(id));
         });
