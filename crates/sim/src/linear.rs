@@ -4,6 +4,9 @@
 //! answer. An operation that never returned may take effect at any time after its invocation, or never. The search takes
 //! operations out of the history one at a time: whatever was invoked before any return that is left may be next. A set
 //! of operations taken out that led to the same state before leads nowhere now.
+//!
+//! One that may be next and changes nothing, in whatever state, is taken at once, and nothing else is tried in its place:
+//! wherever an order has it later, it may as well come here. Without this, reads at one time multiply the orders.
 
 use core::hash::Hash;
 use std::collections::HashSet;
@@ -20,6 +23,9 @@ pub(crate) trait Model {
 
     /// The state after a call, or none if it can't have been answered so in that state.
     fn step(state: &Self::State, call: &Self::Call) -> Option<Self::State>;
+
+    /// Whether a call, answered as it was, changes nothing in any state.
+    fn is_idle(call: &Self::Call) -> bool;
 }
 
 /// One operation of a history. Times are places in one order of everything that happened; no two are alike.
@@ -115,11 +121,11 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     fn run(mut self) -> Verdict {
-        let (mut at, mut deepest) = (self.events[HEAD].after, (0, 0));
+        let (mut at, mut deepest) = (self.next(), (0, 0));
         loop {
             // Whoever is left has not returned, so nobody waits for an explanation.
             let Some(place) = at else { return Verdict::Linearizable };
-            match self.events[place].kind {
+            at = match self.events[place].kind {
                 Kind::Invoked { returns_at } => {
                     if self.takes(place) {
                         if self.seen.len() > CONFIGURATIONS_LEN_MAX {
@@ -127,19 +133,54 @@ impl<'a, M: Model> Search<'a, M> {
                         }
                         self.unlink(place);
                         returns_at.into_iter().for_each(|place| self.unlink(place));
-                        at = self.events[HEAD].after;
+                        self.next()
+                    } else if self.is_idle(place) {
+                        // Where it leads was seen before, and it needs no alternative.
+                        match self.back() {
+                            Some(place) => self.events[place].after,
+                            None => return Verdict::Broken(deepest.1),
+                        }
                     } else {
-                        at = self.events[place].after;
+                        self.events[place].after
                     }
                 }
                 Kind::Returned => {
                     deepest = deepest.max((self.path.len(), self.events[place].operation));
-                    let Some((place, state)) = self.path.pop() else {
-                        return Verdict::Broken(deepest.1);
-                    };
-                    self.put_back(place, state);
-                    at = self.events[place].after;
+                    match self.back() {
+                        Some(place) => self.events[place].after,
+                        None => return Verdict::Broken(deepest.1),
+                    }
                 }
+            };
+        }
+    }
+
+    /// Where to look first for what may be next: at what changes nothing, if there is such a one.
+    fn next(&self) -> Option<usize> {
+        let first = self.events[HEAD].after;
+        let left = core::iter::successors(first, |&place| self.events[place].after);
+        let mut invoked =
+            left.take_while(|&place| matches!(self.events[place].kind, Kind::Invoked { .. }));
+        invoked.find(|&place| self.is_idle(place)).or(first)
+    }
+
+    /// Whether an invocation that is left changes nothing and could be next.
+    fn is_idle(&self, place: usize) -> bool {
+        let call = self.call(place);
+        M::is_idle(call) && M::step(&self.state, call).is_some()
+    }
+
+    fn call(&self, place: usize) -> &'a M::Call {
+        &self.history[self.events[place].operation].call
+    }
+
+    /// Puts back the newest that changed something, and everything after it; says where it stood.
+    fn back(&mut self) -> Option<usize> {
+        loop {
+            let (place, state) = self.path.pop()?;
+            self.put_back(place, state);
+            if !M::is_idle(self.call(place)) {
+                return Some(place);
             }
         }
     }
@@ -189,6 +230,8 @@ impl<'a, M: Model> Search<'a, M> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     /// A register that is written and read.
@@ -209,6 +252,10 @@ mod tests {
                 Write(value) => Some(*value),
                 Read(value) => (value == state).then_some(*state),
             }
+        }
+
+        fn is_idle(call: &Call) -> bool {
+            matches!(call, Read(_))
         }
     }
 
@@ -294,5 +341,37 @@ mod tests {
         history.push((100, Some(101), Read(0)));
         history.push((102, Some(103), Read(1_000)));
         assert_eq!(verdict(&history), Verdict::TooWide);
+    }
+
+    /// Whether some order of the operations, each left out or not if it never returned, explains every answer.
+    fn by_trying_all(state: u64, left: &[(u64, Option<u64>, Call)]) -> bool {
+        if left.iter().all(|(_, returned, _)| returned.is_none()) {
+            return true;
+        }
+        let first_return = left.iter().filter_map(|(_, returned, _)| *returned).min();
+        let may_be_next = |&at: &usize| first_return.is_none_or(|returned| left[at].0 < returned);
+        (0..left.len()).filter(may_be_next).any(|at| {
+            let rest: Vec<_> = [&left[..at], &left[at + 1..]].concat();
+            Register::step(&state, &left[at].2).is_some_and(|state| by_trying_all(state, &rest))
+        })
+    }
+
+    proptest! {
+        /// Few values, so that an answer has more than one explanation.
+        #[test]
+        fn the_search_agrees_with_trying_every_order(
+            calls in vec((any::<bool>(), 0_u64..3, 0_u64..9, 0_u64..9, any::<bool>()), 1..7)
+        ) {
+            let history: Vec<_> = (0..)
+                .zip(calls)
+                .map(|(at, (reads, value, invoked, takes, returns))| {
+                    let invoked = invoked * 100 + at;
+                    let call = if reads { Read(value) } else { Write(value) };
+                    (invoked, (returns || reads).then_some(invoked + takes * 100 + 50), call)
+                })
+                .collect();
+            let expected = by_trying_all(0, &history);
+            prop_assert_eq!(verdict(&history) == Verdict::Linearizable, expected);
+        }
     }
 }

@@ -86,6 +86,12 @@ impl Model for Cell {
         }
         Some(call.command.map_or(*state, |command| after(*state, command)))
     }
+
+    fn is_idle(call: &Call) -> bool {
+        // What it found is where it took effect.
+        let stays = |found| call.command.is_none_or(|command| after(found, command) == found);
+        call.found.is_some_and(stays)
+    }
 }
 
 /// What is known of one cell.
