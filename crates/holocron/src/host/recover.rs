@@ -19,7 +19,7 @@ use holocron_protocol::{
     fold::{Fold, Missing, fold},
     ids::{DomainId, Position, SessionId, Slot, Tenure},
     ownership::Reader,
-    place::FileId,
+    place::{FileId, FileObject},
     reading::JournalEnd,
     sealing::Hint,
     topology::{SlotReport, SourceFact},
@@ -147,7 +147,6 @@ impl Recovery {
         self.found_soon.remove(&session);
         match found {
             Found::Journal(journal) => {
-                self.keep_warm(session, &journal);
                 self.journals.insert(session, *journal);
             }
             // Trimmed while it was read, or over: the log or the newest batch says more than what we were told.
@@ -175,16 +174,19 @@ impl Recovery {
         self.shared.tell_self(Event::LookForEpoch);
     }
 
-    /// What the tail says of vnodes is likely to be asked for soon, and it is here.
-    fn keep_warm(&self, session: SessionId, journal: &FetchedJournal) {
-        for (batch, object) in &journal.batches {
-            let file = FileId {
-                session,
-                object: holocron_protocol::place::FileObject::Journal(batch.header.position),
-            };
-            match journal.end {
-                JournalEnd::Live => self.session.warm.pin(file, object.clone()),
-                JournalEnd::Sealed(_) => self.session.warm.keep(file, object.clone()),
+    /// What the tails say of vnodes is likely to be asked for soon, and it is here. With each adoption: a journal that
+    /// was read for an earlier one may have been let go since.
+    fn keep_warm(&self, adopted: &[Recovered]) {
+        let sources = adopted.iter().flat_map(|slot| &slot.sources).map(|source| source.session);
+        for session in sources.collect::<BTreeSet<_>>() {
+            let Some(journal) = self.journals.get(&session) else { continue };
+            for (batch, object) in &journal.batches {
+                let object_of = FileObject::Journal(batch.header.position);
+                let file = FileId { session, object: object_of };
+                match journal.end {
+                    JournalEnd::Live => self.session.warm.pin(file, object.clone()),
+                    JournalEnd::Sealed(_) => self.session.warm.keep(file, object.clone()),
+                }
             }
         }
     }
@@ -239,6 +241,7 @@ impl Recovery {
         }
         if !ready.is_empty() {
             tracing::info!(session = %self.session.id(), slots = ready.len(), "adopts");
+            self.keep_warm(&ready);
             if let Err(Closed) = self.session.adopt(ready) {
                 // The session is over; its successor will be given slots of its own.
                 return false;

@@ -356,6 +356,10 @@ impl Checkpoints {
         let recovering = table.iter().any(|(_, state)| {
             matches!(state.phase, Phase::Coming(_)) || !state.recovered.is_empty()
         });
+        if !copying && !recovering {
+            // Under the table's lock: whoever adopts now pins anew while its slots are coming.
+            self.session.warm.clear();
+        }
         self.forget_files(&table);
         held.slots.files().grow_older();
         drop(table);
@@ -363,9 +367,6 @@ impl Checkpoints {
         self.packs.clone_from(&content.packs);
         let packs = u32::try_from(content.packs.len()).expect("bounded by PACKS_MAX");
         self.session.packs.store(packs, core::sync::atomic::Ordering::Relaxed);
-        if !copying && !recovering {
-            self.session.warm.clear();
-        }
         tracing::debug!(%session, low_water = %content.low_water, packs = content.packs.len(),
             copied = places.len(), "checkpoint");
         if !facts.is_empty() {
