@@ -8,8 +8,11 @@ set -eu
 cd "$(dirname "$0")/.."
 TRIES=${TRIES:-4}
 target=${CARGO_TARGET_DIR:-target}
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# The demo keeps the traces of whatever it finds. Nobody needs these.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export TMPDIR="$scratch"
+log=$scratch/log
 
 # Runs the demo until it finds something; fails when it doesn't.
 must_be_noticed() {

@@ -80,7 +80,7 @@ pub(crate) struct Arguments {
     store: Option<String>,
     #[command(flatten)]
     options: StoreOptions,
-    /// Keep the store and the hosts' logs.
+    /// Keep the store and the hosts' logs. They are kept anyway if anything is lost, doubled or stale.
     #[arg(long)]
     keep: bool,
     /// One JSON object instead of a table at the end.
@@ -116,13 +116,17 @@ fn number_in<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, St
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let mut signals = Signals::new()?;
     let run = fresh_word();
-    let place = Place::new(&arguments, &run)?;
+    let mut place = Place::new(&arguments, &run)?;
     // Dropping it ends the hosts, whatever it was doing.
     let played = tokio::select! {
         biased;
         () = signals.next() => Err(Fail::failed("interrupted")),
         played = play(&arguments, &place, &run) => played,
     };
+    if played.as_ref().is_ok_and(Report::is_broken) {
+        // Whoever looks into it needs every trace.
+        place.keep();
+    }
     if let Some((url, logs)) = place.kept() {
         eprintln!("kept: {url}, logs in {}", logs.display());
     }
@@ -133,7 +137,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     } else {
         print!("\n{}", report.as_text());
     }
-    if report.lost + report.doubled + report.stale_reads > 0 {
+    if report.is_broken() {
         let what = format!(
             "{} acknowledged commands lost, {} doubled, {} reads stale",
             report.lost, report.doubled, report.stale_reads

@@ -58,9 +58,14 @@ impl Report {
         self.stale_reads = faults.stale;
     }
 
-    /// Whether every acknowledged command is there once, every read was right, and everything was looked at.
+    /// Whether an acknowledged command is missing or took effect twice, or a read was stale.
+    pub(super) fn is_broken(&self) -> bool {
+        self.lost + self.doubled + self.stale_reads > 0
+    }
+
+    /// Whether nothing is broken, and everything was looked at.
     pub(super) fn is_clean(&self) -> bool {
-        self.lost == 0 && self.doubled == 0 && self.stale_reads == 0 && self.unread == 0
+        !self.is_broken() && self.unread == 0
     }
 
     /// The short table.

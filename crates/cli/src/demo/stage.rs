@@ -76,6 +76,12 @@ impl Place {
         }
     }
 
+    /// From now on everything is kept.
+    pub(super) fn keep(&mut self) {
+        self.keep = true;
+        self.directory.disable_cleanup(true);
+    }
+
     /// What is kept, and where.
     pub(super) fn kept(&self) -> Option<(&str, PathBuf)> {
         self.keep.then(|| (self.url.as_str(), self.directory.path().to_owned()))

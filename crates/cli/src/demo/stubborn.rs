@@ -139,6 +139,9 @@ impl Stubborn {
         for Counted { name, mut history } in counted {
             let value = self.client.get::<Counter>(name.key()).query(CounterQuery::Value).await?;
             history.read(value, Look::AtLast);
+            if history.faults() != Faults::default() {
+                eprintln!("{name}, called at an overruled host: {:?}", history.faults());
+            }
             faults += history.faults();
         }
         Ok(faults)
