@@ -395,3 +395,6 @@ impl Released {
         self.reply.send(Answer { commit, outcome, ..self.answer });
     }
 }
+
+#[cfg(test)]
+mod tests;
