@@ -5,7 +5,6 @@ mod bad_days;
 #[cfg(test)]
 mod bank;
 #[cfg(test)]
-mod chaos;
 #[cfg(test)]
 mod counts;
 #[cfg(test)]
