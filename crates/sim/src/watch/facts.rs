@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use holocron::{Answer, Call};
 use holocron_protocol::{
-    checkpoint::{Checkpoint, Coverage},
+    checkpoint::Coverage,
     cluster::Cluster,
     epoch::SessionState,
     epoch_log::EpochSegments,
@@ -220,7 +220,8 @@ impl Facts {
                     slots.insert(*slot);
                 }
                 Entry::Release { slot, epoch } => {
-                    broken.extend(self.tenures.released(session, *slot, *epoch, &self.log));
+                    let at = (session, position);
+                    broken.extend(self.tenures.released(at, *slot, *epoch, &self.log));
                 }
             }
         }
@@ -291,14 +292,33 @@ impl Facts {
             return;
         }
         let Some(journal) = self.journals.get(&session) else { return };
-        let (checkpoint_at, _) = journal.checkpoint();
-        let newest = journal.page(checkpoint_at).and_then(|page| page.checkpoint.as_ref());
-        let names = |it: &Checkpoint| it.packs.iter().any(|pack| pack.number == number);
-        if newest.is_some_and(names) {
-            let how =
-                format!("pack {number} is deleted; the checkpoint at {checkpoint_at} needs it");
+        let (newest, _) = journal.checkpoint();
+        if journal.names(newest, number) {
+            let how = format!("pack {number} is deleted; the checkpoint at {newest} needs it");
             broken.push(Invariant::PacksExist.broken(how));
         }
+        // Whoever reads what was released goes by the checkpoint before the Release.
+        for (slot, released) in self.releases_listed(session) {
+            let at = journal.page(released).map(|page| page.header.checkpoint_at);
+            if let Some(at) = at.filter(|&at| journal.names(at, number)) {
+                let how = format!(
+                    "pack {number} of {session:?} is deleted; the checkpoint at {at} names it, and {slot} was released at {released}"
+                );
+                broken.push(Invariant::PacksExist.broken(how));
+            }
+        }
+    }
+
+    /// The slots for which the newest epoch lists a session as a source that has released them, and where.
+    fn releases_listed(&self, session: SessionId) -> Vec<(Slot, Position)> {
+        let Some(record) = self.log.newest() else { return Vec::new() };
+        let released = |slot: Slot| {
+            let holding = log::holding(record, slot)?;
+            let reader = holding.owner?;
+            let source = holding.newest_source_of(session)?;
+            Some((slot, self.tenures.release_of(slot, source, reader)?))
+        };
+        (0..self.slots).map(Slot).filter_map(released).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use holocron_protocol::{
     batch::{self, BatchHeader, JournalObject, Seal},
-    ids::{Position, Segment},
+    ids::{PackNumber, Position, Segment},
     segment::SegmentLen,
 };
 
@@ -52,6 +52,12 @@ impl Journal {
     /// Where the session ended, if it did.
     pub(super) const fn seal(&self) -> Option<Position> {
         self.seal
+    }
+
+    /// Whether there is a checkpoint at a position that names a pack.
+    pub(super) fn names(&self, position: Position, pack: PackNumber) -> bool {
+        let checkpoint = self.page(position).and_then(|page| page.checkpoint.as_ref());
+        checkpoint.is_some_and(|it| it.packs.iter().any(|named| named.number == pack))
     }
 
     /// Where the newest committed checkpoint stands, and its low water; both 0 when there is none.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holocron_protocol::ids::{Epoch, SessionId, Slot, Tenure};
+use holocron_protocol::ids::{Epoch, Position, SessionId, Slot, Tenure};
 
 use super::{
     invariant::{Broken, Invariant},
@@ -26,14 +26,19 @@ pub(super) struct Tenures {
 #[derive(Debug, Default)]
 struct Told {
     adopted: BTreeSet<Epoch>,
-    released: BTreeSet<Epoch>,
+    /// Where each Release stands.
+    released: BTreeMap<Epoch, Position>,
 }
 
 impl Told {
     /// The tenure under which it may write.
     fn open(&self) -> Option<Epoch> {
         let adopted = self.adopted.last().copied()?;
-        self.released.last().is_none_or(|&released| released <= adopted).then_some(adopted)
+        self.last_released().is_none_or(|released| released <= adopted).then_some(adopted)
+    }
+
+    fn last_released(&self) -> Option<Epoch> {
+        self.released.last_key_value().map(|(&epoch, _)| epoch)
     }
 }
 
@@ -57,7 +62,7 @@ impl Tenures {
         // A Release of a later epoch than the reader's doesn't convince it.
         let releases = |told: &Told| {
             let mut due = told.released.range(..=reader.epoch);
-            due.next_back().is_some_and(|&released| tenure.epoch < released)
+            due.next_back().is_some_and(|(&released, _)| tenure.epoch < released)
         };
         self.sealed.contains(&tenure.session) || told.is_some_and(releases)
     }
@@ -90,7 +95,7 @@ impl Tenures {
             other => fail(format!("{what}, which gave it to {:?}", other.map(|it| it.owner))),
         }
         let told = self.sessions.entry((tenure.session, slot)).or_default();
-        let newest = told.adopted.last().max(told.released.last()).copied();
+        let newest = told.adopted.last().copied().max(told.last_released());
         if newest >= Some(tenure.epoch) || told.open().is_some() {
             fail(format!("{what} after {told:?}"));
         }
@@ -101,10 +106,22 @@ impl Tenures {
         broken
     }
 
+    /// Where the Release stands by which that reader sees the end of a tenure.
+    pub(super) fn release_of(
+        &self,
+        slot: Slot,
+        tenure: Tenure,
+        reader: Tenure,
+    ) -> Option<Position> {
+        let told = self.sessions.get(&(tenure.session, slot))?;
+        let (&released, &position) = told.released.range(..=reader.epoch).next_back()?;
+        (tenure.epoch < released).then_some(position)
+    }
+
     /// A committed Release.
     pub(super) fn released(
         &mut self,
-        session: SessionId,
+        (session, position): (SessionId, Position),
         slot: Slot,
         epoch: Epoch,
         log: &Log,
@@ -118,11 +135,11 @@ impl Tenures {
             broken.push(Invariant::TenuresEnded.broken(how));
         }
         let told = self.sessions.entry((session, slot)).or_default();
-        if told.adopted.last() >= Some(&epoch) || told.released.last() > Some(&epoch) {
+        if told.adopted.last() >= Some(&epoch) || told.last_released() > Some(epoch) {
             let how = format!("{what} after {told:?}");
             broken.push(Invariant::TenuresEnded.broken(how));
         }
-        told.released.insert(epoch);
+        told.released.insert(epoch, position);
         broken
     }
 
@@ -142,7 +159,7 @@ impl Tenures {
         for &tenure in before {
             let told = self.sessions.get(&(tenure.session, slot));
             let adopted = told.is_some_and(|told| told.adopted.contains(&tenure.epoch));
-            let released = told.and_then(|told| told.released.last()) > Some(&tenure.epoch);
+            let released = told.and_then(Told::last_released) > Some(tenure.epoch);
             let again =
                 before.iter().any(|it| it.session == tenure.session && it.epoch > tenure.epoch);
             let ended = released || again || self.sealed.contains(&tenure.session);

@@ -1,7 +1,7 @@
 //! Positions, epochs, seals and marks: invariants 2, 3, 4 and 6, and 7 for packs.
 
 use holocron_protocol::{
-    checkpoint::Coverage,
+    checkpoint::{Coverage, SlotEntry},
     ids::{Epoch, Nonce, PackNumber, Position, Segment},
     keys,
 };
@@ -229,4 +229,33 @@ fn a_pack_goes_only_when_a_committed_checkpoint_leaves_it_out() {
     stage.assert_clean();
     stage.delete(&keys::pack(A, PackNumber::new(2)));
     stage.assert_breaks(7);
+}
+
+#[test]
+fn a_pack_that_a_release_goes_by_stays_while_the_released_slot_is_listed() {
+    // A wrote x into a pack, released the slot, and merged the pack with another.
+    let released = || {
+        let mut stage = Stage::held();
+        stage.write(A, &[("x", 1)]);
+        let pack = stage.pack((A, 1), 1, &[("x", 1)]);
+        stage.checkpoint(A, vec![pack], entry(1, Coverage::Full));
+        stage.epoch(&[tenure(B, 2), tenure(A, 1)]);
+        stage.batch(A, |batch| batch.release(SLOT, Epoch::new(2)));
+        let merged = stage.pack((A, 2), 1, &[("x", 1)]);
+        let slot = SlotEntry { released: Epoch::new(2), ..entry(1, Coverage::Full) };
+        stage.checkpoint(A, vec![merged], slot);
+        stage.assert_clean();
+        stage
+    };
+    let mut stage = released();
+    stage.delete(&keys::pack(A, PackNumber::new(1)));
+    stage.assert_breaks(7);
+
+    let mut stage = released();
+    stage.batch(B, |batch| batch.adopt(SLOT, Epoch::new(2), &[tenure(A, 1)]));
+    let copied = stage.pack((B, 1), 2, &[("x", 1)]);
+    stage.checkpoint(B, vec![copied], entry(2, Coverage::Full));
+    stage.epoch(&[tenure(B, 2)]);
+    stage.delete(&keys::pack(A, PackNumber::new(1)));
+    stage.assert_clean();
 }
