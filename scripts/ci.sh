@@ -54,8 +54,9 @@ $demo --seconds 6 --kill sigstop --victim leader
 $demo --seconds 6 --kill sigkill --victim leader --store "$HOLOCRON_TEST_S3_URL/ci-$$" --json
 
 step "the examples"
-cargo run --quiet --locked -p holocron-examples --example counter
-cargo run --quiet --locked -p holocron-examples --example bank
+# The tests' build has them; by themselves they would be built anew, with other features.
+target/debug/examples/counter
+target/debug/examples/bank
 
 step "the demo's checker has teeth: it fails on planted bugs"
 scripts/planted.sh
