@@ -55,8 +55,8 @@ $demo --seconds 6 --kill sigkill --victim leader --store "$HOLOCRON_TEST_S3_URL/
 
 step "the examples"
 # The tests' build has them; by themselves they would be built anew, with other features.
-target/debug/examples/counter
-target/debug/examples/bank
+"${CARGO_TARGET_DIR:-target}/debug/examples/counter"
+"${CARGO_TARGET_DIR:-target}/debug/examples/bank"
 
 step "the demo's checker has teeth: it fails on planted bugs"
 scripts/planted.sh

@@ -125,7 +125,7 @@ impl<'a, M: Model> Search<'a, M> {
         loop {
             // Whoever is left has not returned, so nobody waits for an explanation.
             let Some(place) = at else { return Verdict::Linearizable };
-            at = match self.events[place].kind {
+            let onwards = match self.events[place].kind {
                 Kind::Invoked { returns_at } => {
                     if self.takes(place) {
                         if self.seen.len() > CONFIGURATIONS_LEN_MAX {
@@ -133,24 +133,23 @@ impl<'a, M: Model> Search<'a, M> {
                         }
                         self.unlink(place);
                         returns_at.into_iter().for_each(|place| self.unlink(place));
-                        self.next()
-                    } else if self.is_idle(place) {
-                        // Where it leads was seen before, and it needs no alternative.
-                        match self.back() {
-                            Some(place) => self.events[place].after,
-                            None => return Verdict::Broken(deepest.1),
-                        }
+                        Some(self.next())
                     } else {
-                        self.events[place].after
+                        // Where an idle one leads was seen before then, and it needs no alternative.
+                        (!self.is_idle(place)).then(|| self.events[place].after)
                     }
                 }
                 Kind::Returned => {
                     deepest = deepest.max((self.path.len(), self.events[place].operation));
-                    match self.back() {
-                        Some(place) => self.events[place].after,
-                        None => return Verdict::Broken(deepest.1),
-                    }
+                    None
                 }
+            };
+            at = match onwards {
+                Some(next) => next,
+                None => match self.back() {
+                    Some(place) => self.events[place].after,
+                    None => return Verdict::Broken(deepest.1),
+                },
             };
         }
     }

@@ -32,13 +32,6 @@ enum End {
     Quicken(String),
 }
 
-/// Whether a strike found what it is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Struck {
-    Something,
-    Nothing,
-}
-
 /// The strikes of a story.
 pub(super) struct Strikes<'a> {
     story: &'a mut Story,
@@ -88,11 +81,9 @@ impl<'a> Strikes<'a> {
                 self.end(end);
             }
             if self.now() >= next {
-                let struck = self.deal().map(|fault| self.strike(fault));
-                let gap_max = match struck {
-                    Some(Struck::Nothing) => self.gap_max.min(AFTER_NOTHING_MAX),
-                    Some(Struck::Something) | None => self.gap_max,
-                };
+                let in_vain = self.deal().is_some_and(|fault| self.strike(fault).is_none());
+                let gap_max =
+                    if in_vain { self.gap_max.min(AFTER_NOTHING_MAX) } else { self.gap_max };
                 next = self.now() + self.span(MILLISECOND, gap_max);
             }
         }
@@ -142,8 +133,9 @@ impl<'a> Strikes<'a> {
         self.deck.pop()
     }
 
-    fn strike(&mut self, fault: Fault) -> Struck {
-        let struck = match fault {
+    /// None, here and below, when nobody was there to be struck.
+    fn strike(&mut self, fault: Fault) -> Option<()> {
+        match fault {
             Fault::Crash => self.crash(),
             Fault::Pause => self.pause(),
             Fault::Partition => self.partition(),
@@ -158,8 +150,7 @@ impl<'a> Strikes<'a> {
             Fault::Alarm => self.alarm(),
             Fault::JoinLeave => self.join_or_leave(),
             Fault::Namesake => self.namesake(),
-        };
-        struck.map_or(Struck::Nothing, |()| Struck::Something)
+        }
     }
 
     fn crash(&mut self) -> Option<()> {

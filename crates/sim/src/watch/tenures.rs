@@ -59,12 +59,7 @@ impl Tenures {
         if tenure.session == reader.session {
             return told.is_none_or(|told| told.open() != Some(tenure.epoch));
         }
-        // A Release of a later epoch than the reader's doesn't convince it.
-        let releases = |told: &Told| {
-            let mut due = told.released.range(..=reader.epoch);
-            due.next_back().is_some_and(|(&released, _)| tenure.epoch < released)
-        };
-        self.sealed.contains(&tenure.session) || told.is_some_and(releases)
+        self.sealed.contains(&tenure.session) || self.release_of(slot, tenure, reader).is_some()
     }
 
     /// A committed Adopt.
@@ -106,7 +101,8 @@ impl Tenures {
         broken
     }
 
-    /// Where the Release stands by which that reader sees the end of a tenure.
+    /// Where the Release stands by which that reader sees the end of a tenure. One of a later epoch than the reader's
+    /// doesn't convince it.
     pub(super) fn release_of(
         &self,
         slot: Slot,

@@ -5,7 +5,6 @@ mod bad_days;
 #[cfg(test)]
 mod bank;
 #[cfg(test)]
-#[cfg(test)]
 mod counts;
 #[cfg(test)]
 mod failovers;
