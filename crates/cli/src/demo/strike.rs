@@ -2,7 +2,11 @@
 
 use core::time::Duration;
 
-use holocron_protocol::ids::{DomainId, HostName, SessionId};
+use holocron::HostStatus;
+use holocron_protocol::{
+    epoch::EpochRecord,
+    ids::{DomainId, HostName, SessionId},
+};
 use rustix::process::Signal;
 use tokio::{
     task::yield_now,
@@ -112,6 +116,10 @@ async fn try_to_strike(
     let Some(status) = statuses.iter().find(|status| status.name == *victim) else {
         return Ok(Err(format!("{victim} does not answer")));
     };
+    // A slot on its way to another host would be served there soon, failure or not.
+    if !is_settled(&statuses, &view.record) {
+        return Ok(Err("slots are being moved".to_owned()));
+    }
     let (packs, led) = (status.packs, view.record.leader.host == *victim);
     if packs < PACKS_MIN {
         return Ok(Err(format!("{victim} has {packs} packs")));
@@ -131,6 +139,10 @@ async fn try_to_strike(
         burst.ended().await;
         return Ok(Err(format!("{victim} has {in_flight} commands in flight")));
     }
+    if stage.view().await?.record.epoch > view.record.epoch {
+        burst.ended().await;
+        return Ok(Err("slots are being moved".to_owned()));
+    }
     let at = Instant::now();
     stage.process(victim)?.signal(match kill {
         KillWith::Sigkill => Signal::KILL,
@@ -138,6 +150,13 @@ async fn try_to_strike(
     })?;
     stage.load.orphan(&places, Instant::now());
     Ok(Ok(Struck { victim: victim.clone(), led, session, places, in_flight, packs, requests, at }))
+}
+
+/// Whether every slot is served by whom the record says.
+fn is_settled(statuses: &[HostStatus], record: &EpochRecord) -> bool {
+    let serving: u32 = statuses.iter().map(|status| status.slots_serving).sum();
+    statuses.iter().all(|status| status.epoch == record.epoch)
+        && serving == u32::from(record.slot_count)
 }
 
 /// Watches the others take over, with a command to each of the victim's vnodes.
