@@ -101,6 +101,7 @@ impl World {
             return;
         };
         self.trace.note(format_args!("{name} crashes"));
+        self.wire.node_goes(name);
         node.runtime.shutdown_background();
         self.wire.drop_node(name);
     }

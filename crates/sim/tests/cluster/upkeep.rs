@@ -59,6 +59,22 @@ fn a_leader_that_stops_right_after_an_epoch_is_missed_like_any_other() {
     });
 }
 
+/// A process that is killed resets, for a moment, even what is new. That says nothing yet; that nobody listens there soon
+/// after says enough, long before silence does.
+#[test]
+fn a_leader_whose_process_dies_is_followed_at_once() {
+    for seed in 50..58 {
+        let mut cluster = three(seed);
+        cluster.world.run(Duration::from_secs(2));
+        let leader = cluster.leader().expect("somebody leads");
+        cluster.world.crash(&leader);
+        // Reconnects a heartbeat's tenth apart, the back-off by rank, one create; not four heartbeats of 250 ms.
+        cluster.until("another leads", Duration::from_millis(400), |cluster| {
+            cluster.leader().is_some_and(|now| now != leader)
+        });
+    }
+}
+
 /// Counts at one vnode after the other, so that each checkpoint finds few of them written.
 async fn count_one_by_one(client: Client, vnodes: Range<u64>, rounds: u64) {
     for number in vnodes {

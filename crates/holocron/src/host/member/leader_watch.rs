@@ -1,6 +1,6 @@
 //! Watching the leader: a connection that breaks and can't be had again says more, and sooner, than silence.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use holocron_protocol::{
     epoch::Leader,
@@ -10,6 +10,7 @@ use holocron_protocol::{
     suspicion::REFUSALS_MAX,
 };
 use holocron_store::{Patience, get_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -52,20 +53,28 @@ struct LeaderWatch {
     leader: Leader,
 }
 
+/// Tries in a row that reach nobody before we believe that there is no way to the leader. Fewer would take a process that
+/// is just going for one behind a broken network: until its listener is closed too, what it accepts is reset.
+const UNREACHED_MAX: u32 = 4;
+/// The pause after the first tries: whoever died is gone within milliseconds.
+const PAUSE_FIRST: Duration = Duration::from_millis(1);
+/// Tries followed by that pause.
+const FIRST: u32 = 2;
+
 impl LeaderWatch {
     async fn run(self, stop: CancellationToken) {
-        let mut refused = 0;
+        let (mut tries, mut refused, mut unreached) = (0, 0, 0);
         let mut hints = LeaderHintWatch::default();
         let pause = self.shared.parts.settings.heartbeat / 10;
         loop {
             match self.shared.links.to(&self.leader.address).await {
                 Ok(link) => {
-                    refused = 0;
+                    (tries, refused, unreached) = (0, 0, 0);
                     link.lost().await;
                     continue;
                 }
                 Err(OpenError::NotListening { .. }) => {
-                    refused += 1;
+                    (refused, unreached) = (refused + 1, 0);
                     if refused >= REFUSALS_MAX {
                         self.shared.tell_self(Event::LeaderUnreachable(self.epoch()));
                     }
@@ -75,14 +84,15 @@ impl LeaderWatch {
                     self.shared.tell_self(Event::LeaderUnreachable(self.epoch()));
                 }
                 // No way to it from here: its hints may still reach us.
-                Err(OpenError::Unreachable { .. }) => self.look_at_hint(&mut hints, &stop).await,
+                Err(OpenError::Unreachable { .. }) => {
+                    unreached += 1;
+                    if unreached >= UNREACHED_MAX {
+                        self.look_at_hint(&mut hints, &stop).await;
+                    }
+                }
             }
-            tokio::time::sleep(if refused == 1 {
-                core::time::Duration::from_millis(1)
-            } else {
-                pause
-            })
-            .await;
+            tries += 1;
+            sleep(if tries <= FIRST { PAUSE_FIRST } else { pause }).await;
         }
     }
 
@@ -94,7 +104,7 @@ impl LeaderWatch {
         let parts = &self.shared.parts;
         let patience =
             Patience { budget: Some(parts.settings.leader_hint_every), ..parts.patience() };
-        tokio::time::sleep(parts.settings.leader_hint_every / 2).await;
+        sleep(parts.settings.leader_hint_every / 2).await;
         let Ok(Some(object)) = get_until(&*parts.store, keys::LEADER_HINT, patience, stop).await
         else {
             return;
