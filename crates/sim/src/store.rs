@@ -357,7 +357,8 @@ impl Verb {
         match self {
             Self::Create(..) => "create",
             Self::Put(..) => "put",
-            Self::Get(_) | Self::GetRange(..) => "get",
+            Self::Get(_) => "get",
+            Self::GetRange(..) => "get a range",
             Self::List(_) => "list",
             Self::Delete(_) => "delete",
             Self::Nothing(_) => "nothing",

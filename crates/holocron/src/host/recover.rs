@@ -174,12 +174,18 @@ impl Recovery {
         self.shared.tell_self(Event::LookForEpoch);
     }
 
-    /// What the tails say of vnodes is likely to be asked for soon, and it is here. With each adoption: a journal that
+    /// What the tails and small packs say of vnodes is likely to be asked for soon, and it is here. With each adoption: a journal that
     /// was read for an earlier one may have been let go since.
     fn keep_warm(&self, adopted: &[Recovered]) {
         let sources = adopted.iter().flat_map(|slot| &slot.sources).map(|source| source.session);
         for session in sources.collect::<BTreeSet<_>>() {
             let Some(journal) = self.journals.get(&session) else { continue };
+            for (pack, object) in journal.packs.iter().zip(&journal.whole) {
+                let Some(object) = object else { continue };
+                // It stays in the store for as long as an index names it.
+                let file = FileId { session, object: FileObject::Pack(pack.number) };
+                self.session.warm.keep(file, object.clone());
+            }
             for (batch, object) in &journal.batches {
                 let object_of = FileObject::Journal(batch.header.position);
                 let file = FileId { session, object: object_of };

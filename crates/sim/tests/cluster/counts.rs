@@ -21,8 +21,8 @@ fn settings() -> Settings {
 }
 
 /// A cluster of two whose vnodes' states lie only in packs of the one that will die.
-fn packed(vnodes: u64, seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(seed, settings(), kinds);
+fn packed(vnodes: u64, seed: u64, settings: Settings) -> Cluster {
+    let mut cluster = Cluster::new(seed, settings, kinds);
     cluster.start_all(&["a", "b"]);
     let filling = cluster.client("filler", move |client| async move {
         let all: Vec<_> = (0..vnodes)
@@ -49,7 +49,7 @@ fn packed(vnodes: u64, seed: u64) -> Cluster {
 
 /// The requests from the crash of one host to the first answer from a vnode of its, of which only packs know.
 fn takeover_requests(vnodes: u64) -> u64 {
-    let mut cluster = packed(vnodes, 31);
+    let mut cluster = packed(vnodes, 31, settings());
     let victim = if cluster.leader().as_deref() == Some("a") { "b" } else { "a" };
     assert!(
         cluster.status(victim).is_some_and(|status| status.packs > 0),
@@ -78,7 +78,7 @@ fn takeover_requests(vnodes: u64) -> u64 {
     });
     let after = cluster.world.shelf.counts();
     cluster.finish(asking, Duration::from_secs(30));
-    let verbs = ["create", "get", "list", "put", "delete"];
+    let verbs = ["create", "get", "get a range", "list", "put", "delete"];
     let requests: u64 = verbs.iter().map(|verb| grown(&before, &after, verb)).sum();
     println!("{requests} requests, {tail} tail batches, {} packs", status.packs);
     // One get per tail batch and pack index is what a journal costs, whatever is in it.
@@ -90,6 +90,28 @@ fn a_takeover_takes_as_many_requests_for_ten_vnodes_as_for_ten_thousand() {
     let (few, many) = (takeover_requests(10), takeover_requests(10_000));
     println!("requests of a takeover: {few} with 10 vnodes, {many} with 10,000");
     assert!(many.abs_diff(few) <= 8, "{few} with 10 vnodes, {many} with 10,000");
+}
+
+/// A small pack is read whole with its index, so its vnodes are here when their slots are.
+#[test]
+fn vnodes_of_a_small_pack_are_used_after_a_takeover_without_a_request_each() {
+    // Copying and what follows it would count too.
+    let unhurried = Settings { copy_pause: Duration::from_secs(60), ..settings() };
+    let mut cluster = packed(10, 33, unhurried);
+    let (victim, survivor) =
+        if cluster.leader().as_deref() == Some("a") { ("b", "a") } else { ("a", "b") };
+    cluster.world.crash(victim);
+    cluster.until("all its slots are served", Duration::from_secs(10), |cluster| {
+        cluster.status(survivor).is_some_and(|status| status.slots_serving == 64)
+    });
+    let before = cluster.world.shelf.counts();
+    let asking = cluster.client("asker", |client| async move {
+        for number in 0..10 {
+            assert_eq!(client.get::<Tally>(&key(number)).query(()).await, Ok((1, 1)));
+        }
+    });
+    cluster.finish(asking, Duration::from_secs(30));
+    assert_eq!(grown(&before, &cluster.world.shelf.counts(), "get a range"), 0);
 }
 
 #[test]
@@ -128,14 +150,14 @@ fn creates_per_second_do_not_grow_with_dirty_vnodes() {
 
 #[test]
 fn an_idle_cluster_makes_only_hint_requests() {
-    let mut cluster = packed(100, 33);
+    let mut cluster = packed(100, 33, settings());
     cluster.world.run(Duration::from_secs(10));
     let before = cluster.world.shelf.counts();
     cluster.world.run(Duration::from_secs(120));
     let after = cluster.world.shelf.counts();
     let verb = |verb| grown(&before, &after, verb);
     assert_eq!((verb("create"), verb("delete")), (0, 0), "an idle cluster commits nothing");
-    let total = verb("put") + verb("get") + verb("list");
+    let total = verb("put") + verb("get") + verb("get a range") + verb("list");
     println!("two idle hosts make {total} requests in 120 s");
     // At most one per host in 2 s.
     assert!(total <= 120, "{total} requests in 120 s");
