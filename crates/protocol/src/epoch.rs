@@ -294,6 +294,17 @@ impl EpochRecord {
         self.domains.get(&domain).map(|domain| domain.slots.holding(slot))
     }
 
+    /// Whether it says anything that another doesn't, but for its number, reason and time. If it doesn't, it need not be
+    /// written after that one.
+    #[must_use]
+    pub fn is_news_after(&self, before: &Self) -> bool {
+        self.leader != before.leader
+            || self.handover != before.handover
+            || self.hosts != before.hosts
+            || self.sessions != before.sessions
+            || self.domains != before.domains
+    }
+
     /// The host that a session of this record belongs to, while it is open.
     #[must_use]
     pub fn host_of(&self, session: SessionId) -> Option<(&HostName, &HostEntry)> {

@@ -20,11 +20,10 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
-    vec::Vec,
 };
 
-pub use self::changes::{Need, Refused, SOURCES_MAX, SlotReport, SourceFact};
-use self::domains::{DomainDraft, Seats, detach, mobility, owners_of};
+pub use self::changes::{Refused, SOURCES_MAX, SlotReport, SourceFact};
+use self::domains::{DomainDraft, Seats, detach, mobility};
 use crate::{
     cluster::Cluster,
     epoch::{
@@ -265,34 +264,6 @@ impl Draft {
             moved += domain.rebalance(&Seats::of(*id, &self.hosts), moves_max);
         }
         moved
-    }
-
-    /// Whether this draft, written by that leader, is worth an epoch.
-    #[must_use]
-    pub fn need(&self, leader: &Leader) -> Need {
-        let Some((base, _)) = &self.base else {
-            return Need::Now;
-        };
-        let next = self.clone().finish(leader.clone(), "", 0);
-        let owners = |record: &EpochRecord| -> Vec<_> {
-            let tables = record.domains.iter();
-            tables
-                .map(|(id, domain)| {
-                    (*id, domain.name.clone(), owners_of(&domain.slots).collect::<Vec<_>>())
-                })
-                .collect()
-        };
-        if next.leader != base.leader
-            || next.handover != base.handover
-            || next.hosts != base.hosts
-            || owners(&next) != owners(base)
-        {
-            Need::Now
-        } else if next.sessions != base.sessions || next.domains != base.domains {
-            Need::Housekeeping
-        } else {
-            Need::Nothing
-        }
     }
 
     /// The record. Free slots are given to hosts first, and sealed sessions that no slot names any more are detached.

@@ -16,6 +16,24 @@ use crate::{
 /// How long a host may take to reply to a message that isn't a heartbeat.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Tries in a row that follow each other quickly.
+const QUICK_TRIES: u32 = 8;
+/// The pause between those.
+const QUICK_PAUSE: Duration = Duration::from_millis(1);
+
+/// The tries to reach a host that was just lost. The first follow each other quickly: whoever died is gone within
+/// milliseconds, and each that passes is one more for everybody who waits.
+#[derive(Debug, Default)]
+pub(crate) struct Tries(u32);
+
+impl Tries {
+    /// The pause before the next one.
+    pub(crate) fn next_pause(&mut self, heartbeat: Duration) -> Duration {
+        self.0 = self.0.saturating_add(1);
+        if self.0 <= QUICK_TRIES { QUICK_PAUSE } else { heartbeat / 10 }
+    }
+}
+
 /// The open links of a host, by address.
 #[derive(Debug)]
 pub(crate) struct Links {

@@ -54,14 +54,3 @@ pub enum Refused {
     #[error("{0}")]
     TooLarge(String),
 }
-
-/// Whether the next epoch is worth writing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
-    /// Nothing changed.
-    Nothing,
-    /// Only what lets garbage go: seals found, sources dropped, sessions detached or forgotten. It may wait for company.
-    Housekeeping,
-    /// Leader, hosts or owners change: somebody waits for it.
-    Now,
-}

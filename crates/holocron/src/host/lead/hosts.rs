@@ -17,6 +17,7 @@ use holocron_store::{Patience, get_until, list_until};
 use super::LeadEvent;
 use crate::{
     host::{
+        links::Tries,
         run::{Event, Run},
         shared::Shared,
     },
@@ -210,9 +211,11 @@ struct Watcher {
 impl Watcher {
     async fn run(self) {
         let heartbeat = self.shared.parts.settings.heartbeat;
+        let mut tries = Tries::default();
         loop {
             match self.shared.links.to(&self.address).await {
                 Ok(link) => {
+                    tries = Tries::default();
                     self.tell(LeadEvent::Connected(self.name.clone()));
                     self.beat(&link).await;
                     self.tell(LeadEvent::Broken(self.name.clone()));
@@ -224,7 +227,7 @@ impl Watcher {
                 }
                 Err(OpenError::Unreachable { .. }) => {}
             }
-            tokio::time::sleep(heartbeat / 50).await;
+            tokio::time::sleep(tries.next_pause(heartbeat)).await;
         }
     }
 

@@ -7,7 +7,7 @@ use holocron_protocol::{
     ids::{DomainId, Epoch, HostName},
     suspicion::Waits,
     time::Time,
-    topology::{Draft, Need},
+    topology::Draft,
 };
 
 use super::{Changes, Lead};
@@ -44,12 +44,6 @@ impl Run {
             lead.change(&mut draft, &mut reasons, &view.record, now);
         }
         let moves = draft.rebalance(MOVES_MAX);
-        if draft.need(&leader) == Need::Nothing {
-            if let Some(lead) = &mut self.lead {
-                lead.changes.came_to_nothing();
-            }
-            return None;
-        }
         if reasons.is_empty() {
             let moved = if moves > 0 {
                 "slots move towards balance"
@@ -58,7 +52,14 @@ impl Run {
             };
             reasons.push(moved.to_owned());
         }
-        Some(draft.finish(leader, &reasons.join("; "), parts.clock.wall_ms()))
+        let record = draft.finish(leader, &reasons.join("; "), parts.clock.wall_ms());
+        if self.view.as_ref().is_some_and(|view| !record.is_news_after(&view.record)) {
+            if let Some(lead) = &mut self.lead {
+                lead.changes.came_to_nothing();
+            }
+            return None;
+        }
+        Some(record)
     }
 
     /// What a host that becomes leader changes: itself in, a leader that is gone out.

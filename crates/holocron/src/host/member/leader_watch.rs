@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     host::{
+        links::Tries,
         run::{Event, Run},
         shared::Shared,
     },
@@ -53,28 +54,24 @@ struct LeaderWatch {
     leader: Leader,
 }
 
-/// Tries in a row that reach nobody before we believe that there is no way to the leader. Fewer would take a process that
-/// is just going for one behind a broken network: until its listener is closed too, what it accepts is reset.
-const UNREACHED_MAX: u32 = 4;
-/// The pause after the first tries: whoever died is gone within milliseconds.
-const PAUSE_FIRST: Duration = Duration::from_millis(1);
-/// Tries followed by that pause.
-const FIRST: u32 = 2;
+/// For so long after it was lost, a leader that can't be reached may be a process that is just going: until its listener
+/// is closed too, what it accepts is reset. Later it is a network without a way to it.
+const GOING: Duration = Duration::from_millis(200);
 
 impl LeaderWatch {
     async fn run(self, stop: CancellationToken) {
-        let (mut tries, mut refused, mut unreached) = (0, 0, 0);
+        let parts = &self.shared.parts;
         let mut hints = LeaderHintWatch::default();
-        let pause = self.shared.parts.settings.heartbeat / 10;
+        let (mut lost_at, mut refused, mut tries) = (parts.clock.now(), 0, Tries::default());
         loop {
             match self.shared.links.to(&self.leader.address).await {
                 Ok(link) => {
-                    (tries, refused, unreached) = (0, 0, 0);
                     link.lost().await;
+                    (lost_at, refused, tries) = (parts.clock.now(), 0, Tries::default());
                     continue;
                 }
                 Err(OpenError::NotListening { .. }) => {
-                    (refused, unreached) = (refused + 1, 0);
+                    refused += 1;
                     if refused >= REFUSALS_MAX {
                         self.shared.tell_self(Event::LeaderUnreachable(self.epoch()));
                     }
@@ -85,14 +82,12 @@ impl LeaderWatch {
                 }
                 // No way to it from here: its hints may still reach us.
                 Err(OpenError::Unreachable { .. }) => {
-                    unreached += 1;
-                    if unreached >= UNREACHED_MAX {
+                    if parts.clock.now().since(lost_at) >= GOING {
                         self.look_at_hint(&mut hints, &stop).await;
                     }
                 }
             }
-            tries += 1;
-            sleep(if tries <= FIRST { PAUSE_FIRST } else { pause }).await;
+            sleep(tries.next_pause(parts.settings.heartbeat)).await;
         }
     }
 
