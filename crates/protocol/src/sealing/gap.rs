@@ -12,8 +12,13 @@ use crate::{
     writer::IN_FLIGHT_MAX,
 };
 
-/// Positions got in one round when a hint turns out to be behind. A host commits a few batches between heartbeats.
+/// Positions got in one round when a hint turns out to be behind. Between two heartbeats, 250 ms, a host commits some ten
+/// batches to a bucket.
 const WALK_LEN: u64 = 16;
+
+/// Positions got in a second round when all of those were there. Then the store is a fast one, for example a disk, where
+/// more gets are quicker than a list.
+const RUN_LEN: u64 = 64;
 
 impl Sealing {
     /// Step 1 from nothing. Batches seen earlier may be gone by now.
@@ -140,7 +145,11 @@ impl Sealing {
 
     /// Reads on from a position; everything before it is known to be a batch, or is the opening.
     pub(super) fn walk(&mut self, from: Position) -> SealEffect {
-        let window = (from.get()..from.get().saturating_add(WALK_LEN)).map(Position::new);
+        self.walk_for(from, WALK_LEN)
+    }
+
+    fn walk_for(&mut self, from: Position, len: u64) -> SealEffect {
+        let window = (from.get()..from.get().saturating_add(len)).map(Position::new);
         self.get(window.collect(), Step::Walking)
     }
 
@@ -151,7 +160,10 @@ impl Sealing {
             Seen::Seal(_) | Seen::Absent | Seen::Undecodable(_) | Seen::Opening => None,
         });
         let committed = vouched.max().unwrap_or_default();
+        let first_walk = positions.len() as u64 <= WALK_LEN;
+        let mut after = Position::ZERO;
         for (position, seen) in positions {
+            after = position.next();
             match seen {
                 Seen::Batch(header) => self.know(position, header),
                 Seen::Seal(seal) => return self.mark(position, &seal),
@@ -160,8 +172,8 @@ impl Sealing {
                 Seen::Undecodable(_) | Seen::Opening => return self.list(),
             }
         }
-        // So far behind, the hint is worth nothing: names are cheaper.
-        self.list()
+        // Further behind than that, the hint is worth nothing: names are cheaper.
+        if first_walk { self.walk_for(after, RUN_LEN) } else { self.list() }
     }
 
     /// The rest of step 1 for a gap: reads what isn't known of the header before it and of the positions that header
