@@ -95,6 +95,17 @@ impl SlotIndex {
         current
     }
 
+    /// Points to where another index has the same records. Bytes that are the same are the same record, wherever they
+    /// stand.
+    pub fn follow(&mut self, other: &Self) {
+        for (hash, there) in other.iter() {
+            let Some(here) = self.get(hash) else { continue };
+            if here.same_record(&there) && !here.same_bytes(&there) {
+                self.put(hash, &Place { origin: here.origin, ..there });
+            }
+        }
+    }
+
     /// All vnodes by hash.
     pub fn iter(&self) -> impl Iterator<Item = (VnodeHash, Place)> + '_ {
         self.packed().map(|(hash, packed)| (hash, packed.unpack()))
@@ -279,6 +290,22 @@ mod tests {
         index.put(hash(1), &written);
         assert!(!index.replace(hash(1), &old, &copy));
         assert_eq!(index.get(hash(1)), Some(written));
+    }
+
+    #[test]
+    fn it_follows_copies_of_the_same_record_and_nothing_else() {
+        let mut index = SlotIndex::default();
+        index.put(hash(1), &place(1, Origin::Foreign));
+        index.put(hash(2), &place(2, Origin::Foreign));
+        let mut other = SlotIndex::default();
+        let copy = Place { file: file(99), offset: 7, ..place(1, Origin::Own) };
+        other.put(hash(1), &copy);
+        other.put(hash(2), &Place { file: file(99), ..place(1, Origin::Own) });
+        other.put(hash(3), &place(3, Origin::Own));
+        index.follow(&other);
+        assert_eq!(index.get(hash(1)), Some(Place { origin: Origin::Foreign, ..copy }));
+        assert_eq!(index.get(hash(2)), Some(place(2, Origin::Foreign)), "another record");
+        assert_eq!((index.get(hash(3)), index.foreign()), (None, 2));
     }
 
     #[test]

@@ -220,6 +220,12 @@ impl Place {
         self.file == other.file && self.offset == other.offset
     }
 
+    /// Whether both are places of one record of a vnode, of which there may be copies.
+    #[must_use]
+    pub fn same_record(&self, other: &Self) -> bool {
+        (self.commit, self.length, self.checksum) == (other.commit, other.length, other.checksum)
+    }
+
     /// Reads what was fetched from here, and makes sure that it is the record that the index knows.
     ///
     /// # Errors

@@ -118,13 +118,20 @@ impl SlotLog {
     /// An Adopt: from here on records belong to that tenure. `entries` is what it starts from: nothing for a reader,
     /// what was recovered for the session itself.
     ///
+    /// A slot that comes back to its session is recovered from what that session's journal said when it was read. A
+    /// checkpoint that was under way then may have copied records since and let their packs go; the older tenures know
+    /// where they are.
+    ///
     /// # Errors
     ///
     /// [`Disorder::Adopt`].
-    pub fn adopt(&mut self, epoch: Epoch, entries: SlotIndex) -> Result<(), Disorder> {
+    pub fn adopt(&mut self, epoch: Epoch, mut entries: SlotIndex) -> Result<(), Disorder> {
         let newest = self.tenures.last().map_or(Epoch::ZERO, |tenure| tenure.epoch);
         if epoch <= newest || epoch <= self.released {
             return Err(Disorder::Adopt);
+        }
+        for older in &self.tenures {
+            entries.follow(&older.entries);
         }
         self.tenures.push(TenureLog { epoch, coverage: Coverage::Part, entries });
         Ok(())
@@ -260,6 +267,23 @@ mod tests {
         log.release(epoch(3)).unwrap();
         let tenure = log.tenure(epoch(2)).unwrap();
         assert_eq!((tenure.entries.count(), tenure.coverage), (1, Coverage::Part));
+    }
+
+    #[test]
+    fn what_comes_back_is_followed_to_where_a_checkpoint_has_copied_it() {
+        let mut log = SlotLog::default();
+        log.adopt(epoch(1), SlotIndex::default()).unwrap();
+        let (hash, written) = place("a", 1, Origin::Own);
+        log.write(hash, &written).unwrap();
+        log.release(epoch(2)).unwrap();
+        // Read now, for epoch 3; adopted when the checkpoint that copies it is committed.
+        let recovered = [(hash, Place { origin: Origin::Foreign, ..written })];
+        let copy = Copy { slot: crate::ids::Slot(0), epoch: epoch(1), hash, from: written };
+        let to = Place { file: file(9), ..written };
+        log.copied(&copy, &to);
+        log.adopt(epoch(3), SlotIndex::from_sorted(recovered)).unwrap();
+        let found = log.tenure(epoch(3)).unwrap().entries.get(hash);
+        assert_eq!(found, Some(Place { origin: Origin::Foreign, ..to }));
     }
 
     #[test]
