@@ -7,14 +7,21 @@ mod census;
 mod faults;
 mod handle;
 
-use core::{ops::Range, time::Duration};
+use core::{
+    ops::{Range, RangeInclusive},
+    time::Duration,
+};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
-use holocron_protocol::ids::SessionId;
+use holocron_protocol::{
+    epoch::EpochRecord,
+    ids::{Epoch, HostName, SessionId},
+    keys,
+};
 use holocron_store::{Error, Listed};
 use tokio::sync::oneshot;
 
@@ -143,6 +150,24 @@ impl Shelf {
     /// Whether a session may end: its seal stands, the newest epoch says that it is over, or it leads.
     pub(crate) fn may_end(&self, session: SessionId) -> bool {
         self.state().census.may_end(session)
+    }
+
+    /// Whether one of these epochs has another session under a host's name than `ours`.
+    pub(crate) fn names_another(
+        &self,
+        host: &HostName,
+        epochs: RangeInclusive<Epoch>,
+        ours: &BTreeSet<SessionId>,
+    ) -> bool {
+        let state = self.state();
+        let mut numbers = epochs.start().get()..=epochs.end().get();
+        numbers.any(|number| {
+            let key = keys::epoch(Epoch::new(number));
+            let record = state.objects.get(&key).map(|object| EpochRecord::decode(&key, object));
+            let Some(Ok(record)) = record else { return false };
+            let sessions = record.hosts.get(host).map(|entry| entry.sessions.values());
+            sessions.into_iter().flatten().any(|session| !ours.contains(session))
+        })
     }
 
     /// The keys under a prefix.
