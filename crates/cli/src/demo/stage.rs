@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::{path::PathBuf, sync::Arc};
 
 use holocron::{Client, HostStatus, Random, View};
-use holocron_protocol::ids::HostName;
+use holocron_protocol::{epoch::EpochRecord, ids::HostName};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -157,12 +157,11 @@ impl Stage {
             self.all_live(None)?;
             let view = self.view().await?;
             let statuses = self.statuses(None).await;
-            let serving: u32 = statuses.iter().map(|status| status.slots_serving).sum();
             let complete = statuses.len() == self.processes.len()
                 && statuses
                     .iter()
                     .all(|status| status.slots_serving > 0 && status.slots_waiting == 0);
-            if complete && serving == u32::from(view.record.slot_count) {
+            if complete && serve_all(&statuses, &view.record) {
                 return Ok(());
             }
             if Instant::now() > give_up {
@@ -221,6 +220,12 @@ impl Stage {
         let found = self.processes.iter_mut().find(|process| process.name == *name);
         found.ok_or_else(|| Fail::failed(format!("{name} is not one of the demo's hosts")))
     }
+}
+
+/// Whether these hosts serve every slot between them.
+pub(super) fn serve_all(statuses: &[HostStatus], record: &EpochRecord) -> bool {
+    let serving: u32 = statuses.iter().map(|status| status.slots_serving).sum();
+    serving == u32::from(record.slot_count)
 }
 
 /// A word nobody used before, for keys and prefixes.

@@ -13,7 +13,12 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{KillWith, VictimKind, alarm::rejoined, progress::Progress, stage::Stage};
+use super::{
+    KillWith, VictimKind,
+    alarm::rejoined,
+    progress::Progress,
+    stage::{Stage, serve_all},
+};
 use crate::exit::Fail;
 
 /// Commands the victim has in flight when it fails, at least.
@@ -154,9 +159,7 @@ async fn try_to_strike(
 
 /// Whether every slot is served by whom the record says.
 fn is_settled(statuses: &[HostStatus], record: &EpochRecord) -> bool {
-    let serving: u32 = statuses.iter().map(|status| status.slots_serving).sum();
-    statuses.iter().all(|status| status.epoch == record.epoch)
-        && serving == u32::from(record.slot_count)
+    statuses.iter().all(|status| status.epoch == record.epoch) && serve_all(statuses, record)
 }
 
 /// Watches the others take over, with a command to each of the victim's vnodes.

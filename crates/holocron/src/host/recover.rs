@@ -174,8 +174,8 @@ impl Recovery {
         self.shared.tell_self(Event::LookForEpoch);
     }
 
-    /// What the tails and small packs say of vnodes is likely to be asked for soon, and it is here. With each adoption: a journal that
-    /// was read for an earlier one may have been let go since.
+    /// What the tails and small packs say of vnodes is likely to be asked for soon, and it is here. With each adoption: a
+    /// journal that was read for an earlier one may have been let go since.
     fn keep_warm(&self, adopted: &[Recovered]) {
         let sources = adopted.iter().flat_map(|slot| &slot.sources).map(|source| source.session);
         for session in sources.collect::<BTreeSet<_>>() {

@@ -47,26 +47,39 @@ fn packed(vnodes: u64, seed: u64, settings: Settings) -> Cluster {
     cluster
 }
 
-/// The requests from the crash of one host until the other serves all slots, of whose vnodes only packs know.
-fn takeover_requests(vnodes: u64) -> u64 {
-    let mut cluster = packed(vnodes, 31, settings());
-    let (victim, survivor) =
-        if cluster.leader().as_deref() == Some("a") { ("b", "a") } else { ("a", "b") };
-    let status = cluster.status(victim).expect("it runs");
-    assert!(status.packs > 0, "its states are in packs");
-    let tail = status.progress.committed.get() - status.progress.low_water.get();
-    let before = cluster.world.shelf.counts();
+/// Who is to die, and who lives: not the leader, and the leader.
+fn roles(cluster: &Cluster) -> (&'static str, &'static str) {
+    if cluster.leader().as_deref() == Some("a") { ("b", "a") } else { ("a", "b") }
+}
+
+fn take_over(cluster: &mut Cluster, victim: &str, survivor: &str) {
     cluster.world.crash(victim);
     cluster.until("all its slots are served", Duration::from_secs(10), |cluster| {
         cluster.status(survivor).is_some_and(|status| status.slots_serving == 64)
     });
-    let after = cluster.world.shelf.counts();
-    let asking = cluster.client("asker", move |client| async move {
-        for number in 0..vnodes.min(10) {
+}
+
+/// Asks ten vnodes for what the filler has put in.
+fn read_ten(cluster: &mut Cluster) {
+    let asking = cluster.client("asker", |client| async move {
+        for number in 0..10 {
             assert_eq!(client.get::<Tally>(&key(number)).query(()).await, Ok((1, 1)));
         }
     });
     cluster.finish(asking, Duration::from_secs(30));
+}
+
+/// The requests from the crash of one host until the other serves all slots, of whose vnodes only packs know.
+fn takeover_requests(vnodes: u64) -> u64 {
+    let mut cluster = packed(vnodes, 31, settings());
+    let (victim, survivor) = roles(&cluster);
+    let status = cluster.status(victim).expect("it runs");
+    assert!(status.packs > 0, "its states are in packs");
+    let tail = status.progress.committed.get() - status.progress.low_water.get();
+    let before = cluster.world.shelf.counts();
+    take_over(&mut cluster, victim, survivor);
+    let after = cluster.world.shelf.counts();
+    read_ten(&mut cluster);
     let verbs = ["create", "get", "get a range", "list", "put", "delete"];
     let requests: u64 = verbs.iter().map(|verb| grown(&before, &after, verb)).sum();
     println!("{requests} requests, {tail} tail batches, {} packs", status.packs);
@@ -87,19 +100,10 @@ fn vnodes_of_a_small_pack_are_used_after_a_takeover_without_a_request_each() {
     // Copying and what follows it would count too.
     let unhurried = Settings { copy_pause: Duration::from_secs(60), ..settings() };
     let mut cluster = packed(10, 33, unhurried);
-    let (victim, survivor) =
-        if cluster.leader().as_deref() == Some("a") { ("b", "a") } else { ("a", "b") };
-    cluster.world.crash(victim);
-    cluster.until("all its slots are served", Duration::from_secs(10), |cluster| {
-        cluster.status(survivor).is_some_and(|status| status.slots_serving == 64)
-    });
+    let (victim, survivor) = roles(&cluster);
+    take_over(&mut cluster, victim, survivor);
     let before = cluster.world.shelf.counts();
-    let asking = cluster.client("asker", |client| async move {
-        for number in 0..10 {
-            assert_eq!(client.get::<Tally>(&key(number)).query(()).await, Ok((1, 1)));
-        }
-    });
-    cluster.finish(asking, Duration::from_secs(30));
+    read_ten(&mut cluster);
     assert_eq!(grown(&before, &cluster.world.shelf.counts(), "get a range"), 0);
 }
 

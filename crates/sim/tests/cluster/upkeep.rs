@@ -68,7 +68,7 @@ fn a_leader_whose_process_dies_is_followed_at_once() {
         cluster.world.run(Duration::from_secs(2));
         let leader = cluster.leader().expect("somebody leads");
         cluster.world.crash(&leader);
-        // Reconnects a heartbeat's tenth apart, the back-off by rank, one create; not four heartbeats of 250 ms.
+        // Reconnects a millisecond apart, the back-off by rank, one create; not four heartbeats of 250 ms.
         cluster.until("another leads", Duration::from_millis(400), |cluster| {
             cluster.leader().is_some_and(|now| now != leader)
         });
