@@ -23,7 +23,7 @@ pub enum Failure {
     Later = 5,
     /// Not done, and it won't be as it is.
     Rejected = 6,
-    /// The store breaks a promise everything rests on.
+    /// The store breaks a promise everything rests on, or is lost.
     Unfit = 7,
 }
 
@@ -37,7 +37,7 @@ Exit codes:
   4  unclear: the call may have taken effect (call)
   5  not done, nobody could take it now: try again later (call)
   6  not done, and won't be as it is (call)
-  7  the store breaks a promise everything rests on (probe, host)";
+  7  the store breaks a promise everything rests on (probe, host), or was lost: emptied, replaced, restored (host)";
 
 /// What stands below a subcommand's help: its own part, then the exit codes.
 #[must_use]
@@ -110,6 +110,8 @@ impl From<StartError> for Fail {
             | StartError::Store(ProbeError::Unreachable { .. } | ProbeError::Refused { .. })
             | StartError::Unreachable(_)
             | StartError::Cluster(_)
+            | StartError::NoCluster
+            | StartError::Remains { .. }
             | StartError::Listen { .. } => Failure::Failed,
         };
         Self::new(failure, sentence)

@@ -6,7 +6,7 @@ use core::{
 };
 
 use clap::Args;
-use holocron::{Host, HostBuilder, Settings, Stopped};
+use holocron::{Founding, Host, HostBuilder, Settings, Stopped};
 use serde_json::json;
 
 use crate::{
@@ -46,6 +46,14 @@ pub(crate) struct Arguments {
     /// Its share of the slots relative to the other hosts'.
     #[arg(long, default_value_t = holocron_protocol::epoch::WEIGHT_DEFAULT)]
     weight: u32,
+    /// Join an existing cluster, and fail where there is none. A host that is restarted with this never takes an emptied
+    /// store for a new one.
+    #[arg(long, conflicts_with = "found_anew")]
+    join: bool,
+    /// Found a cluster even if hosts and sessions of an earlier one remain under the prefix. Look first: what they hold
+    /// is given up.
+    #[arg(long)]
+    found_anew: bool,
     #[command(flatten)]
     tuning: Tuning,
     /// One JSON object instead of a line once it listens.
@@ -111,10 +119,19 @@ impl Arguments {
         }
     }
 
+    fn founding(&self) -> Founding {
+        match (self.join, self.found_anew) {
+            (true, _) => Founding::Never,
+            (false, true) => Founding::Anew,
+            (false, false) => Founding::IfEmpty,
+        }
+    }
+
     fn builder(&self) -> HostBuilder {
         let mut builder = kinds::register(Host::builder(&self.store.url))
             .listen(&self.listen)
             .weight(self.weight)
+            .founding(self.founding())
             .settings(self.tuning.settings());
         for (key, value) in &self.store.options.pairs {
             builder = builder.option(key, value);
@@ -174,6 +191,7 @@ fn ended(stopped: &Stopped) -> Result<(), Fail> {
     match stopped {
         Stopped::Told | Stopped::Left => Ok(()),
         Stopped::Replaced(_) | Stopped::Failed(_) => Err(Fail::failed(stopped.to_string())),
+        Stopped::StoreLost(_) => Err(Fail::new(Failure::Unfit, stopped.to_string())),
     }
 }
 

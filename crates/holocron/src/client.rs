@@ -59,8 +59,19 @@ pub trait Views: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// A sentence for the log, when it can't be read now.
-    async fn newer(&self, known: Epoch) -> Result<Option<View>, String>;
+    /// [`NoViews`].
+    async fn newer(&self, known: Epoch) -> Result<Option<View>, NoViews>;
+}
+
+/// Why a source has no view.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoViews {
+    /// It can't be read now.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It is no longer the store that the cluster lives in.
+    #[error("{0}")]
+    StoreLost(String),
 }
 
 /// A host in the same process: its vnodes are called without a network.

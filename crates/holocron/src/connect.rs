@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use holocron_protocol::{cluster::Cluster, ids::Epoch, keys};
+use bytes::Bytes;
+use holocron_protocol::{cluster::Cluster, founding::Absent, ids::Epoch, keys};
 use holocron_store::{OpenError, Patience, Store, get_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::{Client, ClientParts, IN_FLIGHT_MAX_DEFAULT, LocalHost, Views},
+    client::{Client, ClientParts, IN_FLIGHT_MAX_DEFAULT, LocalHost, NoViews, Views},
     epoch_log::EpochLog,
     frame::Hello,
-    host::Shared,
+    host::{self, Shared},
     link::Link,
     net::{Network, Tcp},
     peer::{PeerMessage, PeerReply},
@@ -190,6 +191,8 @@ pub async fn ask(
 #[derive(Debug)]
 struct StoreViews {
     log: EpochLog,
+    /// The `cluster` object as it was at first. It never changes.
+    cluster: Bytes,
     newest: tokio::sync::Mutex<Option<View>>,
 }
 
@@ -201,20 +204,46 @@ impl StoreViews {
         let (patience, stop) = (Patience::within(READ_BUDGET), CancellationToken::new());
         let found = get_until(&*store, keys::CLUSTER, patience, &stop).await?;
         let Some(found) = found else {
-            return Err(ConnectError::Cluster("there is no cluster under this prefix".to_owned()));
+            let remains = host::remains(&*store, Absent::Cluster, patience, &stop).await?;
+            let why = if remains.is_empty() {
+                "there is no cluster under this prefix".to_owned()
+            } else {
+                format!(
+                    "the `cluster` object is missing under this prefix, but of a cluster there remains: {remains}. The \
+                     store was emptied, replaced or restored in part"
+                )
+            };
+            return Err(ConnectError::Cluster(why));
         };
         let cluster = Cluster::decode(keys::CLUSTER, &found)
             .map_err(|malformed| ConnectError::Cluster(malformed.to_string()))?;
         let log = EpochLog { store, cluster, patience, stop };
-        Ok(Self { log, newest: tokio::sync::Mutex::default() })
+        Ok(Self { log, cluster: found, newest: tokio::sync::Mutex::default() })
+    }
+
+    /// That no view of another cluster is taken for one of this, and no old view for the newest of an emptied store.
+    async fn is_same(&self) -> Result<(), NoViews> {
+        let EpochLog { store, patience, stop, .. } = &self.log;
+        let found = get_until(&**store, keys::CLUSTER, *patience, stop).await;
+        match found.map_err(|gave_up| NoViews::Unreadable(gave_up.to_string()))? {
+            Some(found) if found == self.cluster => Ok(()),
+            Some(_) => Err(NoViews::StoreLost(
+                "the store is lost: it holds another cluster where this one was".to_owned(),
+            )),
+            None => Err(NoViews::StoreLost(
+                "the store is lost: the `cluster` object is missing".to_owned(),
+            )),
+        }
     }
 }
 
 #[async_trait]
 impl Views for StoreViews {
-    async fn newer(&self, known: Epoch) -> Result<Option<View>, String> {
+    async fn newer(&self, known: Epoch) -> Result<Option<View>, NoViews> {
+        self.is_same().await?;
         let mut newest = self.newest.lock().await;
-        let found = self.log.newest(newest.take()).await.map_err(|error| error.to_string())?;
+        let read = self.log.newest(newest.take()).await;
+        let found = read.map_err(|error| NoViews::Unreadable(error.to_string()))?;
         newest.clone_from(&found);
         Ok(found.filter(|view| view.record.epoch > known))
     }

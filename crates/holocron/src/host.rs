@@ -5,6 +5,7 @@
 //! an event. Calls don't pass through here: they go straight to the session.
 
 mod builder;
+mod found;
 mod lead;
 mod links;
 mod member;
@@ -19,6 +20,7 @@ use holocron_protocol::ids::HostName;
 use tokio::task::JoinHandle;
 
 pub use self::builder::{HostBuilder, StartError};
+pub(crate) use self::found::remains;
 use self::run::Event;
 pub(crate) use self::run::Parts;
 pub(crate) use self::shared::Shared;
@@ -59,6 +61,10 @@ pub enum Stopped {
     /// A later host of the same name took its place. Give each host a name of its own.
     #[error("a later host named {0} has taken its place")]
     Replaced(HostName),
+    /// The store is no longer the one that the cluster lives in: emptied, replaced, or restored from an older copy. The
+    /// host answered nothing since it noticed and wrote nothing more. Bring the store back, or found a new cluster.
+    #[error("{0}")]
+    StoreLost(String),
     /// It can't go on, and says why.
     #[error("{0}")]
     Failed(String),

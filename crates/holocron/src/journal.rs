@@ -9,7 +9,8 @@
 //!
 //! * Nothing is appended for a slot whose gate is closed. Release closes it in the same step that appends the record,
 //!   so the order in this journal is the order of the facts.
-//! * An answer leaves only from [`Journal::commit`], or for positions committed already.
+//! * An answer leaves only from [`Journal::commit`], or for positions committed already; and, unless it is a local read's,
+//!   only after a look that shows that the store is not lost.
 //! * Once the session has ended nothing is ever committed: what waits is dropped, which answers it `Unclear`.
 
 mod flush;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::{Answer, Mode, Outcome, ReplyTo},
+    loss::LossWatch,
     peer::Progress,
     random::Random,
     tail::{Tail, TailEntry},
@@ -52,6 +54,7 @@ const OPEN_LEN_MAX: usize = BATCH_LEN_MAX / 4;
 pub(crate) struct Journal {
     session: SessionId,
     store: Arc<dyn Store>,
+    loss: Arc<LossWatch>,
     state: Mutex<State>,
     /// Something waits to be committed.
     work: Notify,
@@ -118,6 +121,7 @@ impl Journal {
     pub(crate) fn new(
         session: SessionId,
         store: Arc<dyn Store>,
+        loss: Arc<LossWatch>,
         random: Random,
         options: JournalOptions,
     ) -> Self {
@@ -132,6 +136,7 @@ impl Journal {
         Self {
             session,
             store,
+            loss,
             state: Mutex::new(state),
             work: Notify::new(),
             barrier: Notify::new(),

@@ -35,6 +35,7 @@ use crate::{
     clock::Clock,
     journal::{Journal, JournalOptions},
     kinds::Kinds,
+    loss::LossWatch,
     peer::HostStatus,
     random::Random,
     settings::Settings,
@@ -48,6 +49,7 @@ pub(crate) struct Surroundings {
     pub(crate) host: HostName,
     pub(crate) cluster: Cluster,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) loss: Arc<LossWatch>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
     pub(crate) settings: Arc<Settings>,
@@ -129,8 +131,8 @@ impl Session {
             checkpoint_batches: surroundings.settings.checkpoint_batches,
             checkpoint_len: surroundings.settings.checkpoint_len,
         };
-        let journal =
-            Journal::new(id, Arc::clone(&surroundings.store), surroundings.random.clone(), options);
+        let (store, loss) = (Arc::clone(&surroundings.store), Arc::clone(&surroundings.loss));
+        let journal = Journal::new(id, store, loss, surroundings.random.clone(), options);
         Self {
             journal: Arc::new(journal),
             slots: Slots::new(surroundings.cluster.slots),

@@ -97,6 +97,10 @@ bugs! {
     NoWindow = "no-window",
     /// What a session remembers of a slot it released counts when the slot comes back (1).
     KeepCache = "keep-cache",
+    /// Answers leave without a look whether the store still is the one that the cluster lives in (14).
+    SkipWitness = "skip-witness",
+    /// The newest committed batch is taken as witness of the store, though it may stand in one that took its place (14).
+    WitnessTooNew = "witness-too-new",
 }
 
 impl Bug {

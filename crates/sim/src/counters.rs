@@ -91,6 +91,8 @@ counters! {
     leaves,
     /// Processes started under the name of a host that ran elsewhere.
     namesakes,
+    /// Stores that were lost while hosts served from them.
+    lost_stores,
 }
 
 impl Counters {

@@ -30,11 +30,13 @@ pub enum Fault {
     JoinLeave,
     /// A second process runs under a host's name.
     Namesake,
+    /// The store is lost and another takes its place: empty, or another cluster's. Then the story ends.
+    Lost,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Crash,
         Self::Pause,
         Self::Partition,
@@ -46,6 +48,7 @@ impl Fault {
         Self::Alarm,
         Self::JoinLeave,
         Self::Namesake,
+        Self::Lost,
     ];
 
     /// Its name, as it is printed and parsed.
@@ -63,6 +66,7 @@ impl Fault {
             Self::Alarm => "alarm",
             Self::JoinLeave => "join-leave",
             Self::Namesake => "namesake",
+            Self::Lost => "lost",
         }
     }
 }

@@ -67,7 +67,9 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::CheckpointNamesPrevious
         | Bug::WindowByAge
         | Bug::NoWindow
-        | Bug::KeepCache => Noticed::InSimulation,
+        | Bug::KeepCache
+        | Bug::SkipWitness
+        | Bug::WitnessTooNew => Noticed::InSimulation,
     }
 }
 

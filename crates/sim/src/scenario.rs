@@ -4,6 +4,7 @@
 //! everything is healed; the cluster must come to rest, with one leader and every slot served; everything is read back
 //! and compared with what was acknowledged. A run never panics: whatever panics in it is part of what was broken.
 
+mod lost;
 mod rest;
 mod strikes;
 
@@ -149,6 +150,9 @@ impl Story {
         }
         let mut strikes = Strikes::new(self, names);
         strikes.go_on();
+        if strikes.lose_store() {
+            return;
+        }
         strikes.heal();
         let nodes = strikes.nodes();
         self.work.end();
@@ -228,8 +232,9 @@ fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
         + counters.false_alarms
         + counters.joins
         + counters.leaves
-        + counters.namesakes;
-    let asked = scenario.faults.iter().any(|fault| fault != Fault::Store);
+        + counters.namesakes
+        + counters.lost_stores;
+    let asked = scenario.faults.iter().any(|fault| fault != Fault::Store && fault != Fault::Lost);
     if asked && strikes == 0 {
         return Some(format!("the run shows nothing: of {} nothing happened", scenario.faults));
     }

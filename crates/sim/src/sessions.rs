@@ -39,6 +39,7 @@ impl Sessions {
     pub(crate) fn note(&mut self, status: &HostStatus) {
         if let Some((before, known)) = self.following.take()
             && before != status.session
+            && !self.shelf.is_lost()
             && !self.shelf.may_end(before)
             && !self.shelf.names_another(&status.name, known..=status.epoch, &self.ours)
         {

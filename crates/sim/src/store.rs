@@ -54,6 +54,16 @@ struct State {
     counts: BTreeMap<&'static str, u64>,
     watch: Watch,
     census: Census,
+    lost: bool,
+}
+
+/// What takes the place of a store that is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// An empty store.
+    Nothing,
+    /// A store in which this stands as `cluster`.
+    Cluster(Bytes),
 }
 
 /// A request on its way.
@@ -107,6 +117,7 @@ impl Shelf {
             counts: BTreeMap::new(),
             watch,
             census: Census::default(),
+            lost: false,
         })))
     }
 
@@ -188,6 +199,24 @@ impl Shelf {
         let gone = state.objects.remove(key).is_some();
         state.trace.note(format_args!("a stranger deletes {key}: {gone}"));
         state.watch.robbed(key);
+    }
+
+    /// The store is lost, and another takes its place under the same address. Requests on their way reach that one.
+    pub fn lose(&self, replacement: Replacement) {
+        let mut state = self.state();
+        state.trace.note(format_args!("the store is lost: {replacement:?}"));
+        state.lost = true;
+        state.watch.lost();
+        state.objects.clear();
+        if let Replacement::Cluster(object) = replacement {
+            state.objects.insert(keys::CLUSTER.to_owned(), object);
+        }
+    }
+
+    /// Whether the store was lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.state().lost
     }
 
     /// The last object under a prefix.

@@ -17,6 +17,7 @@
 //! | 8 | `seen` |
 //! | 9 | `answers`, `packs`, `journal` (headers) |
 //! | 11 | `requests`, `journal` (no batch of nothing) |
+//! | 14 | `lost`, from when the store is lost, in place of all others |
 //!
 //! 10, 12 and 13 need callers, a healed world and a second run: they are checked where those are.
 
@@ -25,6 +26,7 @@ mod facts;
 pub(crate) mod invariant;
 mod journal;
 mod log;
+mod lost;
 mod packs;
 mod page;
 mod recover;
@@ -50,9 +52,10 @@ use holocron_protocol::ids::Epoch;
 use self::{
     facts::Facts,
     invariant::Broken,
+    lost::Lost,
     requests::Creates,
     seen::EpochsSeen,
-    wire::{Connections, Said},
+    wire::{Came, Connections, Said},
 };
 use crate::trace::Trace;
 
@@ -70,6 +73,8 @@ struct State {
     connections: Connections,
     epochs: EpochsSeen,
     creates: Creates,
+    /// Since the store was lost.
+    lost: Option<Lost>,
 }
 
 /// Something happened to an object of the store.
@@ -92,6 +97,7 @@ impl Watch {
             connections: Connections::default(),
             epochs: EpochsSeen::default(),
             creates: Creates::default(),
+            lost: None,
         })))
     }
 
@@ -118,16 +124,29 @@ impl Watch {
         state.violate(node, "the store", broken);
     }
 
+    /// The store is lost: what stood there is gone, and nothing that lands from now on follows from it.
+    pub(crate) fn lost(&self) {
+        let mut state = self.state();
+        state.lost = Some(Lost::default());
+        state.connections.lost();
+    }
+
     /// An object was created.
     pub(crate) fn created(&self, event: Event<'_>, body: &Bytes) {
         let mut state = self.state();
-        let broken = state.facts.created(event, body);
+        let broken = match &mut state.lost {
+            Some(lost) => lost.created(event.key, body).into_iter().collect(),
+            None => state.facts.created(event, body),
+        };
         state.violate(event.node, event.key, broken);
     }
 
     /// An object was put, whatever stood there before.
     pub(crate) fn put(&self, event: Event<'_>, body: &Bytes) {
         let mut state = self.state();
+        if state.lost.is_some() {
+            return;
+        }
         let broken = state.facts.put(event, body);
         state.violate(event.node, event.key, broken);
     }
@@ -135,6 +154,9 @@ impl Watch {
     /// An object that was there is there no more.
     pub(crate) fn deleted(&self, event: Event<'_>) {
         let mut state = self.state();
+        if state.lost.is_some() {
+            return;
+        }
         let broken = state.facts.deleted(event);
         state.violate(event.node, event.key, broken);
     }
@@ -160,7 +182,11 @@ impl Watch {
         let state = &mut *state;
         for said in state.connections.wrote(pipe, bytes) {
             let broken = match said {
-                Said::Answer(call, answer) => state.facts.answered(&call, &answer),
+                Said::Answer(call, answer, Came::AfterLoss) => Lost::answered(&call, &answer),
+                Said::Answer(..) if state.lost.is_some() => None,
+                Said::Answer(call, answer, Came::BeforeLoss) => {
+                    state.facts.answered(&call, &answer)
+                }
                 // What was said before it was written elsewhere may come later; within a connection it is in order.
                 Said::Epoch(epoch) => state.epochs.says(&format!("{node} in {pipe}"), epoch),
             };

@@ -10,6 +10,8 @@ mod demo;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
+mod lost;
+#[cfg(test)]
 mod restarting;
 #[cfg(test)]
 mod starting;

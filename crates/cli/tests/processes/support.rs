@@ -72,14 +72,31 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A directory with a store in it.
+/// A directory with a store in it, or with the logs of hosts whose store is elsewhere.
 pub(crate) struct Place {
     directory: TempDir,
+    url: String,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", directory.path().join("store").display());
+        Self { directory, url }
+    }
+
+    /// A prefix of its own on the S3 server; none, said loudly, where there is no server.
+    pub(crate) fn on_s3(test: &str) -> Option<Self> {
+        let Ok(url) = std::env::var("HOLOCRON_TEST_S3_URL") else {
+            assert!(
+                std::env::var("HOLOCRON_REQUIRE_S3").is_err(),
+                "HOLOCRON_TEST_S3_URL is not set"
+            );
+            eprintln!("SKIPPED: HOLOCRON_TEST_S3_URL is not set");
+            return None;
+        };
+        let url = format!("{url}/{test}-{}", std::process::id());
+        Some(Self { directory: tempfile::tempdir().unwrap(), url })
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -87,7 +104,7 @@ impl Place {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("file://{}", self.path().display())
+        self.url.clone()
     }
 
     pub(crate) fn store(&self) -> Arc<dyn Store> {

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    NoViews,
     kept::KeptLink,
     shared::{Shared, Want},
 };
@@ -123,9 +124,12 @@ async fn ask(shared: &Shared, host: &KeptLink) -> bool {
 async fn ask_store(shared: &Arc<Shared>) {
     let Some(views) = &shared.views else { return };
     match timeout(STORE_PATIENCE, views.newer(shared.routes().epoch())).await {
-        Ok(Ok(Some(view))) => shared.install(view),
-        Ok(Ok(None)) => {}
-        Ok(Err(why)) => shared.set_obstacle(why),
+        Ok(Ok(view)) => {
+            shared.set_store_lost(None);
+            view.into_iter().for_each(|view| shared.install(view));
+        }
+        Ok(Err(NoViews::Unreadable(why))) => shared.set_obstacle(why),
+        Ok(Err(NoViews::StoreLost(why))) => shared.set_store_lost(Some(why)),
         Err(_elapsed) => shared.set_obstacle("the store doesn't answer".into()),
     }
 }

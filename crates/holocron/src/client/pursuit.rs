@@ -234,7 +234,9 @@ impl<'a> Pursuit<'a> {
     fn give_up(self) -> CallError {
         match self.begun.as_ref().map(Begun::given_up) {
             Some(GivenUp::Unclear) => CallError::Unclear,
-            Some(GivenUp::NotRun) | None => self.obstacle,
+            Some(GivenUp::NotRun) | None => {
+                self.ask.shared.store_lost().map_or(self.obstacle, |why| unavailable(&why))
+            }
         }
     }
 }

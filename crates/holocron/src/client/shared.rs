@@ -65,6 +65,8 @@ pub(super) struct Shared {
     wanted: Notify,
     /// What was last in the way of a view.
     obstacle: Mutex<String>,
+    /// How the store was lost, if the last look into it showed that.
+    store_lost: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -90,6 +92,7 @@ impl Shared {
             stuck: AtomicUsize::new(0),
             wanted: Notify::new(),
             obstacle: Mutex::new("no host was asked yet".into()),
+            store_lost: Mutex::default(),
         });
         let seeds = &shared.seeds;
         let links =
@@ -232,7 +235,17 @@ impl Shared {
 
     /// What was last in the way of a view.
     pub(super) fn obstacle(&self) -> String {
-        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let last = || self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.store_lost().unwrap_or_else(last)
+    }
+
+    /// How the store was lost, if it was. Then no host can be expected to help.
+    pub(super) fn store_lost(&self) -> Option<String> {
+        self.store_lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_store_lost(&self, why: Option<String>) {
+        *self.store_lost.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     pub(super) fn set_obstacle(&self, why: String) {

@@ -184,7 +184,7 @@ async fn the_store_is_asked_when_no_host_answers() {
     struct Stored(View);
     #[async_trait]
     impl Views for Stored {
-        async fn newer(&self, known: Epoch) -> Result<Option<View>, String> {
+        async fn newer(&self, known: Epoch) -> Result<Option<View>, NoViews> {
             Ok((self.0.record.epoch > known).then(|| self.0.clone()))
         }
     }

@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use holocron_protocol::{
     cluster::Cluster,
+    founding::{Founding, Remains},
     ids::{HostName, InvalidName},
     keys,
 };
-use holocron_store::{
-    Counting, Created, GaveUp, OpenError, Patience, Probe, ProbeError, Store, create_once,
-    get_until,
-};
+use holocron_store::{Counting, GaveUp, OpenError, Patience, Probe, ProbeError, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::{Host, run::Parts};
+use super::{Host, found::Finder, run::Parts};
 use crate::{
     clock::{Clock, SystemClock},
     kinds::Kinds,
+    loss::LossWatch,
     net::{Network, Tcp},
     random::Random,
     settings::Settings,
@@ -35,6 +34,7 @@ pub struct HostBuilder {
     listen: String,
     advertise: Option<String>,
     weight: u32,
+    founding: Founding,
     settings: Settings,
     kinds: Kinds,
     clock: Arc<dyn Clock>,
@@ -60,6 +60,23 @@ pub enum StartError {
     /// What stands under the prefix is not a cluster this release can work with.
     #[error("{0}")]
     Cluster(#[from] holocron_protocol::codec::Malformed),
+    /// There is no cluster under the prefix, and the host may not found one.
+    #[error("there is no cluster under this prefix, and this host may only join one")]
+    NoCluster,
+    /// Something remains of an earlier cluster where this host would found one. Bring back what is absent, or use
+    /// another prefix.
+    #[error(
+        "{absent} is missing, but of an earlier cluster there remains: {remains}. The store was emptied, replaced or \
+         restored in part; a cluster founded now would answer without what was acknowledged. Stop every host, then \
+         restore what is missing, or use another prefix. If what remains is not needed: delete epochs/ and \
+         epoch-marks/ below the prefix, and start one host with --found-anew (Founding::Anew)"
+    )]
+    Remains {
+        /// What is missing.
+        absent: &'static str,
+        /// What is there.
+        remains: Remains,
+    },
     /// The address can't be listened at.
     #[error("can't listen at {address}")]
     Listen {
@@ -80,6 +97,7 @@ impl HostBuilder {
             listen: "127.0.0.1:0".to_owned(),
             advertise: None,
             weight: holocron_protocol::epoch::WEIGHT_DEFAULT,
+            founding: Founding::default(),
             settings: Settings::default(),
             kinds: Kinds::default(),
             clock: Arc::new(SystemClock),
@@ -120,6 +138,13 @@ impl HostBuilder {
     /// This host's share of the slots relative to the others'; 100 if not set.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
+        self
+    }
+
+    /// What to do where there is no cluster: found one if the prefix is empty, unless set otherwise. With
+    /// [`Founding::Never`] a host that is restarted never takes an emptied store for a new one.
+    pub fn founding(mut self, founding: Founding) -> Self {
+        self.founding = founding;
         self
     }
 
@@ -185,20 +210,34 @@ impl HostBuilder {
             try_timeout: self.settings.store_try_timeout,
             ..Patience::within(self.settings.store_start_timeout)
         };
-        let cluster =
-            find_or_create(&dyn_store, &self.settings, &self.random, patience, &stop).await?;
+        let proposed = Cluster {
+            slots: self.settings.slots,
+            journal_segment_len: self.settings.segment_len,
+            ..Cluster::new(self.random.cluster())
+        };
+        let finder = Finder { store: &dyn_store, patience, stop: &stop, founding: self.founding };
+        let found = finder.find_or_found(proposed, self.random.nonce()).await?;
         let listener = self
             .network
             .listen(&self.listen)
             .await
             .map_err(|source| StartError::Listen { address: self.listen.clone(), source })?;
         let address = self.advertise.unwrap_or_else(|| listener.local_address());
+        let watched = Arc::new(WatchedStore::new(Arc::clone(&store) as Arc<dyn Store>));
+        let loss = LossWatch::new(
+            Arc::clone(&watched) as Arc<dyn Store>,
+            found.object,
+            Arc::clone(&self.clock),
+            self.settings.store_try_timeout,
+        );
         let parts = Parts {
             name,
             address,
             weight: self.weight,
-            cluster,
-            watched: Arc::new(WatchedStore::new(Arc::clone(&store) as Arc<dyn Store>)),
+            founding: self.founding,
+            cluster: found.cluster,
+            watched,
+            loss: Arc::new(loss),
             store,
             clock: self.clock,
             network: self.network,
@@ -208,29 +247,6 @@ impl HostBuilder {
             stop,
         };
         Host::launch(parts, listener).await
-    }
-}
-
-/// The cluster under the prefix, created if there is none.
-async fn find_or_create(
-    store: &Arc<dyn Store>,
-    settings: &Settings,
-    random: &Random,
-    patience: Patience,
-    stop: &CancellationToken,
-) -> Result<Cluster, StartError> {
-    if let Some(found) = get_until(&**store, keys::CLUSTER, patience, stop).await? {
-        return Ok(Cluster::decode(keys::CLUSTER, &found)?);
-    }
-    let cluster = Cluster {
-        slots: settings.slots,
-        journal_segment_len: settings.segment_len,
-        ..Cluster::new(random.cluster())
-    };
-    match create_once(store, keys::CLUSTER, cluster.encode(random.nonce()), patience, stop).await {
-        Created::Won => Ok(cluster),
-        Created::Lost(existing) => Ok(Cluster::decode(keys::CLUSTER, &existing)?),
-        Created::Unknown => Err(GaveUp::Spent { last: None }.into()),
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     run::{Event, Life, Run},
 };
 use crate::{
+    loss::Object,
     peer::{JoinRequest, PeerMessage, PeerReply},
     serve::View,
 };
@@ -290,13 +291,31 @@ impl Run {
         };
         let (key, body) = (keys::host_hint(&parts.name), hint.encode(parts.random.nonce()));
         let (store, stop) = (parts.store(), parts.stop.clone());
+        let (loss, object) = (Arc::clone(&parts.loss), self.to_look_for(counter));
         let patience =
             Patience { budget: Some(parts.settings.host_hint_every), ..parts.patience() };
         self.shared.spawn(async move {
+            // The leader of a cluster that took this one's place would take the host in by its hint.
+            if loss.confirm(object, &stop).await.is_err() {
+                return;
+            }
             if let Err(error) = put_until(&*store, &key, body, patience, &stop).await {
                 tracing::debug!(%error, "the host's hint was not put");
             }
         });
+    }
+
+    /// What shows an idle host that its store is not lost, each time something else: an older copy of the store lacks the
+    /// newest epoch or the newest batches.
+    fn to_look_for(&self, counter: u64) -> impl FnMut() -> Object + Send + use<> {
+        let segment = self.shared.parts.cluster.epoch_segments().segment(self.epoch());
+        let epoch = self.view.as_ref().map(|view| Object::Epoch(view.record.epoch, segment));
+        let session = self.life.session().cloned();
+        move || match (counter % 3, epoch, &session) {
+            (0, Some(epoch), _) => epoch,
+            (1, _, Some(session)) => session.journal.witness(),
+            _ => Object::Cluster,
+        }
     }
 
     /// This host is to leave: the leader moves its slots away, then lets it go.

@@ -14,6 +14,7 @@ use futures::FutureExt;
 use holocron_protocol::{
     cluster::Cluster,
     election::{self, CreateOutcome, Election, ElectionSettings, HeardBy, News, ReadOutcome},
+    founding::{Absent, Founding},
     ids::{Epoch, HostName, SessionId},
     keys,
     time::Time,
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::event::Event;
 pub(super) use self::life::Life;
 use super::{
-    Stopped,
+    StartError, Stopped, found,
     lead::Lead,
     member::Member,
     shared::{Shared, why},
@@ -34,6 +35,7 @@ use crate::{
     clock::Clock,
     epoch_log::{self, EpochLog, LogError},
     kinds::Kinds,
+    loss::LossWatch,
     net::Network,
     peer::{Health, PeerReply},
     random::Random,
@@ -48,11 +50,15 @@ pub(crate) struct Parts {
     pub(crate) name: HostName,
     pub(crate) address: String,
     pub(crate) weight: u32,
+    /// Whether it may write the first epoch.
+    pub(crate) founding: Founding,
     pub(crate) cluster: Cluster,
     /// The store, counted.
     pub(crate) store: Arc<Counting>,
     /// The same, and whether its requests succeed.
     pub(crate) watched: Arc<WatchedStore>,
+    /// Whether it is still the one that the cluster lives in.
+    pub(crate) loss: Arc<LossWatch>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) random: Random,
@@ -97,7 +103,14 @@ pub(crate) struct Run {
 pub(crate) async fn run(shared: Arc<Shared>, events: mpsc::UnboundedReceiver<Event>) -> Stopped {
     let running = AssertUnwindSafe(run_to_end(Arc::clone(&shared), events)).catch_unwind().await;
     let stopped = running.unwrap_or_else(|panic| Stopped::Failed(why(&*panic)));
-    tracing::info!(host = %shared.parts.name, %stopped, "stops");
+    match &stopped {
+        Stopped::StoreLost(why) => {
+            tracing::error!(host = %shared.parts.name, why, "stops serving and writes nothing more");
+        }
+        Stopped::Told | Stopped::Left | Stopped::Replaced(_) | Stopped::Failed(_) => {
+            tracing::info!(host = %shared.parts.name, %stopped, "stops");
+        }
+    }
     shared.abandon();
     stopped
 }
@@ -107,14 +120,18 @@ async fn run_to_end(shared: Arc<Shared>, mut events: mpsc::UnboundedReceiver<Eve
         Ok(run) => run,
         Err(error) => return Stopped::Failed(error.to_string()),
     };
+    if let Err(error) = run.check_first_epoch().await {
+        return Stopped::Failed(error.to_string());
+    }
     let every = (shared.parts.settings.heartbeat / 5).max(core::time::Duration::from_millis(1));
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let stop = shared.parts.stop.clone();
+    let (stop, loss) = (shared.parts.stop.clone(), Arc::clone(&shared.parts.loss));
     let stopped = loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break Stopped::Told,
+            why = loss.lost() => break Stopped::StoreLost(why),
             event = events.recv() => match event {
                 Some(event) => run.on_event(event),
                 None => break Stopped::Told,
@@ -172,6 +189,28 @@ impl Run {
             run.take_view(&view);
         }
         Ok(run)
+    }
+
+    /// Where there is no epoch, this host may write the first one; unless there were epochs and the log was lost.
+    async fn check_first_epoch(&mut self) -> Result<(), StartError> {
+        if self.view.is_some() {
+            return Ok(());
+        }
+        let log = &self.log;
+        let remains = found::remains(&*log.store, Absent::Epochs, log.patience, &log.stop).await?;
+        if remains.is_empty() || remains.allow(self.shared.parts.founding) {
+            return Ok(());
+        }
+        // Another host may have written it since, and what remains is its.
+        match log.newest(None).await {
+            Ok(Some(view)) => {
+                self.learn(&view);
+                Ok(())
+            }
+            Ok(None) => Err(StartError::Remains { absent: "the epoch log (epochs/)", remains }),
+            Err(LogError::GaveUp(gave_up)) => Err(gave_up.into()),
+            Err(LogError::Malformed(malformed)) => Err(malformed.into()),
+        }
     }
 
     pub(super) fn now(&self) -> Time {

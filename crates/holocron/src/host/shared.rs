@@ -156,7 +156,8 @@ impl Serve for Shared {
             None => {
                 let epoch = self.epoch();
                 let commit = holocron_protocol::ids::CommitNumber::ZERO;
-                reply.send(crate::call::Answer { epoch, commit, outcome: Outcome::NotOwner });
+                let outcome = self.parts.loss.why().map_or(Outcome::NotOwner, Outcome::Unreadable);
+                reply.send(crate::call::Answer { epoch, commit, outcome });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The one task that commits: closes the open batch, creates it, releases what waited for it.
 
-use core::time::Duration;
+use core::{pin::pin, time::Duration};
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
@@ -10,13 +10,17 @@ use holocron_protocol::{
     codec::{self, Opened},
     ids::Position,
     keys,
+    loss::Witness,
     reads::BarrierFound,
     writer::Carries,
 };
 use holocron_store::{Created, Patience, create_once, get_until};
 
 use super::{Journal, Open, Released, State};
-use crate::tail::TailEntry;
+use crate::{
+    loss::{NotSame, Object},
+    tail::TailEntry,
+};
 
 /// How long the bugs planted here wait for the store.
 const PLANTED_BUDGET: Duration = Duration::from_millis(500);
@@ -34,7 +38,7 @@ impl Journal {
     pub(crate) async fn run(self: Arc<Self>) {
         while let Some(flight) = self.next_flight().await {
             let key = keys::journal_position(self.session, flight.position);
-            match self.create(&key, flight.object.clone()).await {
+            match self.create_in_same_store(&key, flight.object.clone()).await {
                 Created::Won => self.commit(flight),
                 Created::Lost(existing) => {
                     let why = match batch::decode(&key, &existing) {
@@ -51,6 +55,49 @@ impl Journal {
                 }
                 // Told to stop. It may have landed, so what waited for it is answered Unclear by being dropped.
                 Created::Unknown => return,
+            }
+        }
+    }
+
+    /// Creates a batch, and looks meanwhile whether the store is lost: then it isn't committed, wherever it landed.
+    async fn create_in_same_store(&self, key: &str, object: Bytes) -> Created {
+        let mut creating = pin!(self.create(key, object));
+        let mut looking = pin!(self.loss.confirm(|| self.witness(), &self.ended));
+        let (mut same, mut created) = (false, None);
+        while created.is_none() || (created == Some(Created::Won) && !same) {
+            tokio::select! {
+                biased;
+                outcome = &mut creating, if created.is_none() => created = Some(outcome),
+                looked = &mut looking, if !same => {
+                    if self.is_not_same(looked) {
+                        return Created::Unknown;
+                    }
+                    same = true;
+                }
+            }
+        }
+        created.expect("the loop ends with an outcome")
+    }
+
+    /// The object to look for before an answer leaves.
+    pub(crate) fn witness(&self) -> Object {
+        match self.state().writer.witness() {
+            Witness::Batch(position) => Object::Batch(self.session, position),
+            Witness::Cluster => Object::Cluster,
+        }
+    }
+
+    /// Ends the session if the store is lost, or was found to have collected the session.
+    fn is_not_same(&self, looked: Result<(), NotSame>) -> bool {
+        match looked {
+            Ok(()) => false,
+            Err(NotSame::SessionOver) => {
+                self.end("it was detached while its host slept");
+                true
+            }
+            Err(NotSame::Lost) => {
+                self.end("the store is lost");
+                true
             }
         }
     }
@@ -167,10 +214,12 @@ impl Journal {
             let key = keys::journal_position(self.session, position);
             let patience =
                 Patience { try_timeout: self.options.try_timeout, ..Patience::forever() };
-            let Ok(found) = get_until(&*self.store, &key, patience, &self.ended).await else {
-                return;
-            };
+            let getting = get_until(&*self.store, &key, patience, &self.ended);
+            let looking = self.loss.confirm(|| self.witness(), &self.ended);
+            let (found, looked) = tokio::join!(getting, looking);
+            let Ok(found) = found else { return };
             match found.map(|object| batch::decode(&key, &object)) {
+                None | Some(Ok(JournalObject::Batch(_))) if self.is_not_same(looked) => return,
                 None => self.barrier_found(BarrierFound::Absent),
                 Some(Ok(JournalObject::Batch(batch))) if batch.header.session == self.session => {
                     self.barrier_found(BarrierFound::OwnBatch);

@@ -4,6 +4,7 @@ use core::{sync::atomic::AtomicBool, time::Duration};
 
 use holocron_protocol::{
     batch::{Opening, StateKind},
+    cluster::Cluster,
     ids::{ClusterId, CommitNumber, DomainId, HostName, VnodeName},
     keys,
     sealing::Hint,
@@ -11,7 +12,10 @@ use holocron_protocol::{
 use holocron_store::{Created, Latency, Memory, Patience, create_once};
 
 use super::*;
-use crate::sealer::{SealEnd, Sealer};
+use crate::{
+    clock::SystemClock,
+    sealer::{SealEnd, Sealer},
+};
 
 const SLOT: Slot = Slot(0);
 const EPOCH: Epoch = Epoch::new(1);
@@ -37,7 +41,13 @@ async fn open(random: &Random) -> (Arc<Journal>, Sealer) {
         checkpoint_batches: u64::MAX,
         checkpoint_len: u64::MAX,
     };
-    let journal = Arc::new(Journal::new(session, Arc::clone(&store), random.clone(), options));
+    let object = Cluster::new(cluster).encode(random.nonce());
+    store.put(keys::CLUSTER, object.clone()).await.unwrap();
+    let clock = Arc::new(SystemClock);
+    let loss = LossWatch::new(Arc::clone(&store), object, clock, options.try_timeout);
+    let (loss, random_of) = (Arc::new(loss), random.clone());
+    let journal = Journal::new(session, Arc::clone(&store), loss, random_of, options);
+    let journal = Arc::new(journal);
     journal.adopt(&[Adoption { slot: SLOT, epoch: EPOCH, sources: Vec::new() }]).unwrap();
     tokio::spawn(Arc::clone(&journal).run());
     tokio::spawn(Arc::clone(&journal).run_barrier());

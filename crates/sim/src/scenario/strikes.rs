@@ -12,7 +12,7 @@ use super::{CALLING_NODES, Story};
 use crate::{counters::Counters, fault::Fault, store::StoreFaults};
 
 /// The host that joins and leaves besides the others.
-const GUEST: &str = "guest";
+pub(super) const GUEST: &str = "guest";
 /// What the node of a second process under a host's name is called after the name.
 const TWIN: &str = "-twin";
 
@@ -34,7 +34,7 @@ enum End {
 
 /// The strikes of a story.
 pub(super) struct Strikes<'a> {
-    story: &'a mut Story,
+    pub(super) story: &'a mut Story,
     /// The hosts that are there from the beginning.
     hosts: Vec<String>,
     deck: Vec<Fault>,
@@ -50,7 +50,7 @@ pub(super) struct Strikes<'a> {
 
 impl<'a> Strikes<'a> {
     pub(super) fn new(story: &'a mut Story, hosts: Vec<String>) -> Self {
-        let struck = story.scenario.faults.iter().filter(|fault| *fault != Fault::Store).count();
+        let struck = story.scenario.faults.iter().filter(|fault| strikes(*fault)).count();
         let gaps = u32::try_from(struck).unwrap_or(u32::MAX).saturating_add(1);
         let calm = story.scenario.load * 2 / gaps;
         let share = u32::try_from(1 + story.chance.below(4)).expect("below five");
@@ -125,7 +125,7 @@ impl<'a> Strikes<'a> {
     fn deal(&mut self) -> Option<Fault> {
         if self.deck.is_empty() {
             let chance = &self.story.chance;
-            let faults = self.story.scenario.faults.iter().filter(|fault| *fault != Fault::Store);
+            let faults = self.story.scenario.faults.iter().filter(|fault| strikes(*fault));
             let mut deck: Vec<_> = faults.map(|fault| (chance.bits(), fault)).collect();
             deck.sort_unstable();
             self.deck = deck.into_iter().map(|(_, fault)| fault).collect();
@@ -141,7 +141,7 @@ impl<'a> Strikes<'a> {
             Fault::Partition => self.partition(),
             Fault::Reset => self.reset(),
             Fault::Clock => self.skew(),
-            Fault::Store => None,
+            Fault::Store | Fault::Lost => None,
             Fault::Outage => {
                 self.outage();
                 Some(())
@@ -293,7 +293,7 @@ impl<'a> Strikes<'a> {
     }
 
     /// Whether a host's process is there at a node and hasn't stopped by itself.
-    fn runs(&self, node: &str) -> bool {
+    pub(super) fn runs(&self, node: &str) -> bool {
         self.story.cluster.world.is_up(node) && self.story.cluster.stopped(node).is_none()
     }
 
@@ -303,7 +303,7 @@ impl<'a> Strikes<'a> {
     }
 
     /// A node that a host runs at and that isn't paused.
-    fn victim(&self) -> Option<String> {
+    pub(super) fn victim(&self) -> Option<String> {
         let running = |node: &String| self.runs(node) && self.story.cluster.world.is_running(node);
         let mut running: Vec<String> = self.nodes().into_iter().filter(running).collect();
         (!running.is_empty()).then(|| running.swap_remove(self.below(running.len())))
@@ -324,11 +324,11 @@ impl<'a> Strikes<'a> {
         self.ends.insert((self.now() + span, self.ends_made), end);
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.story.cluster.world.now()
     }
 
-    fn span(&self, least: Duration, most: Duration) -> Duration {
+    pub(super) fn span(&self, least: Duration, most: Duration) -> Duration {
         self.story.chance.between(least, most)
     }
 
@@ -336,9 +336,14 @@ impl<'a> Strikes<'a> {
         usize::try_from(self.story.chance.below(end as u64)).expect("below a usize")
     }
 
-    fn count(&self, add: impl FnOnce(&mut Counters)) {
+    pub(super) fn count(&self, add: impl FnOnce(&mut Counters)) {
         add(&mut self.story.work.counters());
     }
+}
+
+/// Whether a fault comes and goes; the others last, or end the story.
+fn strikes(fault: Fault) -> bool {
+    fault != Fault::Store && fault != Fault::Lost
 }
 
 fn twin_of(host: &str) -> String {

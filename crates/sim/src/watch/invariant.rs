@@ -32,6 +32,8 @@ pub enum Invariant {
     Heals = 12,
     /// A run can be repeated.
     SameTrace = 13,
+    /// A host whose store is lost answers nothing from memory.
+    LostIsNoticed = 14,
 }
 
 impl Invariant {
@@ -58,6 +60,9 @@ impl Invariant {
             Self::Requests => "requests don't grow with vnodes",
             Self::Heals => "after faults stop, one leader and every slot served, within a bound",
             Self::SameTrace => "same seed, same trace",
+            Self::LostIsNoticed => {
+                "no call that comes after the store was lost is answered from memory"
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use holocron_protocol::{
 use holocron_store::{Created, Patience, create_once, get_until, put_until};
 
 use super::{Event, Run};
-use crate::serve::View;
+use crate::{loss::Object, serve::View};
 
 impl Run {
     /// Tells the election something and does what it decides.
@@ -100,7 +100,12 @@ impl Run {
         let stored = record.encode(self.shared.parts.random.nonce());
         let view = View { record: Arc::new(record), stored };
         let (log, key) = (self.log.clone(), keys::epoch(epoch));
+        let loss = Arc::clone(&self.shared.parts.loss);
         self.shared.spawn(async move {
+            // Before, not beside: a record in the log of the cluster that took this one's place would be read there.
+            if loss.confirm(|| Object::Cluster, &log.stop).await.is_err() {
+                return shared.tell_self(Event::EpochNotWanted);
+            }
             let created =
                 create_once(&log.store, &key, view.stored.clone(), log.patience, &log.stop).await;
             let outcome = match created {

@@ -87,6 +87,7 @@ impl Life {
             host: parts.name.clone(),
             cluster: parts.cluster,
             store: parts.store(),
+            loss: Arc::clone(&parts.loss),
             clock: Arc::clone(&parts.clock),
             random: parts.random.clone(),
             settings: Arc::clone(&parts.settings),

@@ -1,0 +1,153 @@
+//! Finding the cluster under a prefix, or founding it: the rules are [`holocron_protocol::founding`]'s.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use holocron_protocol::{
+    cluster::Cluster,
+    founding::{Absent, Founding, PREFIXES, Remains},
+    ids::Nonce,
+    keys,
+};
+use holocron_store::{
+    Created, GaveUp, LIST_LEN_MAX, Patience, Store, create_once, get_until, list_until,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::StartError;
+
+/// Who looks for a cluster, and what it may do.
+pub(super) struct Finder<'a> {
+    pub(super) store: &'a Arc<dyn Store>,
+    pub(super) patience: Patience,
+    pub(super) stop: &'a CancellationToken,
+    pub(super) founding: Founding,
+}
+
+/// A cluster and the object that says so.
+pub(super) struct Found {
+    pub(super) cluster: Cluster,
+    pub(super) object: Bytes,
+}
+
+impl Finder<'_> {
+    /// The cluster under the prefix; `proposed` is founded if there is none and it may be.
+    pub(super) async fn find_or_found(
+        &self,
+        proposed: Cluster,
+        nonce: Nonce,
+    ) -> Result<Found, StartError> {
+        if let Some(found) = self.find().await? {
+            return Ok(found);
+        }
+        if self.founding == Founding::Never {
+            return Err(StartError::NoCluster);
+        }
+        let remains = remains(&**self.store, Absent::Cluster, self.patience, self.stop).await?;
+        if !remains.is_empty() {
+            // Another host may have founded it since, and what remains is its.
+            if let Some(found) = self.find().await? {
+                return Ok(found);
+            }
+            if !remains.allow(self.founding) {
+                return Err(StartError::Remains { absent: "the `cluster` object", remains });
+            }
+            tracing::warn!(%remains, "founds a cluster above what remains of an earlier one");
+        }
+        let object = proposed.encode(nonce);
+        let created =
+            create_once(self.store, keys::CLUSTER, object.clone(), self.patience, self.stop).await;
+        match created {
+            Created::Won => Ok(Found { cluster: proposed, object }),
+            Created::Lost(object) => decode(object),
+            Created::Unknown => Err(GaveUp::Spent { last: None }.into()),
+        }
+    }
+
+    async fn find(&self) -> Result<Option<Found>, StartError> {
+        let found = get_until(&**self.store, keys::CLUSTER, self.patience, self.stop).await?;
+        found.map(decode).transpose()
+    }
+}
+
+fn decode(object: Bytes) -> Result<Found, StartError> {
+    Ok(Found { cluster: Cluster::decode(keys::CLUSTER, &object)?, object })
+}
+
+/// What lies under the prefix beside what is absent.
+pub(crate) async fn remains(
+    store: &dyn Store,
+    absent: Absent,
+    patience: Patience,
+    stop: &CancellationToken,
+) -> Result<Remains, GaveUp> {
+    let mut remains = Remains::default();
+    for prefix in PREFIXES {
+        match list_until(store, prefix, patience, stop).await {
+            Ok(listed) => {
+                remains += Remains::among(absent, listed.iter().map(|object| &*object.key));
+            }
+            // More than a list may hold.
+            Err(GaveUp::Rejected(_)) => remains.sessions += LIST_LEN_MAX as u64,
+            Err(gave_up) => return Err(gave_up),
+        }
+    }
+    Ok(remains)
+}
+
+#[cfg(test)]
+mod tests {
+    use holocron_protocol::ids::ClusterId;
+    use holocron_store::Memory;
+
+    use super::*;
+
+    async fn start(store: &Arc<dyn Store>, founding: Founding) -> Result<Found, StartError> {
+        let stop = CancellationToken::new();
+        let finder = Finder { store, patience: Patience::forever(), stop: &stop, founding };
+        finder.find_or_found(Cluster::new(ClusterId::new(7)), Nonce::new(1)).await
+    }
+
+    fn memory() -> Arc<dyn Store> {
+        Arc::new(Memory::default())
+    }
+
+    #[tokio::test]
+    async fn a_cluster_is_founded_once_and_found_from_then_on() {
+        let store = memory();
+        assert!(matches!(start(&store, Founding::Never).await, Err(StartError::NoCluster)));
+        let founded = start(&store, Founding::IfEmpty).await.unwrap();
+        for founding in [Founding::IfEmpty, Founding::Anew, Founding::Never] {
+            let found = start(&store, founding).await.unwrap();
+            assert_eq!((found.cluster, &found.object), (founded.cluster, &founded.object));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_remains_of_a_cluster_is_named_and_nothing_is_founded_above_it() {
+        let store = memory();
+        store.put("hints/hosts/h1", Bytes::from_static(b"{}")).await.unwrap();
+        let key = "sessions/0000000000000000000000000000000a/journal/00000000000000000009";
+        store.put(key, Bytes::from_static(b"x")).await.unwrap();
+        let Err(error) = start(&store, Founding::IfEmpty).await else { panic!("it was founded") };
+        let sentence = error.to_string();
+        assert!(
+            sentence.contains("1 objects of sessions") && sentence.contains("1 hints"),
+            "{sentence}"
+        );
+        assert!(sentence.contains("--found-anew"), "{sentence}");
+        assert!(store.get(keys::CLUSTER).await.unwrap().is_none());
+        assert!(start(&store, Founding::Anew).await.is_ok(), "an operator has looked");
+    }
+
+    #[tokio::test]
+    async fn no_cluster_is_founded_above_the_epochs_of_another_whatever_is_said() {
+        let store = memory();
+        store
+            .put(&keys::epoch(holocron_protocol::ids::Epoch::new(15)), Bytes::from_static(b"{}"))
+            .await
+            .unwrap();
+        assert!(matches!(start(&store, Founding::Anew).await, Err(StartError::Remains { .. })));
+        assert!(store.get(keys::CLUSTER).await.unwrap().is_none());
+    }
+}

@@ -1,0 +1,187 @@
+//! Looks whether the store still is the one that the cluster lives in: carries out [`holocron_protocol::loss`].
+//!
+//! A look is one get beside the request that an answer waits for anyway, so it costs no round. Once the store is lost
+//! this says so for good: the host stops, and nothing is read or written for it any more.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use holocron_planted::{Bug, is_planted};
+use holocron_protocol::{
+    ids::{Epoch, Position, Segment, SessionId},
+    keys,
+    loss::{Doubt, Look, Standing},
+};
+use holocron_store::{GaveUp, Patience, Store, get_range_until, get_until};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+
+/// The pause between two looks for something that was missing.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
+/// Bytes of a batch that a look asks for: that it is there says enough.
+const LOOK_LEN: u64 = 32;
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Object {
+    /// The `cluster` object, as it was when the host started.
+    Cluster,
+    /// A committed batch of this host's session.
+    Batch(SessionId, Position),
+    /// The newest epoch this host knows; the mark of its segment serves as well.
+    Epoch(Epoch, Segment),
+}
+
+/// Why a look doesn't confirm that the store is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotSame {
+    /// The session is over, or the host is to stop: nothing is known of the store.
+    SessionOver,
+    /// The store is lost; [`LossWatch::why`] says how.
+    Lost,
+}
+
+/// A host's watch for the loss of its store.
+#[derive(Debug)]
+pub(crate) struct LossWatch {
+    store: Arc<dyn Store>,
+    /// The `cluster` object. It never changes.
+    cluster: Bytes,
+    clock: Arc<dyn Clock>,
+    patience: Patience,
+    lost: watch::Sender<Option<String>>,
+}
+
+impl LossWatch {
+    /// A watch over a store in which `cluster` was found. One try of a request takes at most `try_timeout`.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        cluster: Bytes,
+        clock: Arc<dyn Clock>,
+        try_timeout: Duration,
+    ) -> Self {
+        let patience = Patience { try_timeout, ..Patience::forever() };
+        Self { store, cluster, clock, patience, lost: watch::Sender::new(None) }
+    }
+
+    /// How the store was lost, if it was.
+    pub(crate) fn why(&self) -> Option<String> {
+        self.lost.borrow().clone()
+    }
+
+    /// Completes when the store is lost.
+    pub(crate) async fn lost(&self) -> String {
+        let mut lost = self.lost.subscribe();
+        let why = lost.wait_for(Option::is_some).await.expect("the sender is in self").clone();
+        why.expect("it was waited for")
+    }
+
+    /// Completes when a look that began after this call has found its object. `object` is asked again for each look:
+    /// what was a witness a moment ago may be trimmed now.
+    pub(crate) async fn confirm(
+        &self,
+        mut object: impl FnMut() -> Object,
+        stop: &CancellationToken,
+    ) -> Result<(), NotSame> {
+        if is_planted(Bug::SkipWitness) {
+            return Ok(());
+        }
+        let mut doubt = Doubt::default();
+        loop {
+            if self.lost.borrow().is_some() {
+                return Err(NotSame::Lost);
+            }
+            let (object, began) = (object(), self.clock.now());
+            let look = self.look(object, stop).await.map_err(|_stopped| NotSame::SessionOver)?;
+            match doubt.looked(began, look) {
+                Standing::Same => return Ok(()),
+                Standing::SessionOver => return Err(NotSame::SessionOver),
+                Standing::Doubtful => {
+                    tracing::warn!(
+                        ?object,
+                        "missing in the store; nothing is answered until it is found"
+                    );
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return Err(NotSame::SessionOver),
+                        () = tokio::time::sleep(LOOK_PAUSE) => {}
+                    }
+                }
+                Standing::Lost => {
+                    let why = self.explain(object, stop).await;
+                    self.lost.send_if_modified(|lost| {
+                        let first = lost.is_none();
+                        lost.get_or_insert(why);
+                        first
+                    });
+                    return Err(NotSame::Lost);
+                }
+            }
+        }
+    }
+
+    async fn look(&self, object: Object, stop: &CancellationToken) -> Result<Look, GaveUp> {
+        match object {
+            Object::Cluster => Ok(match self.get(keys::CLUSTER, stop).await? {
+                None => Look::Missing,
+                Some(found) if found == self.cluster => Look::There,
+                Some(_) => Look::Foreign,
+            }),
+            Object::Batch(session, position) => {
+                let key = keys::journal_position(session, position);
+                if self.exists(&key, stop).await? {
+                    Ok(Look::There)
+                } else if self.get(&keys::end_mark(session), stop).await?.is_some() {
+                    Ok(Look::Detached)
+                } else {
+                    Ok(Look::Missing)
+                }
+            }
+            Object::Epoch(epoch, segment) => {
+                let found = self.exists(&keys::epoch(epoch), stop).await?
+                    // History may have been cut while this host slept.
+                    || self.get(&keys::epoch_mark(segment), stop).await?.is_some();
+                Ok(if found { Look::There } else { Look::Missing })
+            }
+        }
+    }
+
+    async fn get(&self, key: &str, stop: &CancellationToken) -> Result<Option<Bytes>, GaveUp> {
+        get_until(&*self.store, key, self.patience, stop).await
+    }
+
+    async fn exists(&self, key: &str, stop: &CancellationToken) -> Result<bool, GaveUp> {
+        match get_range_until(&*self.store, key, 0..LOOK_LEN, self.patience, stop).await {
+            Ok(found) => Ok(found.is_some()),
+            // Something stands there, damaged. That is another fault than a lost store.
+            Err(GaveUp::Rejected(_)) => Ok(true),
+            Err(gave_up) => Err(gave_up),
+        }
+    }
+
+    /// What an operator has to know.
+    async fn explain(&self, object: Object, stop: &CancellationToken) -> String {
+        let key = match object {
+            Object::Cluster => keys::CLUSTER.to_owned(),
+            Object::Batch(session, position) => keys::journal_position(session, position),
+            Object::Epoch(epoch, _) => keys::epoch(epoch),
+        };
+        match self.look(Object::Cluster, stop).await {
+            Ok(Look::Foreign) => {
+                "the store is lost: it holds another cluster where this one was".to_owned()
+            }
+            Ok(Look::Missing) => {
+                "the store is lost: the `cluster` object is missing. The bucket or directory was \
+                                  emptied, made anew, or replaced"
+                    .to_owned()
+            }
+            Ok(Look::There | Look::Detached) | Err(_) => format!(
+                "the store is lost: {key} is missing, though it was committed. An older copy was restored, or it was \
+                 deleted"
+            ),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A lost store: how a host notices that the store is no longer the one its cluster lives in.
+//!
+//! A bucket is deleted and made again, a volume comes back empty, an old copy is restored, another cluster's data is
+//! put in its place. Such a store answers every request correctly, and every answer that a host gives from memory is
+//! wrong from then on. So no answer leaves before a *look* at a *witness*: an object that this host knows to have been
+//! committed, and that stands in no other store. A look counts for an answer only if it began after the batch was
+//! submitted, or after the read arrived.
+//!
+//! The witness is a batch of the session's own journal. It must be older than any batch that can have been in flight
+//! when the store was lost: those may have landed in the store that took its place. [`Writer::witness`] says which.
+//! Where that batch may be trimmed already, the `cluster` object serves: it shows an empty or foreign store, but not an
+//! older copy.
+//!
+//! A missing object is looked for again for a while, and nothing is answered meanwhile: a gateway that answers "not
+//! found" for a moment must not end a cluster.
+//!
+//! Invariants:
+//!
+//! * A witness was committed before any batch that is in flight now was submitted.
+//! * A store counts as lost only after [`LOOKS_MIN`] looks over [`DOUBT_MIN`], none of which found the witness; or at
+//!   once when another cluster's object stands in place of ours.
+
+use core::time::Duration;
+
+use holocron_planted::{Bug, is_planted};
+
+use crate::{ids::Position, time::Time, writer::Writer};
+
+/// How long a witness must be missing before the store counts as lost. Nothing is answered meanwhile. Longer than a
+/// gateway takes to restart behind a load balancer, shorter than a call's deadline.
+pub const DOUBT_MIN: Duration = Duration::from_secs(2);
+/// How often it must be missing: a host that was paused between two looks has not looked for long.
+pub const LOOKS_MIN: u32 = 4;
+
+/// An object whose presence shows that the store is still the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Witness {
+    /// This batch of the session's own journal.
+    Batch(Position),
+    /// The `cluster` object.
+    Cluster,
+}
+
+impl Writer {
+    /// The witness for an answer that is to leave now or when the next batch commits.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        // The last batches committed may have been in flight together when the store was lost, and then they stand in
+        // the store that took its place. With the bug the newest is trusted all the same.
+        let in_doubt = if is_planted(Bug::WitnessTooNew) { 0 } else { self.in_flight_max() };
+        let position = self.committed().get().saturating_sub(in_doubt);
+        if position <= self.low_water().get() {
+            return Witness::Cluster;
+        }
+        Witness::Batch(Position::new(position))
+    }
+}
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Look {
+    /// The witness.
+    There,
+    /// Definitely nothing.
+    Missing,
+    /// Nothing, and an end mark says why: the session is sealed and detached, and its objects were collected.
+    Detached,
+    /// Another cluster's object.
+    Foreign,
+}
+
+/// What follows from the looks so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// The store is the same: what waited for this look may leave.
+    Same,
+    /// Nobody can say yet: look again, and let nothing leave.
+    Doubtful,
+    /// The session is over, the store is not to blame.
+    SessionOver,
+    /// It is another store, or an older copy: stop serving, answer nothing from memory, write nothing more.
+    Lost,
+}
+
+/// The looks for one answer, or one group of answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Doubt {
+    /// When the first look began that found nothing.
+    since: Option<Time>,
+    missed: u32,
+}
+
+impl Doubt {
+    /// Takes a look that began at `began`, to what follows from all of them.
+    #[must_use]
+    pub fn looked(&mut self, began: Time, look: Look) -> Standing {
+        match look {
+            Look::There => Standing::Same,
+            Look::Detached => Standing::SessionOver,
+            Look::Foreign => Standing::Lost,
+            Look::Missing => {
+                let since = *self.since.get_or_insert(began);
+                self.missed = self.missed.saturating_add(1);
+                if self.missed >= LOOKS_MIN && began.since(since) >= DOUBT_MIN {
+                    Standing::Lost
+                } else {
+                    Standing::Doubtful
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ids::SessionId, writer::Carries};
+
+    fn writer(in_flight_max: u64, committed: u64) -> Writer {
+        let mut writer = Writer::new(SessionId::new(1), in_flight_max);
+        for _ in 0..committed {
+            let position = writer.submit(Carries::Records).position;
+            assert!(writer.won(position).is_some());
+        }
+        writer
+    }
+
+    fn batch(position: u64) -> Witness {
+        Witness::Batch(Position::new(position))
+    }
+
+    #[test]
+    fn the_newest_committed_batch_is_no_witness_because_it_may_stand_in_the_new_store() {
+        assert_eq!(writer(1, 7).witness(), batch(6));
+        assert_eq!(writer(3, 7).witness(), batch(4));
+    }
+
+    #[test]
+    fn batches_in_flight_do_not_move_the_witness() {
+        let mut writer = writer(2, 5);
+        let before = writer.witness();
+        let _first = writer.submit(Carries::Records);
+        let _second = writer.submit(Carries::Records);
+        assert_eq!(writer.witness(), before);
+    }
+
+    #[test]
+    fn a_journal_that_has_just_begun_goes_by_the_cluster() {
+        assert_eq!(writer(1, 0).witness(), Witness::Cluster);
+        assert_eq!(writer(1, 1).witness(), Witness::Cluster);
+        assert_eq!(writer(1, 2).witness(), batch(1));
+    }
+
+    #[test]
+    fn a_batch_that_may_be_trimmed_is_no_witness() {
+        let mut writer = writer(1, 4);
+        let position = writer.submit(Carries::Checkpoint { low_water: Position::new(4) }).position;
+        assert_eq!(writer.witness(), batch(3), "nothing is trimmed before the checkpoint commits");
+        assert!(writer.won(position).is_some());
+        assert_eq!(writer.witness(), Witness::Cluster);
+        let position = writer.submit(Carries::Records).position;
+        assert!(writer.won(position).is_some());
+        assert_eq!(
+            writer.witness(),
+            batch(5),
+            "the checkpoint's own batch is never trimmed before the next"
+        );
+    }
+
+    #[test]
+    fn a_witness_that_is_there_settles_it_whatever_was_missing_before() {
+        let mut doubt = Doubt::default();
+        assert_eq!(doubt.looked(Time::ZERO, Look::Missing), Standing::Doubtful);
+        assert_eq!(doubt.looked(Time::from_millis(100), Look::There), Standing::Same);
+    }
+
+    #[test]
+    fn a_store_is_lost_only_after_several_looks_over_the_whole_span() {
+        let mut doubt = Doubt::default();
+        for at in [0, 100, 200, 300, 1_999] {
+            let standing = doubt.looked(Time::from_millis(at), Look::Missing);
+            assert_eq!(standing, Standing::Doubtful, "at {at} ms");
+        }
+        assert_eq!(doubt.looked(Time::from_millis(2_000), Look::Missing), Standing::Lost);
+    }
+
+    #[test]
+    fn a_host_that_was_paused_between_two_looks_has_not_looked_for_long() {
+        let mut doubt = Doubt::default();
+        assert_eq!(doubt.looked(Time::ZERO, Look::Missing), Standing::Doubtful);
+        for at in [600_000, 600_100] {
+            assert_eq!(doubt.looked(Time::from_millis(at), Look::Missing), Standing::Doubtful);
+        }
+        assert_eq!(doubt.looked(Time::from_millis(600_200), Look::Missing), Standing::Lost);
+    }
+
+    #[test]
+    fn another_clusters_object_leaves_no_doubt() {
+        assert_eq!(Doubt::default().looked(Time::ZERO, Look::Foreign), Standing::Lost);
+    }
+
+    #[test]
+    fn a_session_that_was_collected_while_its_host_slept_does_not_accuse_the_store() {
+        assert_eq!(Doubt::default().looked(Time::ZERO, Look::Detached), Standing::SessionOver);
+    }
+}

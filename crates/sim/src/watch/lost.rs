@@ -1,0 +1,51 @@
+//! After the store was lost: what no host may do any more. Checks invariant 14.
+//!
+//! The batch that was in flight, and one sent beside the look that finds the loss, may land in the store that took its
+//! place. Everything else a host does there, and every answer to a call that came later, speaks of what is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use holocron::{Answer, Call, Mode, Outcome};
+use holocron_protocol::{
+    batch::{self, JournalObject},
+    ids::{Position, SessionId},
+    keys::{self, Key},
+};
+
+use super::invariant::{Broken, Invariant};
+
+/// Batches of one session that may land in the store that took the place of its own.
+const BATCHES_MAX: usize = 2;
+
+/// What happened since the store was lost.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    landed: BTreeMap<SessionId, BTreeSet<Position>>,
+}
+
+impl Lost {
+    /// An object lands in the store that took the place.
+    pub(super) fn created(&mut self, key: &str, body: &Bytes) -> Option<Broken> {
+        let Some(Key::Journal(session, position)) = keys::parse(key) else { return None };
+        // A leader that has not noticed yet may seal a host that has.
+        let Ok(JournalObject::Batch(_)) = batch::decode(key, body) else { return None };
+        let landed = self.landed.entry(session).or_default();
+        landed.insert(position);
+        if landed.len() <= BATCHES_MAX {
+            return None;
+        }
+        let how = format!("{} batches of {session} in a store that took the place", landed.len());
+        Some(Invariant::LostIsNoticed.broken(how))
+    }
+
+    /// The answer to a call that came after the loss leaves a host.
+    pub(super) fn answered(call: &Call, answer: &Answer) -> Option<Broken> {
+        // A local read may be stale until its host has noticed.
+        if !matches!(answer.outcome, Outcome::Reply(_)) || call.mode == Mode::Local {
+            return None;
+        }
+        let how = format!("{:?} of {} is answered from memory", call.mode, call.name);
+        Some(Invariant::LostIsNoticed.broken(how))
+    }
+}
