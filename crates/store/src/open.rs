@@ -1,5 +1,7 @@
 //! From a URL to a store.
 
+mod gcs;
+
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,8 +63,8 @@ pub enum OpenError {
 /// * `file:///path`: a directory, created if need be; every write is synced.
 /// * `memory://`: a fresh store in memory each time.
 /// * `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, configured by the usual `AWS_`, `GOOGLE_` and
-///   `AZURE_` environment variables and, over them, `options` (names as in `object_store`: `endpoint`, `region`,
-///   `allow_http` and so on).
+///   `AZURE_` environment variables and, over them, `options` (names as in `object_store`: `allow_http`, `region` and so
+///   on; `endpoint` for each of them).
 ///
 /// Says nothing about whether the store answers: [`probe`](crate::probe()) does.
 ///
@@ -128,7 +130,9 @@ fn s3(url: &str, options: &[(String, String)]) -> Result<impl ObjectStore, OpenE
 }
 
 fn gcs(url: &str, options: &[(String, String)]) -> Result<impl ObjectStore, OpenError> {
-    configured!(GoogleCloudStorageBuilder, "GOOGLE_", url, options)
+    let options = &gcs::options(options);
+    gcs::corrected(configured!(GoogleCloudStorageBuilder, "GOOGLE_", url, options))
+        .map_err(|why| bad_url(url, why))?
         .build()
         .map_err(|error| setup(url, error))
 }

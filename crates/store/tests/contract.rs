@@ -80,6 +80,12 @@ async fn an_s3_server_keeps_the_contract() {
     server_keeps_the_contract("HOLOCRON_TEST_S3_URL", "HOLOCRON_REQUIRE_S3").await;
 }
 
+/// For the real service. An emulator of its dialect always runs, in `gcs.rs`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_gcs_bucket_keeps_the_contract() {
+    server_keeps_the_contract("HOLOCRON_TEST_GCS_URL", "HOLOCRON_REQUIRE_GCS").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_azure_server_keeps_the_contract() {
     if let Some(server) =
