@@ -6,9 +6,13 @@
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod leaving;
+#[cfg(test)]
+mod quiet;
 #[cfg(test)]
 mod restarting;
 #[cfg(test)]
