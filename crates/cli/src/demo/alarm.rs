@@ -56,7 +56,7 @@ pub(super) async fn raise(
     if sealed.is_ok() {
         // Others must have taken over before the host wakes: what it acknowledges from then on is lost.
         until(stage, &host, |now| now != Some(session)).await?;
-        stubborn.queue().await?;
+        stubborn.queue().await;
     }
     stage.process(&host)?.signal(Signal::CONT)?;
     let mut back_ms = None;

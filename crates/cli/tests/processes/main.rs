@@ -10,7 +10,11 @@ mod deadlines;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod demo_on_s3;
+#[cfg(test)]
 mod leaving;
+#[cfg(test)]
+mod proxy;
 #[cfg(test)]
 mod quiet;
 #[cfg(test)]
