@@ -1,12 +1,11 @@
 //! `holocron call`: one command or query from the shell.
 
-use core::time::Duration;
-
 use clap::Args;
-use holocron::{Client, VnodeRef};
+use holocron::VnodeRef;
 use serde_json::Value;
 
 use crate::{
+    deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
     kinds::{self, Counter, Heard, Kv, Spoken},
     store::StoreArguments,
@@ -33,9 +32,8 @@ pub(crate) struct Arguments {
     /// Answer a query from the owner's memory. Cheaper, and stale if the owner was overruled a moment ago.
     #[arg(long)]
     local: bool,
-    /// Seconds to try for. A call that isn't answered by then may still take effect.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    deadline: u64,
+    #[command(flatten)]
+    deadline: DeadlineArguments,
 }
 
 fn after_help() -> String {
@@ -71,8 +69,8 @@ async fn call<V: Spoken>(arguments: &Arguments) -> Result<Value, Fail> {
     // Before anything is connected: a mistake is told at once.
     let heard = kinds::hear::<V>(&arguments.word, &argument)
         .map_err(|why| Fail::new(Failure::Usage, why))?;
-    let deadline = Duration::from_secs(arguments.deadline);
-    let client = connect(&arguments.store).await?.with_deadline(deadline);
+    let deadline = arguments.deadline.start();
+    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
     let vnode: VnodeRef<V> = client.get(&arguments.key);
     let answer = match heard {
         Heard::Command(_) if arguments.local => {
@@ -83,13 +81,4 @@ async fn call<V: Spoken>(arguments: &Arguments) -> Result<Value, Fail> {
         Heard::Query(query) => serde_json::to_value(vnode.query(query).await?),
     };
     answer.map_err(|error| Fail::failed(format!("the answer can't be written as JSON: {error}")))
-}
-
-/// A client of the cluster in a store.
-pub(crate) async fn connect(store: &StoreArguments) -> Result<Client, Fail> {
-    let mut builder = Client::builder(&store.url);
-    for (key, value) in &store.options.pairs {
-        builder = builder.option(key, value);
-    }
-    Ok(builder.connect().await?)
 }

@@ -2,6 +2,7 @@
 //! long callers waited, and whether every acknowledged command is there, once.
 
 mod alarm;
+mod clean_up;
 mod history;
 mod load;
 mod network;
@@ -130,10 +131,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     if let Some((url, logs)) = place.kept() {
         eprintln!("kept: {url}, logs in {}", logs.display());
     }
-    place.clean_up().await?;
-    let report = played?;
+    // The verdict first: whatever becomes of the clean-up, it stands.
+    let verdict = played.and_then(|report| tell(&arguments, &report));
+    tokio::select! {
+        biased;
+        () = signals.next() => eprintln!("interrupted: {} is not cleaned up", place.url),
+        () = place.clean_up() => {}
+    }
+    verdict
+}
+
+/// Prints what was found, and judges it.
+fn tell(arguments: &Arguments, report: &Report) -> Result<(), Fail> {
     if arguments.json {
-        println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
+        println!("{}", serde_json::to_string(report).expect("a report is plain data"));
     } else {
         print!("\n{}", report.as_text());
     }
@@ -180,16 +191,20 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
     }
     lines.abort();
     progress.say("the load ends; every vnode is read and compared");
-    let unread = stage.load.read_all().await;
+    let mut unread = stage.load.read_all().await;
     let mut faults = stage.load.faults().await;
     let mut rejoined_ms = None;
     if let Some(Woken { ms, stubborn }) = woken {
-        faults += stubborn.check().await?;
+        let (found, not_read) = stubborn.check().await;
+        faults += found;
+        unread += not_read;
         rejoined_ms = Some(ms);
     }
     let mut alarm_back_ms = None;
     if let Some(Alarm { back_ms, stubborn }) = alarm {
-        faults += stubborn.check().await?;
+        let (found, not_read) = stubborn.check().await;
+        faults += found;
+        unread += not_read;
         alarm_back_ms = back_ms;
     }
     stage.all_live((arguments.kill == KillWith::Sigkill).then_some(&victim))?;
@@ -232,7 +247,7 @@ async fn fail(
     let Some(stubborn) = stubborn else {
         return Ok((struck, taken, None));
     };
-    stubborn.queue().await?;
+    stubborn.queue().await;
     progress.say(&format!("{victim} is woken, with commands waiting in it"));
     let ms = strike::wake(stage, &struck).await?;
     progress.say(&format!("{victim} is back after {ms:.0} ms"));

@@ -4,7 +4,7 @@ use core::fmt;
 use std::process::ExitCode;
 
 use holocron::{CallError, ConnectError, StartError};
-use holocron_store::{ProbeError, explain};
+use holocron_store::{GaveUp, ProbeError, explain};
 
 /// Why a command failed, by what a script may do about it. The number is the process's exit code; clap's own 2 is
 /// "wrong usage".
@@ -17,9 +17,9 @@ pub enum Failure {
     Usage = 2,
     /// An acknowledged command is missing, or one took effect twice, or a read was stale.
     Broken = 3,
-    /// The call may have taken effect, or not.
+    /// The call may have taken effect, or not; or the leader may have sealed the host.
     Unclear = 4,
-    /// Not done, because nobody could take it now. Trying again later may help.
+    /// Not done: the store or the hosts gave no answer before the deadline. Trying again later may help.
     Later = 5,
     /// Not done, and it won't be as it is.
     Rejected = 6,
@@ -34,8 +34,8 @@ Exit codes:
   1  failed; the message says why
   2  wrong usage
   3  an acknowledged command was lost, one took effect twice, a read was stale (demo), or a promise was broken (sim)
-  4  unclear: the call may have taken effect (call)
-  5  not done, nobody could take it now: try again later (call)
+  4  unclear: it may have taken effect (call, seal)
+  5  not done, no answer before the deadline: try again later (call, status, seal, probe)
   6  not done, and won't be as it is (call)
   7  the store breaks a promise everything rests on (probe, host), or was lost: emptied, replaced, restored (host)";
 
@@ -88,7 +88,8 @@ impl From<ProbeError> for Fail {
     fn from(error: ProbeError) -> Self {
         let failure = match &error {
             ProbeError::Broken { .. } => Failure::Unfit,
-            ProbeError::Unreachable { .. } | ProbeError::Refused { .. } => Failure::Failed,
+            ProbeError::Unreachable { .. } => Failure::Later,
+            ProbeError::Refused { .. } => Failure::Failed,
         };
         Self::new(failure, error.to_string())
     }
@@ -137,9 +138,12 @@ impl From<ConnectError> for Fail {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Call(error) => error.into(),
-            ConnectError::Open(_) | ConnectError::Unreachable(_) | ConnectError::Cluster(_) => {
-                Self::failed(explain(&error))
+            ConnectError::Unreachable(GaveUp::Spent { .. } | GaveUp::Stopped) => {
+                Self::new(Failure::Later, explain(&error))
             }
+            ConnectError::Open(_)
+            | ConnectError::Unreachable(GaveUp::Rejected(_))
+            | ConnectError::Cluster(_) => Self::failed(explain(&error)),
         }
     }
 }

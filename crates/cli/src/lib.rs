@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a CLI prints")]
 
 mod call;
+mod deadline;
 mod demo;
 pub mod exit;
 mod host;

@@ -2,12 +2,13 @@
 
 use clap::Args;
 use holocron::Random;
-use holocron_store::{Probe, ProbeReport};
+use holocron_store::{Probe, ProbeError, ProbeReport};
 use serde_json::json;
 
 use crate::{
+    deadline::DeadlineArguments,
     exit::{self, Fail},
-    store::{STORE_WITHIN, StoreOptions},
+    store::StoreOptions,
 };
 
 /// Find out whether a store keeps the promises everything rests on
@@ -36,17 +37,23 @@ pub(crate) struct Arguments {
     /// One JSON object instead of a sentence.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    deadline: DeadlineArguments,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
-    let store = holocron_store::open(&arguments.url, &arguments.options.pairs)?;
+    let deadline = arguments.deadline.start();
+    let store = deadline.open(&arguments.url, &arguments.options).await?;
     let probe = Probe {
         racers: arguments.racers.into(),
         rounds: arguments.rounds.into(),
-        deadline: STORE_WITHIN,
+        deadline: deadline.left(),
         ..Probe::new(Random::from_system().bits())
     };
-    let report = holocron_store::probe(&store, &probe).await?;
+    let report = holocron_store::probe(&store, &probe).await.map_err(|error| match error {
+        ProbeError::Unreachable { last, .. } => deadline.no_answer(last.as_ref()),
+        other @ (ProbeError::Broken { .. } | ProbeError::Refused { .. }) => other.into(),
+    })?;
     if arguments.json {
         println!("{}", as_json(&report));
     } else {

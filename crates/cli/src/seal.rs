@@ -1,13 +1,13 @@
 //! `holocron seal`: end a host's session by force.
 
 use clap::Args;
-use holocron::{PeerMessage, PeerReply, ask, net::Tcp};
+use holocron::{AskError, PeerMessage, PeerReply, ask, net::Tcp};
 use holocron_protocol::ids::HostName;
 use serde_json::json;
 
 use crate::{
+    deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
-    status::newest_view,
     store::StoreArguments,
 };
 
@@ -28,12 +28,15 @@ pub(crate) struct Arguments {
     /// One JSON object instead of a sentence.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    deadline: DeadlineArguments,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let host = HostName::new(&arguments.host)
         .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
-    let view = newest_view(&arguments.store).await?;
+    let deadline = arguments.deadline.start();
+    let view = deadline.connect(&arguments.store).await?.ready().await?;
     if !view.record.hosts.contains_key(&host) {
         let known: Vec<&str> = view.record.hosts.keys().map(HostName::as_str).collect();
         return Err(Fail::failed(format!(
@@ -43,7 +46,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     }
     let mut leader = view.record.leader.address.clone();
     for _ in 0..ASKED_MAX {
-        match ask(&Tcp, &leader, PeerMessage::Seal(host.clone())).await.map_err(Fail::failed)? {
+        let asked = ask(&Tcp, &leader, PeerMessage::Seal(host.clone()), deadline.left());
+        match asked.await.map_err(|error| not_sealed(&error))? {
             PeerReply::NotLeader { leader: Some(other) } => leader = other,
             PeerReply::Noted => {
                 if arguments.json {
@@ -63,4 +67,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         }
     }
     Err(Fail::new(Failure::Later, "there is no leader now; try again in a moment"))
+}
+
+/// The leader gave no reply.
+fn not_sealed(error: &AskError) -> Fail {
+    match error {
+        AskError::NotAsked(_) => {
+            Fail::new(Failure::Later, format!("the leader can't be reached: {error}"))
+        }
+        AskError::Unanswered { .. } => {
+            let what = "the leader was asked and gave no reply; it may have sealed the host";
+            Fail::new(Failure::Unclear, format!("unclear: {what}: {error}"))
+        }
+    }
 }

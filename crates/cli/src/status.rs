@@ -4,16 +4,16 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use clap::Args;
-use holocron::{Clock, HostStatus, PeerMessage, PeerReply, SystemClock, View, ask, net::Tcp};
+use holocron::{Clock, HostStatus, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
 use holocron_protocol::{
     epoch::{EpochRecord, HostEntry, HostState},
     ids::{DomainId, HostName},
 };
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::task::JoinSet;
 
 use crate::{
-    call::connect,
+    deadline::{Deadline, DeadlineArguments},
     exit::{self, Fail},
     store::StoreArguments,
     table::{render, thousands},
@@ -37,11 +37,14 @@ pub(crate) struct Arguments {
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    deadline: DeadlineArguments,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
-    let view = newest_view(&arguments.store).await?;
-    let answers = ask_all(&view.record).await;
+    let deadline = arguments.deadline.start();
+    let view = deadline.connect(&arguments.store).await?.ready().await?;
+    let answers = ask_all(&view.record, deadline).await;
     if arguments.json {
         println!("{:#}", as_json(&view.record, &answers));
     } else {
@@ -50,15 +53,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The cluster's newest epoch record.
-pub(crate) async fn newest_view(store: &StoreArguments) -> Result<View, Fail> {
-    Ok(connect(store).await?.ready().await?)
-}
-
 /// What each host said, or why it didn't.
 type Answers = BTreeMap<HostName, Result<HostStatus, String>>;
 
-async fn ask_all(record: &EpochRecord) -> Answers {
+async fn ask_all(record: &EpochRecord, deadline: Deadline) -> Answers {
     let mut hosts = record.hosts.iter();
     let mut asking = JoinSet::new();
     let mut answers = BTreeMap::new();
@@ -67,7 +65,10 @@ async fn ask_all(record: &EpochRecord) -> Answers {
             && let Some((name, host)) = hosts.next()
         {
             let (name, address) = (name.clone(), host.address.clone());
-            asking.spawn(async move { (name, status_of(&address).await) });
+            asking.spawn(async move {
+                let within = deadline.left().min(ANSWER_WITHIN);
+                (name, status_within(&address, within).await)
+            });
         }
         match asking.join_next().await {
             Some(Ok((name, answer))) => drop(answers.insert(name, answer)),
@@ -79,11 +80,14 @@ async fn ask_all(record: &EpochRecord) -> Answers {
 
 /// How the host at an address is.
 pub(crate) async fn status_of(address: &str) -> Result<HostStatus, String> {
-    match timeout(ANSWER_WITHIN, ask(&Tcp, address, PeerMessage::Status)).await {
-        Ok(Ok(PeerReply::Status(status))) => Ok(status),
-        Ok(Ok(other)) => Err(format!("{address}: an unexpected answer: {other:?}")),
-        Ok(Err(why)) => Err(why),
-        Err(_elapsed) => Err(format!("{address}: no answer within {ANSWER_WITHIN:?}")),
+    status_within(address, ANSWER_WITHIN).await
+}
+
+async fn status_within(address: &str, within: Duration) -> Result<HostStatus, String> {
+    match ask(&Tcp, address, PeerMessage::Status, within).await {
+        Ok(PeerReply::Status(status)) => Ok(status),
+        Ok(other) => Err(format!("{address}: an unexpected answer: {other:?}")),
+        Err(error) => Err(error.to_string()),
     }
 }
 

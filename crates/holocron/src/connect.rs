@@ -1,19 +1,27 @@
 //! How a client comes to its first view: from the store, from hosts it is told of, or from the host it lives beside.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use holocron_protocol::{cluster::Cluster, founding::Absent, ids::Epoch, keys};
-use holocron_store::{OpenError, Patience, Store, get_until};
+use holocron_store::{GaveUp, OpenError, Patience, Store, get_until};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::{Client, ClientParts, IN_FLIGHT_MAX_DEFAULT, LocalHost, NoViews, Views},
+    client::{
+        Client, ClientParts, DEADLINE_DEFAULT, DEADLINE_MAX, IN_FLIGHT_MAX_DEFAULT, LocalHost,
+        NoViews, Views,
+    },
     epoch_log::EpochLog,
     frame::Hello,
     host::{self, Shared},
-    link::Link,
+    link::{self, Link},
     net::{Network, Tcp},
     peer::{PeerMessage, PeerReply},
     random::Random,
@@ -28,7 +36,7 @@ pub enum ConnectError {
     Open(#[from] OpenError),
     /// The store gave no answer.
     #[error("the store gave no answer: {0}")]
-    Unreachable(#[from] holocron_store::GaveUp),
+    Unreachable(#[from] GaveUp),
     /// There is no cluster under the prefix, or one of another format version.
     #[error("{0}")]
     Cluster(String),
@@ -48,6 +56,7 @@ pub struct ClientBuilder {
     network: Arc<dyn Network>,
     random: Random,
     in_flight_max: usize,
+    connect_deadline: Duration,
 }
 
 impl ClientBuilder {
@@ -60,6 +69,7 @@ impl ClientBuilder {
             network: Arc::new(Tcp),
             random: Random::from_system(),
             in_flight_max: IN_FLIGHT_MAX_DEFAULT,
+            connect_deadline: DEADLINE_DEFAULT,
         }
     }
 
@@ -99,20 +109,28 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects: returns when the client knows who serves what.
+    /// How long connecting may take in all: opening and reading the store, and reaching a host. 10 s unless set;
+    /// [`DEADLINE_MAX`] at most. Calls have deadlines of their own, see [`Client::with_deadline`].
+    pub fn connect_deadline(mut self, deadline: Duration) -> Self {
+        self.connect_deadline = deadline;
+        self
+    }
+
+    /// Connects: returns when the client knows who serves what, or at the [deadline](Self::connect_deadline).
     ///
     /// # Errors
     ///
     /// [`ConnectError`], with a sentence for whoever runs it.
     pub async fn connect(self) -> Result<Client, ConnectError> {
-        let store = match (self.store, &self.url) {
+        let deadline = Instant::now() + self.connect_deadline.min(DEADLINE_MAX);
+        let store = match (self.store, self.url) {
             (Some(store), _) => Some(store),
-            (None, Some(url)) => Some(holocron_store::open(url, &self.options)?),
+            (None, Some(url)) => Some(open_store(url, self.options, deadline).await?),
             (None, None) => None,
         };
         let (mut views, mut cluster) = (None, None);
         if let Some(store) = store {
-            let found = StoreViews::open(store).await?;
+            let found = StoreViews::open(store, left_until(deadline)).await?;
             cluster = Some(found.log.cluster.cluster);
             views = Some(Arc::new(found) as Arc<dyn Views>);
         }
@@ -125,13 +143,32 @@ impl ClientBuilder {
             random: self.random,
             in_flight_max: self.in_flight_max,
         });
-        client.ready().await?;
+        client.clone().with_deadline(left_until(deadline)).ready().await?;
         Ok(client)
     }
 }
 
+fn left_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// Opens a store in a thread of its own: a directory may be on a mount that hangs.
+async fn open_store(
+    url: String,
+    options: Vec<(String, String)>,
+    deadline: Instant,
+) -> Result<Arc<dyn Store>, ConnectError> {
+    let opening = spawn_blocking(move || holocron_store::open(&url, &options));
+    match timeout_at(deadline, opening).await {
+        Ok(Ok(opened)) => Ok(opened?),
+        Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        Err(_elapsed) => Err(GaveUp::Spent { last: None }.into()),
+    }
+}
+
 impl Client {
-    /// Connects to the cluster under a store's URL: the newest epoch there says where its hosts are.
+    /// Connects to the cluster under a store's URL: the newest epoch there says where its hosts are. Takes 10 s at most;
+    /// [`ClientBuilder::connect_deadline`] sets another deadline.
     ///
     /// # Errors
     ///
@@ -168,22 +205,44 @@ impl Client {
     }
 }
 
-/// Asks one host something, over a connection of its own; for tools.
+/// Why a host gave no reply to [`ask`].
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AskError {
+    /// The host was not asked: it can't be reached, or refuses the connection.
+    #[error(transparent)]
+    NotAsked(#[from] link::OpenError),
+    /// The host was asked and gave no reply. It may have acted on the message.
+    #[error("{address}: {why}")]
+    Unanswered {
+        /// Where.
+        address: String,
+        /// Why, in a few words.
+        why: String,
+    },
+}
+
+/// Asks one host something, over a connection of its own and within a deadline; for tools.
 ///
 /// # Errors
 ///
-/// A sentence, when the host can't be reached or does not answer.
+/// [`AskError`], when the host can't be reached or does not answer.
 pub async fn ask(
     network: &dyn Network,
     address: &str,
     message: PeerMessage,
-) -> Result<PeerReply, String> {
+    within: Duration,
+) -> Result<PeerReply, AskError> {
+    let deadline = Instant::now() + within.min(DEADLINE_MAX);
+    let why = || format!("no answer within {within:?}");
     let hello = Hello { cluster: None, who: "a tool".to_owned() };
-    let link = Link::open(network, address, hello).await.map_err(|error| error.to_string())?;
-    let asking = tokio::time::timeout(crate::client::DEADLINE_DEFAULT, link.message(message));
-    match asking.await {
-        Ok(reply) => reply.map_err(|lost| lost.to_string()),
-        Err(_) => Err(format!("{address} does not answer")),
+    let opening = timeout_at(deadline, Link::open(network, address, hello)).await;
+    let link = opening.unwrap_or_else(|_elapsed| {
+        Err(link::OpenError::Unreachable { address: address.to_owned(), why: why() })
+    })?;
+    let unanswered = |why| AskError::Unanswered { address: address.to_owned(), why };
+    match timeout_at(deadline, link.message(message)).await {
+        Ok(reply) => reply.map_err(|lost| unanswered(lost.to_string())),
+        Err(_elapsed) => Err(unanswered(why())),
     }
 }
 
@@ -197,14 +256,15 @@ struct StoreViews {
 }
 
 /// How long a client waits for the store to tell it of a view.
-const READ_BUDGET: core::time::Duration = core::time::Duration::from_secs(5);
+const READ_BUDGET: Duration = Duration::from_secs(5);
 
 impl StoreViews {
-    async fn open(store: Arc<dyn Store>) -> Result<Self, ConnectError> {
+    async fn open(store: Arc<dyn Store>, within: Duration) -> Result<Self, ConnectError> {
         let (patience, stop) = (Patience::within(READ_BUDGET), CancellationToken::new());
-        let found = get_until(&*store, keys::CLUSTER, patience, &stop).await?;
+        let found = get_until(&*store, keys::CLUSTER, Patience::within(within), &stop).await?;
         let Some(found) = found else {
-            let remains = host::remains(&*store, Absent::Cluster, patience, &stop).await?;
+            let remains =
+                host::remains(&*store, Absent::Cluster, Patience::within(within), &stop).await?;
             let why = if remains.is_empty() {
                 "there is no cluster under this prefix".to_owned()
             } else {
@@ -246,5 +306,37 @@ impl Views for StoreViews {
         let found = read.map_err(|error| NoViews::Unreadable(error.to_string()))?;
         newest.clone_from(&found);
         Ok(found.filter(|view| view.record.epoch > known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holocron_store::{Faults, Faulty, Memory, Outage};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connecting_ends_at_its_deadline_whatever_is_wrong_with_the_store() {
+        for outage in [Outage::Refuses, Outage::Hangs] {
+            let faulty = Faulty::new(Arc::new(Memory::new()), 1, Faults::default());
+            faulty.set_outage(outage);
+            let within = Duration::from_secs(1);
+            let started = Instant::now();
+            let connecting = Client::of_hosts().store(Arc::new(faulty)).connect_deadline(within);
+            let error = connecting.connect().await.unwrap_err();
+            assert!(matches!(error, ConnectError::Unreachable(GaveUp::Spent { .. })), "{error:?}");
+            assert!(started.elapsed() <= within + Duration::from_millis(10), "{outage:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connecting_ends_at_its_deadline_when_no_host_can_be_reached() {
+        let within = Duration::from_secs(1);
+        let started = Instant::now();
+        // Nobody listens at port 1.
+        let connecting = Client::of_hosts().seed("127.0.0.1:1").connect_deadline(within);
+        let error = connecting.connect().await.unwrap_err();
+        assert!(matches!(error, ConnectError::Call(_)), "{error:?}");
+        assert!(started.elapsed() <= within + Duration::from_millis(10), "{error}");
     }
 }

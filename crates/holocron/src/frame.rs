@@ -122,6 +122,27 @@ pub enum Broken {
     Malformed(#[from] Malformed),
 }
 
+impl Broken {
+    /// Whether the other end closed the connection with bytes of ours on their way to it, as a client does that ends.
+    pub(crate) fn is_hang_up(&self) -> bool {
+        match self {
+            Self::Failed(error) => is_hang_up(error),
+            Self::CutShort | Self::Malformed(_) => false,
+        }
+    }
+}
+
+/// Whether this is how the operating system says that the other end has closed the connection.
+pub(crate) fn is_hang_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+    )
+}
+
 /// A body that doesn't fit into a frame; nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} bytes; at most {FRAME_LEN_MAX} fit into a frame")]

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::connection::Connection;
+use self::connection::{Connection, NotServed};
 use crate::{
     net::{Listener, Stream},
     serve::{Serve, View},
@@ -114,7 +114,10 @@ impl Host {
         let Stream { reads, writes } = stream;
         match Connection::greet(&self, reads, writes).await {
             Ok(connection) => connection.run(&self, from).await,
-            Err(why) => tracing::info!(from, why, "connection turned away"),
+            Err(NotServed::HungUp) => tracing::debug!(from, "connection ends before it began"),
+            Err(NotServed::TurnedAway(why)) => {
+                tracing::info!(from, why, "connection turned away");
+            }
         }
     }
 

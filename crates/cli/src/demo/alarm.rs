@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use holocron::{PeerMessage, PeerReply, ask, net::Tcp};
+use holocron::{AskError, PeerMessage, PeerReply, ask, net::Tcp};
 use holocron_protocol::{
     epoch::EpochRecord,
     ids::{DomainId, HostName, SessionId},
@@ -19,6 +19,8 @@ use crate::exit::Fail;
 
 /// How long the host may take to be in the cluster again.
 const REJOINED_WITHIN: Duration = Duration::from_secs(60);
+/// How long the leader may take to answer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks at the client's view.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -54,7 +56,7 @@ pub(super) async fn raise(
     if sealed.is_ok() {
         // Others must have taken over before the host wakes: what it acknowledges from then on is lost.
         until(stage, &host, |now| now != Some(session)).await?;
-        stubborn.queue().await?;
+        stubborn.queue().await;
     }
     stage.process(&host)?.signal(Signal::CONT)?;
     let mut back_ms = None;
@@ -72,11 +74,14 @@ pub(super) async fn raise(
 
 /// Has a host sealed; or says why it wasn't, which is no failure on a machine so busy that others were quicker.
 async fn seal(leader: &str, host: &HostName) -> Result<Result<(), String>, Fail> {
-    match ask(&Tcp, leader, PeerMessage::Seal(host.clone())).await.map_err(Fail::failed)? {
-        PeerReply::Noted => Ok(Ok(())),
-        PeerReply::Refused(why) => Ok(Err(why)),
-        PeerReply::NotLeader { .. } => Ok(Err("the leader changes".to_owned())),
-        other @ (PeerReply::View(_) | PeerReply::Health(_) | PeerReply::Status(_)) => {
+    match ask(&Tcp, leader, PeerMessage::Seal(host.clone()), ANSWERED_WITHIN).await {
+        Ok(PeerReply::Noted) => Ok(Ok(())),
+        Ok(PeerReply::Refused(why)) => Ok(Err(why)),
+        Ok(PeerReply::NotLeader { .. }) => Ok(Err("the leader changes".to_owned())),
+        Err(error @ AskError::NotAsked(_)) => Ok(Err(error.to_string())),
+        // It may be sealed or not, so what it acknowledges from now on can't be judged.
+        Err(error @ AskError::Unanswered { .. }) => Err(Fail::failed(error.to_string())),
+        Ok(other @ (PeerReply::View(_) | PeerReply::Health(_) | PeerReply::Status(_))) => {
             Err(Fail::failed(format!("{leader}: an unexpected answer: {other:?}")))
         }
     }

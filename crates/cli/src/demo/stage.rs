@@ -5,11 +5,12 @@ use std::{path::PathBuf, sync::Arc};
 
 use holocron::{Client, HostStatus, Random, View};
 use holocron_protocol::{epoch::EpochRecord, ids::HostName};
+use holocron_store::explain;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Arguments,
+    Arguments, clean_up,
     load::Load,
     network::Cuttable,
     process::{Common, Process},
@@ -23,8 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Batches after which the hosts of the demo checkpoint: often, so that what fails over is in packs and not in journals
 /// only.
 const CHECKPOINT_BATCHES: u64 = 64;
-/// Objects deleted at a time at the end.
-const DELETED_AT_ONCE: usize = 32;
+/// How long cleaning up may take at the end.
+const CLEANED_UP_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where the demo's files are.
 #[derive(Debug)]
@@ -87,31 +88,28 @@ impl Place {
         self.keep.then(|| (self.url.as_str(), self.directory.path().to_owned()))
     }
 
-    /// Removes what the hosts have written into a store that isn't in the directory. They must have ended.
-    pub(super) async fn clean_up(&self) -> Result<(), Fail> {
+    /// Removes what the hosts have written into a store that isn't in the directory, or says what is left. They must
+    /// have ended.
+    pub(super) async fn clean_up(&self) {
         if self.keep || !self.is_elsewhere {
-            return Ok(());
+            return;
         }
-        let store = holocron_store::open(&self.url, &self.options)?;
-        let failed = |error: holocron_store::Error| {
-            Fail::failed(format!(
-                "{} is not cleaned up: {}",
-                self.url,
-                holocron_store::explain(&error)
-            ))
+        let left = match holocron_store::open(&self.url, &self.options) {
+            Ok(store) => clean_up::clean_up(&store, CLEANED_UP_WITHIN).await,
+            Err(error) => Err(clean_up::Left { objects: None, why: explain(&error) }),
         };
-        let listed = store.list("").await.map_err(failed)?;
-        for some in listed.chunks(DELETED_AT_ONCE) {
-            let mut tasks = tokio::task::JoinSet::new();
-            for object in some {
-                let (store, key) = (Arc::clone(&store), object.key.clone());
-                tasks.spawn(async move { store.delete(&key).await });
-            }
-            while let Some(deleted) = tasks.join_next().await {
-                deleted.expect("deleting does not panic").map_err(failed)?;
-            }
-        }
-        Ok(())
+        let Err(clean_up::Left { objects, why }) = left else { return };
+        let objects = objects.map_or_else(
+            || "objects".to_owned(),
+            |count| match count {
+                1 => "1 object".to_owned(),
+                count => format!("{count} objects"),
+            },
+        );
+        eprintln!(
+            "warning: {} is not cleaned up; delete the {objects} below it yourself ({why})",
+            self.url
+        );
     }
 }
 

@@ -31,7 +31,7 @@ use tokio::{
 
 use super::{
     history::{CounterHistory, Ended, Faults, Look},
-    load::owner,
+    load::{READS_MAX, owner},
 };
 use crate::{
     exit::Fail,
@@ -58,9 +58,9 @@ pub(super) struct Stubborn {
 
 #[derive(Debug)]
 enum Order {
-    /// Another owner has acknowledged an `add 1` to each of the late vnodes, with these replies: send them a command and
-    /// a query.
-    Queue(Vec<i64>),
+    /// Another owner was sent an `add 1` to each of the late vnodes. Those that it acknowledged, with these replies, are
+    /// sent a command and a query; for the others that is unclear.
+    Queue(Vec<Option<i64>>),
     /// Hang up.
     Stop,
 }
@@ -106,7 +106,7 @@ impl Stubborn {
 
     /// The host is stopped and overruled: lets the new owners of the late vnodes acknowledge a command for each, and then
     /// queues commands and queries for them at the old one.
-    pub(super) async fn queue(&self) -> Result<(), Fail> {
+    pub(super) async fn queue(&self) {
         let asked: Vec<_> = self
             .late
             .iter()
@@ -117,35 +117,45 @@ impl Stubborn {
             .collect();
         let mut replies = Vec::with_capacity(asked.len());
         for asked in asked {
-            replies.push(
-                asked
-                    .await
-                    .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?,
-            );
+            let replied =
+                asked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            // One call that fails, as calls do while a store is unreliable, doesn't end the demo.
+            replies.push(replied.ok());
         }
         // It ends only when told to.
         drop(self.orders.send(Order::Queue(replies)));
-        Ok(())
     }
 
-    /// Hangs up, reads every vnode, and compares it with what the host acknowledged.
-    pub(super) async fn check(self) -> Result<Faults, Fail> {
-        drop(self.orders.send(Order::Stop));
-        let counted = self
-            .calling
-            .await
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        let mut faults = Faults::default();
+    /// Hangs up, reads every vnode, and compares it with what the host acknowledged; also how many could not be read.
+    pub(super) async fn check(self) -> (Faults, usize) {
+        let Self { orders, calling, client, late: _ } = self;
+        drop(orders.send(Order::Stop));
+        let counted =
+            calling.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let (mut faults, mut unread) = (Faults::default(), 0);
         for Counted { name, mut history } in counted {
-            let value = self.client.get::<Counter>(name.key()).query(CounterQuery::Value).await?;
-            history.read(value, Look::AtLast);
+            match read(&client, &name).await {
+                Some(value) => history.read(value, Look::AtLast),
+                None => unread += 1,
+            }
             if history.faults() != Faults::default() {
                 eprintln!("{name}, called at an overruled host: {:?}", history.faults());
             }
             faults += history.faults();
         }
-        Ok(faults)
+        (faults, unread)
     }
+}
+
+/// A counter's value at the end, if it can be read.
+async fn read(client: &Client, name: &VnodeName) -> Option<i64> {
+    let counter = client.get::<Counter>(name.key());
+    for _ in 0..READS_MAX {
+        if let Ok(value) = counter.query(CounterQuery::Value).await {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// The state of the calls.
@@ -227,9 +237,13 @@ impl Calling {
         self.counted
     }
 
-    /// Another owner has acknowledged one command more for each late vnode.
-    fn queue(&mut self, replies: &[i64], out: &mut Vec<u8>) {
+    /// Another owner was sent one command more for each late vnode.
+    fn queue(&mut self, replies: &[Option<i64>], out: &mut Vec<u8>) {
         for (place, &reply) in (BUSY_LEN..).zip(replies) {
+            let Some(reply) = reply else {
+                self.counted[place].history.added(Ended::Unclear);
+                continue;
+            };
             self.counted[place].history.added(Ended::Acknowledged(reply));
             self.query(place, out);
             self.command(place, out);

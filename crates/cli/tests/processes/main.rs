@@ -6,11 +6,19 @@
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod demo_on_s3;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod lost;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod quiet;
 #[cfg(test)]
 mod restarting;
 #[cfg(test)]

@@ -123,9 +123,17 @@ async fn ask(shared: &Shared, host: &KeptLink) -> bool {
 
 async fn ask_store(shared: &Arc<Shared>) {
     let Some(views) = &shared.views else { return };
-    match timeout(STORE_PATIENCE, views.newer(shared.routes().epoch())).await {
+    let routes = shared.routes();
+    if routes.view().is_none() {
+        // Whoever gives up meanwhile is told what it waited for.
+        shared.set_obstacle("the store has not said yet where the hosts are".into());
+    }
+    match timeout(STORE_PATIENCE, views.newer(routes.epoch())).await {
         Ok(Ok(view)) => {
             shared.set_store_lost(None);
+            if view.is_none() && routes.view().is_none() {
+                shared.set_obstacle("the store has no epoch record yet: no host has joined".into());
+            }
             view.into_iter().for_each(|view| shared.install(view));
         }
         Ok(Err(NoViews::Unreadable(why))) => shared.set_obstacle(why),

@@ -61,6 +61,8 @@ pub(super) struct Shared {
     heard: AtomicU64,
     /// Callers that a newer view might help.
     stuck: AtomicUsize,
+    /// Callers that any view would help.
+    without_view: AtomicUsize,
     /// A newer view is wanted.
     wanted: Notify,
     /// What was last in the way of a view.
@@ -90,6 +92,7 @@ impl Shared {
             changed: Notify::new(),
             heard: AtomicU64::new(0),
             stuck: AtomicUsize::new(0),
+            without_view: AtomicUsize::new(0),
             wanted: Notify::new(),
             obstacle: Mutex::new("no host was asked yet".into()),
             store_lost: Mutex::default(),
@@ -167,10 +170,14 @@ impl Shared {
 
     /// Why a newer view is wanted.
     pub(super) fn want(&self) -> Want {
-        if self.stuck.load(Ordering::Relaxed) > 0 {
+        let routes = self.routes();
+        // Once there is a view, those who waited for any have what they want, even if they haven't looked yet. Otherwise
+        // a client that only reads the view would begin to connect to hosts, and end in the middle of that.
+        let without_view = routes.view().is_none() && self.without_view.load(Ordering::Relaxed) > 0;
+        if without_view || self.stuck.load(Ordering::Relaxed) > 0 {
             return Want::Help;
         }
-        let heard = self.heard.load(Ordering::Relaxed) > self.routes().epoch().get();
+        let heard = self.heard.load(Ordering::Relaxed) > routes.epoch().get();
         if heard { Want::Hearsay } else { Want::Nothing }
     }
 
@@ -181,14 +188,18 @@ impl Shared {
 
     /// While this is held, a newer view is looked for.
     pub(super) fn stuck(&self) -> Stuck<'_> {
-        self.stuck.fetch_add(1, Ordering::Relaxed);
+        self.counted(&self.stuck)
+    }
+
+    fn counted<'a>(&'a self, count: &'a AtomicUsize) -> Stuck<'a> {
+        count.fetch_add(1, Ordering::Relaxed);
         self.wanted.notify_one();
-        Stuck(self)
+        Stuck(count)
     }
 
     /// The first view, once there is one.
     pub(super) async fn first_view(&self) -> View {
-        let _stuck = self.stuck();
+        let _stuck = self.counted(&self.without_view);
         loop {
             let changed = self.changed();
             if let Some(view) = self.routes().view() {
@@ -253,12 +264,12 @@ impl Shared {
     }
 }
 
-/// A caller that a newer view might help.
+/// A caller that a view might help, while it is counted.
 #[derive(Debug)]
-pub(super) struct Stuck<'a>(&'a Shared);
+pub(super) struct Stuck<'a>(&'a AtomicUsize);
 
 impl Drop for Stuck<'_> {
     fn drop(&mut self) {
-        self.0.stuck.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -67,7 +67,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if self.reads.read_buf(&mut self.buffer).await? > 0 {
             return Ok(true);
         }
-        if self.buffer.is_empty() && self.skip == 0 { Ok(false) } else { Err(Broken::CutShort) }
+        if self.is_inside_frame() { Err(Broken::CutShort) } else { Ok(false) }
+    }
+
+    /// Whether part of a frame has arrived, or of a body that is stepped over.
+    pub(crate) fn is_inside_frame(&self) -> bool {
+        !self.buffer.is_empty() || self.skip > 0
     }
 
     #[cfg(test)]

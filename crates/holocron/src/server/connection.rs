@@ -40,30 +40,48 @@ pub(super) struct Connection {
     who: String,
 }
 
+/// Why a connection isn't served.
+pub(super) enum NotServed {
+    /// It was closed before it said anything, or before it was welcomed: by a client that ended, or a health check.
+    HungUp,
+    /// It isn't wanted, and why.
+    TurnedAway(String),
+}
+
+impl From<&str> for NotServed {
+    fn from(why: &str) -> Self {
+        Self::TurnedAway(why.to_owned())
+    }
+}
+
 impl Connection {
-    /// Reads the first frame and answers it. An error says why the connection isn't wanted; the opener was told.
+    /// Reads the first frame and answers it. An opener that isn't wanted was told why.
     pub(super) async fn greet(
         host: &Host,
         reads: Reads,
         mut writes: Writes,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, NotServed> {
         let mut reader = FrameReader::new(reads);
         let first = tokio::select! {
             biased;
             () = host.stop.cancelled() => return Err("stopping".into()),
             first = timeout(HELLO_TIMEOUT, reader.next()) => first,
         };
-        let first = first.map_err(|_elapsed| "it said nothing".to_owned())?;
-        let (answer, greeted) = match first.map_err(|broken| broken.to_string())? {
-            Some(Received::Frame(Frame::Hello(version, hello))) => {
+        let (answer, greeted) = match first {
+            Ok(Ok(Some(Received::Frame(Frame::Hello(version, hello))))) => {
                 match judge(host, version, hello) {
                     Ok((welcome, who)) => (Frame::Welcome(welcome), Ok(who)),
                     Err(why) => (Frame::Refusal(why.clone()), Err(why)),
                 }
             }
             // Whoever this is doesn't understand our frames either.
-            Some(_) => return Err("its first frame is no hello".into()),
-            None => return Err("it said nothing".into()),
+            Ok(Ok(Some(_))) => return Err("its first frame is no hello".into()),
+            Ok(Ok(None)) => return Err(NotServed::HungUp),
+            Ok(Err(broken)) if broken.is_hang_up() && !reader.is_inside_frame() => {
+                return Err(NotServed::HungUp);
+            }
+            Ok(Err(broken)) => return Err(NotServed::TurnedAway(broken.to_string())),
+            Err(_elapsed) => return Err("it said nothing in time".into()),
         };
         let mut out = Vec::new();
         frame::put(&mut out, &answer).expect("a welcome and a refusal fit into a frame");
@@ -71,13 +89,17 @@ impl Connection {
             writes.write_all(&out).await?;
             writes.flush().await
         });
-        match written.await {
+        let written = written.await;
+        // Whether or not a refusal arrives, it is what matters.
+        let who = greeted.map_err(NotServed::TurnedAway)?;
+        match written {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(error.to_string()),
+            Ok(Err(error)) if frame::is_hang_up(&error) => return Err(NotServed::HungUp),
+            Ok(Err(error)) => return Err(NotServed::TurnedAway(error.to_string())),
             Err(_elapsed) => return Err("it takes no bytes".into()),
         }
         reader.trust();
-        Ok(Self { reader, writes, who: greeted? })
+        Ok(Self { reader, writes, who })
     }
 
     /// Serves it until it ends.
@@ -103,6 +125,9 @@ impl Connection {
             written = &mut writer => tracing::debug!(from, who, ?written, "connection ends"),
             read = reading.run(self.reader) => match read {
                 Ok(()) => tracing::debug!(from, who, "connection ends"),
+                Err(broken) if broken.is_hang_up() => {
+                    tracing::debug!(from, who, %broken, "connection ends");
+                }
                 Err(broken) => tracing::warn!(from, who, %broken, "connection closed"),
             },
             in_time = answered(host, &in_flight) => if !in_time {

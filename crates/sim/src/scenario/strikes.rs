@@ -20,6 +20,9 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// The longest time to the next strike after one that could do nothing: nobody was there to be struck.
 const AFTER_NOTHING_MAX: Duration = Duration::from_millis(100);
 
+/// How long a leader is given to answer an operator.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long those that slept are given to look at the clock, before hosts are started for those that are gone.
 const WAKING: Duration = Duration::from_millis(100);
 
@@ -235,8 +238,9 @@ impl<'a> Strikes<'a> {
         let name = cluster.status(&victim)?.name;
         let (address, work) = (cluster.address(&leader), Arc::clone(&self.story.work));
         drop(cluster.world.start("operator", async move {
-            let asked = holocron::ask(&network, &address, PeerMessage::Seal(name)).await;
-            if asked == Ok(PeerReply::Noted) {
+            let seal = PeerMessage::Seal(name);
+            let asked = holocron::ask(&network, &address, seal, ANSWERED_WITHIN).await;
+            if matches!(asked, Ok(PeerReply::Noted)) {
                 work.counters().false_alarms += 1;
             }
         }));

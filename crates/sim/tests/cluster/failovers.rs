@@ -225,7 +225,8 @@ fn a_leader_that_loses_its_session_leads_on_with_the_next() {
     let (network, address) = (cluster.world.network("operator"), cluster.address(&leader));
     let name = holocron_protocol::ids::HostName::new(&leader).unwrap();
     drop(cluster.world.start("operator", async move {
-        drop(holocron::ask(&network, &address, holocron::PeerMessage::Seal(name)).await);
+        let (seal, within) = (holocron::PeerMessage::Seal(name), Duration::from_secs(10));
+        drop(holocron::ask(&network, &address, seal, within).await);
     }));
     cluster.until("somebody leads a later epoch", Duration::from_millis(600), |cluster| {
         let now = cluster.leader().and_then(|leader| cluster.status(&leader));

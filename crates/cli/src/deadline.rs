@@ -1,0 +1,91 @@
+//! The deadline of a subcommand: it bounds everything the subcommand does, connecting included.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use clap::Args;
+use holocron::{Client, ConnectError};
+use holocron_store::{GaveUp, Store, explain};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    exit::{Fail, Failure},
+    store::{StoreArguments, StoreOptions},
+};
+
+/// How long a subcommand may take.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct DeadlineArguments {
+    /// Seconds to try for, connecting included. What was sent by then may still take effect.
+    #[arg(
+        long = "deadline",
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    seconds: u64,
+}
+
+impl DeadlineArguments {
+    /// The time runs from now on.
+    pub(crate) fn start(self) -> Deadline {
+        let within = Duration::from_secs(self.seconds);
+        Deadline { within, at: Instant::now() + within }
+    }
+}
+
+/// A deadline, running.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    within: Duration,
+    at: Instant,
+}
+
+impl Deadline {
+    /// What is left of it.
+    pub(crate) fn left(self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
+    /// A client of the cluster in a store.
+    pub(crate) async fn connect(self, store: &StoreArguments) -> Result<Client, Fail> {
+        let mut builder = Client::builder(&store.url).connect_deadline(self.left());
+        for (key, value) in &store.options.pairs {
+            builder = builder.option(key, value);
+        }
+        builder.connect().await.map_err(|error| match error {
+            ConnectError::Unreachable(GaveUp::Spent { last }) => self.no_answer(last.as_ref()),
+            other => other.into(),
+        })
+    }
+
+    /// Opens a store, in a thread of its own: a directory may be on a mount that hangs.
+    pub(crate) async fn open(
+        self,
+        url: &str,
+        options: &StoreOptions,
+    ) -> Result<Arc<dyn Store>, Fail> {
+        let (url, pairs) = (url.to_owned(), options.pairs.clone());
+        let opening = spawn_blocking(move || holocron_store::open(&url, &pairs));
+        match timeout_at(self.at, opening).await {
+            Ok(Ok(opened)) => Ok(opened?),
+            Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            Err(_elapsed) => Err(self.no_answer(None)),
+        }
+    }
+
+    /// The store gave no answer in time; its newest error, if it gave one.
+    pub(crate) fn no_answer(self, last: Option<&holocron_store::Error>) -> Fail {
+        let within = self.within;
+        let sentence = match last {
+            None => format!("the store did not answer within {within:?}"),
+            Some(error) => {
+                format!("the store gave no clear answer within {within:?}: {}", explain(error))
+            }
+        };
+        Fail::new(Failure::Later, sentence)
+    }
+}

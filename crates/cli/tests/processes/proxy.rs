@@ -1,0 +1,196 @@
+//! An HTTP proxy on loopback that misbehaves: between a program and an S3 server, it drops answers or makes errors up.
+//!
+//! Each connection carries one request, so that nothing of HTTP has to be understood but where a request ends.
+
+use core::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// Largest head of a request, in bytes.
+const HEAD_LEN_MAX: usize = 64 << 10;
+
+/// How the proxy misbehaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// One request of so many is carried out, and the connection closed instead of answered.
+    DropsAnswers(u32),
+    /// One request of so many is answered with 500; of these every second one is carried out.
+    Answers500(u32),
+    /// Every delete of an epoch record is answered with 500 and not carried out. (A host that starts deletes what its
+    /// probe made, so not all can be.)
+    RefusesEpochDeletes,
+}
+
+/// A running proxy; ends when dropped.
+pub(crate) struct Proxy {
+    pub(crate) endpoint: String,
+    faulty: Arc<Faulty>,
+    serving: JoinHandle<()>,
+}
+
+struct Faulty {
+    upstream: String,
+    fault: Fault,
+    dice: Mutex<StdRng>,
+    injected: AtomicU64,
+    injected_in_deletes: AtomicU64,
+}
+
+/// What becomes of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Pass,
+    DropAnswer,
+    Fail,
+    FailAfter,
+}
+
+impl Proxy {
+    /// Before the server at `endpoint`, an `http://host:port`.
+    pub(crate) async fn start(endpoint: &str, fault: Fault) -> Self {
+        let upstream = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let faulty = Arc::new(Faulty {
+            upstream,
+            fault,
+            dice: Mutex::new(StdRng::seed_from_u64(8)),
+            injected: AtomicU64::new(0),
+            injected_in_deletes: AtomicU64::new(0),
+        });
+        let serving = tokio::spawn(serve(listener, Arc::clone(&faulty)));
+        Self { endpoint, faulty, serving }
+    }
+
+    /// Faults so far.
+    pub(crate) fn injected(&self) -> u64 {
+        self.faulty.injected.load(Ordering::Relaxed)
+    }
+
+    /// Of these, those that hit a delete.
+    pub(crate) fn injected_in_deletes(&self) -> u64 {
+        self.faulty.injected_in_deletes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, faulty: Arc<Faulty>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let faulty = Arc::clone(&faulty);
+        // A client that hangs up is its own affair.
+        tokio::spawn(async move { drop(faulty.one(stream).await) });
+    }
+}
+
+impl Faulty {
+    /// Carries out one request, or not.
+    async fn one(&self, mut client: TcpStream) -> io::Result<()> {
+        let Some(request) = read_request(&mut client).await? else { return Ok(()) };
+        let line = String::from_utf8_lossy(request.split(|&byte| byte == b'\r').next().unwrap());
+        let fate = self.fate(&line);
+        let answer = match fate {
+            Fate::Fail => Vec::new(),
+            Fate::Pass | Fate::DropAnswer | Fate::FailAfter => self.forward(&request).await?,
+        };
+        match fate {
+            Fate::Pass => client.write_all(&closing(&answer)).await?,
+            Fate::DropAnswer => return Ok(()),
+            Fate::Fail | Fate::FailAfter => {
+                client
+                    .write_all(
+                        b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                    )
+                    .await?;
+            }
+        }
+        client.shutdown().await
+    }
+
+    /// What becomes of a request with this first line.
+    fn fate(&self, line: &str) -> Fate {
+        let is_delete = line.starts_with("DELETE ");
+        let fate = {
+            let mut dice = self.dice.lock().unwrap();
+            match self.fault {
+                Fault::DropsAnswers(of) if dice.random_ratio(1, of) => Fate::DropAnswer,
+                Fault::Answers500(of) if dice.random_ratio(1, of) => {
+                    if dice.random() {
+                        Fate::Fail
+                    } else {
+                        Fate::FailAfter
+                    }
+                }
+                Fault::RefusesEpochDeletes if is_delete && line.contains("/epochs/") => Fate::Fail,
+                Fault::DropsAnswers(_) | Fault::Answers500(_) | Fault::RefusesEpochDeletes => {
+                    Fate::Pass
+                }
+            }
+        };
+        if fate != Fate::Pass {
+            self.injected.fetch_add(1, Ordering::Relaxed);
+            self.injected_in_deletes.fetch_add(is_delete.into(), Ordering::Relaxed);
+        }
+        fate
+    }
+
+    /// Sends a request on and reads the whole answer.
+    async fn forward(&self, request: &[u8]) -> io::Result<Vec<u8>> {
+        let mut server = TcpStream::connect(&self.upstream).await?;
+        server.write_all(&closing(request)).await?;
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer).await?;
+        Ok(answer)
+    }
+}
+
+/// Reads a request with its body; `None` if there is none.
+async fn read_request(client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut request = Vec::new();
+    let body_at = loop {
+        if let Some(at) = request.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+        assert!(request.len() < HEAD_LEN_MAX, "a head without end");
+        if client.read_buf(&mut request).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let head = String::from_utf8_lossy(&request[..body_at]).to_ascii_lowercase();
+    assert!(!head.contains("transfer-encoding"), "object_store sends lengths");
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))
+        .map_or(0, |length| length.trim().parse().unwrap());
+    while request.len() < body_at + length {
+        if client.read_buf(&mut request).await? == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(request))
+}
+
+/// The same message, with the connection closed after it.
+fn closing(message: &[u8]) -> Vec<u8> {
+    let Some(at) = message.windows(2).position(|two| two == b"\r\n") else {
+        return message.to_vec();
+    };
+    let (first, rest) = message.split_at(at + 2);
+    [first, b"connection: close\r\n", rest].concat()
+}
