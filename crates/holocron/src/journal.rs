@@ -95,6 +95,8 @@ struct State {
     /// For each slot the tenure under which it may be written, if any.
     gates: Vec<Option<Epoch>>,
     reads: Reads<Released>,
+    /// Barriers so far.
+    barriers: u64,
     tail: Tail,
 }
 
@@ -131,6 +133,7 @@ impl Journal {
             writer,
             open: Open::default(),
             gates: vec![None; usize::from(options.slots)],
+            barriers: 0,
             tail: Tail::default(),
         };
         Self {

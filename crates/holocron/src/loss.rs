@@ -53,6 +53,24 @@ pub(crate) struct LossWatch {
     clock: Arc<dyn Clock>,
     patience: Patience,
     lost: watch::Sender<Option<String>>,
+    /// How many looks miss their object now.
+    doubts: watch::Sender<u32>,
+}
+
+/// A look that misses its object, for as long as it does.
+struct Doubting<'a>(&'a watch::Sender<u32>);
+
+impl<'a> Doubting<'a> {
+    fn begin(doubts: &'a watch::Sender<u32>) -> Self {
+        doubts.send_modify(|doubts| *doubts += 1);
+        Self(doubts)
+    }
+}
+
+impl Drop for Doubting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|doubts| *doubts -= 1);
+    }
 }
 
 impl LossWatch {
@@ -64,7 +82,8 @@ impl LossWatch {
         try_timeout: Duration,
     ) -> Self {
         let patience = Patience { try_timeout, ..Patience::forever() };
-        Self { store, cluster, clock, patience, lost: watch::Sender::new(None) }
+        let (lost, doubts) = (watch::Sender::new(None), watch::Sender::new(0));
+        Self { store, cluster, clock, patience, lost, doubts }
     }
 
     /// How the store was lost, if it was.
@@ -79,7 +98,7 @@ impl LossWatch {
         why.expect("it was waited for")
     }
 
-    /// Completes when a look that began after this call has found its object. `object` is asked again for each look:
+    /// Completes when a look that began after this call has found its object, and no other look misses one. `object` is asked again for each look:
     /// what was a witness a moment ago may be trimmed now.
     pub(crate) async fn confirm(
         &self,
@@ -89,7 +108,7 @@ impl LossWatch {
         if is_planted(Bug::SkipWitness) {
             return Ok(());
         }
-        let mut doubt = Doubt::default();
+        let (mut doubt, mut doubting) = (Doubt::default(), None);
         loop {
             if self.lost.borrow().is_some() {
                 return Err(NotSame::Lost);
@@ -97,13 +116,19 @@ impl LossWatch {
             let (object, began) = (object(), self.clock.now());
             let look = self.look(object, stop).await.map_err(|_stopped| NotSame::SessionOver)?;
             match doubt.looked(began, look) {
-                Standing::Same => return Ok(()),
+                Standing::Same => {
+                    drop(doubting);
+                    return self.undoubted(stop).await;
+                }
                 Standing::SessionOver => return Err(NotSame::SessionOver),
                 Standing::Doubtful => {
-                    tracing::warn!(
-                        ?object,
-                        "missing in the store; nothing is answered until it is found"
-                    );
+                    if doubting.is_none() {
+                        tracing::warn!(
+                            ?object,
+                            "missing in the store; no answers until it is found"
+                        );
+                        doubting = Some(Doubting::begin(&self.doubts));
+                    }
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => return Err(NotSame::SessionOver),
@@ -121,6 +146,20 @@ impl LossWatch {
                 }
             }
         }
+    }
+
+    /// Waits until no look misses its object any more, or the store is lost.
+    async fn undoubted(&self, stop: &CancellationToken) -> Result<(), NotSame> {
+        if *self.doubts.borrow() > 0 {
+            let mut doubts = self.doubts.subscribe();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(NotSame::SessionOver),
+                _ = self.lost() => {}
+                _ = doubts.wait_for(|doubts| *doubts == 0) => {}
+            }
+        }
+        if self.lost.borrow().is_some() { Err(NotSame::Lost) } else { Ok(()) }
     }
 
     async fn look(&self, object: Object, stop: &CancellationToken) -> Result<Look, GaveUp> {

@@ -6,17 +6,18 @@
 //! committed, and that stands in no other store. A look counts for an answer only if it began after the batch was
 //! submitted, or after the read arrived.
 //!
-//! The witness is a batch of the session's own journal. It must be older than any batch that can have been in flight
-//! when the store was lost: those may have landed in the store that took its place. [`Writer::witness`] says which.
-//! Where that batch may be trimmed already, the `cluster` object serves: it shows an empty or foreign store, but not an
-//! older copy.
+//! Two kinds of witness take turns. The `cluster` object shows an emptied or foreign store, also one that is emptied
+//! object by object while hosts write on. A batch of the session's own journal shows an older copy as well. It must be
+//! older than any batch that can stand in the store that took the place: [`Writer::witness`] says which. Where that batch
+//! may be trimmed already, `cluster` serves. So an emptied or foreign store is noticed by the first look, and every other
+//! loss by the second.
 //!
-//! A missing object is looked for again for a while, and nothing is answered meanwhile: a gateway that answers "not
-//! found" for a moment must not end a cluster.
+//! A missing object is looked for again for a while, and no look confirms anything meanwhile: a gateway that answers
+//! "not found" for a moment must not end a cluster.
 //!
 //! Invariants:
 //!
-//! * A witness was committed before any batch that is in flight now was submitted.
+//! * A batch that is a witness was committed before any batch was submitted that can stand in another store.
 //! * A store counts as lost only after [`LOOKS_MIN`] looks over [`DOUBT_MIN`], none of which found the witness; or at
 //!   once when another cluster's object stands in place of ours.
 
@@ -41,15 +42,32 @@ pub enum Witness {
     Cluster,
 }
 
+/// What kind of witness a look is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LookFor {
+    /// The `cluster` object.
+    Cluster,
+    /// A batch of the session's own journal, if one may serve.
+    Journal,
+}
+
+impl LookFor {
+    /// Whose turn it is in the `number`th look of a sequence: of the batches, or of the barriers of reads.
+    #[must_use]
+    pub const fn in_turn(number: u64) -> Self {
+        if number.is_multiple_of(2) { Self::Cluster } else { Self::Journal }
+    }
+}
+
 impl Writer {
     /// The witness for an answer that is to leave now or when the next batch commits.
     #[must_use]
-    pub fn witness(&self) -> Witness {
-        // The last batches committed may have been in flight together when the store was lost, and then they stand in
-        // the store that took its place. With the bug the newest is trusted all the same.
-        let in_doubt = if is_planted(Bug::WitnessTooNew) { 0 } else { self.in_flight_max() };
+    pub fn witness(&self, look_for: LookFor) -> Witness {
+        // The batches in flight when the store was lost may stand in the store that took its place, and one more that
+        // was confirmed by `cluster` in a copy. With the bug the newest committed batch is trusted all the same.
+        let in_doubt = if is_planted(Bug::WitnessTooNew) { 0 } else { self.in_flight_max() + 1 };
         let position = self.committed().get().saturating_sub(in_doubt);
-        if position <= self.low_water().get() {
+        if look_for == LookFor::Cluster || position <= self.low_water().get() {
             return Witness::Cluster;
         }
         Witness::Batch(Position::new(position))
@@ -113,6 +131,8 @@ impl Doubt {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::{ids::SessionId, writer::Carries};
 
@@ -129,42 +149,56 @@ mod tests {
         Witness::Batch(Position::new(position))
     }
 
+    fn witness(writer: &Writer) -> Witness {
+        assert_eq!(writer.witness(LookFor::Cluster), Witness::Cluster);
+        writer.witness(LookFor::Journal)
+    }
+
     #[test]
-    fn the_newest_committed_batch_is_no_witness_because_it_may_stand_in_the_new_store() {
-        assert_eq!(writer(1, 7).witness(), batch(6));
-        assert_eq!(writer(3, 7).witness(), batch(4));
+    fn the_newest_committed_batches_are_no_witness_because_they_may_stand_in_the_new_store() {
+        assert_eq!(witness(&writer(1, 7)), batch(5));
+        assert_eq!(witness(&writer(3, 7)), batch(3));
     }
 
     #[test]
     fn batches_in_flight_do_not_move_the_witness() {
         let mut writer = writer(2, 5);
-        let before = writer.witness();
+        let before = witness(&writer);
         let _first = writer.submit(Carries::Records);
         let _second = writer.submit(Carries::Records);
-        assert_eq!(writer.witness(), before);
+        assert_eq!(witness(&writer), before);
     }
 
     #[test]
     fn a_journal_that_has_just_begun_goes_by_the_cluster() {
-        assert_eq!(writer(1, 0).witness(), Witness::Cluster);
-        assert_eq!(writer(1, 1).witness(), Witness::Cluster);
-        assert_eq!(writer(1, 2).witness(), batch(1));
+        assert_eq!(witness(&writer(1, 0)), Witness::Cluster);
+        assert_eq!(witness(&writer(1, 2)), Witness::Cluster);
+        assert_eq!(witness(&writer(1, 3)), batch(1));
     }
 
     #[test]
     fn a_batch_that_may_be_trimmed_is_no_witness() {
         let mut writer = writer(1, 4);
         let position = writer.submit(Carries::Checkpoint { low_water: Position::new(4) }).position;
-        assert_eq!(writer.witness(), batch(3), "nothing is trimmed before the checkpoint commits");
+        assert_eq!(witness(&writer), batch(2), "nothing is trimmed before the checkpoint commits");
         assert!(writer.won(position).is_some());
-        assert_eq!(writer.witness(), Witness::Cluster);
-        let position = writer.submit(Carries::Records).position;
-        assert!(writer.won(position).is_some());
+        for _ in 0..2 {
+            assert_eq!(witness(&writer), Witness::Cluster);
+            let position = writer.submit(Carries::Records).position;
+            assert!(writer.won(position).is_some());
+        }
         assert_eq!(
-            writer.witness(),
+            witness(&writer),
             batch(5),
-            "the checkpoint's own batch is never trimmed before the next"
+            "the checkpoint's own batch stays until the next one"
         );
+    }
+
+    #[test]
+    fn both_kinds_of_witness_take_turns() {
+        let turns: Vec<_> = (0..4).map(LookFor::in_turn).collect();
+        let (cluster, journal) = (LookFor::Cluster, LookFor::Journal);
+        assert_eq!(turns, [cluster, journal, cluster, journal]);
     }
 
     #[test]

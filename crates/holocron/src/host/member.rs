@@ -10,6 +10,7 @@ use holocron_protocol::{
     hints::HostHint,
     ids::{DomainId, SessionId},
     keys,
+    loss::LookFor,
     suspicion::{AfterSeal, after_seal},
     time::Time,
     topology::{SlotReport, SourceFact},
@@ -313,7 +314,7 @@ impl Run {
         let session = self.life.session().cloned();
         move || match (counter % 3, epoch, &session) {
             (0, Some(epoch), _) => epoch,
-            (1, _, Some(session)) => session.journal.witness(),
+            (1, _, Some(session)) => session.journal.witness(LookFor::Journal),
             _ => Object::Cluster,
         }
     }

@@ -10,7 +10,7 @@ use holocron_protocol::{
     codec::{self, Opened},
     ids::Position,
     keys,
-    loss::Witness,
+    loss::{LookFor, Witness},
     reads::BarrierFound,
     writer::Carries,
 };
@@ -38,7 +38,8 @@ impl Journal {
     pub(crate) async fn run(self: Arc<Self>) {
         while let Some(flight) = self.next_flight().await {
             let key = keys::journal_position(self.session, flight.position);
-            match self.create_in_same_store(&key, flight.object.clone()).await {
+            let look_for = LookFor::in_turn(flight.position.get());
+            match self.create_in_same_store(&key, flight.object.clone(), look_for).await {
                 Created::Won => self.commit(flight),
                 Created::Lost(existing) => {
                     let why = match batch::decode(&key, &existing) {
@@ -60,9 +61,9 @@ impl Journal {
     }
 
     /// Creates a batch, and looks meanwhile whether the store is lost: then it isn't committed, wherever it landed.
-    async fn create_in_same_store(&self, key: &str, object: Bytes) -> Created {
+    async fn create_in_same_store(&self, key: &str, object: Bytes, look_for: LookFor) -> Created {
         let mut creating = pin!(self.create(key, object));
-        let mut looking = pin!(self.loss.confirm(|| self.witness(), &self.ended));
+        let mut looking = pin!(self.loss.confirm(|| self.witness(look_for), &self.ended));
         let (mut same, mut created) = (false, None);
         while created.is_none() || (created == Some(Created::Won) && !same) {
             tokio::select! {
@@ -80,8 +81,8 @@ impl Journal {
     }
 
     /// The object to look for before an answer leaves.
-    pub(crate) fn witness(&self) -> Object {
-        match self.state().writer.witness() {
+    pub(crate) fn witness(&self, look_for: LookFor) -> Object {
+        match self.state().writer.witness(look_for) {
             Witness::Batch(position) => Object::Batch(self.session, position),
             Witness::Cluster => Object::Cluster,
         }
@@ -204,7 +205,7 @@ impl Journal {
     /// Serves linearizable reads: as long as some wait, looks whether the journal is still ours beyond the last batch.
     pub(crate) async fn run_barrier(self: Arc<Self>) {
         loop {
-            let Some(position) = self.next_barrier() else {
+            let Some((position, look_for)) = self.next_barrier() else {
                 tokio::select! {
                     biased;
                     () = self.ended.cancelled() => return,
@@ -215,7 +216,7 @@ impl Journal {
             let patience =
                 Patience { try_timeout: self.options.try_timeout, ..Patience::forever() };
             let getting = get_until(&*self.store, &key, patience, &self.ended);
-            let looking = self.loss.confirm(|| self.witness(), &self.ended);
+            let looking = self.loss.confirm(|| self.witness(look_for), &self.ended);
             let (found, looked) = tokio::join!(getting, looking);
             let Ok(found) = found else { return };
             match found.map(|object| batch::decode(&key, &object)) {
@@ -235,10 +236,12 @@ impl Journal {
         }
     }
 
-    fn next_barrier(&self) -> Option<Position> {
+    fn next_barrier(&self) -> Option<(Position, LookFor)> {
         let mut state = self.state();
-        let State { writer, reads, .. } = &mut *state;
-        reads.next_get(writer)
+        let State { writer, reads, barriers, .. } = &mut *state;
+        let position = reads.next_get(writer)?;
+        *barriers += 1;
+        Some((position, LookFor::in_turn(*barriers)))
     }
 
     fn barrier_found(&self, found: BarrierFound) {
