@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holocron_protocol::{cluster::Cluster, ids::Epoch, keys};
-use holocron_store::{OpenError, Patience, Store, get_until};
+use holocron_store::{OpenError, Patience, Store, get_until, list_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,8 +25,8 @@ pub enum ConnectError {
     /// The URL or its options are wrong.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The store gave no answer.
-    #[error("the store gave no answer: {0}")]
+    /// The store gave no answer, or can't be used as things are set up.
+    #[error(transparent)]
     Unreachable(#[from] holocron_store::GaveUp),
     /// There is no cluster under the prefix, or one of another format version.
     #[error("{0}")]
@@ -199,12 +199,21 @@ const READ_BUDGET: core::time::Duration = core::time::Duration::from_secs(5);
 impl StoreViews {
     async fn open(store: Arc<dyn Store>) -> Result<Self, ConnectError> {
         let (patience, stop) = (Patience::within(READ_BUDGET), CancellationToken::new());
-        let found = get_until(&*store, keys::CLUSTER, patience, &stop).await?;
+        let first = Patience::at_start(READ_BUDGET);
+        let found = get_until(&*store, keys::CLUSTER, first, &stop).await?;
         let Some(found) = found else {
+            // What answers "not found" to everything is no store. A listing tells.
+            list_until(&*store, keys::CLUSTER, first, &stop).await?;
             return Err(ConnectError::Cluster("there is no cluster under this prefix".to_owned()));
         };
-        let cluster = Cluster::decode(keys::CLUSTER, &found)
-            .map_err(|malformed| ConnectError::Cluster(malformed.to_string()))?;
+        let cluster = match Cluster::decode(keys::CLUSTER, &found) {
+            Ok(cluster) => cluster,
+            Err(malformed) => {
+                // So is what answers everything with something else.
+                list_until(&*store, keys::CLUSTER, first, &stop).await?;
+                return Err(ConnectError::Cluster(malformed.to_string()));
+            }
+        };
         let log = EpochLog { store, cluster, patience, stop };
         Ok(Self { log, newest: tokio::sync::Mutex::default() })
     }

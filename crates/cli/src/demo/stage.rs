@@ -58,6 +58,10 @@ impl Place {
             return Err(Fail::failed("memory:// is inside one process; the demo has several"));
         }
         let options = arguments.options.pairs.clone();
+        if let Some(above) = &arguments.store {
+            // Hosts make the last part of a path only, and the run's prefix is that. A wrong URL is told here, too.
+            holocron_store::open_or_make(above, &options)?;
+        }
         Ok(Self {
             directory,
             url,

@@ -55,7 +55,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] ProbeError),
     /// The store stopped answering while the host was starting.
-    #[error("the store gave no answer: {0}")]
+    #[error(transparent)]
     Unreachable(#[from] GaveUp),
     /// What stands under the prefix is not a cluster this release can work with.
     #[error("{0}")]
@@ -173,7 +173,8 @@ impl HostBuilder {
         };
         let store = match self.store {
             Some(store) => store,
-            None => holocron_store::open(&self.url, &self.options)?,
+            // A host may found a cluster; nobody else makes anything by opening a store.
+            None => holocron_store::open_or_make(&self.url, &self.options)?,
         };
         let store: Arc<Counting> = Arc::new(Counting::new(store, keys::purpose));
         let stop = CancellationToken::new();
