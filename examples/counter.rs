@@ -27,7 +27,9 @@ impl Vnode for Counter {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store = format!("file://{}/holocron-counter", std::env::temp_dir().display());
+    let folder = std::env::temp_dir().join("holocron-counter");
+    std::fs::create_dir_all(&folder)?; // no host makes it: one that is missing may not be mounted
+    let store = format!("file://{}", folder.display());
     let host = Host::builder(&store).vnode::<Counter>().start().await?;
     let visits = host.client().get::<Counter>("visits");
     println!("{} visits", visits.command(1).await?); // durable before it returns

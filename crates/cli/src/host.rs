@@ -25,7 +25,7 @@ SIGTERM or SIGINT: hands its slots over to other hosts, leaves the cluster, and 
 crash would; nothing acknowledged is lost. RUST_LOG sets what is logged, for example RUST_LOG=holocron=debug.
 
 Examples:
-  holocron host --store file:///tmp/h --name h1
+  mkdir /tmp/h; holocron host --store file:///tmp/h --name h1
   holocron host --store s3://bucket/prefix --listen 10.0.0.7:7400 --allow-remote"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -50,8 +50,8 @@ pub(crate) struct Arguments {
     /// store for a new one.
     #[arg(long, conflicts_with = "found_anew")]
     join: bool,
-    /// Found a cluster even if hosts and sessions of an earlier one remain under the prefix. Look first: what they hold
-    /// is given up.
+    /// Found a cluster even if hosts and sessions of an earlier one remain under the prefix, and make the directory if it
+    /// is missing. Look first: what remains is given up, and a missing directory may be one that isn't mounted.
     #[arg(long)]
     found_anew: bool,
     #[command(flatten)]

@@ -15,6 +15,8 @@ pub(crate) struct StoreArguments {
         long = "store",
         value_name = "URL",
         env = "HOLOCRON_STORE",
+        // Help must not show what may have a secret in it by mistake.
+        hide_env_values = true,
         help = "The store all hosts share: file:///path, s3://bucket/prefix, gs://… or az://…"
     )]
     pub(crate) url: String,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use holocron_protocol::{cluster::Cluster, founding::Absent, ids::Epoch, keys};
-use holocron_store::{GaveUp, OpenError, Patience, Store, get_until};
+use holocron_store::{GaveUp, OpenError, Patience, Store, get_until, list_until};
 use tokio::{
     task::spawn_blocking,
     time::{Instant, timeout_at},
@@ -34,8 +34,8 @@ pub enum ConnectError {
     /// The URL or its options are wrong.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The store gave no answer.
-    #[error("the store gave no answer: {0}")]
+    /// The store gave no answer, or can't be used as things are set up.
+    #[error(transparent)]
     Unreachable(#[from] GaveUp),
     /// There is no cluster under the prefix, or one of another format version.
     #[error("{0}")]
@@ -261,10 +261,11 @@ const READ_BUDGET: Duration = Duration::from_secs(5);
 impl StoreViews {
     async fn open(store: Arc<dyn Store>, within: Duration) -> Result<Self, ConnectError> {
         let (patience, stop) = (Patience::within(READ_BUDGET), CancellationToken::new());
-        let found = get_until(&*store, keys::CLUSTER, Patience::within(within), &stop).await?;
+        let first = Patience::at_start(within);
+        let found = get_until(&*store, keys::CLUSTER, first, &stop).await?;
         let Some(found) = found else {
-            let remains =
-                host::remains(&*store, Absent::Cluster, Patience::within(within), &stop).await?;
+            // A listing also tells what answers "not found" to everything and is no store.
+            let remains = host::remains(&*store, Absent::Cluster, first, &stop).await?;
             let why = if remains.is_empty() {
                 "there is no cluster under this prefix".to_owned()
             } else {
@@ -275,8 +276,14 @@ impl StoreViews {
             };
             return Err(ConnectError::Cluster(why));
         };
-        let cluster = Cluster::decode(keys::CLUSTER, &found)
-            .map_err(|malformed| ConnectError::Cluster(malformed.to_string()))?;
+        let cluster = match Cluster::decode(keys::CLUSTER, &found) {
+            Ok(cluster) => cluster,
+            Err(malformed) => {
+                // So is what answers everything with something else.
+                list_until(&*store, keys::CLUSTER, first, &stop).await?;
+                return Err(ConnectError::Cluster(malformed.to_string()));
+            }
+        };
         let log = EpochLog { store, cluster, patience, stop };
         Ok(Self { log, cluster: found, newest: tokio::sync::Mutex::default() })
     }

@@ -44,10 +44,9 @@ pub const fn noticed(bug: Bug) -> Noticed {
             test: "switched::a_read_that_waits_for_the_batch_in_flight",
         },
         // Whatever takes the place of a store in the simulator is not a copy of it.
-        Bug::WitnessTooNew => Noticed::InModel {
-            model: "journal_loss",
-            test: "switched::a_witness_that_is_too_new",
-        },
+        Bug::WitnessTooNew => {
+            Noticed::InModel { model: "journal_loss", test: "switched::a_witness_that_is_too_new" }
+        }
         // A slot would have to leave and come back within the one request that a Release takes.
         Bug::DropSourceOfOldTenure => Noticed::InModel {
             model: "ownership_model",

@@ -3,6 +3,9 @@
 //! The client's own retries are off: a hidden retry makes a store answer "exists already" about our own write, and
 //! only [`create_once`](crate::create_once) may decide what to do next.
 
+mod answers;
+mod wire;
+
 use std::fmt;
 use std::ops::Range;
 
@@ -12,9 +15,11 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use crate::error::{BoxError, Error, explain};
+use crate::error::Error;
 use crate::key::{key_is_legal, legal_prefix};
 use crate::store::{LIST_LEN_MAX, Listed, Store};
+use answers::{classify, not_found};
+pub(crate) use wire::Wire;
 
 /// A bucket, or a part of one.
 pub(crate) struct Cloud {
@@ -156,75 +161,5 @@ fn complete(key: &str, body: Bytes, len: u64) -> Result<Option<Bytes>, Error> {
         Ok(Some(body))
     } else {
         Err(Error::unclear(key, format!("{} bytes arrived of {len}", body.len())))
-    }
-}
-
-/// `None` if the error says that the object isn't there. A bucket that isn't there is not an empty bucket.
-fn not_found(key: &str, error: object_store::Error) -> Result<Option<Bytes>, Error> {
-    if let object_store::Error::NotFound { source, .. } = &error
-        && !says(&**source, &BUCKET_IS_MISSING)
-    {
-        return Ok(None);
-    }
-    Err(classify(key, error))
-}
-
-/// What the caller may do about an error of the client.
-fn classify(key: &str, error: object_store::Error) -> Error {
-    use object_store::Error as Cause;
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the client's errors are open-ended")]
-    match error {
-        Cause::AlreadyExists { .. } | Cause::Precondition { .. } | Cause::NotModified { .. } => {
-            Error::conflict(key)
-        }
-        // A write or a listing that isn't found: the bucket isn't there.
-        Cause::NotFound { .. } | Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } => {
-            Error::denied(key, plainly(error))
-        }
-        Cause::NotSupported { .. } | Cause::NotImplemented { .. } | Cause::InvalidPath { .. } => {
-            Error::rejected(key, error)
-        }
-        _ if says(&error, &BUCKET_IS_MISSING) || says(&error, &REFUSES_US) => {
-            Error::denied(key, plainly(error))
-        }
-        _ if says(&error, &ASKS_FOR_CREDENTIALS) => {
-            let nowhere = "no credentials in options or environment, and none from this machine's metadata service";
-            Error::denied(key, format!("{nowhere}: {error}"))
-        }
-        // Among them 400: S3 answers so to a slow upload and to a token that has just run out.
-        _ => Error::unclear(key, error),
-    }
-}
-
-// The client keeps neither status nor code of an answer in a form others can get at, only their text. These are all
-// the texts that anything here depends on; the contract test meets them on real servers.
-
-/// A get answers alike when the object isn't there.
-const BUCKET_IS_MISSING: [&str; 4] = [
-    "NoSuchBucket",
-    "ContainerNotFound",
-    "ContainerBeingDeleted",
-    "specified bucket does not exist",
-];
-
-/// How a listing is refused; other requests say it by the kind of their error.
-const REFUSES_US: [&str; 2] = ["401 Unauthorized", "403 Forbidden"];
-
-/// Where a cloud's machines get credentials, when nobody gave them any.
-const ASKS_FOR_CREDENTIALS: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
-
-fn says(error: &(dyn std::error::Error + 'static), signs: &[&str]) -> bool {
-    let said = explain(error);
-    signs.iter().any(|sign| said.contains(sign))
-}
-
-/// What the server said is wrong, for people: its code and message if they can be found, else all there is.
-fn plainly(error: object_store::Error) -> BoxError {
-    let said = explain(&error);
-    let between = |start, end| said.split_once(start)?.1.split_once(end).map(|(text, _)| text);
-    match (between("<Code>", "</Code>"), between("<Message>", "</Message>")) {
-        (Some(code), Some(message)) => format!("{code}: {message}").into(),
-        (Some(code), None) => code.into(),
-        (None, _) => error.into(),
     }
 }

@@ -24,12 +24,13 @@ pub enum Error {
         /// The key.
         key: String,
     },
-    /// The store refuses us: credentials, policy, or no such bucket. Asking again helps once somebody changed that.
-    #[error("{key}: the store refuses us")]
+    /// The store can't be used as things are set up: credentials, policy, no such bucket, a wrong address, a directory
+    /// that is gone. Asking again helps once somebody changed that: who is at work waits, who starts says so at once.
+    #[error("{key}: the store can't be used")]
     Denied {
         /// The key, or the prefix of a listing.
         key: String,
-        /// What the store said.
+        /// What is wrong, and what to do about it.
         source: BoxError,
     },
     /// It can never succeed as asked: an illegal key, a range beyond the object, a listing without bound.

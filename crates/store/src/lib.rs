@@ -41,6 +41,7 @@ mod patience;
 mod probe;
 mod retry;
 mod store;
+mod trouble;
 
 pub use counting::{Counting, Counts, Tally, Verb};
 pub use create::{Created, create_once};
@@ -51,7 +52,7 @@ pub use key::{KEY_LEN_MAX, KEY_SEGMENT_LEN_MAX, key_is_legal};
 pub use latency::Latency;
 pub use lying::{Lie, Lying};
 pub use memory::Memory;
-pub use open::{OpenError, open};
+pub use open::{OpenError, open, open_or_make};
 pub use patience::Patience;
 pub use probe::{Probe, ProbeError, ProbeReport, Promise, probe};
 pub use retry::{GaveUp, delete_until, get_range_until, get_until, list_until, put_until};

@@ -21,6 +21,9 @@ const LIST_LAG_LEN: usize = 3;
 /// How often a store whose failures look like missing objects fails: every so many gets.
 const FAILURE_EVERY: u64 = 4;
 
+/// A body that is large to a gateway.
+const LARGE_LEN: usize = 5 << 20;
+
 /// Which promise is broken, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
@@ -48,11 +51,15 @@ pub enum Lie {
     RefusesMissing,
     /// A get that fails says that nothing is there.
     FailuresAreMissing,
+    /// A create overwrites if its body is large: such bodies take another way, which drops the condition.
+    IgnoresConditionOfLarge,
+    /// A get finds something under every name.
+    AnswersAnything,
 }
 
 impl Lie {
     /// All of them, for tests that none may pass.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::IgnoresCondition,
         Self::RefusesAndOverwrites,
         Self::ChecksThenWrites,
@@ -65,6 +72,8 @@ impl Lie {
         Self::FailsConflicts,
         Self::RefusesMissing,
         Self::FailuresAreMissing,
+        Self::IgnoresConditionOfLarge,
+        Self::AnswersAnything,
     ];
 }
 
@@ -126,6 +135,9 @@ impl Store for Lying {
         self.note_newest(key);
         match self.lie {
             Lie::IgnoresCondition => self.inner.put(key, body).await,
+            Lie::IgnoresConditionOfLarge if body.len() > LARGE_LEN => {
+                self.inner.put(key, body).await
+            }
             Lie::RefusesAndOverwrites => {
                 let existed = self.inner.get(key).await?.is_some();
                 self.inner.put(key, body).await?;
@@ -151,7 +163,9 @@ impl Store for Lying {
             | Lie::IgnoresRangeStart
             | Lie::KeepsDeleted
             | Lie::RefusesMissing
-            | Lie::FailuresAreMissing => self.inner.create(key, body).await,
+            | Lie::FailuresAreMissing
+            | Lie::IgnoresConditionOfLarge
+            | Lie::AnswersAnything => self.inner.create(key, body).await,
         }
     }
 
@@ -177,7 +191,11 @@ impl Store for Lying {
             | Lie::LosesWrites
             | Lie::RefusesConflicts
             | Lie::FailsConflicts
-            | Lie::FailuresAreMissing => self.inner.get(key).await,
+            | Lie::FailuresAreMissing
+            | Lie::IgnoresConditionOfLarge => self.inner.get(key).await,
+            Lie::AnswersAnything => {
+                Ok(self.inner.get(key).await?.or(Some(Bytes::from_static(b"OK"))))
+            }
         }
     }
 

@@ -1,23 +1,28 @@
 //! From a URL to a store.
 
 mod gcs;
+mod place;
+mod settings;
+mod shape;
 
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
-use url::Url;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Wire};
 use crate::directory::Directory;
 use crate::error::BoxError;
-use crate::key::key_is_legal;
 use crate::memory::Memory;
 use crate::store::Store;
+use place::{Place, Provider, redacted};
+use settings::{Settings, Unusable};
+use shape::{Shape, is_on};
 
 /// No request lasts longer than this, even where nobody waits for it any more.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -29,38 +34,44 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// the closing costs two more to find out what became of it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why a URL and its options don't make a store.
+/// Where Azure's emulator is, if not at its usual place. The client's library reads it.
+const EMULATOR_URL: &str = "AZURITE_BLOB_STORAGE_URL";
+
+/// Why a URL and its options don't make a store. No secret is in it: a URL is shown without user part, query and
+/// fragment, an option's value only where none can be in it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL can't be used.
     #[error("{url}: {why}")]
     Url {
-        /// The URL as given.
+        /// The URL.
         url: String,
         /// What is wrong with it.
         why: String,
     },
-    /// An option isn't known to this kind of store.
-    #[error("{url}: unknown option {option}")]
-    Option {
-        /// The URL as given.
+    /// An option isn't known to this kind of store, or it or a variable has a value that can't be used.
+    #[error("{url}: {setting}: {why}")]
+    Setting {
+        /// The URL.
         url: String,
-        /// The option's name.
-        option: String,
+        /// Which: `option endpoint`, `variable AWS_REGION`.
+        setting: String,
+        /// What is wrong with it, and what a right value looks like.
+        why: String,
     },
-    /// The store can't be set up: a missing account, a malformed setting, a directory that can't be made.
+    /// The store can't be set up: a missing account, settings that don't go together, a directory that isn't there.
     #[error("{url}: can't be opened")]
     Setup {
-        /// The URL as given.
+        /// The URL.
         url: String,
         /// What the client library or the file system says.
         source: BoxError,
     },
 }
 
-/// Opens the store at `url`; all keys are below its path.
+/// Opens the store at `url`; all keys are below its path. Makes nothing: a directory must be there.
 ///
-/// * `file:///path`: a directory, created if need be; every write is synced.
+/// * `file:///path`: a directory; every write is synced.
 /// * `memory://`: a fresh store in memory each time.
 /// * `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, configured by the usual `AWS_`, `GOOGLE_` and
 ///   `AZURE_` environment variables and, over them, `options` (names as in `object_store`: `allow_http`, `region` and so
@@ -72,75 +83,106 @@ pub enum OpenError {
 ///
 /// One sentence on what is wrong with the URL, an option or the setup.
 pub fn open(url: &str, options: &[(String, String)]) -> Result<Arc<dyn Store>, OpenError> {
-    let parsed = Url::parse(url).map_err(|error| bad_url(url, error.to_string()))?;
-    match parsed.scheme() {
-        "memory" => {
-            no_options(url, options)?;
-            Ok(Arc::new(Memory::new()))
+    open_with(url, options, Directory::open)
+}
+
+/// The same for whoever may found a cluster there: a directory that isn't there is made, if the one above it is.
+///
+/// # Errors
+///
+/// As for [`open`].
+pub fn open_or_make(url: &str, options: &[(String, String)]) -> Result<Arc<dyn Store>, OpenError> {
+    open_with(url, options, Directory::make)
+}
+
+fn open_with(
+    url: &str,
+    options: &[(String, String)],
+    directory: impl FnOnce(&Path) -> std::io::Result<Directory>,
+) -> Result<Arc<dyn Store>, OpenError> {
+    let place = Place::of(url).map_err(|why| OpenError::Url { url: redacted(url), why })?;
+    if let (Place::Memory | Place::Directory(_), Some((option, _))) = (&place, options.first()) {
+        let why = "this kind of store has no options".to_owned();
+        return Err(OpenError::Setting {
+            url: redacted(url),
+            setting: format!("option {option}"),
+            why,
+        });
+    }
+    match place {
+        Place::Memory => Ok(Arc::new(Memory::new())),
+        Place::Directory(path) => {
+            let opened = directory(&path).map_err(|error| setup(url, error))?;
+            Ok(Arc::new(opened))
         }
-        "file" => {
-            no_options(url, options)?;
-            let path = parsed.to_file_path().map_err(|()| {
-                bad_url(url, "a directory needs an absolute path: file:///path".to_owned())
-            })?;
-            let directory = Directory::open(&path).map_err(|error| setup(url, error))?;
-            Ok(Arc::new(directory))
-        }
-        scheme @ ("s3" | "s3a" | "gs" | "az" | "azure" | "adl" | "abfs" | "abfss") => {
-            if parsed.host_str().is_none_or(str::is_empty) {
-                return Err(bad_url(url, format!("a bucket is missing: {scheme}://bucket/prefix")));
-            }
-            let prefix = prefix(url, &parsed)?;
-            let client: Box<dyn ObjectStore> = match scheme {
-                "s3" | "s3a" => Box::new(s3(url, options)?),
-                "gs" => Box::new(gcs(url, options)?),
-                _ => Box::new(azure(url, options)?),
+        Place::Bucket { provider, prefix } => {
+            let client: Box<dyn ObjectStore> = match provider {
+                Provider::S3 => Box::new(s3(url, options)?),
+                Provider::Gcs => Box::new(gcs(url, options)?),
+                Provider::Azure => Box::new(azure(url, options)?),
             };
             Ok(Arc::new(Cloud::new(client, prefix)))
         }
-        scheme => Err(bad_url(url, format!("{scheme} is none of file, memory, s3, gs, az"))),
     }
 }
 
 /// The builders of `object_store` share their shape but no trait.
 macro_rules! configured {
-    ($builder:ty, $environment:literal, $url:expr, $options:expr) => {{
-        let mut builder =
-            <$builder>::new().with_url($url).with_client_options(client()).with_retry(no_retries());
-        for (name, value) in environment($environment) {
-            // Other programs' variables share the prefix: unknown ones are not ours to judge.
-            if let Ok(key) = FromStr::from_str(&name) {
-                builder = builder.with_config(key, value);
-            }
-        }
-        for (name, value) in $options {
-            let Ok(key) = FromStr::from_str(&name.to_ascii_lowercase()) else {
-                return Err(OpenError::Option { url: $url.to_owned(), option: name.clone() });
-            };
-            builder = builder.with_config(key, value);
-        }
-        builder
+    ($builder:ty, $key:ty, $url:expr, $settings:expr) => {{
+        let builder = <$builder>::new()
+            .with_url($url)
+            .with_client_options(client())
+            .with_retry(no_retries())
+            .with_http_connector(Wire);
+        $settings.iter().fold(builder, |builder, (name, value)| {
+            let key = <$key>::from_str(name).expect("it is the library's own name");
+            builder.with_config(key, value)
+        })
     }};
 }
 
-fn s3(url: &str, options: &[(String, String)]) -> Result<impl ObjectStore, OpenError> {
+fn s3(url: &str, options: &[(String, String)]) -> Result<impl ObjectStore + use<>, OpenError> {
+    let canonical = |name: &str| Some(AmazonS3ConfigKey::from_str(name).ok()?.as_ref().to_owned());
+    let settings = gather(url, Provider::S3, options, canonical)?;
     // Objects are deleted one by one; the bulk request is not everywhere.
-    let builder = configured!(AmazonS3Builder, "AWS_", url, options).with_disable_bulk_delete(true);
-    builder.build().map_err(|error| setup(url, error))
+    let builder = configured!(AmazonS3Builder, AmazonS3ConfigKey, url, settings)
+        .with_disable_bulk_delete(true);
+    builder.build().map_err(|error| unbuilt(url, &settings, &error))
 }
 
-fn gcs(url: &str, options: &[(String, String)]) -> Result<impl ObjectStore, OpenError> {
-    let options = &gcs::options(options);
-    gcs::corrected(configured!(GoogleCloudStorageBuilder, "GOOGLE_", url, options))
-        .map_err(|why| bad_url(url, why))?
+fn gcs(url: &str, options: &[(String, String)]) -> Result<impl ObjectStore + use<>, OpenError> {
+    let settings = gather(url, Provider::Gcs, options, gcs::canonical)?;
+    gcs::corrected(configured!(GoogleCloudStorageBuilder, GoogleConfigKey, url, settings))
         .build()
-        .map_err(|error| setup(url, error))
+        .map_err(|error| unbuilt(url, &settings, &error))
 }
 
-fn azure(url: &str, options: &[(String, String)]) -> Result<impl ObjectStore, OpenError> {
-    configured!(MicrosoftAzureBuilder, "AZURE_", url, options)
+fn azure(url: &str, options: &[(String, String)]) -> Result<impl ObjectStore + use<>, OpenError> {
+    let canonical = |name: &str| Some(AzureConfigKey::from_str(name).ok()?.as_ref().to_owned());
+    let settings = gather(url, Provider::Azure, options, canonical)?;
+    let with_emulator =
+        settings.iter().any(|(key, value)| key == "azure_storage_use_emulator" && is_on(value));
+    if let Some(value) = std::env::var_os(EMULATOR_URL).filter(|_| with_emulator) {
+        let setting = format!("variable {EMULATOR_URL}");
+        Shape::Server
+            .check(&value.to_string_lossy())
+            .map_err(|why| unusable(url, Unusable { setting, why }))?;
+    }
+    configured!(MicrosoftAzureBuilder, AzureConfigKey, url, settings)
         .build()
-        .map_err(|error| setup(url, error))
+        .map_err(|error| unbuilt(url, &settings, &error))
+}
+
+fn gather(
+    url: &str,
+    provider: Provider,
+    options: &[(String, String)],
+    canonical: impl Fn(&str) -> Option<String>,
+) -> Result<Settings, OpenError> {
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    });
+    Settings::gather(provider, options, variables, canonical).map_err(|found| unusable(url, found))
 }
 
 fn client() -> ClientOptions {
@@ -154,42 +196,19 @@ fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, retry_timeout: REQUEST_TIMEOUT, ..RetryConfig::default() }
 }
 
-/// The variables that start with `prefix`, their names in lower case.
-fn environment(prefix: &str) -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(move |(name, value)| {
-        let name = name.into_string().ok().filter(|name| name.starts_with(prefix))?;
-        Some((name.to_ascii_lowercase(), value.into_string().ok()?))
-    })
+fn unusable(url: &str, Unusable { setting, why }: Unusable) -> OpenError {
+    OpenError::Setting { url: redacted(url), setting, why }
 }
 
-/// The URL's path as the prefix of all keys.
-fn prefix(url: &str, parsed: &Url) -> Result<String, OpenError> {
-    let path = parsed.path().trim_matches('/');
-    if path.contains('%') {
-        let why = "a prefix with escapes would not be what it looks like";
-        return Err(bad_url(url, why.to_owned()));
-    }
-    if path.is_empty() || key_is_legal(path) {
-        Ok(path.to_owned())
-    } else {
-        Err(bad_url(
-            url,
-            "the prefix may have letters, digits and -_.~= between single slashes".to_owned(),
-        ))
-    }
-}
-
-fn no_options(url: &str, options: &[(String, String)]) -> Result<(), OpenError> {
-    match options.first() {
-        None => Ok(()),
-        Some((option, _)) => Err(OpenError::Option { url: url.to_owned(), option: option.clone() }),
-    }
-}
-
-fn bad_url(url: &str, why: String) -> OpenError {
-    OpenError::Url { url: url.to_owned(), why }
+/// What the client's library finds wrong with settings that are well-formed one by one.
+fn unbuilt(url: &str, settings: &Settings, error: &object_store::Error) -> OpenError {
+    let why = crate::explain(error);
+    setup(url, format!("{why} (given: {})", settings.origins()))
 }
 
 fn setup(url: &str, source: impl Into<BoxError>) -> OpenError {
-    OpenError::Setup { url: url.to_owned(), source: source.into() }
+    OpenError::Setup { url: redacted(url), source: source.into() }
 }
+
+#[cfg(test)]
+mod tests;

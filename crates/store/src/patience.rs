@@ -29,7 +29,13 @@ pub struct Patience {
     pub backoff_max: Duration,
     /// All tries and waits together. `None` goes on until stopped, however long the store is away.
     pub budget: Option<Duration>,
+    /// A request refused ([`Error::Denied`]) so often in a row is given up: for who starts, and should say at once what
+    /// waiting won't mend. `None` waits for that, too: somebody may mend it from outside.
+    pub refusals_max: Option<u32>,
 }
+
+/// Refusals of one request before they are believed: a token may just have run out.
+pub(crate) const REFUSALS_MAX: u32 = 3;
 
 impl Patience {
     /// Goes on until stopped.
@@ -40,6 +46,7 @@ impl Patience {
             backoff_min: Duration::from_millis(20),
             backoff_max: Duration::from_secs(1),
             budget: None,
+            refusals_max: None,
         }
     }
 
@@ -47,6 +54,12 @@ impl Patience {
     #[must_use]
     pub const fn within(budget: Duration) -> Self {
         Self { budget: Some(budget), ..Self::forever() }
+    }
+
+    /// Gives up after `budget`, and earlier if the store refuses.
+    #[must_use]
+    pub const fn at_start(budget: Duration) -> Self {
+        Self { refusals_max: Some(REFUSALS_MAX), ..Self::within(budget) }
     }
 
     /// The wait after failed try number `attempt` (from 0): doubling up to the maximum, less up to half of it.

@@ -18,8 +18,12 @@ pub enum GaveUp {
     /// Told to stop. Of a put or delete: it may have happened, or may yet.
     #[error("stopped before the store answered")]
     Stopped,
-    /// The budget is spent. Of a put or delete: it may have happened, or may yet.
-    #[error("no clear answer from the store in the time given")]
+    /// The patience is at its end: its budget is spent, or the store refuses. Of a put or delete: it may have happened,
+    /// or may yet.
+    #[error("{}", match last {
+        Some(refused @ Error::Denied { .. }) => refused.to_string(),
+        _ => "no clear answer from the store in the time given".to_owned(),
+    })]
     Spent {
         /// The last error; `None` if no try was answered at all.
         #[source]
@@ -119,13 +123,20 @@ where
     let mut last = None;
     let asking = async {
         let mut tries = Tries::new(key, patience);
+        let mut refusals = 0;
         loop {
             match tries.run(ask()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error @ Error::Rejected { .. }) => return Err(GaveUp::Rejected(error)),
-                Err(
-                    error @ (Error::Unclear { .. } | Error::Conflict { .. } | Error::Denied { .. }),
-                ) => {
+                Err(error @ Error::Denied { .. }) => {
+                    refusals += 1;
+                    if patience.refusals_max.is_some_and(|max| refusals >= max) {
+                        return Err(GaveUp::Spent { last: Some(error) });
+                    }
+                    last = Some(error);
+                }
+                Err(error @ (Error::Unclear { .. } | Error::Conflict { .. })) => {
+                    refusals = 0;
                     last = Some(error);
                 }
             }

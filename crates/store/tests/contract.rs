@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use holocron_store::{
     Counting, Directory, Error, Fault, Faults, Faulty, Latency, Lie, Lying, Memory, Probe,
-    ProbeError, Store, contract, open, probe,
+    ProbeError, Store, contract, open, open_or_make, probe,
 };
 
 #[tokio::test]
@@ -29,8 +29,8 @@ async fn a_directory_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_directory_keeps_the_contract_across_threads() {
     let root = tempfile::tempdir().unwrap();
-    let url = format!("file://{}/new/deep", root.path().display());
-    contract::check(&open(&url, &[]).unwrap()).await;
+    let url = format!("file://{}/new", root.path().display());
+    contract::check(&open_or_make(&url, &[]).unwrap()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,7 +65,8 @@ async fn every_lie_breaks_the_contract_at_the_promise_it_is_about() {
             Lie::ListsLate => "a listing after a create shows it",
             Lie::IgnoresRangeStart => "bytes 99999..100000",
             Lie::KeepsDeleted => "a get after a delete finds nothing",
-            Lie::RefusesMissing => "an object that isn't there is None",
+            Lie::RefusesMissing | Lie::AnswersAnything => "an object that isn't there is None",
+            Lie::IgnoresConditionOfLarge => "a large create over an object is an error",
         };
         let store: Arc<dyn Store> = Arc::new(Lying::new(Arc::new(Memory::new()), lie));
         let checked = tokio::spawn(async move { contract::check(&store).await }).await;

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holocron_store::{Directory, Error, Store, open};
+use holocron_store::{Directory, Error, OpenError, Store, open, open_or_make};
 
 /// Which job a child has, and where.
 const JOB: &str = "HOLOCRON_STORE_TEST_JOB";
@@ -58,8 +59,27 @@ async fn child() {
     else {
         panic!("only other tests of this file start this one");
     };
+    let url = format!("file://{root}");
+    match job.as_str() {
+        "open" => {
+            return println!("said {}", refusal(open(&url, &[])).split_once("opened: ").unwrap().1);
+        }
+        "make" => {
+            return println!(
+                "said {}",
+                refusal(open_or_make(&url, &[])).split_once("opened: ").unwrap().1
+            );
+        }
+        _ => {}
+    }
     let store = directory(Path::new(&root));
     match job.as_str() {
+        "create" => {
+            let error =
+                store.create("a/b", Bytes::from_static(b"x")).await.expect_err("it isn't ours");
+            assert!(matches!(error, Error::Denied { .. }), "{error:?}");
+            println!("said {}", holocron_store::explain(&error));
+        }
         "race" => {
             for race in 0..RACES {
                 if store.create(&format!("race/{race}"), body(&name, race)).await.is_ok() {
@@ -158,6 +178,7 @@ async fn an_object_has_one_name_once_it_is_durable() {
 async fn a_root_that_vanished_is_not_an_empty_store() {
     let above = tempfile::tempdir().unwrap();
     let (root, aside) = (above.path().join("root"), above.path().join("aside"));
+    std::fs::create_dir(&root).unwrap();
     let store = directory(&root);
     store.create("epochs/1", Bytes::from_static(b"one")).await.unwrap();
     std::fs::rename(&root, &aside).unwrap();
@@ -221,13 +242,116 @@ async fn names_of_others_are_ignored() {
     assert_eq!(store.list("").await.unwrap(), []);
 }
 
+fn refusal(opened: Result<Arc<dyn Store>, OpenError>) -> String {
+    holocron_store::explain(&opened.expect_err("it can't be opened"))
+}
+
+#[test]
+fn a_directory_that_cannot_be_one_is_refused_with_its_path_and_what_to_do() {
+    let above = tempfile::tempdir().unwrap();
+    let at = |name: &str| above.path().join(name);
+    std::fs::write(at("file"), b"x").unwrap();
+    std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+    let absent = "; check the path, and that its file system is mounted. For a new store, make the directory first";
+    for (name, sentence) in [
+        ("file", format!("{} is a file, not a directory; name a directory", at("file").display())),
+        (
+            "file/below",
+            format!("{} is a file, not a directory; name a directory", at("file").display()),
+        ),
+        ("missing", format!("{} doesn't exist{absent}", at("missing").display())),
+        ("missing/below", format!("{} doesn't exist{absent}", at("missing").display())),
+        (
+            "dangling",
+            format!(
+                "{} is a symbolic link to nowhere, which can't be followed (No such file or directory (os error 2)); mend \
+                 or remove the link",
+                at("dangling").display()
+            ),
+        ),
+    ] {
+        let url = format!("file://{}", at(name).display());
+        assert_eq!(refusal(open(&url, &[])), format!("{url}: can't be opened: {sentence}"));
+    }
+    for name in ["file", "file/below", "missing/below", "dangling", "dangling/below"] {
+        let url = format!("file://{}", at(name).display());
+        let part = at(name.split('/').next().unwrap()).display().to_string();
+        let said = refusal(open_or_make(&url, &[]));
+        assert!(said.starts_with(&format!("{url}: can't be opened: {part} ")), "{said}");
+    }
+    let said = refusal(open_or_make(&format!("file://{}", at("missing/below").display()), &[]));
+    assert!(
+        said.ends_with("itself would be made: make the one above it, or mount its file system"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_dir(above.path()).unwrap().count(), 2, "nothing was made");
+}
+
 #[tokio::test]
-async fn a_directory_is_opened_with_one_sentence_or_refused_with_one() {
-    let root = tempfile::tempdir().unwrap();
-    let file = root.path().join("file");
-    std::fs::write(&file, b"x").unwrap();
-    for url in [format!("file://{}", file.display()), format!("file://{}/below", file.display())] {
-        let error = holocron_store::explain(&open(&url, &[]).unwrap_err());
-        assert!(error.starts_with(&format!("{url}: can't be opened: ")), "{error}");
+async fn who_opens_or_reads_makes_nothing_and_a_host_one_directory() {
+    let above = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/store", above.path().display());
+    let count = |path: &Path| std::fs::read_dir(path).unwrap().count();
+    assert!(open(&url, &[]).is_err());
+    assert_eq!(count(above.path()), 0);
+    drop(open_or_make(&url, &[]).unwrap());
+    let store = open(&url, &[]).unwrap();
+    assert_eq!(store.get("a/b").await.unwrap(), None);
+    assert_eq!(store.get_range("a/b", 0..1).await.unwrap(), None);
+    assert_eq!(store.list("").await.unwrap(), []);
+    store.delete("a/b").await.unwrap();
+    assert_eq!(count(&above.path().join("store")), 0, "no .staging either");
+    store.create("a/b", Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(staging_files(&above.path().join("store")), 0);
+    // Somebody tidied up.
+    std::fs::remove_dir(above.path().join("store/.staging")).unwrap();
+    store.create("a/c", Bytes::from_static(b"y")).await.unwrap();
+}
+
+/// The directory of another user, as a process without rights sees it: this very test as user 65534.
+#[tokio::test]
+async fn a_directory_of_another_user_is_refused_with_whose_it_is() {
+    let above = tempfile::tempdir().unwrap();
+    let is_root = std::fs::metadata(above.path()).unwrap().uid() == 0;
+    if !is_root {
+        return; // Only root can become somebody else.
+    }
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(above.path(), 0o755);
+    for (name, mode) in [("unreadable", 0o700), ("unwritable", 0o755)] {
+        let path = above.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        set(&path, mode);
+    }
+    // A copy that anybody may run: the build directory may be below a home directory.
+    let copy = above.path().join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    set(&copy, 0o755);
+    for (name, verb) in [("unreadable", "open"), ("unwritable", "create"), ("new", "make")] {
+        let root = above.path().join(name);
+        let output = Command::new(&copy)
+            .args(["--exact", "child", "--ignored", "--nocapture"])
+            .env(JOB, verb)
+            .env(ROOT, &root)
+            .env(NAME, "0")
+            .current_dir("/")
+            .uid(65_534)
+            .gid(65_534)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let owner = "belongs to uid 0, gid 0 with mode 7";
+        let us = "this process is uid 65534, gid 65534: use chown or chmod, or run as another user";
+        assert!(
+            said.contains(&format!("said {}", root.display())) || verb == "create",
+            "{verb}: {said}"
+        );
+        let (path, owner_at) = (root.display(), said.find(owner));
+        assert!(
+            said.contains(&path.to_string()) && owner_at.is_some() && said.contains(us),
+            "{verb}: {said}"
+        );
     }
 }

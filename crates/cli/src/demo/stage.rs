@@ -59,6 +59,12 @@ impl Place {
             return Err(Fail::failed("memory:// is inside one process; the demo has several"));
         }
         let options = arguments.options.pairs.clone();
+        if let Some(above) = &arguments.store {
+            // A wrong URL is told here, too.
+            holocron_store::open_or_make(above, &options)?;
+        }
+        // No host makes the directory of its store.
+        holocron_store::open_or_make(&url, &options)?;
         Ok(Self {
             directory,
             url,

@@ -81,7 +81,9 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let url = format!("file://{}", directory.path().join("store").display());
+        let store = directory.path().join("store");
+        std::fs::create_dir(&store).unwrap();
+        let url = format!("file://{}", store.display());
         Self { directory, url }
     }
 

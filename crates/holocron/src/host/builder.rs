@@ -55,7 +55,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] ProbeError),
     /// The store stopped answering while the host was starting.
-    #[error("the store gave no answer: {0}")]
+    #[error(transparent)]
     Unreachable(#[from] GaveUp),
     /// What stands under the prefix is not a cluster this release can work with.
     #[error("{0}")]
@@ -198,6 +198,11 @@ impl HostBuilder {
         };
         let store = match self.store {
             Some(store) => store,
+            // A host may found a cluster; nobody else makes anything by opening a store.
+            // A directory that isn't there may be one whose file system isn't mounted: it takes an operator's word.
+            None if self.founding == Founding::Anew => {
+                holocron_store::open_or_make(&self.url, &self.options)?
+            }
             None => holocron_store::open(&self.url, &self.options)?,
         };
         let store: Arc<Counting> = Arc::new(Counting::new(store, keys::purpose));

@@ -267,6 +267,11 @@ async fn takes_large_and_empty_bodies(store: &Arc<dyn Store>) {
     let end = LARGE_LEN as u64;
     let tail = store.get_range("contract/large", end - 10..end).await.expect("get_range");
     assert_eq!(tail, Some(body.slice(LARGE_LEN - 10..)));
+    // Large bodies may take another way, on which the condition must not get lost.
+    store.create("contract/small", Bytes::from_static(b"first")).await.expect("creating");
+    let again = store.create("contract/small", body).await;
+    assert!(again.is_err(), "a large create over an object is an error: {again:?}");
+    assert_eq!(get(store, "contract/small").await, "first", "and leaves it alone");
     store.create("contract/empty", Bytes::new()).await.expect("creating an empty object");
     assert_eq!(
         store.get("contract/empty").await.expect("get"),

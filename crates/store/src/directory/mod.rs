@@ -11,9 +11,10 @@
 //! * Directories are never removed, so a directory once known to be durable stays so.
 //! * A root that vanished (unmounted, removed, replaced) is an error, never an empty store.
 //!
-//! Names starting with a dot are not keys: staging files live in `.staging` below the root and are cleared at opening
-//! once they are an hour old.
+//! Names starting with a dot are not keys: staging files live in `.staging` below the root, which the first write
+//! makes. That write also clears what is there and an hour old. A process that only reads changes nothing.
 
+mod blame;
 mod staging;
 mod tree;
 
@@ -44,14 +45,28 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Opens the directory, creating it if need be. Blocks for a few system calls.
+    /// Opens a directory that is there, and changes nothing. Blocks for a few system calls.
     ///
     /// # Errors
     ///
-    /// What the file system says.
+    /// Which part of the path is wrong, and what to do.
     pub fn open(root: &Path) -> io::Result<Self> {
-        let tree = Arc::new(Tree::open(root)?);
-        Ok(Self { tree, requests: Arc::new(Semaphore::new(REQUESTS_MAX)) })
+        let tree = Tree::open(root).map_err(|error| blame::opening(root, &error))?;
+        Ok(Self { tree: Arc::new(tree), requests: Arc::new(Semaphore::new(REQUESTS_MAX)) })
+    }
+
+    /// The same, for a store that is to come into being: makes the directory if it isn't there and the one above it is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Directory::open`].
+    pub fn make(root: &Path) -> io::Result<Self> {
+        let made = tree::make_root(root).map_err(|error| blame::making(root, &error))?;
+        if made {
+            // Not at info: if a store was expected there, its file system isn't mounted.
+            tracing::warn!(path = %root.display(), "made the directory of a new store");
+        }
+        Self::open(root)
     }
 
     /// Runs `work` on a blocking thread. Once it runs nothing stops it, whatever becomes of the caller.

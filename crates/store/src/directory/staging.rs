@@ -1,10 +1,12 @@
 //! Staging files: bytes written and synced under a name of their own before they get the name that counts.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::blame;
 
 /// Staging files older than this belong to nobody. A slower writer finds its file gone, fails, and tries again.
 const STAGING_AGE_MAX_SECONDS: i64 = 3_600;
@@ -17,6 +19,8 @@ const STAGING_NAMES_MAX: usize = 100_000;
 pub(super) struct Staging {
     directory: PathBuf,
     next: AtomicU64,
+    /// Whether this process has cleared what others left.
+    cleared: AtomicBool,
 }
 
 /// A staging file, complete and synced.
@@ -26,17 +30,21 @@ pub(super) struct Staged {
 }
 
 impl Staging {
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
+    /// Where they will be. Nothing is made before something is written.
+    pub(super) fn below(root: &Path) -> Self {
         let directory = root.join(".staging");
-        DirBuilder::new().recursive(true).create(&directory)?;
-        let staging = Self { directory, next: AtomicU64::new(0) };
-        staging.clear()?;
-        Ok(staging)
+        Self { directory, next: AtomicU64::new(0), cleared: AtomicBool::new(false) }
     }
 
     /// Writes and syncs `body` under a new name. The directory isn't synced: nobody needs this name after a crash.
     pub(super) fn write(&self, body: &[u8]) -> io::Result<Staged> {
-        let (mut file, path) = self.create()?;
+        if !self.cleared.swap(true, Ordering::Relaxed)
+            && let Err(error) = self.make().and_then(|()| self.clear())
+        {
+            self.cleared.store(false, Ordering::Relaxed);
+            return Err(blame::at(&self.directory, error));
+        }
+        let (mut file, path) = self.create().map_err(|error| blame::at(&self.directory, error))?;
         let staged = Staged { path };
         match file.write_all(body).and_then(|()| file.sync_all()) {
             Ok(()) => Ok(staged),
@@ -44,6 +52,17 @@ impl Staging {
                 staged.discard();
                 Err(error)
             }
+        }
+    }
+
+    fn make(&self) -> io::Result<()> {
+        match fs::create_dir(&self.directory) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists && self.directory.is_dir() =>
+            {
+                Ok(())
+            }
+            done => done,
         }
     }
 
@@ -55,6 +74,8 @@ impl Staging {
                 Ok(file) => return Ok((file, path)),
                 // Left by an earlier process with our id, or in use by one in another container.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // Not made by this process yet, or removed by somebody.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.make()?,
                 Err(error) => return Err(error),
             }
         }
@@ -109,7 +130,7 @@ mod tests {
     #[test]
     fn old_leftovers_are_cleared_and_fresh_ones_kept() {
         let root = tempfile::tempdir().unwrap();
-        let staging = Staging::open(root.path()).unwrap();
+        let staging = Staging::below(root.path());
         let old = staging.write(b"old").unwrap();
         let fresh = staging.write(b"fresh").unwrap();
         let two_hours_ago = rustix::fs::Timespec {
@@ -123,8 +144,9 @@ mod tests {
         // Linked: as a process leaves it that dies before it could sync the directory.
         fs::hard_link(old.path(), root.path().join("object")).unwrap();
 
-        Staging::open(root.path()).unwrap();
-        assert!(!old.path().exists());
+        Staging::below(root.path()).write(b"new").unwrap();
+        // The name may be in use again, the file isn't.
+        assert_eq!(fs::metadata(root.path().join("object")).unwrap().nlink(), 1);
         assert!(fresh.path().exists());
         assert_eq!(fs::read(root.path().join("object")).unwrap(), b"old");
     }
@@ -132,9 +154,9 @@ mod tests {
     #[test]
     fn names_left_by_a_dead_process_with_our_id_are_passed_over() {
         let root = tempfile::tempdir().unwrap();
-        let left = Staging::open(root.path()).unwrap().write(b"left").unwrap();
+        let left = Staging::below(root.path()).write(b"left").unwrap();
         // A second opening counts from zero again, like a new process with the same id.
-        let mine = Staging::open(root.path()).unwrap().write(b"mine").unwrap();
+        let mine = Staging::below(root.path()).write(b"mine").unwrap();
         assert_eq!(fs::read(left.path()).unwrap(), b"left");
         assert_eq!(fs::read(mine.path()).unwrap(), b"mine");
     }

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::staging::Staging;
+use super::{blame, staging::Staging};
 use crate::key::key_is_legal;
 use crate::store::{LIST_LEN_MAX, Listed};
 
@@ -33,18 +33,23 @@ pub(super) struct Tree {
     /// Device and inode of the root when it was opened.
     identity: (u64, u64),
     staging: Staging,
+    /// Gives a file a second name if nobody has it.
+    link: fn(&Path, &Path) -> io::Result<()>,
     /// Directories whose own names are known to be durable.
     durable: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Tree {
     pub(super) fn open(root: &Path) -> io::Result<Self> {
-        let root = std::path::absolute(root)?;
-        create_root(&root)?;
         let root = fs::canonicalize(root)?;
-        let identity = identity(&fs::metadata(&root)?);
-        let staging = Staging::open(&root)?;
-        Ok(Self { root, identity, staging, durable: Mutex::default() })
+        let metadata = fs::metadata(&root)?;
+        if !metadata.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        // What can't be listed can't be read either, and that is better known now.
+        fs::read_dir(&root)?;
+        let (identity, staging) = (identity(&metadata), Staging::below(&root));
+        Ok(Self { root, identity, staging, link: link_file, durable: Mutex::default() })
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -56,7 +61,10 @@ impl Tree {
         if fs::metadata(&self.root).is_ok_and(|metadata| identity(&metadata) == self.identity) {
             return Ok(());
         }
-        let message = format!("{} is no longer the directory that was opened", self.root.display());
+        let message = format!(
+            "{} is no longer the directory that was opened; check that its file system is mounted",
+            self.root.display()
+        );
         Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, message))
     }
 
@@ -73,7 +81,7 @@ impl Tree {
         loop {
             tries_left -= 1;
             let named = match publish {
-                Publish::IfAbsent => fs::hard_link(staged.path(), path),
+                Publish::IfAbsent => (self.link)(staged.path(), path),
                 Publish::Over => fs::rename(staged.path(), path),
             };
             match named {
@@ -95,7 +103,10 @@ impl Tree {
                 }
                 Err(error) => {
                     staged.discard();
-                    return Err(error);
+                    return Err(match publish {
+                        Publish::IfAbsent => blame::linking(path, error),
+                        Publish::Over => blame::at(path, error),
+                    });
                 }
             }
         }
@@ -121,7 +132,7 @@ impl Tree {
                 // Unmounted between the first check and now?
                 return self.check().map(|()| None);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(blame::at(path, error)),
         };
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -150,7 +161,7 @@ impl Tree {
                     self.check()?;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(blame::at(&directory, error)),
             };
             let mut doubtful = false;
             for entry in entries {
@@ -200,7 +211,7 @@ impl Tree {
             }
             // A directory is no object, and deleting what isn't there is fine.
             Err(_) if path.is_dir() => Ok(()),
-            done => done,
+            done => done.map_err(|error| blame::at(path, error)),
         }
     }
 
@@ -224,7 +235,7 @@ impl Tree {
                     ));
                 }
             }
-            done => done?,
+            done => done.map_err(|error| blame::at(directory, error))?,
         }
         sync_directory(parent)?;
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,21 +251,26 @@ impl Tree {
     }
 }
 
-/// Creates the root and syncs the directories that name it.
-fn create_root(root: &Path) -> io::Result<()> {
-    let Some(parent) = root.parent() else { return Ok(()) };
-    if !parent.is_dir() {
-        create_root(parent)?;
-    }
+/// Makes the root, if it isn't there but the directory above it is, and syncs the directory that names it. Whether it
+/// made one.
+pub(super) fn make_root(root: &Path) -> io::Result<bool> {
     match fs::create_dir(root) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && root.is_dir() => {}
+        // Whatever stands there: opening it says what is wrong with it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        // A path that can't be made, but is there: below a file system that is read-only, or above what we may write.
+        Err(_) if root.is_dir() => return Ok(false),
         done => done?,
     }
+    let Some(parent) = root.parent() else { return Ok(true) };
     match sync_directory(parent) {
         // A parent we may not read is older than us.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        done => done,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(true),
+        done => done.map(|()| true),
     }
+}
+
+fn link_file(file: &Path, name: &Path) -> io::Result<()> {
+    fs::hard_link(file, name)
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {
@@ -262,7 +278,9 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 }
 
 fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+    File::open(directory)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| blame::at(directory, error))
 }
 
 fn join(prefix: &str, name: &str) -> String {

@@ -11,6 +11,7 @@
 //! * It leaves nothing behind, whatever it finds. (Cut off by its deadline, or where a create lands late, it may leave
 //!   a few small objects below its prefix; they are never looked at again.)
 
+mod create;
 mod race;
 mod report;
 
@@ -22,16 +23,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, explain};
-use crate::patience::{Patience, Tries};
+use crate::patience::{Patience, REFUSALS_MAX, Tries};
 use crate::retry::delete_until;
 use crate::store::Store;
+use crate::trouble::Trouble;
 pub use report::{ProbeError, ProbeReport, Promise};
 
 /// Creates, gets and lists timed one after the other; the report has the medians.
 const SAMPLES: usize = 3;
-
-/// Refusals of one request before they are believed: a token may just have run out.
-const REFUSALS_MAX: usize = 3;
 
 /// Deletes of one object before it counts as kept.
 const DELETES_MAX: usize = 5;
@@ -117,9 +116,14 @@ impl Probing<'_> {
         }
         let (over, part) = tokio::join!(self.create_over(), self.read_a_part());
         over.and(part)?;
-        for round in 0..self.probe.rounds {
-            self.race(round).await?;
-        }
+        let races = async {
+            for round in 0..self.probe.rounds {
+                self.race(round).await?;
+            }
+            Ok(())
+        };
+        let (races, larger) = tokio::join!(races, self.create_larger_over());
+        races.and(larger)?;
         self.delete().await?;
         Ok(times.map(|mut times| {
             times.sort();
@@ -166,12 +170,16 @@ impl Probing<'_> {
     }
 
     /// Looks for what isn't there. Whoever is refused that, but may create and read, can't tell what is missing from
-    /// what is forbidden.
+    /// what is forbidden; and what answers with bytes that nobody wrote is no store.
     async fn look_for_nothing(&self, key: &str, body: &Bytes) -> Result<(), ProbeError> {
         let refused = match self.read(key).await {
             Err(refused @ ProbeError::Refused { .. }) => refused,
             Err(other) => return Err(other),
-            Ok(_) => return Ok(()),
+            Ok(None) => return Ok(()),
+            Ok(Some(found)) => {
+                let evidence = format!("{} bytes were found", found.len());
+                return Err(broken(Promise::NothingUnwritten, evidence));
+            }
         };
         let mut tries = Tries::new(key, Patience::forever());
         let created = tries.run(self.store.create(key, body.clone())).await;
@@ -189,42 +197,16 @@ impl Probing<'_> {
         }
     }
 
-    /// A create over an object fails, saying why, and leaves the object alone.
-    async fn create_over(&self) -> Result<(), ProbeError> {
-        let (key, body) = (self.key("sample0"), self.body("sample0"));
-        let rival = self.body("rival");
-        let mut tries = Tries::new(&key, Patience::forever());
-        let mut refusals = 0;
-        loop {
-            let answer = tries.run(self.store.create(&key, rival.clone())).await;
-            if answer.is_ok() {
-                return Err(broken(Promise::CreateIfAbsent, "it said it had created it"));
-            }
-            let found = self.read(&key).await?;
-            if found.as_ref() != Some(&body) {
-                return Err(wrong(Promise::CreateIfAbsent, found.as_ref()));
-            }
-            match answer {
-                Ok(()) | Err(Error::Conflict { .. }) => return Ok(()),
-                // No answer is none, however often; whoever waited in vain is told for what.
-                Err(Error::Unclear { source, .. }) => {
-                    let what = format!("{}, but the answer was: {source}", Promise::ConflictIsSaid);
-                    self.note(Error::unclear(&key, what), &mut refusals)?;
-                }
-                Err(error @ (Error::Denied { .. } | Error::Rejected { .. })) => {
-                    let evidence = format!("it was refused ({})", cause(&error));
-                    if self.note(error, &mut refusals).is_err() {
-                        return Err(broken(Promise::ConflictIsSaid, evidence));
-                    }
-                }
-            }
-            tries.pause().await;
-        }
-    }
-
     async fn read_a_part(&self) -> Result<(), ProbeError> {
         let (key, body) = (self.key("sample0"), self.body("sample0"));
-        let part = self.ask(&key, || self.store.get_range(&key, 5..17)).await?;
+        let part = match self.ask(&key, || self.store.get_range(&key, 5..17)).await {
+            Err(ProbeError::Refused { source })
+                if matches!(Trouble::among(&source), Some(Trouble::RangeIgnored)) =>
+            {
+                return Err(broken(Promise::ExactRange, cause(&source)));
+            }
+            answer => answer?,
+        };
         if part == Some(body.slice(5..17)) {
             Ok(())
         } else {
@@ -249,24 +231,6 @@ impl Probing<'_> {
         Err(wrong(Promise::GoneAfterDelete, found.as_ref()))
     }
 
-    /// Creates an object that nobody else creates. Not by `create_once`, which has all the time in the world: a host
-    /// that starts wants to hear why it is refused.
-    async fn create(&self, key: &str, body: &Bytes) -> Result<(), ProbeError> {
-        let mut tries = Tries::new(key, Patience::forever());
-        let mut refusals = 0;
-        loop {
-            match tries.run(self.store.create(key, body.clone())).await {
-                Ok(()) => return Ok(()),
-                Err(error) => self.note(error, &mut refusals)?,
-            }
-            match self.read(key).await? {
-                Some(found) if found == *body => return Ok(()),
-                Some(_) => return Err(broken(Promise::ReadAfterCreate, "other bytes were found")),
-                None => tries.pause().await,
-            }
-        }
-    }
-
     async fn read(&self, key: &str) -> Result<Option<Bytes>, ProbeError> {
         self.ask(key, || self.store.get(key)).await
     }
@@ -288,7 +252,7 @@ impl Probing<'_> {
     }
 
     /// Notes a failed try; fails if that was one refusal too many.
-    fn note(&self, error: Error, refusals: &mut usize) -> Result<(), ProbeError> {
+    fn note(&self, error: Error, refusals: &mut u32) -> Result<(), ProbeError> {
         if matches!(error, Error::Denied { .. } | Error::Rejected { .. }) {
             *refusals += 1;
             if *refusals == REFUSALS_MAX {
@@ -322,7 +286,7 @@ impl Probing<'_> {
     async fn clean_up(&self) {
         let keys = std::mem::take(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner));
         let never = CancellationToken::new();
-        let patience = Patience::within(CLEAN_UP_MAX);
+        let patience = Patience::at_start(CLEAN_UP_MAX);
         let deletes = keys.iter().map(|key| delete_until(&**self.store, key, patience, &never));
         for (key, done) in keys.iter().zip(futures::future::join_all(deletes).await) {
             if let Err(error) = done {

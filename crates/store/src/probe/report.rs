@@ -57,6 +57,8 @@ pub enum Promise {
     ConflictIsSaid,
     /// A get of what isn't there says so, and not something else.
     MissingIsSaid,
+    /// A get of what was never written finds nothing.
+    NothingUnwritten,
 }
 
 impl Promise {
@@ -72,6 +74,9 @@ impl Promise {
             }
             Self::ReadAfterCreate | Self::ListAfterCreate | Self::GoneAfterDelete => {
                 "use a strongly consistent store, with no cache and no late replica before it"
+            }
+            Self::NothingUnwritten => {
+                "this is no object store, or something answers in its place: check the option endpoint"
             }
             Self::MissingIsSaid => {
                 "grant the right to list (S3: s3:ListBucket), without which a store hides what is missing"
@@ -92,6 +97,7 @@ impl fmt::Display for Promise {
             Self::ConflictIsSaid => {
                 "a create over an existing object must be answered with \"exists already\""
             }
+            Self::NothingUnwritten => "a read of what was never written must find nothing",
             Self::MissingIsSaid => "a read of what isn't there must be answered with \"not found\"",
         })
     }
@@ -114,9 +120,10 @@ pub enum ProbeError {
         /// The newest error, if a request was answered with one.
         last: Option<Error>,
     },
-    /// The store refuses us: credentials, policy, no such bucket.
+    /// The store can't be used as things are set up: credentials, policy, no such bucket, a wrong address or
+    /// certificate. It would be in vain to wait.
     Refused {
-        /// What it said.
+        /// What is wrong, and what to do.
         source: Error,
     },
 }
@@ -129,15 +136,19 @@ impl fmt::Display for ProbeError {
                 write!(f, "this store is unfit: {promise}, but {evidence}; {advice}")
             }
             Self::Unreachable { within, last: None } => {
-                write!(f, "the store did not answer within {within:?}")
+                write!(
+                    f,
+                    "the store did not answer within {within:?}; check the option endpoint, the network and its firewalls"
+                )
             }
             Self::Unreachable { within, last: Some(error) } => {
-                write!(f, "the store gave no clear answer within {within:?}: {}", explain(error))
+                let why = error.source().map_or_else(|| error.to_string(), explain);
+                write!(f, "the store gave no clear answer within {within:?}: {why}")
             }
             Self::Refused { source } => {
                 // Which object of the probe it was about says nothing.
                 let why = source.source().map_or_else(|| source.to_string(), explain);
-                write!(f, "the store refuses us: {why}")
+                write!(f, "this store can't be used: {why}")
             }
         }
     }
@@ -147,8 +158,9 @@ impl StdError for ProbeError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Broken { .. } | Self::Unreachable { last: None, .. } => None,
+            // Which object of the probe it was about says nothing.
             Self::Unreachable { last: Some(error), .. } | Self::Refused { source: error } => {
-                Some(error)
+                error.source()
             }
         }
     }

@@ -1,0 +1,105 @@
+//! Conditional creates: of what isn't there, and over what is.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::report::{ProbeError, Promise};
+use super::{Probing, broken, cause, wrong};
+use crate::error::Error;
+use crate::patience::{Patience, Tries};
+use crate::trouble::Trouble;
+
+/// Bodies beyond which servers, proxies and gateways are known to change how they send or store one: buffers in memory,
+/// 1 MiB as the most a proxy takes, 5 MiB as the least part of an upload in parts. Batches may be larger; each create is
+/// one upload whatever its size.
+const LARGER: [usize; 3] = [64 << 10, (1 << 20) + (64 << 10), (5 << 20) + (64 << 10)];
+
+/// A create that took longer is the last of them: a start must not take long over a slow line.
+const SLOW: Duration = Duration::from_millis(500);
+
+impl Probing<'_> {
+    /// Creates an object that nobody else creates. Not by `create_once`, which has all the time in the world: a host
+    /// that starts wants to hear why it is refused.
+    pub(super) async fn create(&self, key: &str, body: &Bytes) -> Result<(), ProbeError> {
+        let mut tries = Tries::new(key, Patience::forever());
+        let mut refusals = 0;
+        loop {
+            match tries.run(self.store.create(key, body.clone())).await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.note(error, &mut refusals)?,
+            }
+            match self.read(key).await? {
+                Some(found) if found == *body => return Ok(()),
+                Some(_) => return Err(broken(Promise::ReadAfterCreate, "other bytes were found")),
+                None => tries.pause().await,
+            }
+        }
+    }
+
+    /// A create over an object fails, saying why, and leaves the object alone.
+    pub(super) async fn create_over(&self) -> Result<(), ProbeError> {
+        self.create_rival(self.body("rival")).await
+    }
+
+    /// So does one with a larger body: servers and proxies send those on by other ways. The largest are left out where
+    /// that takes too long.
+    pub(super) async fn create_larger_over(&self) -> Result<(), ProbeError> {
+        for len in LARGER {
+            let start = Instant::now();
+            let mut rival = self.body("rival").to_vec();
+            rival.resize(len, b'.');
+            self.create_rival(rival.into()).await?;
+            if start.elapsed() > SLOW {
+                tracing::debug!(len, "creates of larger bodies are not probed: the store is slow");
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn create_rival(&self, rival: Bytes) -> Result<(), ProbeError> {
+        let (key, body) = (self.key("sample0"), self.body("sample0"));
+        let large = match rival.len() {
+            len if LARGER.contains(&len) => {
+                format!(" (a body of {} KB, not a small one)", len >> 10)
+            }
+            _ => String::new(),
+        };
+        let mut tries = Tries::new(&key, Patience::forever());
+        let mut refusals = 0;
+        loop {
+            let answer = tries.run(self.store.create(&key, rival.clone())).await;
+            if answer.is_ok() {
+                return Err(broken(
+                    Promise::CreateIfAbsent,
+                    format!("it said it had created it{large}"),
+                ));
+            }
+            let found = self.read(&key).await?;
+            if found.as_ref() != Some(&body) {
+                return Err(wrong(Promise::CreateIfAbsent, found.as_ref()));
+            }
+            match answer {
+                Ok(()) | Err(Error::Conflict { .. }) => return Ok(()),
+                // No answer is none, however often; whoever waited in vain is told for what.
+                Err(Error::Unclear { source, .. }) => {
+                    let what = format!("{}, but the answer was: {source}", Promise::ConflictIsSaid);
+                    self.note(Error::unclear(&key, what), &mut refusals)?;
+                }
+                Err(error @ (Error::Denied { .. } | Error::Rejected { .. })) => {
+                    let evidence = format!("it was refused ({})", cause(&error));
+                    let too_large = matches!(Trouble::among(&error), Some(Trouble::TooLarge));
+                    if let Err(refused) = self.note(error, &mut refusals) {
+                        if too_large {
+                            return Err(refused);
+                        }
+                        return Err(broken(Promise::ConflictIsSaid, evidence));
+                    }
+                }
+            }
+            tries.pause().await;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What stands between us and a store, where it can be named: in a sentence, with what to do about it.
+//!
+//! A setting that is wrong stays wrong, so whoever starts something should hear of it at once; a server that is only
+//! just starting should be waited for. That difference is decided here, once.
+
+use std::error::Error as StdError;
+
+/// What stands between us and a store. It is the `source` of an [`Error`](crate::Error).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error(
+        "connection refused at {at}; check that the server runs, and the host and port in the option endpoint"
+    )]
+    NotListening { at: String },
+    #[error(
+        "no answer to a connection at {at}; check the option endpoint, the network and its firewalls"
+    )]
+    NoRoute { at: String },
+    #[error("no host is named {at}; check the option endpoint, the bucket and region, and DNS")]
+    UnknownHost { at: String },
+    #[error("{at} can't be looked up for now; check DNS")]
+    NoDns { at: String },
+    #[error(
+        "{at} answers without TLS; if it has none, set endpoint to http://{at} and allow_http to true"
+    )]
+    NoTls { at: String },
+    #[error(
+        "{at} closes the connection without an answer; if it expects TLS, set endpoint to https://{at}"
+    )]
+    Closed { at: String },
+    #[error(
+        "{at} answers something else than HTTP; if it expects TLS, set endpoint to https://{at}"
+    )]
+    NotHttp { at: String },
+    #[error(
+        "the certificate of {at} isn't trusted ({why}); add its issuer to this machine's certificates (or name the file in \
+         SSL_CERT_FILE), use the name it was issued for, and check the clock"
+    )]
+    Untrusted { at: String, why: String },
+    #[error("{at} is http, which is not allowed; use https, or set allow_http to true")]
+    PlainHttp { at: String },
+    #[error(
+        "this is no object store: {at} answers with a web page ({status}); check the option endpoint"
+    )]
+    WebPage { at: String, status: u16 },
+    #[error(
+        "{what}: there is no such bucket, or this is no object store; check the bucket and the option endpoint"
+    )]
+    NoBucketOrStore { what: &'static str },
+    #[error("this is no object store: {what}; check the option endpoint")]
+    NoStore { what: String },
+    #[error("the whole object was sent, or another part, where a range was asked for")]
+    RangeIgnored,
+    #[error(
+        "a body is too large for the server or for a proxy before it (413); allow bodies of 64 MiB, such as \
+         client_max_body_size 64m"
+    )]
+    TooLarge,
+    /// The server's own code and words, and what they ask for.
+    #[error("{said}; {advice}")]
+    Said { said: String, advice: &'static str },
+}
+
+impl Trouble {
+    /// Whether it is plausible that it ends by itself soon.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::NotListening { .. }
+            | Self::NoRoute { .. }
+            | Self::NoDns { .. }
+            | Self::Closed { .. } => true,
+            Self::UnknownHost { .. }
+            | Self::NoTls { .. }
+            | Self::NotHttp { .. }
+            | Self::Untrusted { .. }
+            | Self::PlainHttp { .. }
+            | Self::WebPage { .. }
+            | Self::NoBucketOrStore { .. }
+            | Self::NoStore { .. }
+            | Self::RangeIgnored
+            | Self::TooLarge
+            | Self::Said { .. } => false,
+        }
+    }
+
+    /// The one among an error and its causes.
+    pub(crate) fn among<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(trouble) = error.downcast_ref() {
+                return Some(trouble);
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
