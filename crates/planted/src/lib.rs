@@ -97,6 +97,9 @@ bugs! {
     NoWindow = "no-window",
     /// What a session remembers of a slot it released counts when the slot comes back (1).
     KeepCache = "keep-cache",
+    /// What is held against a session counts against the one that has its host's name by then, so that a process that
+    /// replaces a leader under its name is sealed when another takes over (12).
+    JudgeByName = "judge-by-name",
 }
 
 impl Bug {

@@ -67,7 +67,8 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::CheckpointNamesPrevious
         | Bug::WindowByAge
         | Bug::NoWindow
-        | Bug::KeepCache => Noticed::InSimulation,
+        | Bug::KeepCache
+        | Bug::JudgeByName => Noticed::InSimulation,
     }
 }
 

@@ -10,6 +10,8 @@ mod demo;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
+mod replaced;
+#[cfg(test)]
 mod restarting;
 #[cfg(test)]
 mod starting;
