@@ -154,7 +154,7 @@ pub(crate) fn view_after(before: &View, hosts: &[(&str, &str)], owner: &str) -> 
     let mut draft = Draft::after(&before.record, RecordDigest::of(&before.stored));
     for name in before.record.hosts.keys() {
         if hosts.iter().all(|(host, _)| *host != name.as_str()) {
-            draft.remove(name);
+            draft.remove(session(name.as_str()));
         }
     }
     finish(draft, hosts, owner)

@@ -76,10 +76,11 @@ pub enum PeerMessage {
         /// Where the newest such Release stands.
         position: Position,
     },
-    /// Seal that host, though it may be well. For the leader.
+    /// Seal that host, though it may be well: the session it lives when the leader hears this. For the leader.
     Seal(HostName),
-    /// I am leaving on purpose: seal my sessions and give my slots away. For the leader.
-    Leave(HostName),
+    /// The host that lives this session leaves on purpose: seal it and give its slots away. For the leader. A session,
+    /// because another process may have the host's name by the time this arrives.
+    Leave(SessionId),
     /// How are things?
     Status,
 }

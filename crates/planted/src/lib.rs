@@ -101,6 +101,9 @@ bugs! {
     SkipWitness = "skip-witness",
     /// The newest committed batch is taken as witness of the store, though it may stand in one that took its place (14).
     WitnessTooNew = "witness-too-new",
+    /// What is held against a session counts against the one that has its host's name by then, so that a process that
+    /// replaces a leader under its name is sealed when another takes over (12).
+    JudgeByName = "judge-by-name",
 }
 
 impl Bug {

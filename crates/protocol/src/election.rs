@@ -25,7 +25,7 @@ pub use self::terms::{
 };
 use crate::{
     epoch_log::{Standing, standing},
-    ids::Epoch,
+    ids::{Epoch, SessionId},
     time::Time,
 };
 
@@ -125,7 +125,7 @@ impl Election {
             Event::ChangeWanted if self.is_leading() => self.create(),
             Event::Tick | Event::ChangeWanted => Vec::new(),
             Event::HeardLeader { epoch, by } => self.on_heard(now, epoch, by),
-            Event::LeaderSuspected { epoch } => self.on_suspected(now, chance, epoch),
+            Event::LeaderSuspected { leader } => self.on_suspected(now, chance, leader),
             Event::Learned(news) => self.on_learned(now, chance, news, now),
             Event::Read(outcome) => self.on_read(now, chance, outcome),
             Event::Created(outcome) => self.on_created(now, chance, outcome),
@@ -193,9 +193,9 @@ impl Election {
         Vec::new()
     }
 
-    fn on_suspected(&mut self, now: Time, chance: u64, epoch: Epoch) -> Vec<Effect> {
+    fn on_suspected(&mut self, now: Time, chance: u64, leader: SessionId) -> Vec<Effect> {
         if let Role::Following { .. } = self.role
-            && epoch == self.newest
+            && self.writer == Writer::Other(leader)
         {
             self.role = self.candidate(now, chance, self.rank);
         }

@@ -315,6 +315,14 @@ impl EpochRecord {
         }
     }
 
+    /// The leader that goes on after this record. `None` when it left with it, and when the record ends its session:
+    /// then it has taken in a later session of its own name, which has its slots and doesn't lead by that alone.
+    #[must_use]
+    pub fn standing_leader(&self) -> Option<&Leader> {
+        let stays = self.handover == Handover::Stays && self.is_open(self.leader.session);
+        stays.then_some(&self.leader)
+    }
+
     /// Whether a session may go on: a host in this record lives it.
     #[must_use]
     pub fn is_open(&self, session: SessionId) -> bool {

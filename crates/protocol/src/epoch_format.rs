@@ -347,7 +347,7 @@ mod tests {
         }
         let first = draft.finish(leader(), "an empty store", 1);
         let mut draft = Draft::after(&first, RecordDigest::of(b"first"));
-        draft.remove(&name("c"));
+        draft.remove(SessionId::new(3));
         let second = draft.finish(leader(), "c is silent for 1.2 s", 2);
         let mut draft = Draft::after(&second, RecordDigest::of(b"second"));
         draft.seal_known(SessionId::new(3), Position::new(17));

@@ -5,11 +5,15 @@
 //! one pause of our own into a storm. Suspects are asked for, not announced: they stay suspects until they are heard
 //! again or leave the list, so nothing is lost when acting on it fails the first time.
 //!
+//! What is watched, heard and suspected is a session, not a name. A process that takes another's place under the same
+//! name has a session of its own, and nothing that was held against the other is held against it.
+//!
 //! Invariants:
 //!
 //! * Nobody is suspected while our own store requests fail, and a standstill counts only from when they worked again.
 //! * After a late tick of our own everybody starts afresh: what we didn't hear while paused says nothing.
 //! * A hint counts only where there is no connection; with one, silence is told by heartbeats alone.
+//! * No sign of one session counts for or against another.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -82,22 +86,22 @@ pub enum Work {
 pub enum Event {
     /// Time passed; send it at least every [`SuspicionSettings::interval`].
     Tick,
-    /// These hosts are to be watched from now on, and no others.
-    Watch(BTreeSet<HostName>),
+    /// These sessions of these hosts are to be watched from now on, and no others.
+    Watch(BTreeMap<SessionId, HostName>),
     /// A heartbeat came.
-    Heartbeat(HostName, Progress),
-    /// A host's hint moved.
-    Hinted(HostName),
-    /// The connection to a host stands.
-    Connected(HostName),
-    /// The connection to a host broke.
-    Broken(HostName),
-    /// A host's machine refused a reconnect: nobody listens there.
-    Refused(HostName),
-    /// This epoch gave away slots of a live host, which has to release them. The leader's events only.
-    HandoffBegan(HostName, Epoch),
-    /// The host has released everything it had to up to that epoch.
-    HandoffDone(HostName, Epoch),
+    Heartbeat(SessionId, Progress),
+    /// Its host's hint moved.
+    Hinted(SessionId),
+    /// The connection to its host stands.
+    Connected(SessionId),
+    /// The connection to its host broke.
+    Broken(SessionId),
+    /// Its host's machine refused a reconnect: no process listens there.
+    Refused(SessionId),
+    /// This epoch gave away slots of an open session, which has to release them. The leader's events only.
+    HandoffBegan(SessionId, Epoch),
+    /// The session has released everything it had to up to that epoch.
+    HandoffDone(SessionId, Epoch),
     /// Our own store requests fail.
     StoreFailing,
     /// They succeed again.
@@ -118,6 +122,8 @@ pub enum Own {
 pub struct Suspect {
     /// Which host.
     pub host: HostName,
+    /// Which session of it. If it lives another by the time somebody acts, it is not the suspect any more.
+    pub session: SessionId,
     /// Why.
     pub why: Suspicion,
 }
@@ -137,7 +143,7 @@ pub enum Suspicion {
 
 impl fmt::Display for Suspect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, why } = self;
+        let Self { host, why, .. } = self;
         match why {
             Suspicion::Refused => write!(f, "{host} is gone: reconnects are refused"),
             Suspicion::Silent(span) => {
@@ -165,6 +171,7 @@ enum Link {
 
 #[derive(Clone, Debug)]
 struct Peer {
+    host: HostName,
     heard_at: Time,
     /// Silence up to then is nothing.
     quiet_until: Time,
@@ -182,11 +189,11 @@ enum StoreHealth {
     Failing,
 }
 
-/// One host's watch over others.
+/// One host's watch over the sessions of others.
 #[derive(Clone, Debug)]
 pub struct Watch {
     settings: SuspicionSettings,
-    peers: BTreeMap<HostName, Peer>,
+    peers: BTreeMap<SessionId, Peer>,
     last_tick: Time,
     store: StoreHealth,
 }
@@ -198,30 +205,30 @@ impl Watch {
         Self { settings, peers: BTreeMap::new(), last_tick: now, store: StoreHealth::Working }
     }
 
-    /// Takes one event. Never blocks, never fails; events about hosts that aren't watched say nothing.
+    /// Takes one event. Never blocks, never fails; events about sessions that aren't watched say nothing.
     pub fn step(&mut self, now: Time, event: Event) -> Own {
         match event {
             Event::Tick => return self.on_tick(now),
-            Event::Watch(hosts) => self.on_watch(now, hosts),
-            Event::Heartbeat(host, progress) => self.on_heartbeat(now, &host, progress),
-            Event::Hinted(host) => self.on_hinted(now, &host),
-            Event::Connected(host) => self.with(&host, |peer| peer.link = Link::Standing),
-            Event::Broken(host) => self.with(&host, |peer| {
+            Event::Watch(sessions) => self.on_watch(now, sessions),
+            Event::Heartbeat(session, progress) => self.on_heartbeat(now, session, progress),
+            Event::Hinted(session) => self.on_hinted(now, session),
+            Event::Connected(session) => self.with(session, |peer| peer.link = Link::Standing),
+            Event::Broken(session) => self.with(session, |peer| {
                 if peer.link == Link::Standing {
                     peer.link = Link::Down { refusals: 0 };
                 }
             }),
-            Event::Refused(host) => self.with(&host, |peer| {
+            Event::Refused(session) => self.with(session, |peer| {
                 let refusals = match peer.link {
                     Link::Standing => 1,
                     Link::Down { refusals } => refusals.saturating_add(1),
                 };
                 peer.link = Link::Down { refusals };
             }),
-            Event::HandoffBegan(host, epoch) => self.with(&host, |peer| {
+            Event::HandoffBegan(session, epoch) => self.with(session, |peer| {
                 peer.handoffs.entry(epoch).or_insert(now);
             }),
-            Event::HandoffDone(host, epoch) => self.with(&host, |peer| {
+            Event::HandoffDone(session, epoch) => self.with(session, |peer| {
                 peer.handoffs.retain(|pending, _| *pending > epoch);
             }),
             Event::StoreFailing => self.store = StoreHealth::Failing,
@@ -230,14 +237,15 @@ impl Watch {
         Own::Running
     }
 
-    /// Who is taken for dead now, in order of name; the gravest reason of each.
+    /// Who is taken for dead now, in order of session; the gravest reason of each.
     #[must_use]
     pub fn suspects(&self, now: Time) -> Vec<Suspect> {
         if self.store == StoreHealth::Failing {
             return Vec::new();
         }
-        let suspect = |(host, peer): (&HostName, &Peer)| {
-            self.suspicion(now, peer).map(|why| Suspect { host: host.clone(), why })
+        let suspect = |(&session, peer): (&SessionId, &Peer)| {
+            let why = self.suspicion(now, peer)?;
+            Some(Suspect { host: peer.host.clone(), session, why })
         };
         self.peers.iter().filter_map(suspect).collect()
     }
@@ -277,11 +285,12 @@ impl Watch {
         Own::Paused
     }
 
-    fn on_watch(&mut self, now: Time, hosts: BTreeSet<HostName>) {
-        self.peers.retain(|host, _| hosts.contains(host));
+    fn on_watch(&mut self, now: Time, sessions: BTreeMap<SessionId, HostName>) {
+        self.peers.retain(|session, _| sessions.contains_key(session));
         let quiet_until = now + self.quiet();
-        for host in hosts {
-            self.peers.entry(host).or_insert_with(|| Peer {
+        for (session, host) in sessions {
+            self.peers.entry(session).or_insert_with(|| Peer {
+                host,
                 heard_at: now,
                 quiet_until,
                 link: Link::Down { refusals: 0 },
@@ -292,9 +301,9 @@ impl Watch {
         }
     }
 
-    fn on_heartbeat(&mut self, now: Time, host: &HostName, progress: Progress) {
+    fn on_heartbeat(&mut self, now: Time, session: SessionId, progress: Progress) {
         let quiet_until = now + self.quiet();
-        self.with(host, |peer| {
+        self.with(session, |peer| {
             peer.heard_at = now;
             peer.quiet_until = quiet_until;
             peer.link = Link::Standing;
@@ -306,9 +315,9 @@ impl Watch {
         });
     }
 
-    fn on_hinted(&mut self, now: Time, host: &HostName) {
+    fn on_hinted(&mut self, now: Time, session: SessionId) {
         let quiet_until = now + self.settings.quiet_by_hint;
-        self.with(host, |peer| {
+        self.with(session, |peer| {
             if let Link::Down { refusals } = &mut peer.link {
                 *refusals = 0;
                 peer.heard_at = now;
@@ -328,8 +337,8 @@ impl Watch {
         }
     }
 
-    fn with(&mut self, host: &HostName, change: impl FnOnce(&mut Peer)) {
-        if let Some(peer) = self.peers.get_mut(host) {
+    fn with(&mut self, session: SessionId, change: impl FnOnce(&mut Peer)) {
+        if let Some(peer) = self.peers.get_mut(&session) {
             change(peer);
         }
     }

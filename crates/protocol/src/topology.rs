@@ -8,6 +8,8 @@
 //!
 //! * A slot whose owner stays keeps its tenure; a slot whose owner changes gets the old tenure in front of its sources.
 //! * A session that was sealed or detached is never given anything again: [`Draft::join`] refuses it.
+//! * Whatever is held against a host, or asked for it, is of one session. A host that has joined again with another by
+//!   the time the record is made isn't touched by it.
 //! * A source goes only when a newer tenure of the chain holds everything, or when it ended empty. While A goes on
 //!   under `A@3` though the epoch says `A@6`, a full checkpoint of `A@3` lets only sources older than `A@3` go.
 //! * Only a session that is *known* to be sealed is detached. An intent isn't enough: until its seal stands, the
@@ -21,6 +23,8 @@ use alloc::{
     format,
     string::{String, ToString},
 };
+
+use holocron_planted::{Bug, is_planted};
 
 pub use self::changes::{Refused, SOURCES_MAX, SlotReport, SourceFact};
 use self::domains::{DomainDraft, Seats, detach, mobility};
@@ -158,26 +162,36 @@ impl Draft {
         Ok(())
     }
 
-    /// Takes a host out, because it failed or because it left: its sessions are to be sealed, its slots become free.
-    /// A host that left is sealed too: that is what lets its journal be deleted. Nothing happens if it isn't there.
-    pub fn remove(&mut self, name: &HostName) {
-        let Some(entry) = self.hosts.remove(name) else {
-            return;
+    /// The host that lives a session, as it shall be.
+    #[must_use]
+    pub fn host_of(&self, session: SessionId) -> Option<&HostName> {
+        let entry = self.sessions.get(&session)?;
+        let lives = entry.state == SessionState::Open || is_planted(Bug::JudgeByName);
+        lives.then(|| self.hosts.get_key_value(&entry.host)).flatten().map(|(name, _)| name)
+    }
+
+    /// Takes the host out that lives this session, because it failed or because it left: its sessions are to be
+    /// sealed, its slots become free. A host that left is sealed too: that is what lets its journal be deleted. Whether
+    /// there was one: nothing happens if the session is over, even if its host has joined again with another.
+    pub fn remove(&mut self, session: SessionId) -> bool {
+        let Some(name) = self.host_of(session).cloned() else {
+            return false;
         };
+        let entry = self.hosts.remove(&name).expect("it was just found");
         for (domain, session) in entry.sessions {
             self.end(domain, session);
         }
-        if self.handover == (Handover::Leaves { successor: Some(name.clone()) }) {
+        if self.handover == (Handover::Leaves { successor: Some(name) }) {
             self.handover = Handover::Leaves { successor: None };
         }
+        true
     }
 
-    /// Marks a host as leaving: it gets no more slots and [`Self::rebalance`] moves its slots away. Nothing happens if
-    /// it isn't there.
-    pub fn drain(&mut self, name: &HostName) {
-        if let Some(entry) = self.hosts.get_mut(name) {
-            entry.state = HostState::Draining;
-        }
+    /// Marks the host that lives this session as leaving: it gets no more slots and [`Self::rebalance`] moves its slots
+    /// away. Whether there was one.
+    pub fn drain(&mut self, session: SessionId) -> bool {
+        let entry = self.host_of(session).cloned().and_then(|name| self.hosts.get_mut(&name));
+        entry.map(|entry| entry.state = HostState::Draining).is_some()
     }
 
     /// Makes this the last record of a leader that leaves, naming who should try the next epoch at once. A leader may

@@ -6,7 +6,7 @@
 //! ```text
 //! start empty | start e7 other rank 1          what is known before
 //! chance 100000                                the random bits from here on
-//! 100 heard e7 | heard e7 by hint | suspected e7 | learned e8 us
+//! 100 heard e7 | heard e7 by hint | suspected other | learned e8 us
 //! 100 read nothing | read unknown | read e8 gone rank 0
 //! 100 created won | lost | unknown | withdrawn
 //! 100 mark absent | present | unknown
@@ -102,12 +102,19 @@ fn parse_news(words: &[&str]) -> News {
     };
     let writer = match *writer {
         "us" => Writer::Us,
-        "other" => Writer::Other(SessionId::new(1)),
-        "third" => Writer::Other(SessionId::new(2)),
         "gone" => Writer::Gone,
-        _ => panic!("{writer} writes nothing"),
+        another => Writer::Other(parse_session(another)),
     };
     News { epoch: parse_epoch(epoch), writer, rank }
+}
+
+/// The session of an `other` or a `third`.
+fn parse_session(word: &str) -> SessionId {
+    match word {
+        "other" => SessionId::new(1),
+        "third" => SessionId::new(2),
+        _ => panic!("{word} has no session"),
+    }
 }
 
 fn parse_event(words: &[&str]) -> Event {
@@ -119,7 +126,7 @@ fn parse_event(words: &[&str]) -> Event {
         ["heard", epoch, "by", "hint"] => {
             Event::HeardLeader { epoch: parse_epoch(epoch), by: HeardBy::Hint }
         }
-        ["suspected", epoch] => Event::LeaderSuspected { epoch: parse_epoch(epoch) },
+        ["suspected", leader] => Event::LeaderSuspected { leader: parse_session(leader) },
         ["learned", news @ ..] => Event::Learned(parse_news(news)),
         ["read", "nothing"] => Event::Read(ReadOutcome::Nothing),
         ["read", "unknown"] => Event::Read(ReadOutcome::Unknown),

@@ -72,7 +72,8 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::WindowByAge
         | Bug::NoWindow
         | Bug::KeepCache
-        | Bug::SkipWitness => Noticed::InSimulation,
+        | Bug::SkipWitness
+        | Bug::JudgeByName => Noticed::InSimulation,
     }
 }
 

@@ -20,6 +20,8 @@ mod proxy;
 #[cfg(test)]
 mod quiet;
 #[cfg(test)]
+mod replaced;
+#[cfg(test)]
 mod restarting;
 #[cfg(test)]
 mod starting;

@@ -39,12 +39,12 @@ use crate::{
 pub(crate) enum LeadEvent {
     /// A host said how it is.
     Health(HostName, Health),
-    /// The connection to a host stands.
-    Connected(HostName),
+    /// The connection to a session's host stands.
+    Connected(SessionId),
     /// It broke.
-    Broken(HostName),
-    /// Nobody listens where a host was.
-    Refused(HostName),
+    Broken(SessionId),
+    /// No process listens where a session's host was.
+    Refused(SessionId),
     /// A session is sealed, there.
     Sealed(SessionId, Position),
     /// A session could not be sealed; it is tried again.
@@ -66,8 +66,8 @@ pub(crate) struct Lead {
     pub(super) changes: Changes,
     watch: Watch,
     waits: Waits,
-    /// The tasks that watch the hosts, by the address they watch.
-    watchers: BTreeMap<HostName, (String, CancellationToken)>,
+    /// The tasks that watch the hosts, by session, with the address they watch.
+    watchers: BTreeMap<SessionId, (String, CancellationToken)>,
     /// What each host last said.
     heard: BTreeMap<HostName, Health>,
     sealing: BTreeSet<SessionId>,
@@ -180,26 +180,20 @@ impl Run {
             self.lead = Some(Lead::new(self));
         }
         let now = self.now();
-        let stopped_leaving = {
-            let lead = self.lead.as_mut().expect("it was made above");
-            lead.changes.written(&view.record);
-            lead.balance_at = now + BALANCE_AFTER;
-            lead.note_handoffs(now, before, view);
-            lead.changes.leaves_done(&view.record)
-        };
+        let lead = self.lead.as_mut().expect("it was made above");
+        lead.changes.written(&view.record);
+        lead.balance_at = now + BALANCE_AFTER;
+        lead.note_handoffs(now, before, view);
         self.watch_hosts(view);
         self.seal_wanted(view);
         self.collect_detached(view);
         self.collect_epochs(view);
-        for host in stopped_leaving {
-            tracing::info!(%host, "has left");
-        }
     }
 
-    /// Tells every host of a new epoch.
+    /// Tells every host of a new epoch, also one that takes our place under our name.
     fn push(&self, view: &View) {
-        for (name, host) in &view.record.hosts {
-            if *name != self.shared.parts.name {
+        for host in view.record.hosts.values() {
+            if host.sessions.get(&DomainId::HOME) != Some(&view.record.leader.session) {
                 self.shared.links.tell(
                     &host.address,
                     PeerMessage::Epoch { epoch: view.record.epoch, stored: view.stored.clone() },
@@ -236,7 +230,7 @@ impl Run {
             let (slow, gone): (Vec<Suspect>, Vec<Suspect>) =
                 suspects.into_iter().partition(is_slow);
             for suspect in gone {
-                self.fail(&suspect.host, &suspect.to_string());
+                self.fail(suspect.session, &suspect.to_string());
             }
             if slow.is_empty() {
                 self.forget_store_answer();
@@ -253,22 +247,20 @@ impl Run {
         }
     }
 
-    /// Takes a host for dead: its sessions are sealed, and the next epoch gives its slots to others.
-    fn fail(&mut self, host: &HostName, why: &str) {
-        let (Some(lead), Some(view)) = (&mut self.lead, &self.view) else {
+    /// Takes the host that lives a session for dead: it is sealed, and the next epoch gives its slots to others.
+    fn fail(&mut self, session: SessionId, why: &str) {
+        let (Some(lead), Some(view)) = (&mut self.lead, self.view.clone()) else {
             return;
         };
-        let Some(entry) = view.record.hosts.get(host) else {
+        let Some((host, entry)) = view.record.host_of(session) else {
             return;
         };
-        let sessions: Vec<SessionId> = entry.sessions.values().copied().collect();
-        if *host == self.shared.parts.name || !lead.changes.fail(host, sessions.clone(), why) {
+        if *host == self.shared.parts.name || !lead.changes.fail(session, why) {
             return;
         }
         tracing::warn!(%host, why, "is taken for dead");
-        let now = self.shared.parts.clock.now();
-        lead.waits.sealed(host, now);
-        for session in sessions {
+        lead.waits.sealed(host, self.shared.parts.clock.now());
+        for &session in entry.sessions.values() {
             self.tell_of_seal(session, host);
             self.seal(session);
         }
@@ -306,10 +298,10 @@ impl Run {
         };
         match event {
             LeadEvent::Health(host, health) => self.on_health(host, health),
-            LeadEvent::Connected(host) => lead.note(now, suspicion::Event::Connected(host)),
-            LeadEvent::Broken(host) => lead.note(now, suspicion::Event::Broken(host)),
-            LeadEvent::Refused(host) => {
-                lead.note(now, suspicion::Event::Refused(host));
+            LeadEvent::Connected(session) => lead.note(now, suspicion::Event::Connected(session)),
+            LeadEvent::Broken(session) => lead.note(now, suspicion::Event::Broken(session)),
+            LeadEvent::Refused(session) => {
+                lead.note(now, suspicion::Event::Refused(session));
                 // Nothing but detection waits on a clock.
                 self.lead_tick();
             }
@@ -381,13 +373,13 @@ impl Lead {
             let owner_before = old.slots.holding(slot).owner;
             if let Some(owner) = owner_before
                 && holding.owner.map(|owner| owner.session) != Some(owner.session)
-                && let Some((host, _)) = view.record.host_of(owner.session)
+                && view.record.is_open(owner.session)
             {
-                owing.insert(host.clone());
+                owing.insert(owner.session);
             }
         }
-        for host in owing {
-            self.note(now, suspicion::Event::HandoffBegan(host, view.record.epoch));
+        for session in owing {
+            self.note(now, suspicion::Event::HandoffBegan(session, view.record.epoch));
         }
     }
 }

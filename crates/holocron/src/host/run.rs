@@ -279,12 +279,12 @@ impl Run {
             Event::HintMoved(epoch) => {
                 self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Hint });
             }
-            Event::LeaderUnreachable(epoch) => {
-                self.elect(election::Event::LeaderSuspected { epoch });
+            Event::LeaderUnreachable(leader) => {
+                self.elect(election::Event::LeaderSuspected { leader });
             }
             Event::Join(request, reply) => self.on_join(request, reply),
             Event::SealHost(host, reply) => self.on_seal_host(&host, reply),
-            Event::Leave(host, reply) => self.on_leave(&host, reply),
+            Event::Leave(session, reply) => self.on_leave(session, reply),
             Event::LeaveSelf => self.leave_self(),
             Event::Prefetch { session, progress } => {
                 self.life.tell(super::recover::Told::Prefetch(session, progress));

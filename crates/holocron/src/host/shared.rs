@@ -171,7 +171,9 @@ impl Serve for Shared {
             PeerMessage::Status => PeerReply::Status(self.status()),
             PeerMessage::Join(request) => self.ask_self(|reply| Event::Join(request, reply)).await,
             PeerMessage::Seal(host) => self.ask_self(|reply| Event::SealHost(host, reply)).await,
-            PeerMessage::Leave(host) => self.ask_self(|reply| Event::Leave(host, reply)).await,
+            PeerMessage::Leave(session) => {
+                self.ask_self(|reply| Event::Leave(session, reply)).await
+            }
             PeerMessage::Heartbeat { epoch, leader } => {
                 self.ask_self(|reply| Event::Heartbeat { epoch, leader, reply }).await
             }

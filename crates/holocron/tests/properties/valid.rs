@@ -96,7 +96,7 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         (session(), progress())
             .prop_map(|(session, progress)| PeerMessage::Prefetch { session, progress }),
         (epoch(), bytes()).prop_map(|(epoch, stored)| PeerMessage::Epoch { epoch, stored }),
-        host_name().prop_map(PeerMessage::Leave),
+        session().prop_map(PeerMessage::Leave),
         Just(PeerMessage::Status),
     ]
 }

@@ -48,10 +48,10 @@ pub enum Event {
         /// How it was heard.
         by: HeardBy,
     },
-    /// The leader of that epoch can't be reached or is stuck: [`crate::suspicion`] says so.
+    /// A leader can't be reached. Says nothing about another session, even of the same name, that leads by now.
     LeaderSuspected {
-        /// Which leader.
-        epoch: Epoch,
+        /// Its session in the home domain.
+        leader: SessionId,
     },
     /// A record was read, by whatever way, and its ground was found live.
     Learned(News),
@@ -98,7 +98,8 @@ pub enum Writer {
     Us,
     /// Another's, of this session in the home domain, that goes on leading.
     Other(SessionId),
-    /// Another's, that left with this record: there is nobody to wait for.
+    /// Another's, that left with this record or that this record replaced by a later session of its name: there is
+    /// no one to wait for.
     Gone,
 }
 
@@ -213,21 +214,22 @@ impl News {
     /// What a record says to a host, whose session in the home domain is `session` if it has one.
     #[must_use]
     pub fn of(record: &EpochRecord, host: &HostName, session: Option<SessionId>) -> Self {
-        let writer = match record.handover {
-            Handover::Leaves { .. } => Writer::Gone,
-            Handover::Stays if session == Some(record.leader.session) => Writer::Us,
-            Handover::Stays => Writer::Other(record.leader.session),
+        let writer = match record.standing_leader() {
+            None => Writer::Gone,
+            Some(leader) if session == Some(leader.session) => Writer::Us,
+            Some(leader) => Writer::Other(leader.session),
         };
         Self { epoch: record.epoch, writer, rank: rank(record, host) }
     }
 }
 
 /// A host's place in the line of candidates: a named successor first, then the active hosts by name, then the draining
-/// ones, then the leader, which is the one that isn't heard; strangers last.
+/// ones, then the leader, which is the one that isn't heard, unless a later session has its name; strangers last.
 fn rank(record: &EpochRecord, host: &HostName) -> u32 {
+    let leader_lives = record.is_open(record.leader.session);
     let order = |name: &HostName| match (&record.handover, record.hosts.get(name)) {
         (Handover::Leaves { successor: Some(successor) }, _) if successor == name => 0,
-        _ if record.leader.host == *name => 3,
+        _ if record.leader.host == *name && leader_lives => 3,
         (_, Some(entry)) if entry.state == HostState::Active => 1,
         (_, Some(_)) => 2,
         (_, None) => 4,
@@ -246,7 +248,7 @@ mod tests {
     use super::*;
     use crate::{
         cluster::Cluster,
-        epoch::{HostEntry, Leader},
+        epoch::{HostEntry, Leader, RecordDigest},
         ids::{ClusterId, DomainId},
         topology::Draft,
     };
@@ -268,13 +270,17 @@ mod tests {
             };
             draft.join(&name(host), entry).unwrap();
         }
-        draft.drain(&name("d"));
+        draft.drain(SessionId::new(4));
         draft
     }
 
     fn finish(draft: Draft) -> EpochRecord {
         let leader = Leader { host: name("b"), session: SessionId::new(2), address: "b:1".into() };
         draft.finish(leader, "", 0)
+    }
+
+    fn after(record: &EpochRecord) -> Draft {
+        Draft::after(record, RecordDigest::of(b"its bytes"))
     }
 
     fn ranks(record: &EpochRecord) -> [u32; 5] {
@@ -307,10 +313,29 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_that_was_replaced_under_its_name_is_gone_and_its_replacement_is_not_last() {
+        let mut draft = draft();
+        let first = HostEntry {
+            sessions: BTreeMap::from([(DomainId::HOME, SessionId::new(9))]),
+            ..draft.hosts()[&name("b")].clone()
+        };
+        draft = after(&finish(draft));
+        draft.join(&name("b"), first).unwrap();
+        let record = finish(draft);
+        assert_eq!(record.handover, Handover::Stays, "it wrote this as it writes any record");
+        assert_eq!(record.standing_leader(), None);
+        for session in [2, 9, 1] {
+            let news = News::of(&record, &name("b"), Some(SessionId::new(session)));
+            assert_eq!(news.writer, Writer::Gone, "{session}");
+        }
+        assert_eq!(ranks(&record), [0, 1, 2, 3, 5]);
+    }
+
+    #[test]
     fn the_log_of_nobody_is_anybodys() {
         let mut draft = draft();
-        for host in ["a", "b", "c", "d"] {
-            draft.remove(&name(host));
+        for session in 1..=4 {
+            draft.remove(SessionId::new(session));
         }
         draft.resign(None).unwrap();
         let news = News::of(&finish(draft), &name("x"), None);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{epoch_log::Presence, ids::SessionId};
+use crate::epoch_log::Presence;
 
 const HOSTS: usize = 3;
 
@@ -183,8 +183,9 @@ impl Cluster {
                 }
             }
             Chaos::Suspected => {
-                let epoch = self.hosts[number].election.newest();
-                self.step(number, Event::LeaderSuspected { epoch });
+                let leader = self.log.writers.last().copied().unwrap_or_default();
+                let leader = SessionId::new(leader as u128);
+                self.step(number, Event::LeaderSuspected { leader });
             }
             Chaos::Paused => self.step(number, Event::Paused),
             Chaos::StoreFails => self.step(number, Event::StoreFailing),

@@ -17,6 +17,13 @@ fn name(name: &str) -> HostName {
     HostName::new(name).unwrap()
 }
 
+const H: SessionId = SessionId::new(1);
+const G: SessionId = SessionId::new(2);
+
+fn watch_over(sessions: &[(&str, SessionId)]) -> Event {
+    Event::Watch(sessions.iter().map(|&(host, session)| (session, name(host))).collect())
+}
+
 /// A watch over `h` and `g` whose ticks come in time, and the present.
 struct Watched {
     watch: Watch,
@@ -26,7 +33,7 @@ struct Watched {
 impl Watched {
     fn new() -> Self {
         let mut watch = Watch::new(SuspicionSettings::default(), Time::ZERO);
-        watch.step(Time::ZERO, Event::Watch(BTreeSet::from([name("h"), name("g")])));
+        watch.step(Time::ZERO, watch_over(&[("h", H), ("g", G)]));
         Self { watch, now: Time::ZERO }
     }
 
@@ -34,9 +41,9 @@ impl Watched {
         assert_eq!(self.watch.step(self.now, event), Own::Running);
     }
 
-    fn beat(&mut self, host: &str, committed: u64, work: Work) {
+    fn beat(&mut self, session: SessionId, committed: u64, work: Work) {
         let progress = Progress { committed: Position::new(committed), work };
-        self.hear(Event::Heartbeat(name(host), progress));
+        self.hear(Event::Heartbeat(session, progress));
     }
 
     /// Lets time pass, with ticks; `g` is well all the while.
@@ -44,7 +51,7 @@ impl Watched {
         for _ in 0..millis / 50 {
             self.now += Duration::from_millis(50);
             self.hear(Event::Tick);
-            self.beat("g", 1, Work::None);
+            self.beat(G, 1, Work::None);
         }
     }
 
@@ -52,7 +59,7 @@ impl Watched {
     fn pass_beating(&mut self, millis: u64, committed: u64, work: Work) {
         for _ in 0..millis / 50 {
             self.pass(50);
-            self.beat("h", committed, work);
+            self.beat(H, committed, work);
         }
     }
 
@@ -66,25 +73,25 @@ impl Watched {
 #[test]
 fn four_missed_heartbeats_are_silence() {
     let mut watched = Watched::new();
-    watched.beat("h", 1, Work::None);
+    watched.beat(H, 1, Work::None);
     watched.pass(1000);
     assert_eq!(watched.suspicions(), []);
     watched.pass(50);
     assert_eq!(watched.suspicions(), [Suspicion::Silent(Duration::from_millis(1050))]);
-    watched.beat("h", 1, Work::None);
+    watched.beat(H, 1, Work::None);
     assert_eq!(watched.suspicions(), [], "heard again");
 }
 
 #[test]
 fn a_broken_connection_and_refused_reconnects_are_enough() {
     let mut watched = Watched::new();
-    watched.beat("h", 1, Work::None);
-    watched.hear(Event::Broken(name("h")));
-    watched.hear(Event::Refused(name("h")));
+    watched.beat(H, 1, Work::None);
+    watched.hear(Event::Broken(H));
+    watched.hear(Event::Refused(H));
     assert_eq!(watched.suspicions(), []);
-    watched.hear(Event::Refused(name("h")));
+    watched.hear(Event::Refused(H));
     assert_eq!(watched.suspicions(), [Suspicion::Refused]);
-    watched.hear(Event::Connected(name("h")));
+    watched.hear(Event::Connected(H));
     assert_eq!(watched.suspicions(), [], "it is back");
 }
 
@@ -119,14 +126,14 @@ fn a_store_outage_is_nobodys_fault() {
 #[test]
 fn who_was_paused_itself_suspects_nobody() {
     let mut watched = Watched::new();
-    watched.beat("h", 1, Work::Waiting);
-    watched.hear(Event::HandoffBegan(name("h"), Epoch::new(3)));
-    watched.hear(Event::Broken(name("h")));
-    watched.hear(Event::Refused(name("h")));
+    watched.beat(H, 1, Work::Waiting);
+    watched.hear(Event::HandoffBegan(H, Epoch::new(3)));
+    watched.hear(Event::Broken(H));
+    watched.hear(Event::Refused(H));
     watched.now += Duration::from_secs(3600);
     let own = watched.watch.step(watched.now, Event::Tick);
     assert_eq!(own, Own::Paused);
-    watched.hear(Event::Refused(name("h")));
+    watched.hear(Event::Refused(H));
     assert_eq!(watched.watch.suspects(watched.now), []);
     watched.pass(1100);
     assert!(matches!(watched.suspicions()[..], [Suspicion::Silent(_)]), "it really is dead");
@@ -135,13 +142,13 @@ fn who_was_paused_itself_suspects_nobody() {
 #[test]
 fn a_hint_is_a_sign_only_where_there_is_no_connection() {
     let mut watched = Watched::new();
-    watched.hear(Event::Hinted(name("h")));
+    watched.hear(Event::Hinted(H));
     watched.pass(29_000);
     assert_eq!(watched.suspicions(), []);
     watched.pass(2_000);
     assert!(matches!(watched.suspicions()[..], [Suspicion::Silent(_)]));
-    watched.beat("h", 1, Work::None);
-    watched.hear(Event::Hinted(name("h")));
+    watched.beat(H, 1, Work::None);
+    watched.hear(Event::Hinted(H));
     watched.pass(1_100);
     assert!(matches!(watched.suspicions()[..], [Suspicion::Silent(_)]), "stopped, not moving");
 }
@@ -149,10 +156,10 @@ fn a_hint_is_a_sign_only_where_there_is_no_connection() {
 #[test]
 fn a_host_that_keeps_slots_given_away_is_suspected() {
     let mut watched = Watched::new();
-    watched.hear(Event::HandoffBegan(name("h"), Epoch::new(3)));
+    watched.hear(Event::HandoffBegan(H, Epoch::new(3)));
     watched.pass_beating(20_000, 1, Work::None);
-    watched.hear(Event::HandoffBegan(name("h"), Epoch::new(4)));
-    watched.hear(Event::HandoffDone(name("h"), Epoch::new(3)));
+    watched.hear(Event::HandoffBegan(H, Epoch::new(4)));
+    watched.hear(Event::HandoffDone(H, Epoch::new(3)));
     watched.pass_beating(20_000, 1, Work::None);
     assert_eq!(watched.suspicions(), [], "e4's slots are due later");
     watched.pass_beating(11_000, 1, Work::None);
@@ -166,16 +173,44 @@ fn who_is_off_the_list_is_forgotten_and_strangers_are_not_listened_to() {
     let mut watched = Watched::new();
     watched.pass(2000);
     assert_eq!(watched.suspicions().len(), 1);
-    watched.hear(Event::Watch(BTreeSet::from([name("g")])));
+    watched.hear(watch_over(&[("g", G)]));
     assert_eq!(watched.suspicions(), []);
-    watched.beat("stranger", 1, Work::None);
-    watched.hear(Event::Watch(BTreeSet::from([name("g"), name("h")])));
+    watched.beat(SessionId::new(99), 1, Work::None);
+    watched.hear(watch_over(&[("g", G), ("h", H)]));
     assert_eq!(watched.suspicions(), [], "a new life on the list");
 }
 
 #[test]
+fn a_replacement_starts_afresh_whatever_was_held_against_the_session_before() {
+    const NEXT: SessionId = SessionId::new(3);
+    let mut watched = Watched::new();
+    watched.beat(H, 1, Work::Waiting);
+    watched.hear(Event::HandoffBegan(H, Epoch::new(3)));
+    watched.hear(Event::Broken(H));
+    watched.hear(Event::Refused(H));
+    watched.hear(Event::Refused(H));
+    watched.pass(30_500);
+    assert_eq!(watched.suspicions(), [Suspicion::Refused]);
+    watched.hear(watch_over(&[("h", NEXT), ("g", G)]));
+    assert_eq!(watched.suspicions(), []);
+    // Word of the session before that comes late.
+    watched.hear(Event::Refused(H));
+    watched.hear(Event::Refused(H));
+    watched.pass_beating(900, 1, Work::Waiting);
+    assert_eq!(watched.suspicions(), [], "nor does it owe what the other did");
+    watched.hear(Event::Hinted(H));
+    watched.pass_beating(200, 1, Work::Waiting);
+    assert_eq!(
+        watched.suspicions(),
+        [Suspicion::Silent(Duration::from_millis(1100))],
+        "one that dies too is noticed within the usual time, whatever the other says"
+    );
+    assert!(watched.watch.suspects(watched.now).iter().all(|it| it.session == NEXT));
+}
+
+#[test]
 fn a_suspicion_reads_as_a_reason() {
-    let say = |why| Suspect { host: name("h"), why }.to_string();
+    let say = |why| Suspect { host: name("h"), session: H, why }.to_string();
     assert_eq!(say(Suspicion::Silent(Duration::from_millis(1250))), "h is silent for 1.2 s");
     assert_eq!(say(Suspicion::Refused), "h is gone: reconnects are refused");
     let handoff = Suspicion::Handoff(Epoch::new(7), Duration::from_secs(30));

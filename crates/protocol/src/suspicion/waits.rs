@@ -3,6 +3,10 @@
 //! A host that is slow rather than dead is sealed, rejoins, gets its slots back, and is sealed again; each time its
 //! callers wait. Doubling its wait for slots makes that rare. It may join at once; only slots come later, and not even
 //! that when nobody else can take them.
+//!
+//! Alone of all that is held against a host, a wait is its name's: what is slow or crashes again and again comes back
+//! with a new session each time. So a process that replaces one that was sealed on suspicion waits like that one would.
+//! Being replaced is no suspicion, and adds nothing.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;

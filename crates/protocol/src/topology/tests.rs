@@ -68,6 +68,19 @@ impl Log {
     }
 }
 
+fn remove(draft: &mut Draft, session: u128) {
+    assert!(draft.remove(SessionId::new(session)));
+}
+
+/// The session that a host lives, if it is there.
+fn session_of(draft: &Draft, host: &HostName) -> Option<SessionId> {
+    draft.hosts().get(host).and_then(|entry| entry.sessions.get(&HOME)).copied()
+}
+
+fn drain(draft: &mut Draft, session: u128) {
+    assert!(draft.drain(SessionId::new(session)));
+}
+
 fn cluster(slots: u16) -> Cluster {
     Cluster { slots, ..Cluster::new(ClusterId::new(1)) }
 }
@@ -118,7 +131,7 @@ fn who_keeps_a_slot_keeps_its_tenure_and_who_gets_one_has_the_old_tenure_as_sour
 #[test]
 fn a_failed_host_is_to_be_sealed_and_its_tenure_goes_in_front() {
     let mut log = Log::of_two(4);
-    log.change(|draft| draft.remove(&name("b")));
+    log.change(|draft| remove(draft, 2));
     assert_eq!(log.holding(3), holding(tenure(1, 3), &[tenure(2, 2), tenure(1, 1)]));
     assert_eq!(log.record.seals_wanted().collect::<Vec<_>>(), [SessionId::new(2)]);
     let reader = SessionId::new(1);
@@ -131,7 +144,7 @@ fn an_open_source_is_waited_for_and_a_known_seal_is_passed_on() {
     let mut log = Log::of_two(4);
     let reader = SessionId::new(2);
     assert_eq!(log.record.ending(tenure(1, 1), reader), Ending::Release);
-    log.change(|draft| draft.remove(&name("a")));
+    log.change(|draft| remove(draft, 1));
     log.change(|draft| draft.seal_known(SessionId::new(1), Position::new(7)));
     assert_eq!(log.record.ending(tenure(1, 1), reader), Ending::Seal(Some(Position::new(7))));
 }
@@ -149,13 +162,34 @@ fn a_host_that_comes_back_with_a_new_session_is_a_stranger() {
 }
 
 #[test]
+fn what_is_held_against_a_session_does_not_touch_a_later_one_of_its_name() {
+    let mut log = Log::of_two(4);
+    // In the same draft, and in a later one.
+    log.change(|draft| {
+        draft.join(&name("b"), host(3)).unwrap();
+        assert!(!draft.remove(SessionId::new(2)), "it is over");
+        assert!(!draft.drain(SessionId::new(2)));
+    });
+    log.change(|draft| {
+        assert!(!draft.remove(SessionId::new(2)));
+        assert!(!draft.drain(SessionId::new(2)));
+        assert!(!draft.remove(SessionId::new(9)), "there never was one");
+        assert_eq!(draft.host_of(SessionId::new(2)), None);
+        assert_eq!(draft.host_of(SessionId::new(3)), Some(&name("b")));
+    });
+    assert_eq!(log.state(3), Some(SessionState::Open));
+    assert_eq!(log.record.hosts[&name("b")].state, HostState::Active);
+    assert_eq!(log.holding(3).owner, Some(tenure(3, 3)));
+}
+
+#[test]
 fn a_host_that_joins_and_fails_in_one_draft_leaves_no_trace() {
     let mut log = Log::of_two(4);
     log.change(|draft| {
-        draft.remove(&name("b"));
+        remove(draft, 2);
         draft.join(&name("c"), host(3)).unwrap();
         draft.rebalance(usize::MAX);
-        draft.remove(&name("c"));
+        remove(draft, 3);
     });
     assert_eq!(log.state(3), None);
     assert_eq!(log.holding(3), holding(tenure(1, 3), &[tenure(2, 2), tenure(1, 1)]));
@@ -165,8 +199,8 @@ fn a_host_that_joins_and_fails_in_one_draft_leaves_no_trace() {
 fn many_changes_fit_in_one_epoch() {
     let mut log = Log::of_two(8);
     log.change(|draft| {
-        draft.remove(&name("a"));
-        draft.remove(&name("b"));
+        remove(draft, 1);
+        remove(draft, 2);
         draft.join(&name("c"), host(3)).unwrap();
         draft.join(&name("d"), host(4)).unwrap();
     });
@@ -179,7 +213,7 @@ fn many_changes_fit_in_one_epoch() {
 fn the_last_host_leaves_its_slots_to_nobody_and_the_next_takes_them_up() {
     let mut log = Log::new(4);
     log.change(|draft| {
-        draft.remove(&name("a"));
+        remove(draft, 1);
         draft.resign(None).unwrap();
     });
     assert_eq!(log.holding(0), Holding { owner: None, sources: vec![tenure(1, 1)] });
@@ -192,7 +226,7 @@ fn the_last_host_leaves_its_slots_to_nobody_and_the_next_takes_them_up() {
 fn a_draining_host_gives_its_slots_away_but_keeps_them_if_nobody_else_is_there() {
     let mut log = Log::new(4);
     log.change(|draft| {
-        draft.drain(&name("a"));
+        drain(draft, 1);
         assert_eq!(draft.rebalance(usize::MAX), 0);
     });
     assert_eq!(log.holding(0), holding(tenure(1, 1), &[]));
@@ -206,7 +240,7 @@ fn a_draining_host_gives_its_slots_away_but_keeps_them_if_nobody_else_is_there()
 #[test]
 fn sources_older_than_a_full_checkpoint_go_and_only_those() {
     let mut log = Log::of_two(2);
-    log.change(|draft| draft.remove(&name("b")));
+    log.change(|draft| remove(draft, 2));
     log.change(|draft| {
         draft.join(&name("c"), host(3)).unwrap();
         draft.rebalance(usize::MAX);
@@ -237,7 +271,7 @@ fn an_owner_that_goes_on_under_its_old_tenure_keeps_it_listed() {
 #[test]
 fn a_session_is_detached_when_its_seal_is_known_and_no_slot_names_it() {
     let mut log = Log::of_two(2);
-    log.change(|draft| draft.remove(&name("b")));
+    log.change(|draft| remove(draft, 2));
     log.report(1, SourceFact::Full(tenure(1, 3)));
     assert_eq!(log.state(2), Some(SessionState::Sealed(None)), "it may still acknowledge");
     log.change(|draft| draft.seal_known(SessionId::new(2), Position::new(9)));
@@ -253,7 +287,7 @@ fn a_session_is_detached_when_its_seal_is_known_and_no_slot_names_it() {
 fn a_sealed_session_that_is_still_a_source_is_not_detached_nor_forgotten() {
     let mut log = Log::of_two(2);
     log.change(|draft| {
-        draft.remove(&name("b"));
+        remove(draft, 2);
         draft.seal_known(SessionId::new(2), Position::new(9));
         draft.forget(SessionId::new(2));
     });
@@ -272,7 +306,7 @@ fn a_seal_of_an_open_session_is_not_noted_before_its_host_is_out() {
 fn a_second_seal_of_a_session_is_an_alarm() {
     let mut log = Log::of_two(2);
     log.change(|draft| {
-        draft.remove(&name("b"));
+        remove(draft, 2);
         draft.seal_known(SessionId::new(2), Position::new(9));
         draft.seal_known(SessionId::new(2), Position::new(8));
     });
@@ -289,9 +323,9 @@ fn a_slot_with_eight_sources_moves_only_when_its_owner_fails() {
     let mut draft = log.draft();
     let refused = draft.move_slot(HOME, Slot(0), &name("b"));
     assert_eq!(refused, Err(Refused::TooManySources(Slot(0))));
-    draft.drain(&name("a"));
+    drain(&mut draft, 1);
     assert_eq!(draft.rebalance(usize::MAX), 0);
-    log.change(|draft| draft.remove(&name("a")));
+    log.change(|draft| remove(draft, 1));
     assert_eq!(log.holding(0).sources.len(), SOURCES_MAX + 1);
 }
 
@@ -308,7 +342,7 @@ fn an_epoch_is_needed_only_when_something_changes() {
     draft.report(report(3, SourceFact::Full(tenure(2, 2))));
     assert!(is_needed(draft, &leader()));
     let mut draft = log.draft();
-    draft.drain(&name("b"));
+    drain(&mut draft, 2);
     assert!(is_needed(draft, &leader()));
     let mut draft = log.draft();
     draft.join(&name("b"), host(2)).unwrap();
@@ -469,8 +503,16 @@ proptest! {
                     sessions += 1;
                     draft.join(&host_name(number), host(sessions)).unwrap();
                 }
-                Change::Remove(number) => draft.remove(&host_name(number)),
-                Change::Drain(number) => draft.drain(&host_name(number)),
+                Change::Remove(number) => {
+                    if let Some(session) = session_of(&draft, &host_name(number)) {
+                        assert!(draft.remove(session));
+                    }
+                }
+                Change::Drain(number) => {
+                    if let Some(session) = session_of(&draft, &host_name(number)) {
+                        assert!(draft.drain(session));
+                    }
+                }
                 Change::Weigh(number, weight) => {
                     if let Some(mut entry) = draft.hosts().get(&host_name(number)).cloned() {
                         entry.weight = weight;

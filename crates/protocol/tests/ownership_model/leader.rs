@@ -119,7 +119,7 @@ impl Memory {
     fn draft(&mut self, record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
         let mut draft = Draft::after(&self.records[record], RecordDigest::of(b"the record before"));
         if let Some(session) = change.take_out {
-            draft.remove(&name(session.into()));
+            draft.remove(session_id(session.into()));
         }
         if let Some(session) = change.give_to {
             draft.move_slot(HOME, SLOT, &name(session.into())).ok()?;

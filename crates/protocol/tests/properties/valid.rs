@@ -293,6 +293,10 @@ fn named(host: u8) -> HostName {
     HostName::new(&format!("h{host}")).expect("it is valid")
 }
 
+fn session_of(draft: &Draft, host: u8) -> Option<SessionId> {
+    draft.hosts().get(&named(host)).and_then(|entry| entry.sessions.get(&DomainId::HOME)).copied()
+}
+
 fn make(draft: &mut Draft, change: &Change, session: u128) {
     match change {
         Change::Join(host, weight) => {
@@ -306,8 +310,12 @@ fn make(draft: &mut Draft, change: &Change, session: u128) {
             // Whatever is refused leaves the draft as it was.
             let _refused = draft.join(&named(*host), entry);
         }
-        Change::Remove(host) => draft.remove(&named(*host)),
-        Change::Drain(host) => draft.drain(&named(*host)),
+        Change::Remove(host) => {
+            let _lived = session_of(draft, *host).is_some_and(|session| draft.remove(session));
+        }
+        Change::Drain(host) => {
+            let _lived = session_of(draft, *host).is_some_and(|session| draft.drain(session));
+        }
         Change::Rebalance => {
             let _moves = draft.rebalance(8);
         }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use holocron::{PeerMessage, PeerReply};
 
 use super::{CALLING_NODES, Story};
-use crate::{counters::Counters, fault::Fault, store::StoreFaults};
+use crate::{chance::Chance, counters::Counters, fault::Fault, store::StoreFaults};
 
 /// The host that joins and leaves besides the others.
 pub(super) const GUEST: &str = "guest";
@@ -49,6 +49,8 @@ pub(super) struct Strikes<'a> {
     until: Duration,
     /// How many more outages may be long.
     long_outages: u32,
+    /// Drawn from apart, so that all else stays as the seed has it.
+    apart: Chance,
 }
 
 impl<'a> Strikes<'a> {
@@ -60,6 +62,7 @@ impl<'a> Strikes<'a> {
         let until = story.cluster.world.now() + story.scenario.load;
         Self {
             gap_max: calm / share,
+            apart: Chance::new(story.scenario.seed ^ 0x7a4e),
             story,
             hosts,
             deck: Vec::new(),
@@ -264,8 +267,17 @@ impl<'a> Strikes<'a> {
         Some(())
     }
 
+    /// A second process under a host's name; often under the leader's, which stands still meanwhile: it admits its own
+    /// replacement when it wakes.
     fn namesake(&mut self) -> Option<()> {
-        let host = self.hosts[self.below(self.hosts.len())].clone();
+        let mut host = self.hosts[self.below(self.hosts.len())].clone();
+        let leader = self.story.cluster.leader().filter(|leader| self.hosts.contains(leader));
+        if let Some(leader) = leader.filter(|_| self.apart.happens(0.5)) {
+            let span = self.apart.between(MILLISECOND * 200, MILLISECOND * 900);
+            self.story.cluster.world.pause(&leader, span);
+            self.count(|counters| counters.pauses += 1);
+            host = leader;
+        }
         let twin = twin_of(&host);
         if self.runs(&twin) {
             return None;

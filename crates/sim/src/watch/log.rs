@@ -1,5 +1,5 @@
-//! The epoch log as it landed: one record for each epoch, each the successor of the one before. Checks invariant 2, and
-//! 6 as far as it speaks of epoch marks.
+//! The epoch log as it landed: one record for each epoch, each the successor of the one before. Checks invariant 2, 6 as
+//! far as it speaks of epoch marks, and of 12 that a takeover costs no session but that of the leader that isn't heard.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use holocron_protocol::{
     epoch::{EpochRecord, Holding, RecordDigest},
     epoch_log::EPOCHS_KEPT_MIN,
-    ids::{DomainId, Epoch, SessionId, Slot, Tenure},
+    ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
 };
 
 use super::{
@@ -87,6 +87,11 @@ impl Log {
             broken.push(Invariant::OneWinner.broken(format!("{epoch} does not follow: {why}")));
         }
         let before = before.map(|before| Arc::clone(&before.record));
+        for (session, host) in before.iter().flat_map(|before| ended_besides(before, &record)) {
+            let how =
+                format!("{epoch} takes over and ends {session} of {host}, which did not lead");
+            broken.push(Invariant::Heals.broken(how));
+        }
         self.records.insert(epoch, Landed { record: Arc::clone(&record), digest });
         Some(Change { before, now: record })
     }
@@ -102,6 +107,21 @@ impl Log {
             broken.push(Invariant::LowWaterFirst.broken(how));
         }
     }
+}
+
+/// The sessions that a takeover ends although they were not watched. A host that takes over has watched the leader alone,
+/// and knows of no other that is gone; besides, it ends an earlier session of its own name.
+fn ended_besides<'a>(
+    before: &'a EpochRecord,
+    now: &'a EpochRecord,
+) -> impl Iterator<Item = (SessionId, &'a HostName)> {
+    let takes_over = now.leader.session != before.leader.session;
+    let open = before.sessions.iter().filter(|(session, _)| before.is_open(**session));
+    open.filter(move |(session, entry)| {
+        let accounted = **session == before.leader.session || entry.host == now.leader.host;
+        takes_over && !accounted && !now.is_open(**session)
+    })
+    .map(|(session, entry)| (*session, &entry.host))
 }
 
 /// A new epoch.
@@ -131,4 +151,55 @@ pub(super) fn holding(record: &EpochRecord, slot: Slot) -> Option<&Holding> {
 /// Everything that a recovery of the slot has to read, newest first.
 pub(super) fn chain(holding: &Holding) -> Vec<Tenure> {
     holding.owner.iter().chain(&holding.sources).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use holocron_protocol::{
+        cluster::Cluster,
+        epoch::{HostEntry, HostState, Leader},
+        ids::ClusterId,
+        topology::Draft,
+    };
+
+    use super::*;
+
+    fn join(draft: &mut Draft, host: &str, session: u128) {
+        let entry = HostEntry {
+            address: format!("{host}:1"),
+            sessions: BTreeMap::from([(DomainId::HOME, SessionId::new(session))]),
+            state: HostState::Active,
+            weight: 100,
+            zone: None,
+        };
+        draft.join(&HostName::new(host).unwrap(), entry).unwrap();
+    }
+
+    fn led_by(draft: Draft, host: &str, session: u128) -> EpochRecord {
+        let host = HostName::new(host).unwrap();
+        let leader = Leader { host, session: SessionId::new(session), address: String::new() };
+        draft.finish(leader, "a test", 1)
+    }
+
+    #[test]
+    fn a_takeover_ends_the_leader_before_and_its_own_former_self_and_no_other() {
+        let mut draft = Draft::first(&Cluster::new(ClusterId::new(1)));
+        for (host, session) in [("a", 1), ("b", 2), ("c", 3)] {
+            join(&mut draft, host, session);
+        }
+        let before = led_by(draft, "a", 1);
+        let after = || Draft::after(&before, RecordDigest::of(b"its bytes"));
+        let ended = |now: &EpochRecord| {
+            ended_besides(&before, now).map(|(session, _)| session).collect::<Vec<_>>()
+        };
+
+        let mut draft = after();
+        draft.remove(SessionId::new(1));
+        join(&mut draft, "b", 4);
+        assert_eq!(ended(&led_by(draft, "b", 4)), []);
+        let mut draft = after();
+        draft.remove(SessionId::new(3));
+        assert_eq!(ended(&led_by(draft.clone(), "a", 1)), [], "the leader may know");
+        assert_eq!(ended(&led_by(draft, "b", 2)), [SessionId::new(3)]);
+    }
 }

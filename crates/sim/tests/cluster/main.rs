@@ -11,6 +11,8 @@ mod failovers;
 #[cfg(test)]
 mod missing;
 #[cfg(test)]
+mod namesakes;
+#[cfg(test)]
 mod seeds;
 #[cfg(test)]
 mod tally;

@@ -19,10 +19,10 @@ pub(crate) struct Changes {
     pub(super) joins: BTreeMap<HostName, (JoinRequest, Epoch)>,
     /// Who is in without a share of the slots and is to have it.
     pub(super) shares: BTreeMap<HostName, (JoinRequest, Epoch)>,
-    /// Who is taken for dead: its sessions, and why.
-    pub(super) fails: BTreeMap<HostName, (Vec<SessionId>, String)>,
-    /// Who leaves on purpose.
-    pub(super) leaves: BTreeSet<HostName>,
+    /// Sessions whose hosts are taken for dead, and why.
+    pub(super) fails: BTreeMap<SessionId, String>,
+    /// Sessions whose hosts leave on purpose.
+    pub(super) leaves: BTreeSet<SessionId>,
     /// Where sessions were found sealed.
     pub(super) seals: BTreeMap<SessionId, Position>,
     /// What lets sources go.
@@ -46,17 +46,17 @@ impl Changes {
         urgent || self.garbage_since.is_some_and(|since| now.since(since) >= garbage_wait)
     }
 
-    /// A host is to go; whether that is news.
-    pub(super) fn fail(&mut self, host: &HostName, sessions: Vec<SessionId>, why: &str) -> bool {
-        let known = self.fails.get(host).is_some_and(|(failed, _)| *failed == sessions);
+    /// The host that lives a session is to go; whether that is news.
+    pub(super) fn fail(&mut self, session: SessionId, why: &str) -> bool {
+        let known = self.fails.contains_key(&session);
         if !known {
-            self.fails.insert(host.clone(), (sessions, why.to_owned()));
+            self.fails.insert(session, why.to_owned());
         }
         !known
     }
 
-    pub(super) fn leave(&mut self, host: &HostName) {
-        self.leaves.insert(host.clone());
+    pub(super) fn leave(&mut self, session: SessionId) {
+        self.leaves.insert(session);
     }
 
     pub(super) fn join(&mut self, request: JoinRequest, as_of: Epoch) {
@@ -93,9 +93,8 @@ impl Changes {
     pub(super) fn written(&mut self, record: &EpochRecord) {
         self.joins.retain(|_, (request, _)| !record.sessions.contains_key(&request.session));
         self.shares.clear();
-        // A host that has joined again with a new session is another life of it.
-        self.fails.retain(|host, (sessions, _)| lives(record, host, sessions));
-        self.leaves.retain(|host| record.hosts.contains_key(host));
+        self.fails.retain(|session, _| record.is_open(*session));
+        self.leaves.retain(|session| record.is_open(*session));
         self.seals.retain(|session, _| {
             record
                 .sessions
@@ -117,11 +116,6 @@ impl Changes {
         self.garbage_since = None;
     }
 
-    /// Whether a host that is to go still is in a record, with one of those sessions.
-    pub(super) fn is_due(record: &EpochRecord, host: &HostName, sessions: &[SessionId]) -> bool {
-        lives(record, host, sessions)
-    }
-
     /// What has been tried and led to nothing is let go, so that it isn't tried for ever.
     pub(super) fn came_to_nothing(&mut self) {
         self.balance = false;
@@ -130,21 +124,4 @@ impl Changes {
         self.forgets.clear();
         self.seals.clear();
     }
-
-    /// Who was to leave and is in the record no more.
-    pub(super) fn leaves_done(&mut self, record: &EpochRecord) -> Vec<HostName> {
-        let gone: Vec<HostName> =
-            self.leaves.iter().filter(|host| !record.hosts.contains_key(*host)).cloned().collect();
-        for host in &gone {
-            self.leaves.remove(host);
-        }
-        gone
-    }
-}
-
-fn lives(record: &EpochRecord, host: &HostName, sessions: &[SessionId]) -> bool {
-    record
-        .hosts
-        .get(host)
-        .is_some_and(|entry| entry.sessions.values().any(|session| sessions.contains(session)))
 }

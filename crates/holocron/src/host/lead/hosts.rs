@@ -7,7 +7,7 @@ use std::{
 
 use holocron_protocol::{
     hints::HostHint,
-    ids::{DomainId, HostName},
+    ids::{DomainId, HostName, SessionId},
     keys::{self, Key},
     suspicion::{self, Work},
     time::Time,
@@ -33,30 +33,34 @@ impl Run {
         let Some(lead) = &mut self.lead else {
             return;
         };
-        let others: BTreeMap<HostName, String> = view
+        let others: BTreeMap<SessionId, (&HostName, &String)> = view
             .record
             .hosts
             .iter()
             .filter(|(name, _)| **name != self.shared.parts.name)
-            .map(|(name, host)| (name.clone(), host.address.clone()))
+            .filter_map(|(name, host)| {
+                let session = host.sessions.get(&DomainId::HOME)?;
+                Some((*session, (name, &host.address)))
+            })
             .collect();
-        lead.watchers.retain(|name, (address, stop)| {
-            let stays = others.get(name) == Some(address);
+        lead.watchers.retain(|session, (address, stop)| {
+            let stays = others.get(session).is_some_and(|(_, now)| *now == address);
             if !stays {
                 stop.cancel();
             }
             stays
         });
-        lead.heard.retain(|name, _| others.contains_key(name));
-        for (name, address) in &others {
-            if lead.watchers.contains_key(name) {
+        lead.heard.retain(|name, _| view.record.hosts.contains_key(name));
+        for (&session, &(name, address)) in &others {
+            if lead.watchers.contains_key(&session) {
                 continue;
             }
             let stop = lead.stop.child_token();
-            lead.watchers.insert(name.clone(), (address.clone(), stop.clone()));
+            lead.watchers.insert(session, (address.clone(), stop.clone()));
             let watcher = Watcher {
                 shared: Arc::clone(&self.shared),
                 name: name.clone(),
+                session,
                 address: address.clone(),
             };
             self.shared.spawn(async move {
@@ -67,8 +71,8 @@ impl Run {
                 }
             });
         }
-        let names: BTreeSet<HostName> = others.into_keys().collect();
-        lead.note(now, suspicion::Event::Watch(names));
+        let watched = others.into_iter().map(|(session, (name, _))| (session, name.clone()));
+        lead.note(now, suspicion::Event::Watch(watched.collect()));
     }
 
     pub(super) fn on_health(&mut self, host: HostName, health: Health) {
@@ -86,7 +90,7 @@ impl Run {
             committed: health.progress.committed,
             work: if health.progress.waiting { Work::Waiting } else { Work::None },
         };
-        lead.note(now, suspicion::Event::Heartbeat(host.clone(), progress));
+        lead.note(now, suspicion::Event::Heartbeat(health.session, progress));
         lead.changes.facts(health.facts.clone(), now);
         lead.heard.insert(host, health);
         self.note_handoffs_done(now);
@@ -104,14 +108,16 @@ impl Run {
             return;
         };
         let epoch = view.record.epoch;
-        for (name, entry) in &view.record.hosts {
+        for entry in view.record.hosts.values() {
             let up_to_date = lead.heard.values().all(|health| health.epoch >= epoch);
             let awaited = |session| {
                 own.contains(session)
                     || lead.heard.values().any(|health| health.awaiting.contains(session))
             };
             if up_to_date && !entry.sessions.values().any(awaited) {
-                lead.note(now, suspicion::Event::HandoffDone(name.clone(), epoch));
+                for &session in entry.sessions.values() {
+                    lead.note(now, suspicion::Event::HandoffDone(session, epoch));
+                }
             }
         }
     }
@@ -164,12 +170,17 @@ impl Run {
         };
         let mut joins = Vec::new();
         for name in lead.hints.saw(hints) {
-            if view.record.hosts.contains_key(&name) {
-                lead.note(now, suspicion::Event::Hinted(name));
-            } else if let Some((hint, &session)) = hints
+            let Some((hint, &session)) = hints
                 .get(&name)
                 .and_then(|hint| hint.sessions.get(&DomainId::HOME).map(|session| (hint, session)))
-            {
+            else {
+                continue;
+            };
+            // A sign of life of this session, and of no other that has its name in the record. One that no record lists
+            // asks to be taken in.
+            if view.record.is_open(session) {
+                lead.note(now, suspicion::Event::Hinted(session));
+            } else if !view.record.sessions.contains_key(&session) {
                 let weight = holocron_protocol::epoch::WEIGHT_DEFAULT;
                 joins.push(JoinRequest { name, address: hint.address.clone(), session, weight });
             }
@@ -205,6 +216,7 @@ impl Run {
 struct Watcher {
     shared: Arc<Shared>,
     name: HostName,
+    session: SessionId,
     address: String,
 }
 
@@ -216,14 +228,14 @@ impl Watcher {
             match self.shared.links.to(&self.address).await {
                 Ok(link) => {
                     tries = Tries::default();
-                    self.tell(LeadEvent::Connected(self.name.clone()));
+                    self.tell(LeadEvent::Connected(self.session));
                     self.beat(&link).await;
-                    self.tell(LeadEvent::Broken(self.name.clone()));
+                    self.tell(LeadEvent::Broken(self.session));
                     // At once: a process that has died refuses, and that is word enough.
                     continue;
                 }
                 Err(OpenError::NotListening { .. } | OpenError::Refused { .. }) => {
-                    self.tell(LeadEvent::Refused(self.name.clone()));
+                    self.tell(LeadEvent::Refused(self.session));
                 }
                 Err(OpenError::Unreachable { .. }) => {}
             }

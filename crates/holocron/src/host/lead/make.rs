@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holocron_protocol::{
     epoch::{EpochRecord, Handover, HostEntry, HostState, Leader, RecordDigest},
-    ids::{DomainId, Epoch, HostName},
+    ids::{DomainId, Epoch, HostName, SessionId},
     suspicion::Waits,
     time::Time,
     topology::Draft,
@@ -62,7 +62,8 @@ impl Run {
         Some(record)
     }
 
-    /// What a host that becomes leader changes: itself in, a leader that is gone out.
+    /// What a host that becomes leader changes: itself in, a leader that is gone out. What wasn't heard is the session
+    /// that led; who has taken its place under its name is left in peace.
     fn take_over(&self, draft: &mut Draft, reasons: &mut Vec<String>) -> Option<()> {
         let own = self.join_request();
         match &self.view {
@@ -72,9 +73,8 @@ impl Run {
                 let another = before.host != own.name;
                 if another
                     && view.record.handover == Handover::Stays
-                    && view.record.hosts.contains_key(&before.host)
+                    && draft.remove(before.session)
                 {
-                    draft.remove(&before.host);
                     reasons.push(format!(
                         "{} takes over from {}, which is not heard",
                         own.name, before.host
@@ -106,9 +106,8 @@ impl Lead {
         let owning = owning(record);
         let Changes { joins, shares, fails, leaves, seals, reports, forgets, .. } =
             &mut self.changes;
-        for (host, (sessions, why)) in &*fails {
-            if Changes::is_due(record, host, sessions) {
-                draft.remove(host);
+        for (&session, why) in &*fails {
+            if draft.remove(session) {
                 reasons.push(why.clone());
             }
         }
@@ -122,8 +121,7 @@ impl Lead {
             draft.forget(session);
         }
         for (name, (request, _)) in &*shares {
-            let lives = Changes::is_due(record, name, &[request.session]);
-            if lives && draft.join(name, entry(request)).is_ok() {
+            if record.is_open(request.session) && draft.join(name, entry(request)).is_ok() {
                 reasons.push(format!("{name} has waited for its share of the slots"));
             }
         }
@@ -142,29 +140,29 @@ impl Lead {
                 }
             }
         });
-        for host in &*leaves {
-            let owns_nothing = !owning.contains(host);
-            if owns_nothing || draft.hosts().len() <= 1 {
-                if *host == record.leader.host {
+        for &session in &*leaves {
+            // One that was replaced in this very draft has nothing left to leave.
+            let Some(host) = draft.host_of(session).cloned() else { continue };
+            if !owning.contains(&session) || draft.hosts().len() <= 1 {
+                if session == record.leader.session {
                     // Our own last epoch: the first of the others tries the next at once.
-                    let successor = draft.hosts().keys().find(|name| *name != host).cloned();
+                    let successor = draft.hosts().keys().find(|name| **name != host).cloned();
                     draft.resign(successor.as_ref()).expect("it is among the hosts");
                 }
-                draft.remove(host);
+                draft.remove(session);
                 reasons.push(format!("{host} has left"));
             } else {
-                draft.drain(host);
+                draft.drain(session);
                 reasons.push(format!("{host} is leaving"));
             }
         }
     }
 }
 
-/// The hosts that own slots.
-fn owning(record: &EpochRecord) -> BTreeSet<HostName> {
+/// The sessions that own slots.
+fn owning(record: &EpochRecord) -> BTreeSet<SessionId> {
     let slots = record.domains.values().flat_map(|domain| domain.slots.distinct());
-    let owners = slots.filter_map(|holding| record.host_of(holding.owner?.session));
-    owners.map(|(name, _)| name.clone()).collect()
+    slots.filter_map(|holding| Some(holding.owner?.session)).collect()
 }
 
 /// How a host that asks to join is taken in: one that was sealed a moment ago gets no slots yet.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use holocron_protocol::{epoch::SessionState, ids::HostName};
+use holocron_protocol::{
+    epoch::SessionState,
+    ids::{DomainId, HostName, SessionId},
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -61,29 +64,34 @@ impl Run {
         host: &HostName,
         reply: oneshot::Sender<PeerReply>,
     ) {
-        let known = self.view.as_ref().is_some_and(|view| view.record.hosts.contains_key(host));
+        let entry = self.view.as_ref().and_then(|view| view.record.hosts.get(host));
+        let session = entry.and_then(|entry| entry.sessions.get(&DomainId::HOME)).copied();
         let answer = if self.lead.is_none() {
             self.not_leader()
-        } else if !known {
-            PeerReply::Refused(format!("there is no host {host}"))
         } else if *host == self.shared.parts.name {
             // Sealing oneself is starting anew: the others will see to the slots.
             self.life.end("somebody asked for it");
             PeerReply::Noted
-        } else {
-            self.fail(host, &format!("somebody asked for {host} to be sealed"));
+        } else if let Some(session) = session {
+            self.fail(session, &format!("somebody asked for {host} to be sealed"));
             PeerReply::Noted
+        } else {
+            PeerReply::Refused(format!("there is no host {host}"))
         };
         drop(reply.send(answer));
     }
 
-    pub(in crate::host) fn on_leave(&mut self, host: &HostName, reply: oneshot::Sender<PeerReply>) {
+    pub(in crate::host) fn on_leave(
+        &mut self,
+        session: SessionId,
+        reply: oneshot::Sender<PeerReply>,
+    ) {
         let answer = match &mut self.lead {
             None => self.not_leader(),
             Some(lead) => {
                 // One that isn't there any more reminds us in vain: it will hear.
-                if self.view.as_ref().is_some_and(|view| view.record.hosts.contains_key(host)) {
-                    lead.changes.leave(host);
+                if self.view.as_ref().is_some_and(|view| view.record.is_open(session)) {
+                    lead.changes.leave(session);
                 }
                 PeerReply::Noted
             }
@@ -94,15 +102,15 @@ impl Run {
 
     /// This host wants to leave: tells the leader, which may be itself.
     pub(in crate::host) fn ask_to_leave(&mut self) {
-        let name = self.shared.parts.name.clone();
+        let session = self.life.id();
         if let Some(lead) = &mut self.lead {
-            lead.changes.leave(&name);
+            lead.changes.leave(session);
             return;
         }
         let Some(view) = &self.view else {
             return;
         };
         let (links, address) = (Arc::clone(&self.shared.links), view.record.leader.address.clone());
-        links.tell(&address, PeerMessage::Leave(name));
+        links.tell(&address, PeerMessage::Leave(session));
     }
 }

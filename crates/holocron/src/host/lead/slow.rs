@@ -73,7 +73,7 @@ impl Run {
         }
         let suspects: Vec<Suspect> = lead.watch.suspects(now).into_iter().filter(is_slow).collect();
         for suspect in suspects {
-            self.fail(&suspect.host, &suspect.to_string());
+            self.fail(suspect.session, &suspect.to_string());
         }
     }
 

@@ -73,12 +73,12 @@ impl LeaderWatch {
                 Err(OpenError::NotListening { .. }) => {
                     refused += 1;
                     if refused >= REFUSALS_MAX {
-                        self.shared.tell_self(Event::LeaderUnreachable(self.epoch()));
+                        self.shared.tell_self(Event::LeaderUnreachable(self.leader.session));
                     }
                 }
                 // Another process has its address now: the leader is gone from there.
                 Err(OpenError::Refused { .. }) => {
-                    self.shared.tell_self(Event::LeaderUnreachable(self.epoch()));
+                    self.shared.tell_self(Event::LeaderUnreachable(self.leader.session));
                 }
                 // No way to it from here: its hints may still reach us.
                 Err(OpenError::Unreachable { .. }) => {

@@ -43,14 +43,14 @@ pub(crate) enum Event {
     Heartbeat { epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply> },
     /// The leader's hint in the store moved.
     HintMoved(Epoch),
-    /// The leader of that epoch refuses connections.
-    LeaderUnreachable(Epoch),
+    /// The leader of that session can't be reached where it was.
+    LeaderUnreachable(SessionId),
     /// A host asks to be taken in.
     Join(JoinRequest, oneshot::Sender<PeerReply>),
     /// Somebody wants a host sealed.
     SealHost(HostName, oneshot::Sender<PeerReply>),
-    /// A host wants to leave.
-    Leave(HostName, oneshot::Sender<PeerReply>),
+    /// A host wants to leave; the session it lives.
+    Leave(SessionId, oneshot::Sender<PeerReply>),
     /// This host is to leave.
     LeaveSelf,
     /// A session is about to be sealed.
