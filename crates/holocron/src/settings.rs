@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use holocron_protocol::window::WindowLimits;
+
 /// The settings of a host. The defaults suit a directory or a bucket in the same region.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -57,6 +59,10 @@ pub struct Settings {
     /// Positions of a journal that are trimmed as one, in a cluster this host creates. Fixed for ever then: fewer
     /// keeps less behind and leaves more marks.
     pub segment_len: u32,
+    /// What a vnode remembers of requests. For tests, which can't call one vnode from so many clients that much is
+    /// forgotten.
+    #[doc(hidden)]
+    pub window: WindowLimits,
 }
 
 impl Default for Settings {
@@ -85,6 +91,7 @@ impl Default for Settings {
             rest: Duration::from_secs(1),
             slots: holocron_protocol::ids::SLOTS_DEFAULT,
             segment_len: 256,
+            window: WindowLimits::default(),
         }
     }
 }

@@ -104,6 +104,17 @@ bugs! {
     /// What is held against a session counts against the one that has its host's name by then, so that a process that
     /// replaces a leader under its name is sealed when another takes over (12).
     JudgeByName = "judge-by-name",
+    /// A read leaves when its barrier finds nothing and what it has seen is committed, though another batch below the
+    /// barrier is in flight, in whose place a seal may stand (10).
+    IgnoreBatchInFlight = "ignore-batch-in-flight",
+    /// A client that a full window lets go leaves no mark, so that what it sends again runs again (10).
+    ForgetClientWithoutMark = "forget-client-without-mark",
+    /// An answer that a full window lets go leaves no mark, so that what is sent again runs again (10).
+    ForgetAnswerWithoutMark = "forget-answer-without-mark",
+    /// Packs that were written for the checkpoint to come are deleted after the one before it (7).
+    DeletePacksToCome = "delete-packs-to-come",
+    /// A Release of a later epoch than the reader's counts for it (5).
+    ReleaseAhead = "release-ahead",
 }
 
 impl Bug {

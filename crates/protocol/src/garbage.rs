@@ -93,11 +93,13 @@ pub struct OwnPacks<'a> {
 /// The own packs that nobody will ask for again.
 pub fn packs_to_delete(packs: OwnPacks<'_>) -> impl Iterator<Item = PackNumber> {
     let nobody_reads = packs.released_slots == ReleasedSlots::Unlisted;
+    let is_settled = move |number| number < packs.free_from || is_planted(Bug::DeletePacksToCome);
     packs
         .written
-        .range(..packs.free_from)
-        .filter(move |number| nobody_reads && !packs.named.contains(number))
+        .iter()
         .copied()
+        .take_while(move |&number| is_settled(number))
+        .filter(move |number| nobody_reads && !packs.named.contains(number))
 }
 
 /// A session that an epoch says is detached, once that epoch was read and found to be the newest.

@@ -45,6 +45,8 @@ pub enum BarrierFound {
 struct Waiting<T> {
     /// The last batch submitted when it arrived.
     arrival: Position,
+    /// The newest batch of which it has seen a change.
+    sees: Position,
     reader: T,
 }
 
@@ -106,7 +108,7 @@ impl<T> Reads<T> {
             return Some(reader);
         }
         if barrier {
-            self.for_barrier.push_back(Waiting { arrival: writer.submitted(), reader });
+            self.for_barrier.push_back(Waiting { arrival: writer.submitted(), sees, reader });
         } else {
             let sees = if is_planted(Bug::WaitForBatchInFlight) {
                 sees.max(writer.submitted())
@@ -149,11 +151,16 @@ impl<T> Reads<T> {
             BarrierFound::Seal => None,
         };
         if let Some(settled) = settled {
-            for Waiting { arrival, reader } in self.for_barrier.drain(..self.covered) {
+            for Waiting { arrival, sees, reader } in self.for_barrier.drain(..self.covered) {
                 assert!(arrival < position, "a get of {position} covers a read at {arrival}");
                 // The first batch after it arrived serves as well, and may commit before the last one that left before
                 // the get was issued.
-                let position = settled.min(arrival.next());
+                let position = if is_planted(Bug::IgnoreBatchInFlight) {
+                    sees
+                } else {
+                    settled.min(arrival.next())
+                };
+                assert!(sees <= position, "a read that has seen {sees} would leave at {position}");
                 match position.get().checked_sub(self.committed.get() + 1) {
                     None => self.released.push_back(reader),
                     Some(ahead) => self.by_position[group(ahead)].push(reader),

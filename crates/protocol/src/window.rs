@@ -260,7 +260,9 @@ impl Window {
         while self.entries.len() > limits.entries_len_max || bytes > limits.bytes_len_max {
             let Some(entry) = self.entries.pop_front() else { break };
             bytes -= entry.cost();
-            self.raise(entry.recorded.commit);
+            if !is_planted(Bug::ForgetAnswerWithoutMark) {
+                self.raise(entry.recorded.commit);
+            }
         }
         while bytes > limits.bytes_len_max {
             bytes -= self.evict_client();
@@ -277,7 +279,9 @@ impl Window {
             stays
         });
         // Its lowest number goes with it, so what it dropped freely must be held off by the mark from now on.
-        self.raise(client.newest);
+        if !is_planted(Bug::ForgetClientWithoutMark) {
+            self.raise(client.newest);
+        }
         bytes
     }
 

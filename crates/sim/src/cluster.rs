@@ -9,7 +9,10 @@ use std::{
 use holocron::{Client, Host, HostBuilder, HostStatus, Random, Settings, TokioClock};
 use tokio::task::JoinHandle;
 
-use crate::{sessions::Sessions, trace::Trace, watch::Watch, world::World};
+use crate::{
+    network::SimNetwork, sessions::Sessions, store::SimStore, trace::Trace, watch::Watch,
+    world::World,
+};
 
 /// How often a host's status is noted for whoever looks from outside.
 const NOTE_EVERY: Duration = Duration::from_millis(20);
@@ -185,22 +188,14 @@ impl Cluster {
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
     {
-        let (network, store) = (self.world.network(name), self.world.store(name));
-        let seed = self.next_seed();
-        self.world.start(name, async move {
-            let client = loop {
-                let connecting = Client::builder("memory://")
-                    .store(Arc::new(store.clone()))
-                    .network(Arc::new(network.clone()))
-                    .random(Random::from_seed(seed))
-                    .connect();
-                if let Ok(client) = connecting.await {
-                    break client;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            };
-            work(client).await
-        })
+        let door = self.door(name);
+        self.world.start(name, async move { work(door.client(0).await).await })
+    }
+
+    /// Where clients of one process come from.
+    pub(crate) fn door(&mut self, node: &str) -> Door {
+        let (network, store) = (self.world.network(node), self.world.store(node));
+        Door { network, store, seed: self.next_seed() }
     }
 
     /// Gives everybody time until a client's work is done, and returns what it came to.
@@ -234,6 +229,32 @@ impl Cluster {
                 self.world.trace.tail().join("\n")
             );
             self.world.step();
+        }
+    }
+}
+
+/// Makes clients within one process.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    network: SimNetwork,
+    store: SimStore,
+    seed: u64,
+}
+
+impl Door {
+    /// A client, of so many, that is connected.
+    pub(crate) async fn client(&self, number: u32) -> Client {
+        let seed = self.seed.wrapping_add(u64::from(number) << 32);
+        loop {
+            let connecting = Client::builder("memory://")
+                .store(Arc::new(self.store.clone()))
+                .network(Arc::new(self.network.clone()))
+                .random(Random::from_seed(seed))
+                .connect();
+            if let Ok(client) = connecting.await {
+                return client;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }

@@ -32,7 +32,7 @@ pub use counters::Counters;
 pub use fault::{Fault, Faults, UnknownFault};
 pub use network::{SimNetwork, Wire};
 pub use scenario::{Outcome, Scenario, run};
-pub use store::{Replacement, Shelf, SimStore, StoreFaults};
+pub use store::{Replacement, Shelf, SimStore, Slow, StoreFaults};
 pub use trace::Trace;
 pub use watch::invariant::Invariant;
 pub use world::{Node, World};

@@ -15,6 +15,7 @@ use std::{
 };
 
 use holocron::Settings;
+use holocron_protocol::window::WindowLimits;
 use serde::{Deserialize, Serialize};
 
 use self::strikes::Strikes;
@@ -35,6 +36,8 @@ const FINISH_WITHIN: Duration = Duration::from_secs(60);
 const READ_BACK_WITHIN: Duration = Duration::from_secs(240);
 /// Processes that call and host nothing.
 const CALLING_NODES: [&str; 2] = ["c1", "c2"];
+/// Clients at each of them that all call one vnode, where there is a crowd: in all more than a window keeps.
+const CROWD: u32 = 20;
 /// Slots of the cluster.
 const SLOTS: u16 = 32;
 /// Answered calls per vnode below which a run shows nothing.
@@ -117,13 +120,18 @@ impl Story {
             0 => Habit::Reading,
             _ => Habit::Everything,
         };
-        let plan = Plan::new(scenario.vnodes, callers, Duration::from_millis(pause_max), habit);
-        let mut cluster = Cluster::new(scenario.seed, settings(&chance), workload::kinds);
+        let mut plan = Plan::new(scenario.vnodes, callers, Duration::from_millis(pause_max), habit);
+        if Chance::new(scenario.seed ^ 0xc0d).below(4) == 0 {
+            plan.crowd = CROWD;
+        }
+        let settings = settings(scenario.seed, &chance);
+        let mut cluster = Cluster::new(scenario.seed, settings, workload::kinds);
         let trace = cluster.world.trace.clone();
         let work = Arc::new(Work::new(plan, trace.clone()));
         let residents = Arc::clone(&work);
         cluster.set_resident(Arc::new(move |client, seed| {
             drop(workload::call(&residents, &client, seed));
+            workload::look(&residents, &client, seed);
         }));
         Self { scenario: scenario.clone(), cluster, chance, work, trace }
     }
@@ -137,8 +145,12 @@ impl Story {
         self.cluster.start_all(&hosts);
         for node in CALLING_NODES {
             let (work, seed) = (Arc::clone(&self.work), self.chance.bits());
-            drop(self.cluster.client(node, move |client| async move {
-                for caller in workload::call(&work, &client, seed) {
+            let door = self.cluster.door(node);
+            drop(self.cluster.world.start(node, async move {
+                let client = door.client(0).await;
+                let callers = workload::call(&work, &client, seed);
+                let crowd = workload::crowd(&work, &door, seed);
+                for caller in callers.into_iter().chain(crowd) {
                     // One that panicked is noted where panics are noted.
                     drop(caller.await);
                 }
@@ -248,7 +260,7 @@ fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
 }
 
 /// Checkpoints and trims all the time, little memory, small states; a bit different for each seed.
-fn settings(chance: &Chance) -> Settings {
+fn settings(seed: u64, chance: &Chance) -> Settings {
     let batches = [6, 12, 40][usize::try_from(chance.below(3)).expect("below three")];
     Settings {
         slots: SLOTS,
@@ -259,7 +271,19 @@ fn settings(chance: &Chance) -> Settings {
         idle_after: Duration::from_millis(400),
         copy_pause: Duration::from_millis(50),
         copy_len: 8 << 10,
+        window: window(seed),
         ..Settings::default()
+    }
+}
+
+/// What vnodes remember of requests: as much as ever, or so little that it is forgotten all the time. Drawn apart, so
+/// that all else stays as the seed has it.
+fn window(seed: u64) -> WindowLimits {
+    let usual = WindowLimits::default();
+    match Chance::new(seed ^ 0x317d).below(4) {
+        0 => WindowLimits { clients_len_max: 2, ..usual },
+        1 => WindowLimits { entries_len_max: 3, ..usual },
+        _ => usual,
     }
 }
 

@@ -6,11 +6,10 @@
 mod census;
 mod faults;
 mod handle;
+mod pace;
+mod request;
 
-use core::{
-    ops::{Range, RangeInclusive},
-    time::Duration,
-};
+use core::{ops::RangeInclusive, time::Duration};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
@@ -25,8 +24,12 @@ use holocron_protocol::{
 use holocron_store::{Error, Listed};
 use tokio::sync::oneshot;
 
-use self::census::Census;
-pub use self::{faults::StoreFaults, handle::SimStore};
+use self::{
+    census::Census,
+    pace::{Pace, Paces},
+    request::{Answer, Due, Reply, Report, Verb},
+};
+pub use self::{faults::StoreFaults, handle::SimStore, pace::Slow};
 use crate::{
     chance::Chance,
     counters::Counters,
@@ -46,10 +49,11 @@ struct State {
     faults: StoreFaults,
     /// Until when nobody gets an answer.
     out_until: Duration,
-    /// Nodes whose requests take this much longer.
-    slow: BTreeMap<String, Duration>,
+    paces: Paces,
     objects: BTreeMap<String, Bytes>,
     due: BTreeMap<(Duration, u64), Due>,
+    /// Answers on their way back.
+    answers: BTreeMap<(Duration, u64), (Reply, Result<Answer, Error>)>,
     next: u64,
     counts: BTreeMap<&'static str, u64>,
     watch: Watch,
@@ -66,42 +70,6 @@ pub enum Replacement {
     Cluster(Bytes),
 }
 
-/// A request on its way.
-#[derive(Debug)]
-struct Due {
-    node: String,
-    verb: Verb,
-    /// What the asker is told, if it still listens.
-    reply: Option<oneshot::Sender<Result<Answer, Error>>>,
-    report: Report,
-}
-
-#[derive(Clone, Debug)]
-enum Verb {
-    Create(String, Bytes),
-    Put(String, Bytes),
-    Get(String),
-    GetRange(String, Range<u64>),
-    List(String),
-    Delete(String),
-    /// Nothing is carried out, only answered.
-    Nothing(String),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Report {
-    Truth,
-    Failed,
-    Conflict,
-}
-
-#[derive(Debug)]
-enum Answer {
-    Done,
-    Got(Option<Bytes>),
-    Listed(Vec<Listed>),
-}
-
 impl Shelf {
     pub(crate) fn new(chance: Chance, trace: Trace, watch: Watch) -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -110,9 +78,10 @@ impl Shelf {
             trace,
             faults: StoreFaults::none(),
             out_until: Duration::ZERO,
-            slow: BTreeMap::new(),
+            paces: Paces::default(),
             objects: BTreeMap::new(),
             due: BTreeMap::new(),
+            answers: BTreeMap::new(),
             next: 0,
             counts: BTreeMap::new(),
             watch,
@@ -141,9 +110,13 @@ impl Shelf {
         state.out_until = state.now + span;
     }
 
-    /// One node's requests take longer from now on.
-    pub fn set_slow(&self, node: &str, extra: Duration) {
-        self.state().slow.insert(node.to_owned(), extra);
+    /// One node's requests take longer from now on, or no longer.
+    pub fn set_slow(&self, node: &str, slow: Option<Slow>) {
+        let mut state = self.state();
+        if let Some(slow) = slow {
+            state.trace.note(format_args!("{node} is slow: {slow:?}"));
+        }
+        state.paces.set(node, slow);
     }
 
     /// How often each kind of thing happened.
@@ -235,6 +208,11 @@ impl Shelf {
             let due = entry.remove();
             state.carry_out(due);
         }
+        while let Some(entry) = state.answers.first_entry().filter(|entry| entry.key().0 <= now) {
+            let (reply, answer) = entry.remove();
+            // Whoever asked may be gone.
+            drop(reply.send(answer));
+        }
     }
 }
 
@@ -242,53 +220,46 @@ impl State {
     /// Decides what becomes of a request.
     fn ask(&mut self, node: &str, verb: Verb) -> oneshot::Receiver<Result<Answer, Error>> {
         let (reply, answer) = oneshot::channel();
-        let reply = Some(reply);
-        let mut latency = self.chance.latency(self.faults.latency);
-        latency += self.slow.get(node).copied().unwrap_or_default();
+        let pace = self.paces.of(node, &verb, self.faults.latency, &self.chance);
         if let Verb::Create(..) = verb {
             // No answer comes sooner than in half of what is usual.
             self.watch.asked(node, self.now, self.faults.latency / 2);
         }
-        let node = node.to_owned();
+        let mut due = Due {
+            node: node.to_owned(),
+            verb,
+            reply: Some(reply),
+            report: Report::Truth,
+            told_after: pace.back,
+        };
+        let faults = self.faults.clone();
         if self.now < self.out_until {
             self.count("refused by an outage");
-            let verb = Verb::Nothing(verb.key().to_owned());
-            self.schedule(latency, Due { node, verb, reply, report: Report::Failed });
-            return answer;
-        }
-        let faults = self.faults.clone();
-        if self.chance.happens(faults.fail_before) {
+            due.fails_unheard();
+        } else if self.chance.happens(faults.fail_before) {
             self.count("failed before");
-            let verb = Verb::Nothing(verb.key().to_owned());
-            self.schedule(latency, Due { node, verb, reply, report: Report::Failed });
+            due.fails_unheard();
         } else if self.chance.happens(faults.fail_after) {
             self.count("failed after");
-            if let Verb::Create(..) = verb {
+            if let Verb::Create(..) = due.verb {
                 self.census.counters.unknown_outcomes += 1;
             }
-            self.schedule(latency, Due { node, verb, reply, report: Report::Failed });
-        } else if let Verb::Create(..) = verb {
-            self.ask_create(latency, Due { node, verb, reply, report: Report::Truth });
-        } else {
-            self.schedule(latency, Due { node, verb, reply, report: Report::Truth });
+            due.report = Report::Failed;
+        } else if let Verb::Create(..) = due.verb {
+            self.ask_create(pace, &mut due);
         }
+        self.schedule(pace.there, due);
         answer
     }
 
-    fn ask_create(&mut self, latency: Duration, mut due: Due) {
+    fn ask_create(&mut self, pace: Pace, due: &mut Due) {
         let faults = self.faults.clone();
-        let again = Due {
-            node: due.node.clone(),
-            verb: due.verb.clone(),
-            reply: None,
-            report: Report::Truth,
-        };
+        let again = due.again();
+        let late = pace.there + self.chance.between(Duration::ZERO, faults.late);
         let mut twice = false;
-        let late = latency + self.chance.between(Duration::ZERO, faults.late);
         if self.chance.happens(faults.land_late) {
             self.count("landed late");
-            due.verb = Verb::Nothing(due.verb.key().to_owned());
-            due.report = Report::Failed;
+            due.fails_unheard();
             self.schedule(late, again);
         } else if self.chance.happens(faults.land_twice) {
             self.count("landed twice");
@@ -299,13 +270,12 @@ impl State {
             due.report = Report::Conflict;
         } else if self.chance.happens(faults.conflict_before) {
             self.count("conflict with nothing");
-            due.verb = Verb::Nothing(due.verb.key().to_owned());
+            due.fails_unheard();
             due.report = Report::Conflict;
         }
         if due.report != Report::Truth || twice {
             self.census.counters.unknown_outcomes += 1;
         }
-        self.schedule(latency, due);
     }
 
     fn schedule(&mut self, after: Duration, due: Due) {
@@ -318,7 +288,7 @@ impl State {
     }
 
     fn carry_out(&mut self, due: Due) {
-        let Due { node, verb, reply, report } = due;
+        let Due { node, verb, reply, report, told_after } = due;
         let key = verb.key().to_owned();
         let truth = self.apply(&node, verb);
         let answer = match report {
@@ -329,8 +299,8 @@ impl State {
             Report::Conflict => Err(Error::Conflict { key }),
         };
         if let Some(reply) = reply {
-            // Whoever asked may be gone.
-            drop(reply.send(answer));
+            self.next += 1;
+            self.answers.insert((self.now + told_after, self.next), (reply, answer));
         }
     }
 
@@ -390,32 +360,6 @@ impl State {
                 Ok(Answer::Done)
             }
             Verb::Nothing(_) => Ok(Answer::Done),
-        }
-    }
-}
-
-impl Verb {
-    fn key(&self) -> &str {
-        match self {
-            Self::Create(key, _)
-            | Self::Put(key, _)
-            | Self::Get(key)
-            | Self::GetRange(key, _)
-            | Self::List(key)
-            | Self::Delete(key)
-            | Self::Nothing(key) => key,
-        }
-    }
-
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Create(..) => "create",
-            Self::Put(..) => "put",
-            Self::Get(_) => "get",
-            Self::GetRange(..) => "get a range",
-            Self::List(_) => "list",
-            Self::Delete(_) => "delete",
-            Self::Nothing(_) => "nothing",
         }
     }
 }

@@ -20,11 +20,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use holocron::{CallError, Client, HostBuilder, VnodeRef};
 use tokio::task::JoinHandle;
 
-use crate::{chance::Chance, counters::Counters, trace::Trace};
+use crate::{chance::Chance, cluster::Door, counters::Counters, trace::Trace};
 
 /// How long callers wait for one call: from "gives up at once when a host stands still" to "sits a takeover out".
 const DEADLINES: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_millis(1_000), Duration::from_secs(4)];
+/// The longest pause of one of a crowd.
+const CROWD_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The longest pause of one who looks at a cell.
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(400);
 /// How long the last reading waits for one vnode.
 pub(crate) const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
 
@@ -55,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) tallies: u32,
     /// Callers at each node, each with one thing to do at a time.
     pub(crate) callers: u32,
+    /// Clients besides at each calling node, all of which call one vnode.
+    pub(crate) crowd: u32,
     /// The longest pause between two things.
     pub(crate) pause_max: Duration,
     /// What callers do mostly.
@@ -75,7 +81,7 @@ impl Plan {
     pub(crate) fn new(vnodes: u32, callers: u32, pause_max: Duration, habit: Habit) -> Self {
         let share = (vnodes / 3).max(2);
         let cells = vnodes.saturating_sub(2 * share).max(2);
-        Self { accounts: share, cells, tallies: share, callers, pause_max, habit }
+        Self { accounts: share, cells, tallies: share, callers, crowd: 0, pause_max, habit }
     }
 }
 
@@ -226,6 +232,25 @@ impl Caller {
         }
     }
 
+    /// One of a crowd: never does anything else.
+    async fn crowd_in(self) {
+        let _busy = Busy::new(&self.work);
+        while !self.work.is_over() {
+            tally::count_crowded(&self).await;
+            tokio::time::sleep(self.chance.between(Duration::ZERO, CROWD_PAUSE_MAX)).await;
+        }
+    }
+
+    /// Looks at one cell and does nothing else, so that no call to another vnode, which may be out of reach, keeps it
+    /// from finding out what its own host still says.
+    async fn look_at(self, cell: u32) {
+        let _busy = Busy::new(&self.work);
+        while !self.work.is_over() {
+            cell::look_at(&self, cell).await;
+            tokio::time::sleep(self.chance.between(Duration::ZERO, LOOK_PAUSE_MAX)).await;
+        }
+    }
+
     async fn do_one_thing(&self) {
         match self.chance.below(40) {
             0..10 => bank::transfer(self).await,
@@ -260,4 +285,29 @@ pub(crate) fn call(work: &Arc<Work>, client: &Client, seed: u64) -> Vec<JoinHand
         tokio::spawn(caller.run())
     };
     (0..work.plan.callers).map(calls).collect()
+}
+
+/// Those who look at each cell from within a host, where callers mostly read.
+pub(crate) fn look(work: &Arc<Work>, client: &Client, seed: u64) {
+    if work.plan.habit == Habit::Everything {
+        return;
+    }
+    for cell in 0..work.plan.cells {
+        let chance = Chance::new(seed.wrapping_add(u64::from(cell) << 32));
+        let caller = Caller { client: client.clone(), chance, work: Arc::clone(work) };
+        drop(tokio::spawn(caller.look_at(cell)));
+    }
+}
+
+/// Clients that all call one vnode, each its own, until the work is over.
+pub(crate) fn crowd(work: &Arc<Work>, door: &Door, seed: u64) -> Vec<JoinHandle<()>> {
+    let calls = |number: u32| {
+        let (work, door) = (Arc::clone(work), door.clone());
+        let chance = Chance::new(seed.wrapping_sub(u64::from(number) << 48));
+        tokio::spawn(async move {
+            let client = door.client(number).await;
+            Caller { client, chance, work }.crowd_in().await;
+        })
+    };
+    (1..=work.plan.crowd).map(calls).collect()
 }

@@ -148,6 +148,7 @@ const LOST: &str = "an acknowledged write can't be recovered any more";
 const ADOPTED_WITHOUT: &str = "adopted without an acknowledged write";
 const TWO_HOLD: &str = "two sessions hold the slot open";
 const DELETED: &str = "the newest epoch needs what was deleted";
+const AHEAD: &str = "adopted by a Release that is newer than the tenure";
 const DISORDER: &str = "a journal breaks a rule";
 
 #[test]
@@ -255,5 +256,13 @@ mod switched {
     fn sources_dropped_by_an_older_tenures_checkpoint() {
         let bug = holocron_planted::Bug::DropSourceOfOldTenure;
         switch::is_missed(bug, "switched::search", LOST);
+    }
+
+    /// The rule is stricter than the other promises need: a reader that is behind does no harm with such a Release,
+    /// because every later owner waits for the reader's own end. So nothing but the rule itself is broken.
+    #[test]
+    fn a_release_that_is_newer_than_its_reader() {
+        let bug = holocron_planted::Bug::ReleaseAhead;
+        switch::is_missed(bug, "switched::search", AHEAD);
     }
 }

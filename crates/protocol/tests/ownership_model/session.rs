@@ -150,6 +150,10 @@ impl Ownership {
             state.known.empty |= 1 << number(tenure.epoch);
         }
         let given = state.seen_by(session).owner.0;
+        if self.bug.is_none() && is_ahead(state, session, recovered.sources.len()) {
+            state.violation = Some("adopted by a Release that is newer than the tenure");
+            return Some(());
+        }
         let entries = log::entries(&recovered.index);
         if self.planted(Bug::ServesWithoutAdopt) {
             let me = state.session_mut(session);
@@ -230,6 +234,14 @@ impl Ownership {
             Batch::Release(_) => {}
         }
     }
+}
+
+/// Whether one of so many sources, newest first, ends only by a Release that is newer than the reader's tenure.
+fn is_ahead(state: &State, reader: u8, sources: usize) -> bool {
+    let (seen, read) = (state.seen_by(reader), &state.session(reader).read);
+    let others = seen.sources.iter().take(sources).filter(|(_, source)| *source != reader);
+    let mut snapshots = others.filter_map(|&(_, source)| read[usize::from(source)].as_ref());
+    snapshots.any(|snapshot| !snapshot.sealed && snapshot.log.released > seen.owner.0)
 }
 
 /// Puts a batch into a log; `found` says whose the recovered entries of an Adopt are: the own log has them as foreign, in

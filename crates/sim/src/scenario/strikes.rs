@@ -9,7 +9,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use holocron::{PeerMessage, PeerReply};
 
 use super::{CALLING_NODES, Story};
-use crate::{chance::Chance, counters::Counters, fault::Fault, store::StoreFaults};
+use crate::{
+    chance::Chance,
+    counters::Counters,
+    fault::Fault,
+    store::{Slow, StoreFaults},
+};
 
 /// The host that joins and leaves besides the others.
 pub(super) const GUEST: &str = "guest";
@@ -113,7 +118,7 @@ impl<'a> Strikes<'a> {
         for node in &nodes {
             world.wake(node);
             world.set_clock_rate(node, 1_000);
-            world.shelf.set_slow(node, Duration::ZERO);
+            world.shelf.set_slow(node, None);
         }
         // Some that slept find out now that they can't go on.
         world.run(WAKING);
@@ -225,16 +230,20 @@ impl<'a> Strikes<'a> {
     fn slow(&mut self) -> Option<()> {
         let victim = self.victim()?;
         let extra = MILLISECOND * [20, 200, 2_000][self.below(3)];
-        self.story.cluster.world.shelf.set_slow(&victim, extra);
+        let slow = [Slow::Requests(extra), Slow::Uploads(extra)][self.below(2)];
+        self.story.cluster.world.shelf.set_slow(&victim, Some(slow));
         self.count(|counters| counters.slow_stores += 1);
         let span = self.span(MILLISECOND * 500, MILLISECOND * 5_000);
         self.after(span, End::Quicken(victim));
         Some(())
     }
 
-    /// Somebody asks the leader to seal a host that is well.
+    /// Somebody asks the leader to seal a host that is well; every other time one that looks ill.
     fn alarm(&mut self) -> Option<()> {
         let victim = self.victim()?;
+        if self.story.chance.happens(0.5) {
+            self.sicken(&victim);
+        }
         let cluster = &mut self.story.cluster;
         let network = cluster.world.network("operator");
         let leader = cluster.leader()?;
@@ -248,6 +257,20 @@ impl<'a> Strikes<'a> {
             }
         }));
         Some(())
+    }
+
+    /// What makes people think that a host is dead: it doesn't hear the others, and its uploads hang. Its callers get
+    /// through, and it answers them for as long as it may.
+    fn sicken(&mut self, victim: &str) {
+        let span = self.span(MILLISECOND * 200, MILLISECOND * 3_000);
+        for other in self.nodes().into_iter().filter(|other| other != victim) {
+            self.story.cluster.world.wire.cut(&other, victim);
+            self.after(span, End::Mend(other, victim.to_owned()));
+        }
+        // Less than it takes a host that hears nobody to look whether it is still one of them.
+        let slow = Slow::Uploads(MILLISECOND * [300, 500, 800][self.below(3)]);
+        self.story.cluster.world.shelf.set_slow(victim, Some(slow));
+        self.after(span, End::Quicken(victim.to_owned()));
     }
 
     fn join_or_leave(&mut self) -> Option<()> {
@@ -299,7 +322,7 @@ impl<'a> Strikes<'a> {
             }
             End::Mend(from, to) => world.wire.mend(&from, &to),
             End::SetClockRight(host) => world.set_clock_rate(&host, 1_000),
-            End::Quicken(host) => world.shelf.set_slow(&host, Duration::ZERO),
+            End::Quicken(host) => world.shelf.set_slow(&host, None),
         }
     }
 

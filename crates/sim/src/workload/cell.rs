@@ -4,13 +4,17 @@
 //! call that wrote it: that call took effect, and before anybody saw it. A call that nobody heard of again and whose
 //! value nobody saw is left out: whatever it may have done, nothing shows it.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
-use holocron::{Client, Context, Vnode};
+use holocron::{Client, Context, Vnode, VnodeRef};
 use serde::{Deserialize, Serialize};
 
 use super::{Caller, Ended, READ_BACK_WITHIN, Work, lock};
 use crate::linear::{self, Model, Operation, Verdict};
+
+/// How long one who only looks waits: long enough to hear what a host says that finds out late that it is sealed.
+const LOOK_WITHIN: Duration = Duration::from_secs(4);
 
 /// A value that can be replaced. Zero before the first write.
 #[derive(Default, Serialize, Deserialize)]
@@ -151,10 +155,10 @@ async fn command(caller: &Caller, number: u32, command: Command) {
     }
 }
 
-async fn read(caller: &Caller, number: u32) {
+async fn read(caller: &Caller, number: u32, cell: VnodeRef<Cell>) {
     let work = &caller.work;
     let invoked = work.invoke(number, None);
-    let result = caller.vnode::<Cell>(&key(number)).query(()).await;
+    let result = cell.query(()).await;
     match work.answered(&key(number), result) {
         Some(found) => {
             work.counters().reads += 1;
@@ -177,7 +181,13 @@ async fn read_locally(caller: &Caller, number: u32) {
 /// Reads one cell.
 pub(crate) async fn read_one(caller: &Caller) {
     let number = caller.one_of(caller.work.plan.cells);
-    read(caller, number).await;
+    read(caller, number, caller.vnode(&key(number))).await;
+}
+
+/// Reads a certain cell, and waits for long.
+pub(crate) async fn look_at(caller: &Caller, number: u32) {
+    let cell = caller.client.get(&key(number)).with_deadline(LOOK_WITHIN);
+    read(caller, number, cell).await;
 }
 
 /// Does one thing with one cell.
@@ -190,7 +200,7 @@ pub(crate) async fn operate(caller: &Caller) {
             let expected = lock(&work.cells).0.get(&number).map_or(0, |history| history.newest);
             command(caller, number, Command::Swap { expected, value: work.tick() }).await;
         }
-        6..9 => read(caller, number).await,
+        6..9 => read(caller, number, caller.vnode(&key(number))).await,
         _ => read_locally(caller, number).await,
     }
 }

@@ -213,6 +213,11 @@ pub(crate) async fn count(caller: &Caller) {
     }
 }
 
+/// Counts one more in the tally that the crowd is at. Not the one that panics: that would only make it rest.
+pub(crate) async fn count_crowded(caller: &Caller) {
+    add(caller, 1, 0).await;
+}
+
 /// Sends many commands at once to one tally: more than its window remembers, so that whoever must try again may be told
 /// to ask anew.
 pub(crate) async fn count_many(caller: &Caller) {
