@@ -37,6 +37,7 @@ pub use call::{Answer, Call, Mode, Outcome, ReplyTo};
 pub use client::{CallError, Client, VnodeRef};
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use connect::{ClientBuilder, ConnectError, ask};
+pub use holocron_protocol::window::{WindowLimits, WindowSize};
 pub use host::{Host, HostBuilder, StartError, Stopped};
 pub use peer::{Health, HostStatus, JoinRequest, PeerMessage, PeerReply, Progress};
 pub use random::Random;

@@ -13,7 +13,7 @@ use holocron_protocol::{
     batch::{StateFields, StateKind},
     envelope::{self, EncodeError},
     ids::{CommitNumber, Position},
-    window::{self, Admission, Recorded, RequestId, WindowLimits},
+    window::{self, Admission, Recorded, RequestId},
 };
 
 use super::{
@@ -232,7 +232,7 @@ impl Active {
         };
         if let Phase::Running { window, .. } = &mut self.phase {
             let recorded = Recorded { outcome: recorded(&outcome), commit: next };
-            window.record(&work.call.request, recorded, &WindowLimits::default());
+            window.record(&work.call.request, recorded, &self.session.settings.window);
         }
         self.dirty = true;
         self.pending.push(Pending { work, outcome });
