@@ -96,7 +96,7 @@ const TRIMMED: Once = Once {
     clients: &[&[2]],
     in_flight_max: 1,
     learns: Learns::FromAnyone,
-    left: Left { failovers: 1, others: 2, trims: 2, ..NONE },
+    left: Left { failovers: 1, others: 1, trims: 2, ..NONE },
 };
 
 const fn with(once: Once, bug: Bug) -> Once {
