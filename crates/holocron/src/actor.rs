@@ -339,6 +339,15 @@ impl Active {
         if self.dirty || !self.pending.is_empty() || in_flight {
             return;
         }
+        let soft = &self.session.settings.window.soft;
+        if let Phase::Running { window, .. } = &mut self.phase
+            && window.exceeds(soft)
+        {
+            // What many clients made necessary is not stored for ever. It leaves memory at the next sweep.
+            window.trim(soft);
+            self.dirty = true;
+            return self.on_encode();
+        }
         if let Some(handed) = &mut self.handed {
             // Committed: it can be read back from the store should it be needed.
             handed.envelope = None;

@@ -39,6 +39,7 @@ pub use client::{CallError, Client, VnodeRef};
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use connect::{AskError, ClientBuilder, ConnectError, ask};
 pub use holocron_protocol::founding::Founding;
+pub use holocron_protocol::window::{WindowLimits, WindowSize};
 pub use host::{Host, HostBuilder, StartError, Stopped};
 pub use peer::{Health, HostStatus, JoinRequest, PeerMessage, PeerReply, Progress};
 pub use random::Random;

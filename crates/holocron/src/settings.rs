@@ -17,6 +17,10 @@ pub struct Settings {
     pub call_len_max: usize,
     /// Calls in flight at one vnode before its callers are answered `Busy`.
     pub vnode_calls_max: u32,
+    /// What a vnode remembers of its clients' requests, in every envelope of it. A higher hard limit lets more clients
+    /// call one vnode all the time without being sent back, and makes each commit of it larger, by about 35 bytes for
+    /// each of them; a higher soft limit does so for vnodes at rest.
+    pub window: WindowLimits,
     /// Calls in flight at the host before callers are answered `Busy`. More means more memory under overload.
     pub host_calls_max: u64,
     /// Vnodes kept in memory, each at about 8 KB and its state. Above it the longest unused go; they come back on use
@@ -59,10 +63,6 @@ pub struct Settings {
     /// Positions of a journal that are trimmed as one, in a cluster this host creates. Fixed for ever then: fewer
     /// keeps less behind and leaves more marks.
     pub segment_len: u32,
-    /// What a vnode remembers of requests. For tests, which can't call one vnode from so many clients that much is
-    /// forgotten.
-    #[doc(hidden)]
-    pub window: WindowLimits,
 }
 
 impl Default for Settings {
@@ -72,6 +72,7 @@ impl Default for Settings {
             state_len_max: 1 << 20,
             call_len_max: 1 << 20,
             vnode_calls_max: 4_096,
+            window: WindowLimits::default(),
             host_calls_max: 100_000,
             vnodes_active_max: 100_000,
             idle_after: Duration::from_secs(60),
@@ -91,7 +92,6 @@ impl Default for Settings {
             rest: Duration::from_secs(1),
             slots: holocron_protocol::ids::SLOTS_DEFAULT,
             segment_len: 256,
-            window: WindowLimits::default(),
         }
     }
 }

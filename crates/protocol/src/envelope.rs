@@ -159,14 +159,14 @@ mod tests {
     use super::*;
     use crate::{
         ids::{ClientId, CommitNumber, RequestNumber},
-        window::{Outcome, Recorded, Request, RequestId, WindowLimits},
+        window::{Outcome, Recorded, Request, RequestId, WindowLimits, WindowSize},
     };
 
     fn recorded(window: &mut Window, client: u128, number: u64, commit: u64, outcome: Outcome) {
         let id = RequestId { client: ClientId::new(client), number: RequestNumber::new(number) };
         let commit = CommitNumber::new(commit);
         let request = Request { id, lowest: id.number, base: commit };
-        let limits = WindowLimits { entries_len_max: 6, clients_len_max: 3, bytes_len_max: 300 };
+        let limits = WindowLimits::exactly(WindowSize { answers: 6, clients: 3, bytes: 300 });
         if window.admit(&request) == crate::window::Admission::Run {
             window.record(&request, Recorded { outcome, commit }, &limits);
         }

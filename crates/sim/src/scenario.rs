@@ -15,7 +15,7 @@ use std::{
 };
 
 use holocron::Settings;
-use holocron_protocol::window::WindowLimits;
+use holocron_protocol::window::{WindowLimits, WindowSize};
 use serde::{Deserialize, Serialize};
 
 use self::strikes::Strikes;
@@ -280,9 +280,13 @@ fn settings(seed: u64, chance: &Chance) -> Settings {
 /// that all else stays as the seed has it.
 fn window(seed: u64) -> WindowLimits {
     let usual = WindowLimits::default();
-    match Chance::new(seed ^ 0x317d).below(4) {
-        0 => WindowLimits { clients_len_max: 2, ..usual },
-        1 => WindowLimits { entries_len_max: 3, ..usual },
+    let few_clients = WindowSize { clients: 2, ..usual.soft };
+    let few_answers = WindowSize { answers: 3, ..usual.soft };
+    match Chance::new(seed ^ 0x317d).below(5) {
+        0 => WindowLimits::exactly(few_clients),
+        1 => WindowLimits::exactly(few_answers),
+        // Little at rest, more while clients come back for it.
+        2 => WindowLimits { soft: few_clients, hard: WindowSize { clients: 12, ..usual.soft } },
         _ => usual,
     }
 }

@@ -5,7 +5,7 @@ use holocron_protocol::{
     envelope::{self, Envelope},
     ids::CommitNumber,
     request::Answer,
-    window::{Admission, Outcome, Recorded, Request, Window, WindowLimits},
+    window::{Admission, Outcome, Recorded, Request, Window, WindowLimits, WindowSize},
 };
 
 use crate::plant::{self, Bug};
@@ -244,6 +244,19 @@ impl Host {
         self.changed = true;
     }
 
+    /// Whether its window is larger than that.
+    pub(crate) fn exceeds(&self, answers: usize, clients: usize) -> bool {
+        Vnode::decode(&self.open).window.exceeds(&size(answers, clients))
+    }
+
+    /// Forgets what is beyond a size.
+    pub(crate) fn trim(&mut self, rules: &Rules, answers: usize, clients: usize) {
+        let mut vnode = Vnode::decode(&self.open);
+        plant::trim(rules.bug, &mut vnode.window, &size(answers, clients));
+        self.open = vnode.encode();
+        self.changed = true;
+    }
+
     /// Hands the open envelope to the journal.
     pub(crate) fn hand_over(&mut self) {
         let waiting = core::mem::take(&mut self.waiting);
@@ -268,6 +281,10 @@ impl Host {
         }
         Self::recovered(durable.committed, durable.committed_at, rules)
     }
+}
+
+pub(crate) const fn size(answers: usize, clients: usize) -> WindowSize {
+    WindowSize { answers, clients, bytes: 1_000 }
 }
 
 fn done(outcome: Outcome, commit: CommitNumber) -> Answer {

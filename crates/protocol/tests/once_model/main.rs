@@ -21,19 +21,22 @@ use checks::{
     ACKNOWLEDGED_AND_LOST, HAPPENS, NOT_RUN_AND_RAN, RUNS_TWICE, SERVES_NOBODY_NEW, WAITS_FOR_EVER,
 };
 use holocron_protocol::window::WindowLimits;
-use host::Rules;
+use host::{Rules, size};
 use model::{Action, Learns, Left, Once, State};
 use plant::Bug;
 use stateright::{Checker, HasDiscoveries, Model, UniformChooser};
 
-const NONE: Left = Left { failovers: 0, others: 0, panics: 0, refusals: 0, losses: 0 };
+const NONE: Left = Left { failovers: 0, others: 0, panics: 0, refusals: 0, losses: 0, trims: 0 };
 
 /// A window that keeps one answer, so that everything is forgotten soon.
-const ONE_ANSWER: WindowLimits =
-    WindowLimits { entries_len_max: 1, clients_len_max: 1, bytes_len_max: 1_000 };
+const ONE_ANSWER: WindowLimits = exactly(1, 1);
 /// One that forgets an answer and still knows its client.
-const TWO_CLIENTS: WindowLimits = WindowLimits { clients_len_max: 2, ..ONE_ANSWER };
-const TWO_ANSWERS: WindowLimits = WindowLimits { entries_len_max: 2, ..TWO_CLIENTS };
+const TWO_CLIENTS: WindowLimits = exactly(1, 2);
+const TWO_ANSWERS: WindowLimits = exactly(2, 2);
+
+const fn exactly(answers: usize, clients: usize) -> WindowLimits {
+    WindowLimits::exactly(size(answers, clients))
+}
 
 const ONE_REQUEST: Once = Once {
     rules: Rules { limits: ONE_ANSWER, bug: None },
@@ -86,6 +89,15 @@ const FORGETFUL: Once = Once {
 };
 const MUCH_FORGOTTEN: Once =
     Once { in_flight_max: 1, left: Left { failovers: 1, others: 3, ..NONE }, ..ONE_REQUEST };
+/// A window that keeps more than any of its clients needs, or less: anything may be forgotten at any time, as when some
+/// policy decides. And more clients than it keeps.
+const TRIMMED: Once = Once {
+    rules: Rules { limits: TWO_ANSWERS, bug: None },
+    clients: &[&[2]],
+    in_flight_max: 1,
+    learns: Learns::FromAnyone,
+    left: Left { failovers: 1, others: 1, trims: 2, ..NONE },
+};
 
 const fn with(once: Once, bug: Bug) -> Once {
     Once { rules: Rules { bug: Some(bug), ..once.rules }, ..once }
@@ -129,6 +141,7 @@ fn each_request_takes_effect_at_most_once_and_each_answer_is_true() {
         TWO_PANIC,
         FORGETFUL,
         MUCH_FORGOTTEN,
+        TRIMMED,
     ];
     let happened: BTreeSet<_> = bounds.into_iter().flat_map(holds).collect();
     for (name, _) in HAPPENS {
@@ -139,7 +152,7 @@ fn each_request_takes_effect_at_most_once_and_each_answer_is_true() {
 #[test]
 #[ignore = "takes minutes: for changes of the window, the attempts or the host's rules"]
 fn wider_bounds_hold_too() {
-    let left = Left { failovers: 1, others: 1, panics: 1, refusals: 1, losses: 1 };
+    let left = Left { failovers: 1, others: 1, panics: 1, refusals: 1, losses: 1, trims: 1 };
     for once in [
         Once { left: Left { failovers: 2, others: 2, ..left }, ..KNOWN_CLIENT },
         Once { left: Left { refusals: 0, losses: 0, ..left }, ..PIPELINE },
@@ -153,7 +166,7 @@ fn wider_bounds_hold_too() {
 
 #[test]
 fn long_random_walks_find_nothing_either() {
-    let left = Left { failovers: 3, others: 4, panics: 2, refusals: 2, losses: 2 };
+    let left = Left { failovers: 3, others: 4, panics: 2, refusals: 2, losses: 2, trims: 3 };
     let clients: &[&[usize]] = &[&[3, 3], &[3, 3]];
     for (seed, limits) in [(1, ONE_ANSWER), (2, TWO_CLIENTS), (3, TWO_ANSWERS)] {
         let rules = Rules { limits, bug: None };
@@ -170,6 +183,11 @@ fn long_random_walks_find_nothing_either() {
 #[test]
 fn what_is_forgotten_without_raising_the_mark_runs_twice() {
     is_found(ONE_REQUEST, Bug::EvictionLeavesMark, RUNS_TWICE);
+    is_found(
+        Once { rules: Rules { limits: exactly(4, 4), bug: None }, ..TRIMMED },
+        Bug::EvictionLeavesMark,
+        RUNS_TWICE,
+    );
     is_found(FORGETFUL, Bug::ClientRaisesMarkToWhatIsLeft, RUNS_TWICE);
     is_found(ONE_REQUEST, Bug::MarkNotStored, RUNS_TWICE);
     is_found(ONE_REQUEST, Bug::WindowNotStored, RUNS_TWICE);

@@ -22,6 +22,7 @@ pub(crate) struct Left {
     pub(crate) panics: usize,
     pub(crate) refusals: usize,
     pub(crate) losses: usize,
+    pub(crate) trims: usize,
 }
 
 /// Which bases a client may begin a request with.
@@ -83,6 +84,8 @@ pub(crate) enum Action {
     Refuse(usize, usize),
     /// The owner runs a command of a client that isn't looked at.
     RunOther,
+    /// The owner's window forgets what is beyond so many answers and clients: whatever decides how many, and when.
+    Trim(usize, usize),
     HandOver,
     Commit,
     /// The owner is sealed behind this many envelopes in flight, and lives on as a zombie.
@@ -109,6 +112,11 @@ impl Once {
         let owner = &state.owner;
         if state.left.others > 0 {
             actions.push(Action::RunOther);
+        }
+        if state.left.trims > 0 {
+            let sizes = (0..2).flat_map(|answers| (0..3).map(move |clients| (answers, clients)));
+            let shrinks = sizes.filter(|&(answers, clients)| owner.exceeds(answers, clients));
+            actions.extend(shrinks.map(|(answers, clients)| Action::Trim(answers, clients)));
         }
         if owner.changed && owner.in_flight.len() < self.in_flight_max {
             actions.push(Action::HandOver);
@@ -217,6 +225,10 @@ impl Model for Once {
                 state.deliver(vec![Reply { message, answer: Answer::Refused }]);
             }
             Action::RunOther => self.run_other(&mut state),
+            Action::Trim(answers, clients) => {
+                state.left.trims -= 1;
+                state.owner.trim(&self.rules, answers, clients);
+            }
             Action::HandOver => state.owner.hand_over(),
             Action::Commit => {
                 let replies = state.owner.commit();

@@ -4,7 +4,7 @@
 use holocron_protocol::{
     envelope::{self, Envelope},
     ids::{ClientId, CommitNumber, RequestNumber},
-    window::{Admission, Recorded, Request, RequestId, Window},
+    window::{Admission, Recorded, Request, RequestId, Window, WindowSize},
 };
 
 use crate::host::Rules;
@@ -96,6 +96,20 @@ pub(crate) fn record(rules: &Rules, window: &mut Window, request: &Request, reco
             set_mark(window, before.mark().max(newest));
         }
         _ => {}
+    }
+}
+
+/// [`Window::trim`].
+pub(crate) fn trim(bug: Option<Bug>, window: &mut Window, size: &WindowSize) {
+    let before = window.mark();
+    window.trim(size);
+    if bug != Some(Bug::EvictionLeavesMark) {
+        return;
+    }
+    if before == CommitNumber::ZERO && size.clients == 0 {
+        *window = Window::default();
+    } else {
+        set_mark(window, before);
     }
 }
 

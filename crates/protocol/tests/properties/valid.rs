@@ -20,7 +20,7 @@ use holocron_protocol::{
     pack::{PackBuilder, PackIndex, PackRef},
     place::FileNumber,
     topology::Draft,
-    window::{Admission, Outcome, Recorded, Request, RequestId, Window, WindowLimits},
+    window::{Admission, Outcome, Recorded, Request, RequestId, Window, WindowLimits, WindowSize},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -198,7 +198,7 @@ fn window() -> impl Strategy<Value = Window> {
         Just(Outcome::Panicked),
         "\\PC{0,9}".prop_map(Outcome::Rejected),
     ];
-    let limits = WindowLimits { entries_len_max: 6, clients_len_max: 3, bytes_len_max: 300 };
+    let limits = WindowLimits::exactly(WindowSize { answers: 6, clients: 3, bytes: 300 });
     vec((0..5_u128, 1..400_u64, 0..200_u64, outcome), 0..12).prop_map(move |steps| {
         let mut window = Window::default();
         let mut commit = CommitNumber::new(1);
