@@ -58,7 +58,10 @@ impl Deadline {
         }
         builder.connect().await.map_err(|error| match error {
             ConnectError::Unreachable(GaveUp::Spent { last }) => self.no_answer(last.as_ref()),
-            other => other.into(),
+            other @ (ConnectError::Open(_)
+            | ConnectError::Unreachable(GaveUp::Stopped | GaveUp::Rejected(_))
+            | ConnectError::Cluster(_)
+            | ConnectError::Call(_)) => other.into(),
         })
     }
 

@@ -233,7 +233,7 @@ pub async fn ask(
     within: Duration,
 ) -> Result<PeerReply, AskError> {
     let deadline = Instant::now() + within.min(DEADLINE_MAX);
-    let why = || format!("no answer within {within:?}");
+    let why = || format!("no answer within {within:.0?}");
     let hello = Hello { cluster: None, who: "a tool".to_owned() };
     let opening = timeout_at(deadline, Link::open(network, address, hello)).await;
     let link = opening.unwrap_or_else(|_elapsed| {
