@@ -66,7 +66,7 @@ impl Remains {
                 Key::Epoch(_) => remains.epochs += 1,
                 Key::EpochMark(_) => remains.epoch_marks += 1,
                 Key::LeaderHint | Key::HostHint(_) if absent == Absent::Cluster => {
-                    remains.hints += 1
+                    remains.hints += 1;
                 }
                 // A host that founded this cluster and stopped before epoch 1 left no more than these.
                 Key::LeaderHint | Key::HostHint(_) => {}
