@@ -160,10 +160,15 @@ impl Drop for Host {
 
 #[cfg(test)]
 mod tests {
+    use holocron_protocol::{
+        ids::{ClientId, CommitNumber, Position, RequestNumber, VnodeName},
+        keys,
+        window::{Request, RequestId},
+    };
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::{Context, Settings, Vnode};
+    use crate::{Call, Context, Mode, Outcome, ReplyTo, Settings, Vnode, session::Session};
 
     #[derive(Default, Serialize, Deserialize)]
     struct Count(u64);
@@ -201,6 +206,77 @@ mod tests {
         let batches = session().journal.progress().committed.get();
         assert!(batches >= 4_000, "one command after the other, a batch each: {batches}");
         assert!(most < 2_000, "{most} files are known after {batches} batches");
+    }
+
+    /// Calls one command of each of so many clients at once, until it has run; says how many were sent back.
+    async fn call_once_each(
+        session: &Arc<Session>,
+        number: u64,
+        bases: &mut [CommitNumber],
+    ) -> u64 {
+        let mut sent_back = 0;
+        let mut open: Vec<usize> = (0..bases.len()).collect();
+        while !open.is_empty() {
+            let send = |&client: &usize| {
+                let number = RequestNumber::new(number);
+                let id = RequestId { client: ClientId::new(client as u128 + 1), number };
+                let call = Call {
+                    name: VnodeName::new(Count::KIND, "one").unwrap(),
+                    mode: Mode::Command,
+                    request: Request { id, lowest: number, base: bases[client] },
+                    epoch: session.epoch(),
+                    body: bytes::Bytes::new(),
+                };
+                let (reply, answer) = ReplyTo::here();
+                session.call(call, reply);
+                (client, answer)
+            };
+            let sent: Vec<_> = open.iter().map(send).collect();
+            open.clear();
+            for (client, answer) in sent {
+                let answer = answer.await.unwrap();
+                bases[client] = answer.commit;
+                if let Outcome::Rebase(_) = answer.outcome {
+                    sent_back += 1;
+                    open.push(client);
+                }
+            }
+        }
+        sent_back
+    }
+
+    #[tokio::test]
+    async fn what_many_clients_leave_behind_is_not_stored_at_rest() {
+        let store: Arc<dyn holocron_store::Store> = Arc::new(holocron_store::Memory::default());
+        let settings = Settings {
+            slots: 4,
+            idle_after: core::time::Duration::from_millis(200),
+            ..Settings::default()
+        };
+        let builder = Host::builder("memory://").store(Arc::clone(&store)).name("h1");
+        let host = builder.settings(settings).vnode::<Count>().start().await.unwrap();
+        assert_eq!(host.client().get::<Count>("one").command(()).await.unwrap(), 1);
+        let session = host.shared.session().expect("it serves");
+        let mut bases = [CommitNumber::ZERO; 1_000];
+        let mut sent_back = 0;
+        for number in 1..=9 {
+            sent_back = call_once_each(&session, number, &mut bases).await;
+        }
+        assert_eq!(sent_back, 0, "when all of them are known");
+        let rest = tokio::time::timeout(core::time::Duration::from_secs(20), async {
+            while session.active_count() > 0 {
+                tokio::time::sleep(core::time::Duration::from_millis(20)).await;
+            }
+        });
+        rest.await.expect("it leaves memory");
+        let mut lengths = Vec::new();
+        for position in 1..=session.journal.progress().committed.get() {
+            let key = keys::journal_position(session.id(), Position::new(position));
+            lengths.push(store.get(&key).await.unwrap().map_or(0, |object| object.len()));
+        }
+        assert!(lengths.iter().any(|&length| length > 20_000), "{lengths:?}");
+        assert!(lengths.last().is_some_and(|&length| length < 3_000), "{lengths:?}");
+        assert_eq!(host.client().get::<Count>("one").command(()).await.unwrap(), 9_002);
     }
 
     /// The task that opens a session is one of many. Without it the host would never serve, and never say so.
