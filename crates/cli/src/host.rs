@@ -46,14 +46,8 @@ pub(crate) struct Arguments {
     /// Its share of the slots relative to the other hosts'.
     #[arg(long, default_value_t = holocron_protocol::epoch::WEIGHT_DEFAULT)]
     weight: u32,
-    /// Join an existing cluster, and fail where there is none. A host that is restarted with this never takes an emptied
-    /// store for a new one.
-    #[arg(long, conflicts_with = "found_anew")]
-    join: bool,
-    /// Found a cluster even if hosts and sessions of an earlier one remain under the prefix, and make the directory if it
-    /// is missing. Look first: what remains is given up, and a missing directory may be one that isn't mounted.
-    #[arg(long)]
-    found_anew: bool,
+    #[command(flatten)]
+    founding: Found,
     #[command(flatten)]
     tuning: Tuning,
     /// One JSON object instead of a line once it listens.
@@ -62,6 +56,29 @@ pub(crate) struct Arguments {
     /// End at once when the process that started this one ends, however that ends.
     #[arg(long, hide = true)]
     end_with_parent: bool,
+}
+
+/// What an operator says about founding a cluster.
+#[derive(Debug, Args)]
+struct Found {
+    /// Join an existing cluster, and fail where there is none. A host that is restarted with this never takes an emptied
+    /// store for a new one.
+    #[arg(long, conflicts_with = "found_anew")]
+    join: bool,
+    /// Found a cluster even if hosts and sessions of an earlier one remain under the prefix, and make the directory if it
+    /// is missing. Look first: what remains is given up, and a missing directory may be one that isn't mounted.
+    #[arg(long)]
+    found_anew: bool,
+}
+
+impl Found {
+    fn word(&self) -> Founding {
+        match (self.join, self.found_anew) {
+            (true, _) => Founding::Never,
+            (false, true) => Founding::Anew,
+            (false, false) => Founding::IfEmpty,
+        }
+    }
 }
 
 /// The few settings that are offered here; the library has them all.
@@ -119,19 +136,11 @@ impl Arguments {
         }
     }
 
-    fn founding(&self) -> Founding {
-        match (self.join, self.found_anew) {
-            (true, _) => Founding::Never,
-            (false, true) => Founding::Anew,
-            (false, false) => Founding::IfEmpty,
-        }
-    }
-
     fn builder(&self) -> HostBuilder {
         let mut builder = kinds::register(Host::builder(&self.store.url))
             .listen(&self.listen)
             .weight(self.weight)
-            .founding(self.founding())
+            .founding(self.founding.word())
             .settings(self.tuning.settings());
         for (key, value) in &self.store.options.pairs {
             builder = builder.option(key, value);

@@ -31,10 +31,13 @@ async fn empty(store: &dyn Store) {
     }
 }
 
+/// When each call was asked, and how it ended.
+type Calls = Vec<(Instant, Result<i64, CallError>)>;
+
 /// Calls until told to stop: one that adds and one that reads, each with the time it asked and whether it was answered.
 struct Load {
     stop: Arc<AtomicBool>,
-    callers: Vec<tokio::task::JoinHandle<Vec<(Instant, Result<i64, CallError>)>>>,
+    callers: Vec<tokio::task::JoinHandle<Calls>>,
 }
 
 impl Load {
@@ -60,7 +63,7 @@ impl Load {
         Self { callers: callers.collect(), stop }
     }
 
-    async fn end(self) -> Vec<(Instant, Result<i64, CallError>)> {
+    async fn end(self) -> Calls {
         self.stop.store(true, Ordering::Relaxed);
         let mut calls = Vec::new();
         for caller in self.callers {
@@ -94,8 +97,8 @@ async fn loses(place: &Place, lose: impl AsyncFnOnce(&dyn Store)) {
     let late: Vec<_> = calls.iter().filter(|(asked, _)| *asked > lost).collect();
     assert!(late.len() >= keys.len(), "there was load afterwards: {}", late.len());
     assert!(late.iter().all(|(_, ended)| ended.is_err()), "answered from memory: {late:?}");
-    let says = |(_, ended): &&(Instant, Result<i64, CallError>)| matches!(ended, Err(CallError::Unavailable { why }) if why.contains("the store is lost"));
-    assert!(late.iter().any(|call| says(call)), "nobody was told why: {late:?}");
+    let says = |ended: &Result<i64, CallError>| matches!(ended, Err(CallError::Unavailable { why }) if why.contains("the store is lost"));
+    assert!(late.iter().any(|(_, ended)| says(ended)), "nobody was told why: {late:?}");
 }
 
 async fn refuses(host: &mut Host, words: &str) {
