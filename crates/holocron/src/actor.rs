@@ -12,6 +12,7 @@
 //! * An answer that saw a change leaves with or after that change's commit.
 //! * A request id takes effect once: the window is asked before a command runs, and stored with what it did.
 
+mod crowd;
 mod process;
 mod recorded;
 
@@ -210,7 +211,7 @@ impl Actor for VnodeActor {
             Message::Loaded(loaded) => active.on_loaded(loaded),
             Message::Encode => active.on_encode(),
             Message::Flush(done) => {
-                active.on_encode();
+                active.hand_over_now();
                 // The one who waits may have given up.
                 done.send(()).unwrap_or_else(|()| tracing::debug!("nobody waits for the flush"));
             }
@@ -339,14 +340,9 @@ impl Active {
         if self.dirty || !self.pending.is_empty() || in_flight {
             return;
         }
-        let soft = &self.session.settings.window.soft;
-        if let Phase::Running { window, .. } = &mut self.phase
-            && window.exceeds(soft)
-        {
-            // What many clients made necessary is not stored for ever. It leaves memory at the next sweep.
-            window.trim(soft);
-            self.dirty = true;
-            return self.on_encode();
+        if self.trim_at_rest() {
+            // It leaves memory at the next sweep.
+            return;
         }
         if let Some(handed) = &mut self.handed {
             // Committed: it can be read back from the store should it be needed.

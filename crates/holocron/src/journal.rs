@@ -14,6 +14,7 @@
 //! * Once the session has ended nothing is ever committed: what waits is dropped, which answers it `Unclear`.
 
 mod flush;
+mod terms;
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -25,7 +26,7 @@ use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     batch::{BATCH_LEN_MAX, BatchBuilder, StateFields},
     garbage::{TrimStep, Trimmed, next_trim},
-    ids::{Epoch, Position, SessionId, Slot, Tenure},
+    ids::{Epoch, Position, SessionId, Slot},
     reads::{ReadMode, Reads},
     segment::SegmentLen,
     writer::Writer,
@@ -34,8 +35,9 @@ use holocron_store::Store;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::terms::{Adoption, Closed, Quiet, Released};
 use crate::{
-    call::{Answer, Mode, Outcome, ReplyTo},
+    call::Mode,
     loss::LossWatch,
     peer::Progress,
     random::Random,
@@ -65,6 +67,8 @@ pub(crate) struct Journal {
     committed: AtomicU64,
     /// It has gone up. Wakes those who wait in the order they began to.
     went_up: Notify,
+    /// A batch has left. Wakes those who wait in the order they began to.
+    left: Notify,
     /// Bytes in the open batch, readable without the lock.
     open_len: AtomicU64,
     /// Cancelled when the session is over, for whatever reason.
@@ -110,14 +114,6 @@ struct Open {
     checkpoint: Option<Position>,
 }
 
-/// The position to wait for until everything appended so far is committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Quiet(pub(crate) Position);
-
-/// The gate of the slot is closed, or the session is over: nothing was appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Closed;
-
 impl Journal {
     /// A journal whose position 0 is committed.
     pub(crate) fn new(
@@ -146,6 +142,7 @@ impl Journal {
             checkpoint_due: Notify::new(),
             committed: AtomicU64::new(0),
             went_up: Notify::new(),
+            left: Notify::new(),
             open_len: AtomicU64::new(0),
             ended: CancellationToken::new(),
             random,
@@ -325,6 +322,27 @@ impl Journal {
         }
     }
 
+    /// Whether a position's batch has not left yet.
+    pub(crate) fn is_open(&self, position: Position) -> bool {
+        position > self.state().writer.submitted()
+    }
+
+    /// Waits until the batch of a position has left.
+    pub(crate) async fn until_left(&self, position: Position) -> Result<(), Closed> {
+        loop {
+            // Before looking, so that one that leaves in between isn't missed.
+            let left = self.left.notified();
+            if !self.is_open(position) {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = left => {}
+                () = self.ended.cancelled() => return Err(Closed),
+            }
+        }
+    }
+
     /// The position that holds what was appended last: once it is committed, so is everything before.
     pub(crate) fn until_quiet(&self) -> Quiet {
         let state = self.state();
@@ -374,33 +392,6 @@ impl Journal {
         let reads: Vec<Released> = state.reads.over().collect();
         drop(state);
         drop((answers, reads));
-    }
-}
-
-/// A slot to be taken up.
-#[derive(Clone, Debug)]
-pub(crate) struct Adoption {
-    pub(crate) slot: Slot,
-    pub(crate) epoch: Epoch,
-    pub(crate) sources: Vec<Tenure>,
-}
-
-/// An answer and where it goes, waiting for the right to leave.
-#[derive(Debug)]
-pub(crate) struct Released {
-    pub(crate) reply: ReplyTo,
-    pub(crate) answer: Answer,
-}
-
-impl Released {
-    fn send(self) {
-        self.reply.send(self.answer);
-    }
-
-    /// Sends a refusal instead: what the answer speaks of has not happened and won't.
-    pub(crate) fn refuse(self, outcome: Outcome) {
-        let commit = holocron_protocol::ids::CommitNumber::ZERO;
-        self.reply.send(Answer { commit, outcome, ..self.answer });
     }
 }
 

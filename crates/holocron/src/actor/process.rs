@@ -287,9 +287,7 @@ impl Active {
     }
 
     /// Hands the state over to the journal, with the answers that may leave when it is committed.
-    pub(super) fn on_encode(&mut self) {
-        tracing::trace!(vnode = %self.handle.name, dirty = self.dirty, pending = self.pending.len(), "encode");
-        self.encode_queued = false;
+    pub(super) fn hand_over_now(&mut self) {
         if !self.dirty {
             assert!(self.pending.is_empty(), "{}: answers wait for no change", self.handle.name);
             return;
@@ -300,7 +298,7 @@ impl Active {
                 let setback = self.unstorable(&unstorable);
                 self.recover(setback, Care::Normal);
                 // Storable now: every command was checked on the way.
-                self.on_encode();
+                self.hand_over_now();
             }
         }
     }

@@ -14,7 +14,8 @@ use holocron_store::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
+use super::{StartError, run::Run};
+use crate::epoch_log::LogError;
 
 /// Who looks for a cluster, and what it may do.
 pub(super) struct Finder<'a> {
@@ -67,6 +68,30 @@ impl Finder<'_> {
     async fn find(&self) -> Result<Option<Found>, StartError> {
         let found = get_until(&**self.store, keys::CLUSTER, self.patience, self.stop).await?;
         found.map(decode).transpose()
+    }
+}
+
+impl Run {
+    /// Where there is no epoch, this host may write the first one; unless there were epochs and the log was lost.
+    pub(super) async fn check_first_epoch(&mut self) -> Result<(), StartError> {
+        if self.view.is_some() {
+            return Ok(());
+        }
+        let log = &self.log;
+        let remains = remains(&*log.store, Absent::Epochs, log.patience, &log.stop).await?;
+        if remains.is_empty() || remains.allow(self.shared.parts.founding) {
+            return Ok(());
+        }
+        // Another host may have written it since, and what remains is its.
+        match log.newest(None).await {
+            Ok(Some(view)) => {
+                self.learn(&view);
+                Ok(())
+            }
+            Ok(None) => Err(StartError::Remains { absent: "the epoch log (epochs/)", remains }),
+            Err(LogError::GaveUp(gave_up)) => Err(gave_up.into()),
+            Err(LogError::Malformed(malformed)) => Err(malformed.into()),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use holocron_protocol::{
     cluster::Cluster,
     election::{self, CreateOutcome, Election, ElectionSettings, HeardBy, News, ReadOutcome},
-    founding::{Absent, Founding},
+    founding::Founding,
     ids::{Epoch, HostName, SessionId},
     keys,
     time::Time,
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::event::Event;
 pub(super) use self::life::Life;
 use super::{
-    StartError, Stopped, found,
+    Stopped,
     lead::Lead,
     member::Member,
     shared::{Shared, why},
@@ -191,28 +191,6 @@ impl Run {
         Ok(run)
     }
 
-    /// Where there is no epoch, this host may write the first one; unless there were epochs and the log was lost.
-    async fn check_first_epoch(&mut self) -> Result<(), StartError> {
-        if self.view.is_some() {
-            return Ok(());
-        }
-        let log = &self.log;
-        let remains = found::remains(&*log.store, Absent::Epochs, log.patience, &log.stop).await?;
-        if remains.is_empty() || remains.allow(self.shared.parts.founding) {
-            return Ok(());
-        }
-        // Another host may have written it since, and what remains is its.
-        match log.newest(None).await {
-            Ok(Some(view)) => {
-                self.learn(&view);
-                Ok(())
-            }
-            Ok(None) => Err(StartError::Remains { absent: "the epoch log (epochs/)", remains }),
-            Err(LogError::GaveUp(gave_up)) => Err(gave_up.into()),
-            Err(LogError::Malformed(malformed)) => Err(malformed.into()),
-        }
-    }
-
     pub(super) fn now(&self) -> Time {
         self.shared.parts.clock.now()
     }
@@ -316,7 +294,7 @@ impl Run {
     }
 
     /// A record from whatever source: the election hears of it, and we act on it.
-    fn learn(&mut self, view: &View) {
+    pub(super) fn learn(&mut self, view: &View) {
         if view.record.epoch <= self.election.newest() {
             return;
         }

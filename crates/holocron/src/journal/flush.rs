@@ -164,6 +164,7 @@ impl Journal {
         let header = writer.submit(carries);
         self.open_len.store(0, Ordering::Relaxed);
         drop(state);
+        self.left.notify_waiters();
         // Outside the lock: the checksum runs over the whole batch.
         Flight {
             position: header.position,

@@ -13,6 +13,7 @@ use holocron_store::{Created, Latency, Memory, Patience, create_once};
 
 use super::*;
 use crate::{
+    call::{Answer, Outcome, ReplyTo},
     clock::SystemClock,
     sealer::{SealEnd, Sealer},
 };
