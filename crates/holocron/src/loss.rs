@@ -113,9 +113,10 @@ impl LossWatch {
             if self.lost.borrow().is_some() {
                 return Err(NotSame::Lost);
             }
-            let (object, began) = (object(), self.clock.now());
+            let object = object();
             let look = self.look(object, stop).await.map_err(|_stopped| NotSame::SessionOver)?;
-            match doubt.looked(began, look) {
+            // As of the answer: a look may have waited for a store that was away.
+            match doubt.looked(self.clock.now(), look) {
                 Standing::Same => {
                     drop(doubting);
                     return self.undoubted(stop).await;

@@ -103,23 +103,23 @@ pub enum Standing {
 /// The looks for one answer, or one group of answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Doubt {
-    /// When the first look began that found nothing.
+    /// When the first look was answered that found nothing.
     since: Option<Time>,
     missed: u32,
 }
 
 impl Doubt {
-    /// Takes a look that began at `began`, to what follows from all of them.
+    /// Takes a look that was answered at `now`, to what follows from all of them.
     #[must_use]
-    pub fn looked(&mut self, began: Time, look: Look) -> Standing {
+    pub fn looked(&mut self, now: Time, look: Look) -> Standing {
         match look {
             Look::There => Standing::Same,
             Look::Detached => Standing::SessionOver,
             Look::Foreign => Standing::Lost,
             Look::Missing => {
-                let since = *self.since.get_or_insert(began);
+                let since = *self.since.get_or_insert(now);
                 self.missed = self.missed.saturating_add(1);
-                if self.missed >= LOOKS_MIN && began.since(since) >= DOUBT_MIN {
+                if self.missed >= LOOKS_MIN && now.since(since) >= DOUBT_MIN {
                     Standing::Lost
                 } else {
                     Standing::Doubtful
