@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
+    cluster::Cluster,
     ids::{Epoch, Position, Segment, SessionId},
     keys,
     loss::{Doubt, Look, Standing},
@@ -168,7 +169,14 @@ impl LossWatch {
             Object::Cluster => Ok(match self.get(keys::CLUSTER, stop).await? {
                 None => Look::Missing,
                 Some(found) if found == self.cluster => Look::There,
-                Some(_) => Look::Foreign,
+                // A damaged object is another fault than a lost store, and no running host needs this one.
+                Some(found) => match Cluster::decode(keys::CLUSTER, &found) {
+                    Ok(_) => Look::Foreign,
+                    Err(malformed) => {
+                        tracing::error!(%malformed, "hosts that start now will stop");
+                        Look::There
+                    }
+                },
             }),
             Object::Batch(session, position) => {
                 let key = keys::journal_position(session, position);
@@ -223,5 +231,107 @@ impl LossWatch {
                  deleted"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holocron_protocol::ids::{ClusterId, Nonce};
+    use holocron_store::Memory;
+
+    use super::*;
+    use crate::clock::TokioClock;
+
+    const SESSION: SessionId = SessionId::new(7);
+
+    fn cluster(id: u128) -> Bytes {
+        Cluster::new(ClusterId::new(id)).encode(Nonce::new(1))
+    }
+
+    /// A watch over a store in which its cluster and one batch stand.
+    async fn watch() -> (Arc<dyn Store>, LossWatch) {
+        let store: Arc<dyn Store> = Arc::new(Memory::default());
+        store.put(keys::CLUSTER, cluster(1)).await.unwrap();
+        store.put(&batch_key(1), Bytes::from(vec![0; 64])).await.unwrap();
+        let clock = Arc::new(TokioClock::new());
+        let of = Arc::clone(&store);
+        (store, LossWatch::new(of, cluster(1), clock, Duration::from_secs(5)))
+    }
+
+    fn batch_key(position: u64) -> String {
+        keys::journal_position(SESSION, Position::new(position))
+    }
+
+    async fn look(watch: &LossWatch, object: Object) -> Result<(), NotSame> {
+        watch.confirm(|| object, &CancellationToken::new()).await
+    }
+
+    const fn batch(position: u64) -> Object {
+        Object::Batch(SESSION, Position::new(position))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_there_confirms_that_the_store_is_the_same() {
+        let (_store, watch) = watch().await;
+        for object in [Object::Cluster, batch(1)] {
+            assert_eq!(look(&watch, object).await, Ok(()));
+        }
+        assert_eq!(watch.why(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_missing_for_long_is_lost_and_stays_so() {
+        let (store, watch) = watch().await;
+        store.delete(&batch_key(1)).await.unwrap();
+        let began = tokio::time::Instant::now();
+        assert_eq!(look(&watch, batch(1)).await, Err(NotSame::Lost));
+        assert!(began.elapsed() >= holocron_protocol::loss::DOUBT_MIN);
+        assert!(watch.why().unwrap().contains(&batch_key(1)), "{:?}", watch.why());
+        assert_eq!(look(&watch, Object::Cluster).await, Err(NotSame::Lost), "for good");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_one_look_misses_its_object_no_other_confirms_anything() {
+        let (store, watch) = watch().await;
+        store.delete(&batch_key(1)).await.unwrap();
+        let misses = look(&watch, batch(1));
+        let finds = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let began = tokio::time::Instant::now();
+            (look(&watch, Object::Cluster).await, began.elapsed())
+        };
+        let brings_back = async {
+            tokio::time::sleep(Duration::from_millis(1_000)).await;
+            store.put(&batch_key(1), Bytes::from(vec![0; 64])).await.unwrap();
+        };
+        let (missed, (found, waited), ()) = tokio::join!(misses, finds, brings_back);
+        assert_eq!((missed, found), (Ok(()), Ok(())), "it was missing for a moment only");
+        assert!(waited >= Duration::from_millis(600), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_cluster_is_a_lost_store_at_once_and_a_damaged_object_is_not() {
+        let (store, watch) = watch().await;
+        store.put(keys::CLUSTER, Bytes::from_static(b"{ damaged")).await.unwrap();
+        assert_eq!(look(&watch, Object::Cluster).await, Ok(()));
+        store.put(keys::CLUSTER, cluster(2)).await.unwrap();
+        assert_eq!(look(&watch, Object::Cluster).await, Err(NotSame::Lost));
+        assert!(watch.why().unwrap().contains("another cluster"), "{:?}", watch.why());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_was_trimmed_meanwhile_gives_way_to_the_witness_of_now() {
+        let (_store, watch) = watch().await;
+        let mut trimmed = [batch(9), batch(1)].into_iter();
+        let object = || trimmed.next().expect("two looks");
+        assert_eq!(watch.confirm(object, &CancellationToken::new()).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_was_collected_is_over_and_the_store_is_not_lost() {
+        let (store, watch) = watch().await;
+        store.put(&keys::end_mark(SESSION), Bytes::from_static(b"mark")).await.unwrap();
+        assert_eq!(look(&watch, batch(9)).await, Err(NotSame::SessionOver));
+        assert_eq!(watch.why(), None);
     }
 }

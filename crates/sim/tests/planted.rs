@@ -48,6 +48,7 @@ fn the_table_tells_of_every_bug() {
 fn a_bug_that_a_model_notices_has_its_test() {
     let models = [
         ("journal_model", include_str!("../../protocol/tests/journal_model/main.rs")),
+        ("journal_loss", include_str!("../../protocol/tests/journal_loss.rs")),
         ("pack_model", include_str!("../../protocol/tests/pack_model.rs")),
         ("ownership_model", include_str!("../../protocol/tests/ownership_model/main.rs")),
     ];

@@ -173,7 +173,11 @@ fn between<'a>(said: &'a str, start: &str, end: &str) -> Option<&'a str> {
 /// What the server said is wrong, for people: its code and message if they can be found, else all there is.
 fn plainly(said: &str) -> String {
     match (between(said, "<Code>", "</Code>"), between(said, "<Message>", "</Message>")) {
-        (Some(code), Some(message)) => format!("{code}: {}", message.trim_end_matches('.')),
+        (Some(code), Some(message)) => {
+            // Azure appends lines with the request's id and time.
+            let first = message.lines().next().unwrap_or_default();
+            format!("{code}: {}", short(first.trim_end_matches('.')))
+        }
         (Some(code), None) => code.to_owned(),
         (None, _) => said.to_owned(),
     }
