@@ -174,9 +174,9 @@ fn between<'a>(said: &'a str, start: &str, end: &str) -> Option<&'a str> {
 fn plainly(said: &str) -> String {
     match (between(said, "<Code>", "</Code>"), between(said, "<Message>", "</Message>")) {
         (Some(code), Some(message)) => {
-            // Azure appends lines with the request's id and time.
-            let first = message.lines().next().unwrap_or_default();
-            format!("{code}: {}", short(first.trim_end_matches('.')))
+            // Azure appends the request's id and time.
+            let message = message.split("RequestId:").next().unwrap_or_default().trim();
+            format!("{code}: {}", short(message.trim_end_matches('.')))
         }
         (Some(code), None) => code.to_owned(),
         (None, _) => said.to_owned(),
