@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use holocron_protocol::{cluster::Cluster, founding::Absent, ids::Epoch, keys};
+use holocron_protocol::{cluster::Cluster, founding::Absent, ids::Epoch, keys, loss::Look};
 use holocron_store::{GaveUp, OpenError, Patience, Store, get_until, list_until};
 use tokio::{
     task::spawn_blocking,
@@ -22,6 +22,7 @@ use crate::{
     frame::Hello,
     host::{self, Shared},
     link::{self, Link},
+    loss::{EMPTIED, FOREIGN},
     net::{Network, Tcp},
     peer::{PeerMessage, PeerReply},
     random::Random,
@@ -292,14 +293,11 @@ impl StoreViews {
     async fn is_same(&self) -> Result<(), NoViews> {
         let EpochLog { store, patience, stop, .. } = &self.log;
         let found = get_until(&**store, keys::CLUSTER, *patience, stop).await;
-        match found.map_err(|gave_up| NoViews::Unreadable(gave_up.to_string()))? {
-            Some(found) if found == self.cluster => Ok(()),
-            Some(_) => Err(NoViews::StoreLost(
-                "the store is lost: it holds another cluster where this one was".to_owned(),
-            )),
-            None => Err(NoViews::StoreLost(
-                "the store is lost: the `cluster` object is missing".to_owned(),
-            )),
+        let found = found.map_err(|gave_up| NoViews::Unreadable(gave_up.to_string()))?;
+        match Look::at_cluster(&self.cluster, found.as_deref()) {
+            Look::There | Look::Detached => Ok(()),
+            Look::Foreign => Err(NoViews::StoreLost(FOREIGN.to_owned())),
+            Look::Missing => Err(NoViews::StoreLost(EMPTIED.to_owned())),
         }
     }
 }

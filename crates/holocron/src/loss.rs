@@ -9,7 +9,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
-    cluster::Cluster,
     ids::{Epoch, Position, Segment, SessionId},
     keys,
     loss::{Doubt, Look, Standing},
@@ -24,6 +23,12 @@ use crate::clock::Clock;
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Bytes of a batch that a look asks for: that it is there says enough.
 const LOOK_LEN: u64 = 32;
+
+/// Another cluster's object stands at `cluster`.
+pub(crate) const FOREIGN: &str = "the store is lost: it holds another cluster where this one was";
+/// Nothing stands at `cluster`.
+pub(crate) const EMPTIED: &str = "the store is lost: the `cluster` object is missing. The bucket or directory was \
+                                  emptied, made anew, or replaced";
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,18 +171,17 @@ impl LossWatch {
 
     async fn look(&self, object: Object, stop: &CancellationToken) -> Result<Look, GaveUp> {
         match object {
-            Object::Cluster => Ok(match self.get(keys::CLUSTER, stop).await? {
-                None => Look::Missing,
-                Some(found) if found == self.cluster => Look::There,
-                // A damaged object is another fault than a lost store, and no running host needs this one.
-                Some(found) => match Cluster::decode(keys::CLUSTER, &found) {
-                    Ok(_) => Look::Foreign,
-                    Err(malformed) => {
-                        tracing::error!(%malformed, "hosts that start now will stop");
-                        Look::There
-                    }
-                },
-            }),
+            Object::Cluster => {
+                let found = self.get(keys::CLUSTER, stop).await?;
+                let look = Look::at_cluster(&self.cluster, found.as_deref());
+                if look == Look::There && found.as_ref() != Some(&self.cluster) {
+                    tracing::error!(
+                        key = keys::CLUSTER,
+                        "is damaged; hosts that start now will stop"
+                    );
+                }
+                Ok(look)
+            }
             Object::Batch(session, position) => {
                 let key = keys::journal_position(session, position);
                 if self.exists(&key, stop).await? {
@@ -218,14 +222,8 @@ impl LossWatch {
             Object::Epoch(epoch, _) => keys::epoch(epoch),
         };
         match self.look(Object::Cluster, stop).await {
-            Ok(Look::Foreign) => {
-                "the store is lost: it holds another cluster where this one was".to_owned()
-            }
-            Ok(Look::Missing) => {
-                "the store is lost: the `cluster` object is missing. The bucket or directory was \
-                                  emptied, made anew, or replaced"
-                    .to_owned()
-            }
+            Ok(Look::Foreign) => FOREIGN.to_owned(),
+            Ok(Look::Missing) => EMPTIED.to_owned(),
             Ok(Look::There | Look::Detached) | Err(_) => format!(
                 "the store is lost: {key} is missing, though it was committed. An older copy was restored, or it was \
                  deleted"
@@ -236,7 +234,10 @@ impl LossWatch {
 
 #[cfg(test)]
 mod tests {
-    use holocron_protocol::ids::{ClusterId, Nonce};
+    use holocron_protocol::{
+        cluster::Cluster,
+        ids::{ClusterId, Nonce},
+    };
     use holocron_store::Memory;
 
     use super::*;

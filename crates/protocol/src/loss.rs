@@ -25,7 +25,7 @@ use core::time::Duration;
 
 use holocron_planted::{Bug, is_planted};
 
-use crate::{ids::Position, time::Time, writer::Writer};
+use crate::{cluster::Cluster, ids::Position, keys, time::Time, writer::Writer};
 
 /// How long a witness must be missing before the store counts as lost. Nothing is answered meanwhile. Longer than a
 /// gateway takes to restart behind a load balancer, shorter than a call's deadline.
@@ -87,6 +87,22 @@ pub enum Look {
     Foreign,
 }
 
+impl Look {
+    /// What a get of `cluster` has found, where `ours` stood at first. It never changes. A damaged object is another fault
+    /// than a lost store, and nothing that runs needs this one.
+    #[must_use]
+    pub fn at_cluster(ours: &[u8], found: Option<&[u8]>) -> Self {
+        match found {
+            None => Self::Missing,
+            Some(found) if found == ours => Self::There,
+            Some(found) => match Cluster::decode(keys::CLUSTER, found) {
+                Ok(_) => Self::Foreign,
+                Err(_) => Self::There,
+            },
+        }
+    }
+}
+
 /// What follows from the looks so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
@@ -134,7 +150,10 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::{ids::SessionId, writer::Carries};
+    use crate::{
+        ids::{ClusterId, Nonce, SessionId},
+        writer::Carries,
+    };
 
     fn writer(in_flight_max: u64, committed: u64) -> Writer {
         let mut writer = Writer::new(SessionId::new(1), in_flight_max);
@@ -226,6 +245,16 @@ mod tests {
             assert_eq!(doubt.looked(Time::from_millis(at), Look::Missing), Standing::Doubtful);
         }
         assert_eq!(doubt.looked(Time::from_millis(600_200), Look::Missing), Standing::Lost);
+    }
+
+    #[test]
+    fn another_clusters_object_is_foreign_and_a_damaged_one_is_not() {
+        let object = |id| Cluster::new(ClusterId::new(id)).encode(Nonce::new(1));
+        let (ours, other) = (object(1), object(2));
+        assert_eq!(Look::at_cluster(&ours, Some(&ours)), Look::There);
+        assert_eq!(Look::at_cluster(&ours, Some(&other)), Look::Foreign);
+        assert_eq!(Look::at_cluster(&ours, Some(b"{ damaged")), Look::There);
+        assert_eq!(Look::at_cluster(&ours, None), Look::Missing);
     }
 
     #[test]

@@ -198,7 +198,6 @@ impl HostBuilder {
         };
         let store = match self.store {
             Some(store) => store,
-            // A host may found a cluster; nobody else makes anything by opening a store.
             // A directory that isn't there may be one whose file system isn't mounted: it takes an operator's word.
             None if self.founding == Founding::Anew => {
                 holocron_store::open_or_make(&self.url, &self.options)?
