@@ -4,7 +4,7 @@
 //! Where an object has a checksum, the data stands behind it: a search would never guess one.
 
 use bytes::Bytes;
-use holocron_protocol::codec::ObjectKind;
+use holocron_protocol::format::codec::ObjectKind;
 
 #[path = "../../crates/protocol/tests/properties/forge.rs"]
 mod forge;

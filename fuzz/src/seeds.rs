@@ -5,7 +5,7 @@ mod valid_frames;
 #[path = "../../crates/protocol/tests/properties/valid.rs"]
 mod valid;
 
-use holocron_protocol::codec::HEADER_LEN;
+use holocron_protocol::format::codec::HEADER_LEN;
 use proptest::{
     prelude::*,
     strategy::ValueTree,

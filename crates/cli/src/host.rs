@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     allow_remote: bool,
     /// Its share of the slots relative to the other hosts'.
-    #[arg(long, default_value_t = holocron_protocol::epoch::WEIGHT_DEFAULT)]
+    #[arg(long, default_value_t = holocron_protocol::epoch::record::WEIGHT_DEFAULT)]
     weight: u32,
     #[command(flatten)]
     founding: Found,

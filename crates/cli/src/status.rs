@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use holocron::{Clock, HostStatus, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
 use holocron_protocol::{
-    epoch::{EpochRecord, HostEntry, HostState},
+    epoch::record::{EpochRecord, HostEntry, HostState},
     ids::{DomainId, HostName},
 };
 use serde_json::{Value, json};

@@ -19,11 +19,11 @@
 use std::{env, fmt::Write as _, fs, path::Path, time::Duration};
 
 use holocron_protocol::{
-    election::{
+    control::election::{
         CreateOutcome, Effect, Election, ElectionSettings, Event, HeardBy, MarkOutcome, News,
         ReadOutcome, Role, Writer,
     },
-    epoch_log::Presence,
+    epoch::log::MarkState,
     ids::{Epoch, SessionId},
     time::Time,
 };
@@ -135,8 +135,8 @@ fn parse_event(words: &[&str]) -> Event {
         ["created", "lost"] => Event::Created(CreateOutcome::Lost),
         ["created", "unknown"] => Event::Created(CreateOutcome::Unknown),
         ["created", "withdrawn"] => Event::Created(CreateOutcome::Withdrawn),
-        ["mark", "absent"] => Event::Marked(MarkOutcome::Seen(Presence::Absent)),
-        ["mark", "present"] => Event::Marked(MarkOutcome::Seen(Presence::Present)),
+        ["mark", "absent"] => Event::Marked(MarkOutcome::Seen(MarkState::Absent)),
+        ["mark", "present"] => Event::Marked(MarkOutcome::Seen(MarkState::Present)),
         ["mark", "unknown"] => Event::Marked(MarkOutcome::Unknown),
         ["change", "wanted"] => Event::ChangeWanted,
         ["paused"] => Event::Paused,

@@ -15,10 +15,12 @@ use std::collections::BTreeSet;
 
 use holocron_planted::Bug;
 use holocron_protocol::{
+    control::loss::{LookFor, Witness},
     ids::{Position, SessionId},
-    loss::{LookFor, Witness},
-    reads::{BarrierFound, ReadMode, Reads},
-    writer::{Carries, Writer},
+    journal::{
+        read_barrier::{BarrierFound, ReadBarrier, ReadMode},
+        writer::{Carries, Writer},
+    },
 };
 use stateright::{Checker, Expectation, Model, Property};
 
@@ -85,7 +87,7 @@ struct State {
     store: BTreeSet<Position>,
     writer: Writer,
     flights: Vec<Flight>,
-    reads: Reads<When>,
+    reads: ReadBarrier<When>,
     barrier: Option<Barrier>,
     reads_arrived: u8,
     barriers: u64,
@@ -190,7 +192,7 @@ impl Model for Loss {
         vec![State {
             lost: None,
             store: BTreeSet::from([Position::ZERO]),
-            reads: Reads::new(&writer),
+            reads: ReadBarrier::new(&writer),
             writer,
             flights: Vec::new(),
             barrier: None,

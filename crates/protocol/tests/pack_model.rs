@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use holocron_planted::Bug;
 use holocron_protocol::{
-    garbage::{OwnPacks, ReleasedSlots, packs_to_delete},
+    checkpoint::garbage::{OwnPacks, ReleasedSlots, packs_to_delete},
     ids::PackNumber,
 };
 use stateright::{Checker, HasDiscoveries, Model, Property};

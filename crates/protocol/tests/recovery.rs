@@ -7,9 +7,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use holocron_protocol::{
-    fold::Fold,
     ids::{CommitNumber, VnodeHash},
-    ownership::Duty,
+    slot::{fold::Fold, tenure::Duty},
 };
 use proptest::prelude::*;
 use support::world::{Budget, HOSTS, SLOTS, VNODES, World, vnode};

@@ -18,12 +18,12 @@
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use holocron_protocol::{
-    batch::{BatchHeader, Seal},
-    codec::Malformed,
+    format::{codec::Malformed, keys, segment::SegmentLen},
     ids::{Epoch, HostName, Position, Segment, SessionId},
-    keys,
-    sealing::{CreateOutcome, Hint, SealEffect, SealEvent, Sealing, Seen},
-    segment::SegmentLen,
+    journal::{
+        batch::{BatchHeader, Seal},
+        sealing::{CreateOutcome, Hint, SealEffect, SealEvent, Sealing, Seen},
+    },
 };
 
 const SESSION: SessionId = SessionId::new(7);

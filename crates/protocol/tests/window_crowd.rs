@@ -6,9 +6,13 @@
 use std::collections::BTreeMap;
 
 use holocron_protocol::{
-    envelope,
     ids::{ClientId, CommitNumber, RequestNumber},
-    window::{Admission, Outcome, Recorded, Request, RequestId, Window, WindowLimits, WindowSize},
+    request::{
+        envelope,
+        window::{
+            Admission, Outcome, Recorded, Request, RequestId, Window, WindowLimits, WindowSize,
+        },
+    },
 };
 
 const fn size(answers: usize, clients: usize) -> WindowSize {

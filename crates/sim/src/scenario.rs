@@ -15,7 +15,7 @@ use std::{
 };
 
 use holocron::Settings;
-use holocron_protocol::window::{WindowLimits, WindowSize};
+use holocron_protocol::request::window::{WindowLimits, WindowSize};
 use serde::{Deserialize, Serialize};
 
 use self::strikes::Strikes;

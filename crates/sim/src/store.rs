@@ -17,9 +17,9 @@ use std::{
 
 use bytes::Bytes;
 use holocron_protocol::{
-    epoch::EpochRecord,
+    epoch::record::EpochRecord,
+    format::keys,
     ids::{Epoch, HostName, SessionId},
-    keys,
 };
 use holocron_store::{Error, Listed};
 use tokio::sync::oneshot;

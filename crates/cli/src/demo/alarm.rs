@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use holocron::{AskError, PeerMessage, PeerReply, ask, net::Tcp};
 use holocron_protocol::{
-    epoch::EpochRecord,
+    epoch::record::EpochRecord,
     ids::{DomainId, HostName, SessionId},
 };
 use rustix::process::Signal;

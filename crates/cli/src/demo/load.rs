@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use holocron::{CallError, Client};
 use holocron_protocol::{
-    epoch::EpochRecord,
+    epoch::record::EpochRecord,
     ids::{DomainId, HostName, VnodeName},
 };
 use tokio::{

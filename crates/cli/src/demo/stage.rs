@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::{path::PathBuf, sync::Arc};
 
 use holocron::{Client, HostStatus, Random, View};
-use holocron_protocol::{epoch::EpochRecord, ids::HostName};
+use holocron_protocol::{epoch::record::EpochRecord, ids::HostName};
 use holocron_store::explain;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use holocron::HostStatus;
 use holocron_protocol::{
-    epoch::EpochRecord,
+    epoch::record::EpochRecord,
     ids::{DomainId, HostName, SessionId},
 };
 use rustix::process::Signal;

@@ -17,10 +17,10 @@ use holocron::{
     net::{Network as _, Stream, Tcp},
 };
 use holocron_protocol::{
-    codec,
-    epoch::EpochRecord,
+    epoch::record::EpochRecord,
+    format::codec,
     ids::{ClientId, CommitNumber, Epoch, HostName, RequestNumber, VnodeName},
-    window::{Request, RequestId},
+    request::window::{Request, RequestId},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},

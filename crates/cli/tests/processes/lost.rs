@@ -9,9 +9,8 @@ use std::sync::{
 use holocron::{CallError, Client, VnodeRef};
 use holocron_cli::kinds::{Counter, CounterCommand, CounterQuery};
 use holocron_protocol::{
-    cluster::Cluster,
+    format::{cluster::Cluster, keys},
     ids::{ClusterId, Nonce},
-    keys,
 };
 use holocron_store::Store;
 use tokio::time::Instant;

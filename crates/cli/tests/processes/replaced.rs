@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use holocron::VnodeRef;
 use holocron_cli::kinds::{Counter, CounterCommand};
-use holocron_protocol::{epoch::EpochRecord, ids::SessionId};
+use holocron_protocol::{epoch::record::EpochRecord, ids::SessionId};
 use rustix::process::Signal;
 use tokio::time::sleep;
 

@@ -10,11 +10,13 @@ use holocron::{
 };
 use holocron_cli::kinds::{Counter, CounterCommand, CounterQuery};
 use holocron_protocol::{
-    batch::{self, JournalObject},
-    codec,
+    format::{
+        codec,
+        keys::{self, Key},
+    },
     ids::{ClientId, CommitNumber, Epoch, RequestNumber, VnodeName},
-    keys::{self, Key},
-    window::{Request, RequestId},
+    journal::batch::{self, JournalObject},
+    request::window::{Request, RequestId},
 };
 use rustix::process::Signal;
 use tokio::{io::AsyncWriteExt, time::timeout};

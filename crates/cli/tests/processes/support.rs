@@ -13,7 +13,7 @@ use std::{
 use holocron::{Client, HostStatus, PeerMessage, PeerReply, VnodeRef, net::Tcp};
 use holocron_cli::kinds::{Counter, CounterCommand, CounterQuery};
 use holocron_protocol::{
-    epoch::EpochRecord,
+    epoch::record::EpochRecord,
     ids::{DomainId, HostName, SessionId, VnodeName},
 };
 use holocron_store::Store;

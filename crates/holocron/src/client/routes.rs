@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use holocron_protocol::ids::{DomainId, Epoch, SessionId, VnodeHash};
 
-use super::kept::KeptLink;
-use crate::serve::View;
+use super::connection::Connection;
+use crate::transport::serve::View;
 
 /// A view, and how to reach the hosts in it. Replaced as a whole by each newer view.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(super) struct Routes {
     /// Where each open session of the view lives.
     targets: BTreeMap<SessionId, Target>,
     /// By address: the hosts of the view, and the seeds.
-    links: BTreeMap<String, Arc<KeptLink>>,
+    links: BTreeMap<String, Arc<Connection>>,
 }
 
 /// Where calls of a session's slots go.
@@ -24,7 +24,7 @@ pub(super) enum Target {
     /// To the host in this process.
     Here,
     /// To a host elsewhere.
-    There(Arc<KeptLink>),
+    There(Arc<Connection>),
 }
 
 /// Who owns a vnode's slot, and where that is.
@@ -35,7 +35,7 @@ pub(super) struct Route {
 
 impl Routes {
     /// Those of a client that knows nothing but seeds.
-    pub(super) fn to_seeds(links: BTreeMap<String, Arc<KeptLink>>) -> Self {
+    pub(super) fn to_seeds(links: BTreeMap<String, Arc<Connection>>) -> Self {
         Self { links, ..Self::default() }
     }
 
@@ -45,7 +45,7 @@ impl Routes {
         view: View,
         is_here: impl Fn(&holocron_protocol::ids::HostName) -> bool,
         seeds: &[String],
-        link: impl Fn(&str) -> Arc<KeptLink>,
+        link: impl Fn(&str) -> Arc<Connection>,
     ) -> Self {
         let mut links = BTreeMap::new();
         let mut targets = BTreeMap::new();
@@ -92,7 +92,7 @@ impl Routes {
     }
 
     /// Links to all hosts that may know a newer view, in order of address.
-    pub(super) fn links(&self) -> impl ExactSizeIterator<Item = &Arc<KeptLink>> {
+    pub(super) fn links(&self) -> impl ExactSizeIterator<Item = &Arc<Connection>> {
         self.links.values()
     }
 }

@@ -1,4 +1,4 @@
-//! What all clones of a client share: its routes, its ledger, and what it wants to know.
+//! What all clones of a client share: its routes, its numbers, and what it wants to know.
 
 use core::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 use holocron_protocol::{
-    epoch::EpochRecord,
+    epoch::record::EpochRecord,
+    format::keys,
     ids::{ClientId, ClusterId, Epoch},
-    keys,
 };
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit, futures::Notified},
@@ -19,10 +19,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CallError, ClientParts, LocalHost, Views, kept::KeptLink, ledger::Ledger, lookout,
-    routes::Routes,
+    CallError, ClientParts, LocalHost, Views, connection::Connection,
+    request_numbers::RequestNumbers, routes::Routes, view_watcher,
 };
-use crate::{frame::Hello, net::Network, random::Random, serve::View};
+use crate::{
+    api::random::Random,
+    transport::{frame::Hello, net::Network, serve::View},
+};
 
 /// The first pause after a failure, in milliseconds; doubles with each further one.
 const PAUSE_MIN_MS: u64 = 10;
@@ -35,7 +38,7 @@ pub(super) enum Want {
     /// It isn't.
     Nothing,
     /// A host has spoken of one.
-    Hearsay,
+    Announced,
     /// Somebody is stuck without one.
     Help,
 }
@@ -46,7 +49,7 @@ pub(super) struct Shared {
     pub(super) network: Arc<dyn Network>,
     pub(super) views: Option<Arc<dyn Views>>,
     pub(super) local: Option<LocalHost>,
-    pub(super) ledger: Ledger,
+    pub(super) numbers: RequestNumbers,
     pub(super) end: CancellationToken,
     seeds: Vec<String>,
     cluster: OnceLock<ClusterId>,
@@ -81,7 +84,7 @@ impl Shared {
             network,
             views,
             local,
-            ledger: Ledger::new(id, in_flight_max),
+            numbers: RequestNumbers::new(id, in_flight_max),
             end: CancellationToken::new(),
             seeds,
             cluster: cluster.map_or_else(OnceLock::new, OnceLock::from),
@@ -99,11 +102,11 @@ impl Shared {
         });
         let seeds = &shared.seeds;
         let links =
-            seeds.iter().map(|seed| (seed.clone(), KeptLink::start(&shared, seed))).collect();
+            seeds.iter().map(|seed| (seed.clone(), Connection::start(&shared, seed))).collect();
         shared.replace(Routes::to_seeds(links));
-        tokio::spawn(lookout::run(Arc::clone(&shared)));
+        tokio::spawn(view_watcher::run(Arc::clone(&shared)));
         if let Some(local) = &shared.local {
-            tokio::spawn(lookout::follow(Arc::clone(&shared), local.serve.views()));
+            tokio::spawn(view_watcher::follow(Arc::clone(&shared), local.serve.views()));
         }
         shared
     }
@@ -130,7 +133,7 @@ impl Shared {
         }
         tracing::debug!(client = %self.id, epoch = %view.record.epoch, "new view");
         let is_here = |name: &_| self.local.as_ref().is_some_and(|local| local.name == *name);
-        let link = |address: &str| KeptLink::start(self, address);
+        let link = |address: &str| Connection::start(self, address);
         self.replace(routes.of_view(view, is_here, &self.seeds, link));
         self.changed.notify_waiters();
     }
@@ -178,7 +181,7 @@ impl Shared {
             return Want::Help;
         }
         let heard = self.heard.load(Ordering::Relaxed) > routes.epoch().get();
-        if heard { Want::Hearsay } else { Want::Nothing }
+        if heard { Want::Announced } else { Want::Nothing }
     }
 
     /// Completes when somebody may want a newer view.

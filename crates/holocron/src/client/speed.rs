@@ -6,11 +6,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    call::{Answer, Call, Outcome, ReplyTo},
-    fake::{CLUSTER, answer, body, view},
-    net::Tcp,
-    peer::{PeerMessage, PeerReply},
-    server::{self, Limits},
+    api::call::{Answer, Call, Outcome, ReplyTo},
+    transport::fake::{CLUSTER, answer, body, view},
+    transport::{
+        net::Tcp,
+        peer::{PeerMessage, PeerReply},
+        server::{self, Limits},
+    },
 };
 
 const CALLS: usize = 1_000_000;

@@ -8,13 +8,11 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    call::Outcome,
-    fake::{
+    api::{call::Outcome, vnode::Context},
+    transport::fake::{
         CLUSTER, Calls, FakeHost, MemoryNetwork, Served, answer, body, reply, view, view_after,
     },
-    link::SILENCE_MAX,
-    server::Limits,
-    vnode::Context,
+    transport::{link::SILENCE_MAX, server::Limits},
 };
 
 /// A cluster of hosts that the test plays, and a client that knows the address of the first.
@@ -281,10 +279,10 @@ async fn calls_of_a_frozen_host_go_on_too() {
     stage.hosts[0].next().await.1.send(reply("too late to be heard"));
     stage.network.freeze("a");
     let second = stage.next_view(&["b"], "b");
-    let lookout = stage.hosts[1].host.clone();
+    let view_watcher = stage.hosts[1].host.clone();
     tokio::spawn(async move {
         sleep(SILENCE_MAX * 2).await;
-        lookout.views.send_replace(Some(second));
+        view_watcher.views.send_replace(Some(second));
     });
     let call = stage.hosts[1].answer(reply("alive")).await;
     assert_eq!(call.epoch, Epoch::new(2));

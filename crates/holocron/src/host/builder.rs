@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use holocron_protocol::{
-    cluster::Cluster,
-    founding::{Founding, Remains},
+    control::founding::{Founding, Remains},
+    format::{cluster::Cluster, keys},
     ids::{HostName, InvalidName},
-    keys,
 };
 use holocron_store::{Counting, GaveUp, OpenError, Patience, Probe, ProbeError, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::{Host, found::Finder, run::Parts};
+use super::{Host, Parts, found::Finder};
 use crate::{
-    clock::{Clock, SystemClock},
-    kinds::Kinds,
-    loss::LossWatch,
-    net::{Network, Tcp},
-    random::Random,
-    settings::Settings,
-    store_watch::WatchedStore,
-    vnode::Vnode,
+    api::{
+        clock::{Clock, SystemClock},
+        kinds::Kinds,
+        random::Random,
+        settings::Settings,
+        vnode::Vnode,
+    },
+    store_io::{loss::LossWatch, store_watch::WatchedStore},
+    transport::net::{Network, Tcp},
 };
 
 /// Sets a host up. Everything has a default but the store.
@@ -59,7 +59,7 @@ pub enum StartError {
     Unreachable(#[from] GaveUp),
     /// What stands under the prefix is not a cluster this release can work with.
     #[error("{0}")]
-    Cluster(#[from] holocron_protocol::codec::Malformed),
+    Cluster(#[from] holocron_protocol::format::codec::Malformed),
     /// There is no cluster under the prefix, and the host may not found one.
     #[error("there is no cluster under this prefix, and this host may only join one")]
     NoCluster,
@@ -96,7 +96,7 @@ impl HostBuilder {
             name: None,
             listen: "127.0.0.1:0".to_owned(),
             advertise: None,
-            weight: holocron_protocol::epoch::WEIGHT_DEFAULT,
+            weight: holocron_protocol::epoch::record::WEIGHT_DEFAULT,
             founding: Founding::default(),
             settings: Settings::default(),
             kinds: Kinds::default(),

@@ -1,21 +1,18 @@
-//! Finding the cluster under a prefix, or founding it: the rules are [`holocron_protocol::founding`]'s.
+//! Finding the cluster under a prefix, or founding it: the rules are [`holocron_protocol::control::founding`]'s.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use holocron_protocol::{
-    cluster::Cluster,
-    founding::{Absent, Founding, PREFIXES, Remains},
+    control::founding::{Absent, Founding},
+    format::{cluster::Cluster, keys},
     ids::Nonce,
-    keys,
 };
-use holocron_store::{
-    Created, GaveUp, LIST_LEN_MAX, Patience, Store, create_once, get_until, list_until,
-};
+use holocron_store::{Created, GaveUp, Patience, Store, create_once, get_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{StartError, run::Run};
-use crate::epoch_log::LogError;
+use super::{StartError, driver::Driver};
+use crate::store_io::{epoch_log::LogError, remains::remains};
 
 /// Who looks for a cluster, and what it may do.
 pub(super) struct Finder<'a> {
@@ -71,7 +68,7 @@ impl Finder<'_> {
     }
 }
 
-impl Run {
+impl Driver {
     /// Where there is no epoch, this host may write the first one; unless there were epochs and the log was lost.
     pub(super) async fn check_first_epoch(&mut self) -> Result<(), StartError> {
         if self.view.is_some() {
@@ -97,27 +94,6 @@ impl Run {
 
 fn decode(object: Bytes) -> Result<Found, StartError> {
     Ok(Found { cluster: Cluster::decode(keys::CLUSTER, &object)?, object })
-}
-
-/// What lies under the prefix beside what is absent.
-pub(crate) async fn remains(
-    store: &dyn Store,
-    absent: Absent,
-    patience: Patience,
-    stop: &CancellationToken,
-) -> Result<Remains, GaveUp> {
-    let mut remains = Remains::default();
-    for prefix in PREFIXES {
-        match list_until(store, prefix, patience, stop).await {
-            Ok(listed) => {
-                remains += Remains::among(absent, listed.iter().map(|object| &*object.key));
-            }
-            // More than a list may hold.
-            Err(GaveUp::Rejected(_)) => remains.sessions += LIST_LEN_MAX as u64,
-            Err(gave_up) => return Err(gave_up),
-        }
-    }
-    Ok(remains)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
+use crate::transport::{
     frame::Hello,
     link::{Link, OpenError},
     net::Network,

@@ -13,18 +13,16 @@ use holocron_protocol::ids::{ClusterId, Epoch};
 use ractor::ActorCell;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{
-    links::Links,
-    run::{Event, Parts},
-    views::Views,
-};
+use super::{Parts, driver::Event, links::Links, views::Views};
 use crate::{
-    call::{Call, Outcome, ReplyTo},
-    frame::Hello,
-    peer::{HostStatus, PeerMessage, PeerReply, Progress},
-    serve::{Serve, View},
-    session::{Counts, Session},
-    supervisor::Supervisor,
+    api::call::{Call, Outcome, ReplyTo},
+    client::{Client, ClientParts, IN_FLIGHT_MAX_DEFAULT, LocalHost},
+    session::{Counts, Session, supervisor::Supervisor},
+    transport::{
+        frame::Hello,
+        peer::{HostStatus, PeerMessage, PeerReply, Progress},
+        serve::{Serve, View},
+    },
 };
 
 /// What a host shares.
@@ -67,6 +65,23 @@ impl Shared {
 
     pub(crate) fn set_session(&self, session: Option<Arc<Session>>) {
         *self.session.write().expect("a pointer's lock") = session;
+    }
+
+    /// A client for callers in this process.
+    pub(crate) fn client(self: &Arc<Self>) -> Client {
+        let parts = &self.parts;
+        Client::new(ClientParts {
+            network: Arc::clone(&parts.network),
+            seeds: Vec::new(),
+            views: None,
+            local: Some(LocalHost {
+                name: parts.name.clone(),
+                serve: Arc::clone(self) as Arc<dyn Serve>,
+            }),
+            cluster: Some(parts.cluster.cluster),
+            random: parts.random.clone(),
+            in_flight_max: IN_FLIGHT_MAX_DEFAULT,
+        })
     }
 
     /// The newest record it knows.
@@ -157,7 +172,7 @@ impl Serve for Shared {
                 let epoch = self.epoch();
                 let commit = holocron_protocol::ids::CommitNumber::ZERO;
                 let outcome = self.parts.loss.why().map_or(Outcome::NotOwner, Outcome::Unreadable);
-                reply.send(crate::call::Answer { epoch, commit, outcome });
+                reply.send(crate::api::call::Answer { epoch, commit, outcome });
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use holocron_protocol::ids::Epoch;
 use tokio::sync::watch;
 
-use crate::serve::View;
+use crate::transport::serve::View;
 
 /// The newest view.
 #[derive(Debug, Default)]

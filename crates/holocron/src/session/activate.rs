@@ -8,21 +8,23 @@ use std::sync::{
 use dashmap::Entry;
 use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
-    batch::{self, StateRecord},
     ids::{CommitNumber, Position, VnodeHash},
-    place::{FileId, Place},
+    journal::batch::{self, StateRecord},
+    state::place::{FileId, Place},
 };
 use holocron_store::Patience;
 use ractor::ActorRuntime;
 
-use super::{Directed, Session};
+use super::{ActiveVnode, Session};
 use crate::{
-    actor::{Activation, Handle, Stored, Unloadable, VnodeActor},
-    call::{Answer, Call, Mode, Outcome, ReplyTo},
-    journal::Released,
-    reader::Located,
-    slots::{Phase, Table},
-    supervisor::Supervisor,
+    api::call::{Answer, Call, Mode, Outcome, ReplyTo},
+    session::{
+        actor::{Activation, Handle, Stored, VnodeActor},
+        journal::Released,
+        slots::{Phase, Table},
+        supervisor::Supervisor,
+    },
+    store_io::state_reader::{Located, Unloadable},
 };
 
 impl Session {
@@ -33,7 +35,7 @@ impl Session {
             Entry::Occupied(entry) => return self.send(entry.get(), call, reply),
             Entry::Vacant(entry) => entry,
         };
-        let slot = hash.slot(self.surroundings.cluster.slots);
+        let slot = hash.slot(self.parts.cluster.slots);
         let mut table = self.slots.lock();
         let epoch = match &table.get(slot).phase {
             Phase::Serving(serving) => serving.epoch,
@@ -45,7 +47,7 @@ impl Session {
             }
             Phase::Elsewhere | Phase::Leaving(_) => return self.refuse(reply, Outcome::NotOwner),
         };
-        let Some(kind) = self.surroundings.kinds.get(call.name.kind()) else {
+        let Some(kind) = self.parts.kinds.get(call.name.kind()) else {
             return self.refuse(reply, Outcome::UnknownKind);
         };
         let handle = Arc::new(Handle {
@@ -72,10 +74,10 @@ impl Session {
         let (actor, _) =
             ActorRuntime::spawn_linked_instant(None, VnodeActor, activation, supervisor)
                 .expect("an actor without a name always starts");
-        let directed = entry.insert(Directed { handle: Arc::clone(&handle), actor });
+        let entry = entry.insert(ActiveVnode { handle: Arc::clone(&handle), actor });
         self.active_count.fetch_add(1, Ordering::Relaxed);
-        self.send(&directed, call, reply);
-        drop(directed);
+        self.send(&entry, call, reply);
+        drop(entry);
         self.sweep.lock().expect("pushing does not panic").push_back(handle);
     }
 
@@ -100,7 +102,7 @@ impl Session {
     fn stored_at(&self, hash: VnodeHash, place: Place) -> Stored {
         let file = self.slots.files().id(place.file);
         let begin = place.offset as usize;
-        match self.warm.find(&file, begin..begin + place.length as usize) {
+        match self.record_cache.find(&file, begin..begin + place.length as usize) {
             Some(record) => Stored::Here(record),
             None => Stored::At(Located { file, hash, place }),
         }
@@ -115,8 +117,7 @@ impl Session {
         let patience =
             Patience { try_timeout: self.settings.store_try_timeout, ..Patience::forever() };
         loop {
-            let read =
-                located.read(&*self.surroundings.store, patience, self.journal.ended()).await;
+            let read = located.read(&*self.parts.store, patience, self.journal.ended()).await;
             match read {
                 Ok(Some(record)) => return Ok(Some(record)),
                 Ok(None) => {}
@@ -170,8 +171,8 @@ impl Session {
 
     /// Takes a vnode out of the directory if no call is on its way to it. Whether it did.
     pub(crate) fn forget(&self, handle: &Handle) -> bool {
-        let removed = self.active.remove_if(&handle.hash, |_, directed| {
-            core::ptr::eq(&raw const *directed.handle, handle)
+        let removed = self.active.remove_if(&handle.hash, |_, entry| {
+            core::ptr::eq(&raw const *entry.handle, handle)
                 && handle.queued.load(Ordering::Acquire) == 0
         });
         if removed.is_some() {
@@ -182,9 +183,9 @@ impl Session {
 
     /// Takes a vnode out of the directory whatever is on its way: its actor is going and can't be called back.
     pub(crate) fn forget_anyway(&self, handle: &Handle) {
-        let removed = self.active.remove_if(&handle.hash, |_, directed| {
-            core::ptr::eq(&raw const *directed.handle, handle)
-        });
+        let removed = self
+            .active
+            .remove_if(&handle.hash, |_, entry| core::ptr::eq(&raw const *entry.handle, handle));
         if removed.is_some() {
             self.forgotten(handle);
         }

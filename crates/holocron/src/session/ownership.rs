@@ -9,19 +9,21 @@ use std::{
 };
 
 use holocron_protocol::{
-    epoch::EpochRecord,
+    epoch::record::EpochRecord,
     ids::{DomainId, Epoch, Position, Slot, Tenure},
-    index::SlotIndex,
-    ownership::{Duty, Submitted, duty},
+    slot::tenure::{Duty, Submitted, duty},
+    state::index::SlotIndex,
 };
 use tokio::sync::oneshot;
 
 use super::Session;
 use crate::{
-    actor::Message,
-    call::{Call, Outcome, ReplyTo},
-    journal::{Adoption, Closed},
-    slots::{Coming, Phase, Serving, SlotState},
+    api::call::{Call, Outcome, ReplyTo},
+    session::{
+        actor::Message,
+        journal::{Adoption, Closed},
+        slots::{Coming, Phase, Serving, SlotState},
+    },
 };
 
 /// How long the vnodes of a leaving slot have to hand their state over. What they don't hand over by then was not
@@ -213,8 +215,8 @@ impl Session {
     /// Takes the vnodes of released slots out of the directory: those served under a tenure that the Release ended.
     fn drop_active(&self, released: &BTreeMap<Slot, Epoch>) {
         let mut gone = Vec::new();
-        self.active.retain(|_, directed| {
-            let handle = &directed.handle;
+        self.active.retain(|_, entry| {
+            let handle = &entry.handle;
             let stays = released.get(&handle.slot).is_none_or(|&epoch| handle.tenure >= epoch);
             if !stays {
                 gone.push(Arc::clone(handle));
@@ -230,10 +232,10 @@ impl Session {
         let leaving: BTreeSet<Slot> = slots.iter().map(|&(slot, _)| slot).collect();
         let mut flushes = Vec::new();
         // The order does not matter: each only asks an actor to hand over what it has.
-        for directed in &self.active {
-            if leaving.contains(&directed.handle.slot) {
+        for entry in &self.active {
+            if leaving.contains(&entry.handle.slot) {
                 let (done, flushed) = oneshot::channel();
-                drop(directed.actor.cast(Message::Flush(done)));
+                drop(entry.actor.cast(Message::Flush(done)));
                 flushes.push(flushed);
             }
         }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::Session;
-use crate::actor::Message;
+use crate::session::actor::Message;
 
 /// Vnodes looked at in one go, so that a sweep of very many does not keep calls waiting.
 const SWEEP_LEN_MAX: usize = 10_000;
@@ -58,17 +58,15 @@ impl Session {
             let Some(handle) = next else {
                 return;
             };
-            let still_there = self
-                .active
-                .get(&handle.hash)
-                .filter(|directed| Arc::ptr_eq(&directed.handle, &handle));
-            let Some(directed) = still_there else {
+            let still_there =
+                self.active.get(&handle.hash).filter(|entry| Arc::ptr_eq(&entry.handle, &handle));
+            let Some(entry) = still_there else {
                 continue;
             };
             if !handle.used.swap(false, Ordering::Relaxed) {
-                drop(directed.actor.cast(Message::Passivate));
+                drop(entry.actor.cast(Message::Passivate));
             }
-            drop(directed);
+            drop(entry);
             self.sweep
                 .lock()
                 .expect("the queue's lock is held for a push or a pop")

@@ -10,7 +10,7 @@ use holocron_protocol::{
         ClientId, ClusterId, CommitNumber, Epoch, HostName, Position, RequestNumber, SessionId,
         VnodeName,
     },
-    window::{Request, RequestId},
+    request::window::{Request, RequestId},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 

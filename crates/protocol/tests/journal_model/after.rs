@@ -1,9 +1,9 @@
 //! What follows a takeover: the new owner writes, an epoch detaches the session, a collector cleans up.
 
 use holocron_protocol::{
-    garbage::{Collection, Detached, EndMark},
+    checkpoint::garbage::{Collection, Detached, EndMark},
+    format::keys::Key,
     ids::Position,
-    keys::Key,
 };
 
 use crate::{

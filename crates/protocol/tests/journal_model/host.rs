@@ -1,11 +1,13 @@
 //! The host that writes the journal: batches, trims, reads. After its session is over it goes on not knowing it.
 
 use holocron_protocol::{
-    batch::BatchHeader,
-    garbage::{TrimStep, Trimmed, next_trim},
+    checkpoint::garbage::{TrimStep, Trimmed, next_trim},
     ids::{Position, Segment},
-    reads::{BarrierFound, ReadMode, Reads},
-    writer::Carries,
+    journal::{
+        batch::BatchHeader,
+        read_barrier::{BarrierFound, ReadBarrier, ReadMode},
+        writer::Carries,
+    },
 };
 
 use crate::{
@@ -159,7 +161,7 @@ impl Journal {
         } else if state.got.is_some() {
             steps.push(HostStep::HearsGet);
         } else if self.has(Bug::SharesEarlierGet)
-            || Reads::clone(reads).next_get(&state.writer).is_some()
+            || ReadBarrier::clone(reads).next_get(&state.writer).is_some()
         {
             steps.push(HostStep::IssueGet);
         }
@@ -253,7 +255,7 @@ impl Journal {
         };
         let mut answers: Vec<_> = reads.get_found(found).collect();
         if self.has(Bug::LeavesBatchInFlight) && found == BarrierFound::Absent {
-            let waiting: Vec<_> = Reads::clone(reads).over().collect();
+            let waiting: Vec<_> = ReadBarrier::clone(reads).over().collect();
             if waiting.iter().all(|reader| reader.sees <= state.writer.committed()) {
                 answers.extend(reads.over());
             }

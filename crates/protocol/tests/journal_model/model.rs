@@ -1,6 +1,9 @@
 //! What can happen next, and what must never be.
 
-use holocron_protocol::{ids::Position, reads::Reads, writer::Writer};
+use holocron_protocol::{
+    ids::Position,
+    journal::{read_barrier::ReadBarrier, writer::Writer},
+};
 use stateright::{Model, Property};
 
 use crate::{
@@ -105,7 +108,7 @@ impl Model for Journal {
             end_mark: false,
             batches: Vec::new(),
             seals_sent: Vec::new(),
-            reads: (self.reads_max > 0).then(|| Reads::new(&writer)),
+            reads: (self.reads_max > 0).then(|| ReadBarrier::new(&writer)),
             writer,
             stopped: false,
             landed: 0,

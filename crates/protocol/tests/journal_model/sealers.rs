@@ -1,9 +1,11 @@
 //! Those who end the session, recover what it committed and take over.
 
 use holocron_protocol::{
-    batch::BatchHeader,
     ids::{Epoch, Position, Segment},
-    sealing::{CreateOutcome, Hint, SealEffect, SealEvent, Sealing, Seen},
+    journal::{
+        batch::BatchHeader,
+        sealing::{CreateOutcome, Hint, SealEffect, SealEvent, Sealing, Seen},
+    },
 };
 
 use crate::{

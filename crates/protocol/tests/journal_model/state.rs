@@ -1,12 +1,14 @@
 //! One state of the pretend world: a store, the host that writes the journal, and two others who end it.
 
 use holocron_protocol::{
-    batch::{BatchHeader, Seal},
+    format::segment::SegmentLen,
     ids::{Epoch, HostName, Position, SessionId},
-    reads::Reads,
-    sealing::{Sealed, Sealing, Seen},
-    segment::SegmentLen,
-    writer::Writer,
+    journal::{
+        batch::{BatchHeader, Seal},
+        read_barrier::ReadBarrier,
+        sealing::{Sealed, Sealing, Seen},
+        writer::Writer,
+    },
 };
 
 /// Positions anybody can reach: the opening, the batches, and a seal above them.
@@ -150,7 +152,7 @@ pub(crate) struct State {
     pub(crate) heard: u16,
     /// The highest position whose change anybody outside has seen.
     pub(crate) acknowledged: Position,
-    pub(crate) reads: Option<Reads<Reader>>,
+    pub(crate) reads: Option<ReadBarrier<Reader>>,
     /// The barrier's get on its way.
     pub(crate) get: Option<Position>,
     /// What it has found, of which the host hasn't heard.
@@ -228,7 +230,7 @@ impl State {
             self.get = None;
             self.got = None;
             if let Some(reads) = &mut self.reads {
-                *reads = Reads::new(&self.writer);
+                *reads = ReadBarrier::new(&self.writer);
             }
         }
         self.seals_sent.sort_unstable();

@@ -2,8 +2,10 @@
 
 use holocron_protocol::{
     ids::{ClientId, CommitNumber, RequestNumber},
-    request::Answer,
-    window::{Admission, Outcome, Request, RequestId, Window},
+    request::{
+        attempts::Answer,
+        window::{Admission, Outcome, Request, RequestId, Window},
+    },
 };
 
 use crate::{

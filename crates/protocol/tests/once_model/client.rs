@@ -2,8 +2,10 @@
 
 use holocron_protocol::{
     ids::{ClientId, CommitNumber, RequestNumber},
-    request::{Answer, Attempts, GivenUp, Numbering, Verdict},
-    window::{Outcome, Request},
+    request::{
+        attempts::{Answer, Attempts, GivenUp, Numbering, Verdict},
+        window::{Outcome, Request},
+    },
 };
 
 use crate::{

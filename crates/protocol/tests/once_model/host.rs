@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use holocron_protocol::{
-    envelope::{self, Envelope},
     ids::CommitNumber,
-    request::Answer,
-    window::{Admission, Outcome, Recorded, Request, Window, WindowLimits, WindowSize},
+    request::{
+        attempts::Answer,
+        envelope::{self, Envelope},
+        window::{Admission, Outcome, Recorded, Request, Window, WindowLimits, WindowSize},
+    },
 };
 
 use crate::plant::{self, Bug};

@@ -1,7 +1,7 @@
 //! Exactly once, searched: one vnode, its owner and the owner before, their clients, attempts under way for ever.
 //!
-//! The rules are the crate's own: [`Window`](holocron_protocol::window::Window) decides and remembers,
-//! [`Attempts`](holocron_protocol::request::Attempts) and [`Numbering`](holocron_protocol::request::Numbering) say what a
+//! The rules are the crate's own: [`Window`](holocron_protocol::request::window::Window) decides and remembers,
+//! [`Attempts`](holocron_protocol::request::attempts::Attempts) and [`Numbering`](holocron_protocol::request::attempts::Numbering) say what a
 //! client may do, envelopes are encoded and decoded at each step. What stands around them here is a small host (hand
 //! over, commit, roll back, fail over) and a client that sends again, waits or gives up at any moment.
 //!
@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use checks::{
     ACKNOWLEDGED_AND_LOST, HAPPENS, NOT_RUN_AND_RAN, RUNS_TWICE, SERVES_NOBODY_NEW, WAITS_FOR_EVER,
 };
-use holocron_protocol::window::WindowLimits;
+use holocron_protocol::request::window::WindowLimits;
 use host::{Rules, size};
 use model::{Action, Learns, Left, Once, State};
 use plant::Bug;

@@ -2,8 +2,10 @@
 
 use holocron_protocol::{
     ids::{ClientId, CommitNumber, RequestNumber},
-    request::{Answer, Numbering},
-    window::{Request, RequestId},
+    request::{
+        attempts::{Answer, Numbering},
+        window::{Request, RequestId},
+    },
 };
 use stateright::{Model, Property};
 

@@ -2,9 +2,11 @@
 //! bent, so that nothing of this is in the crate itself.
 
 use holocron_protocol::{
-    envelope::{self, Envelope},
     ids::{ClientId, CommitNumber, RequestNumber},
-    window::{Admission, Recorded, Request, RequestId, Window, WindowSize},
+    request::{
+        envelope::{self, Envelope},
+        window::{Admission, Recorded, Request, RequestId, Window, WindowSize},
+    },
 };
 
 use crate::host::Rules;

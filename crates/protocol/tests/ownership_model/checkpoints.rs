@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use holocron_protocol::{
-    checkpoint::Coverage,
-    compose::{Ground, Plan, Standing, Survey},
+    checkpoint::plan::{Plan, PlanInput, Survey, TenureStatus},
     ids::{Epoch, PackNumber, Position},
-    index::SlotIndex,
-    pack::PackRef,
-    place::{Origin, Place},
-    slot_log::SlotLog,
+    slot::log::SlotLog,
+    state::{
+        checkpoint::Coverage,
+        index::SlotIndex,
+        pack::PackRef,
+        place::{Origin, Place},
+    },
 };
 
 use crate::{
@@ -114,14 +116,14 @@ fn own_place(from: &Place) -> Place {
 
 /// The real plan for a log.
 fn compose(low: &SlotLog, open: Option<u8>, copies: Copies) -> Plan {
-    let standing = |given: Epoch| {
-        if open.map(epoch) == Some(given) { Standing::Open } else { Standing::Released }
+    let status = |given: Epoch| {
+        if open.map(epoch) == Some(given) { TenureStatus::Open } else { TenureStatus::Released }
     };
     let mut survey = Survey::default();
     for tenure in low.tenures() {
-        survey.tenure(tenure, standing(tenure.epoch));
+        survey.tenure(tenure, status(tenure.epoch));
     }
-    let ground = Ground {
+    let ground = PlanInput {
         session: MYSELF,
         low_water: Position::new(1),
         slots: [(SLOT, low.checkpoint_entry())].into(),
@@ -135,7 +137,7 @@ fn compose(low: &SlotLog, open: Option<u8>, copies: Copies) -> Plan {
     let files = &board().files;
     let mut plan = Plan::new(ground, &survey, files);
     for tenure in low.tenures() {
-        plan.tenure(SLOT, tenure, standing(tenure.epoch), files);
+        plan.tenure(SLOT, tenure, status(tenure.epoch), files);
     }
     plan
 }

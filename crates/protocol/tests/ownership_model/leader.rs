@@ -7,10 +7,12 @@ use std::{
 };
 
 use holocron_protocol::{
-    cluster::Cluster,
-    epoch::{EpochRecord, Holding, HostEntry, HostState, Leader, RecordDigest, SessionState},
+    epoch::{
+        draft::{Draft, SlotReport, SourceFact},
+        record::{EpochRecord, Holding, HostEntry, HostState, Leader, RecordDigest, SessionState},
+    },
+    format::cluster::Cluster,
     ids::{ClusterId, DomainId, HostName, Position, SessionId, Slot, Tenure},
-    topology::{Draft, SlotReport, SourceFact},
 };
 
 use crate::log::{epoch, number};

@@ -3,11 +3,13 @@
 use std::sync::OnceLock;
 
 use holocron_protocol::{
-    checkpoint::{Coverage, SlotEntry, TenureEntry},
     ids::{CommitNumber, Epoch, PackNumber, Position, SessionId, VnodeHash},
-    index::SlotIndex,
-    place::{FileId, FileNumber, FileObject, Files, Origin, Place, Presence},
-    slot_log::SlotLog,
+    slot::log::SlotLog,
+    state::{
+        checkpoint::{Coverage, SlotEntry, TenureEntry},
+        index::SlotIndex,
+        place::{FileId, FileNumber, FileObject, Files, Origin, Place, PlaceKind},
+    },
 };
 
 /// Vnodes of the slot; writes go to them in turn.
@@ -129,7 +131,7 @@ pub(crate) fn place(entry: Entry) -> Place {
         checksum: u32::from(entry.history.0),
         commit: CommitNumber::new(entry.history.len().into()),
         wake_at: 0,
-        presence: Presence::Live,
+        kind: PlaceKind::Live,
         origin: entry.origin,
     }
 }

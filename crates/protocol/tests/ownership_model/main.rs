@@ -9,11 +9,11 @@
 //!
 //! Each planted bug leaves out one clause of the rules and must be found, within bounds where the rules as they are hold.
 //!
-//! [`duty`]: holocron_protocol::ownership::duty
-//! [`fold`]: holocron_protocol::fold::fold
-//! [`SlotLog`]: holocron_protocol::slot_log::SlotLog
-//! [`Plan`]: holocron_protocol::compose::Plan
-//! [`Draft`]: holocron_protocol::topology::Draft
+//! [`duty`]: holocron_protocol::slot::tenure::duty
+//! [`fold`]: holocron_protocol::slot::fold::fold
+//! [`SlotLog`]: holocron_protocol::slot::log::SlotLog
+//! [`Plan`]: holocron_protocol::checkpoint::plan::Plan
+//! [`Draft`]: holocron_protocol::epoch::draft::Draft
 
 #![expect(clippy::print_stdout, reason = "how much was searched is worth knowing")]
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
@@ -30,7 +30,7 @@ mod switch;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use holocron_protocol::place::Origin;
+use holocron_protocol::state::place::Origin;
 use log::{Held, Log};
 use model::{Action, Ownership, Steps};
 use plant::Bug;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holocron_protocol::{fold::Fold, ownership::Reader};
+use holocron_protocol::slot::{fold::Fold, tenure::Reader};
 use stateright::{Model, Property};
 
 use crate::{

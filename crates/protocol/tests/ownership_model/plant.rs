@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 
 use holocron_protocol::{
-    fold::{self, Contradiction, Fold},
     ids::{Position, SessionId},
-    ownership::Reader,
-    reading::{JournalEnd, Source},
-    slot_log::SlotLog,
+    slot::{
+        fold::{self, Contradiction, Fold},
+        log::SlotLog,
+        replay::{JournalEnd, Source},
+        tenure::Reader,
+    },
 };
 
 use crate::{

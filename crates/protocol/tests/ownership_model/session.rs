@@ -1,11 +1,12 @@
 //! What a session does: its duties, its recovery, its journal.
 
 use holocron_protocol::{
-    fold::{Fold, Missing},
-    index::SlotIndex,
-    ownership::{self, Duty, Reader},
-    place::Origin,
-    slot_log::{Disorder, SlotLog},
+    slot::{
+        fold::{Fold, Missing},
+        log::{Disorder, SlotLog},
+        tenure::{self, Duty, Reader},
+    },
+    state::{index::SlotIndex, place::Origin},
 };
 
 use crate::{
@@ -24,7 +25,7 @@ impl Ownership {
             submitted.released = 0;
         }
         let holding = &state.record(me.seen).holding;
-        ownership::duty(session_id(session.into()), SLOT, holding, submitted.real())
+        tenure::duty(session_id(session.into()), SLOT, holding, submitted.real())
     }
 
     pub(crate) fn duties(

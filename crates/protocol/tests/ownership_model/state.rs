@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holocron_protocol::ownership::Submitted;
+use holocron_protocol::slot::tenure::Submitted;
 
 use crate::{
     leader::{Known, Record},

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use holocron_protocol::{
-    codec::{self, HEADER_LEN, ObjectKind},
+    format::codec::{self, HEADER_LEN, ObjectKind},
     ids::Nonce,
 };
 

@@ -9,17 +9,21 @@
 
 use bytes::Bytes;
 use holocron_protocol::{
-    batch::{self, Batch, BatchBuilder, JournalObject, Record, StateFields},
-    checkpoint::{Checkpoint, TENURES_MAX, TenureEntry},
-    cluster::Cluster,
-    codec::{self, HEADER_LEN, Malformed},
-    envelope::{self, Envelope},
-    epoch::{DOMAINS_MAX, EpochRecord},
-    hints::{HostHint, LeaderHint},
+    control::hints::{HostHint, LeaderHint},
+    epoch::record::{DOMAINS_MAX, EpochRecord},
+    format::{
+        cluster::Cluster,
+        codec::{self, HEADER_LEN, Malformed},
+        keys,
+    },
     ids::{Epoch, Nonce, Position, SessionId},
-    keys,
-    pack::{PackBuilder, PackIndex},
-    place::FileNumber,
+    journal::batch::{self, Batch, BatchBuilder, JournalObject, Record, StateFields},
+    request::envelope::{self, Envelope},
+    state::{
+        checkpoint::{Checkpoint, TENURES_MAX, TenureEntry},
+        pack::{PackBuilder, PackIndex},
+        place::FileNumber,
+    },
 };
 
 use crate::memory::{Bound, within};

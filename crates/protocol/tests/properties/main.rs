@@ -8,7 +8,7 @@ mod memory;
 mod valid;
 
 use bytes::Bytes;
-use holocron_protocol::codec::ObjectKind;
+use holocron_protocol::format::codec::ObjectKind;
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use laws::Reading;

@@ -4,23 +4,30 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use holocron_protocol::{
-    batch::{
-        self, BatchBuilder, BatchHeader, JournalObject, Opening, Seal, StateFields, StateKind,
+    control::hints::{HostHint, LeaderHint},
+    epoch::{
+        draft::Draft,
+        record::{EpochRecord, HostEntry, HostState, Leader, RecordDigest},
     },
-    checkpoint::{Checkpoint, Coverage, SlotEntry, TenureEntry},
-    cluster::Cluster,
-    envelope::{self, Envelope},
-    epoch::{EpochRecord, HostEntry, HostState, Leader, RecordDigest},
-    hints::{HostHint, LeaderHint},
+    format::{cluster::Cluster, keys},
     ids::{
         ClientId, ClusterId, CommitNumber, DomainId, Epoch, HostName, Nonce, PackNumber, Position,
         RequestNumber, SessionId, Slot, Tenure, VnodeName,
     },
-    keys,
-    pack::{PackBuilder, PackIndex, PackRef},
-    place::FileNumber,
-    topology::Draft,
-    window::{Admission, Outcome, Recorded, Request, RequestId, Window, WindowLimits, WindowSize},
+    journal::batch::{
+        self, BatchBuilder, BatchHeader, JournalObject, Opening, Seal, StateFields, StateKind,
+    },
+    request::{
+        envelope::{self, Envelope},
+        window::{
+            Admission, Outcome, Recorded, Request, RequestId, Window, WindowLimits, WindowSize,
+        },
+    },
+    state::{
+        checkpoint::{Checkpoint, Coverage, SlotEntry, TenureEntry},
+        pack::{PackBuilder, PackIndex, PackRef},
+        place::FileNumber,
+    },
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 

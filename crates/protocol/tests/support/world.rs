@@ -5,23 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holocron_protocol::{
-    batch::{self, BatchBuilder, JournalObject, Seal, StateFields, StateKind},
-    checkpoint::{Checkpoint, Coverage},
-    compose::{Ground, Plan, Standing, Survey},
-    epoch::Holding,
-    fold::{self, Fold, Missing, Recovered},
+    checkpoint::{
+        pack_writer::{self, PackWriter},
+        plan::{Plan, PlanInput, Survey, TenureStatus},
+    },
+    epoch::record::Holding,
+    format::keys,
     ids::{
         CommitNumber, Epoch, HostName, Nonce, PackNumber, Position, SessionId, Slot, Tenure,
         VnodeHash, VnodeName,
     },
-    keys,
-    ownership::{self, Duty, Reader, Submitted},
-    pack::{PackIndex, PackRef},
-    packing::{self, Packing},
-    place::{FileId, FileObject, Files, Origin, Place},
-    reading::{Base, JournalEnd, JournalReading, Scope, Source},
-    slot_log::SlotLog,
-    writer::{Carries, Writer},
+    journal::{
+        batch::{self, BatchBuilder, JournalObject, Seal, StateFields, StateKind},
+        writer::{Carries, Writer},
+    },
+    slot::{
+        fold::{self, Fold, Missing, Recovered},
+        log::SlotLog,
+        replay::{Base, JournalEnd, JournalReplay, Scope, Source},
+        tenure::{self, Duty, Reader, Submitted},
+    },
+    state::{
+        checkpoint::{Checkpoint, Coverage},
+        pack::{PackIndex, PackRef},
+        place::{FileId, FileObject, Files, Origin, Place},
+    },
 };
 
 /// How many hosts there are. When one's session is sealed it opens a new one, which is a stranger to the old.
@@ -143,7 +151,7 @@ impl World {
     pub(crate) fn duty(&self, session: usize, slot: u16) -> Duty {
         let session = &self.sessions[session];
         let submitted = session.submitted.get(&Slot(slot)).copied().unwrap_or_default();
-        ownership::duty(session.id, Slot(slot), &session.holdings[usize::from(slot)], submitted)
+        tenure::duty(session.id, Slot(slot), &session.holdings[usize::from(slot)], submitted)
     }
 
     pub(crate) fn release(&mut self, session: usize, slot: u16, epoch: Epoch) {
@@ -166,7 +174,7 @@ impl World {
         loop {
             let mut journals: BTreeMap<SessionId, Source<'_>> = BTreeMap::new();
             for (&id, reading) in &readings {
-                let reading: &JournalReading = reading;
+                let reading: &JournalReplay = reading;
                 journals.insert(id, reading.source(Slot(slot)));
             }
             match fold::fold(&reader, &holding.sources, &journals).unwrap() {
@@ -184,7 +192,7 @@ impl World {
     }
 
     /// Reads a journal by its bytes alone: the range from the newest header, the checkpoint it names, its packs, the tail.
-    fn read_journal(&mut self, id: SessionId, slot: u16) -> JournalReading {
+    fn read_journal(&mut self, id: SessionId, slot: u16) -> JournalReplay {
         let prefix = keys::journal(id);
         let keys: Vec<String> =
             self.store.range(prefix.clone()..).map(|(key, _)| key.clone()).collect();
@@ -214,7 +222,7 @@ impl World {
         let packs: Vec<PackIndex> = packs.collect();
         let base = checkpoint.as_ref().map(|checkpoint| Base { checkpoint, packs: &packs });
         assert_eq!(base.map_or(Position::ZERO, |base| base.checkpoint.low_water), low_water);
-        let mut reading = JournalReading::new(id, scope, base, &mut self.files).unwrap();
+        let mut reading = JournalReplay::new(id, scope, base, &mut self.files).unwrap();
         let mut position = low_water.next();
         while position <= through {
             reading.batch(&self.batch_at(id, position), &mut self.files).unwrap();
@@ -259,7 +267,7 @@ impl World {
         let index = recovered.index.iter().map(|(hash, place)| {
             (hash, Place { file: session.files.number(self.files.id(place.file)), ..place })
         });
-        let index = holocron_protocol::index::SlotIndex::from_sorted(index);
+        let index = holocron_protocol::state::index::SlotIndex::from_sorted(index);
         session.logs.entry(Slot(slot)).or_default().adopt(epoch, index).unwrap();
     }
 
@@ -294,10 +302,10 @@ impl World {
         let mut survey = Survey::default();
         for log in session.logs.values() {
             for tenure in log.tenures() {
-                survey.tenure(tenure, standing(log, tenure.epoch));
+                survey.tenure(tenure, status(log, tenure.epoch));
             }
         }
-        let ground = Ground {
+        let ground = PlanInput {
             session: session.id,
             low_water: session.writer.committed(),
             slots: session.logs.iter().map(|(&slot, log)| (slot, log.checkpoint_entry())).collect(),
@@ -307,7 +315,7 @@ impl World {
         let mut plan = Plan::new(ground, &survey, &session.files);
         for (&slot, log) in &session.logs {
             for tenure in log.tenures() {
-                plan.tenure(slot, tenure, standing(log, tenure.epoch), &session.files);
+                plan.tenure(slot, tenure, status(log, tenure.epoch), &session.files);
             }
         }
         let (written, places) = self.pack(number, &plan);
@@ -333,7 +341,7 @@ impl World {
 
     fn pack(&mut self, number: usize, plan: &Plan) -> (Vec<PackRef>, Vec<Place>) {
         let session = &mut self.sessions[number];
-        let reads = packing::reads(plan.copies());
+        let reads = pack_writer::reads(plan.copies());
         let fetched: Vec<Bytes> = reads
             .iter()
             .map(|read| {
@@ -342,9 +350,9 @@ impl World {
                 object.slice(read.range.start as usize..read.range.end as usize)
             })
             .collect();
-        let mut packing = Packing::new(session.id, session.next_pack);
+        let mut packing = PackWriter::new(session.id, session.next_pack);
         for copy in plan.copies() {
-            let bytes = packing::bytes_of(copy, &reads, &fetched).unwrap();
+            let bytes = pack_writer::bytes_of(copy, &reads, &fetched).unwrap();
             assert!(packing.fits(copy), "these are small");
             packing.add(copy, &bytes, &mut session.files).unwrap();
         }
@@ -461,9 +469,9 @@ fn session_id(number: usize) -> SessionId {
     SessionId::new(number as u128 + 1)
 }
 
-fn standing(log: &SlotLog, epoch: Epoch) -> Standing {
+fn status(log: &SlotLog, epoch: Epoch) -> TenureStatus {
     match log.open() {
-        Some(open) if open.epoch == epoch => Standing::Open,
-        Some(_) | None => Standing::Released,
+        Some(open) if open.epoch == epoch => TenureStatus::Open,
+        Some(_) | None => TenureStatus::Released,
     }
 }

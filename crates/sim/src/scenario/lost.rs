@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use holocron_protocol::{
-    cluster::Cluster,
-    founding::{Absent, Founding, Remains},
+    control::founding::{Absent, Founding, Remains},
+    format::cluster::Cluster,
     ids::{ClusterId, Nonce},
 };
 

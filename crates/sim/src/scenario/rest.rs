@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use holocron_protocol::keys;
+use holocron_protocol::format::keys;
 
 use super::Story;
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holocron_protocol::{
-    batch::{self, Batch, JournalObject, Record},
-    epoch::{EpochRecord, SessionState},
+    epoch::record::{EpochRecord, SessionState},
+    format::keys::{self, Key},
     ids::{DomainId, Epoch, SessionId, Slot, Tenure},
-    keys::{self, Key},
+    journal::batch::{self, Batch, JournalObject, Record},
 };
 
 use crate::counters::Counters;

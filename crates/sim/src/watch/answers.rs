@@ -6,9 +6,11 @@
 
 use holocron::{Answer, Call, Mode, Outcome};
 use holocron_protocol::{
-    envelope::Envelope,
     ids::CommitNumber,
-    window::{self, Admission},
+    request::{
+        envelope::Envelope,
+        window::{self, Admission},
+    },
 };
 
 use super::{

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use holocron::{Answer, Call};
 use holocron_protocol::{
-    checkpoint::Coverage,
-    cluster::Cluster,
-    epoch::SessionState,
-    epoch_log::EpochSegments,
+    epoch::{log::EpochSegments, record::SessionState},
+    format::{
+        cluster::Cluster,
+        keys::{self, Key},
+        segment::SegmentLen,
+    },
     ids::{Epoch, PackNumber, Position, SLOTS_DEFAULT, Segment, SessionId, Slot, Tenure},
-    keys::{self, Key},
-    pack::PackRef,
-    segment::SegmentLen,
+    state::{checkpoint::Coverage, pack::PackRef},
 };
 
 use super::{
@@ -48,7 +48,7 @@ impl Default for Facts {
             slots: SLOTS_DEFAULT,
             segments: SegmentLen::JOURNAL,
             epoch_segments: EpochSegments::new(
-                holocron_protocol::cluster::EPOCH_SEGMENT_LEN_DEFAULT.into(),
+                holocron_protocol::format::cluster::EPOCH_SEGMENT_LEN_DEFAULT.into(),
             ),
             journals: BTreeMap::new(),
             packs: Packs::default(),
@@ -275,7 +275,7 @@ impl Facts {
         contiguous(segment.previous().map(keys::epoch_mark), objects, broken);
         let last = self.epoch_segments.last(segment);
         let newest = self.log.newest().map_or(Epoch::ZERO, |record| record.epoch);
-        if last.get() + holocron_protocol::epoch_log::EPOCHS_KEPT_MIN > newest.get() {
+        if last.get() + holocron_protocol::epoch::log::EPOCHS_KEPT_MIN > newest.get() {
             let how = format!("{segment} is marked though {newest} is the newest");
             broken.push(Invariant::LowWaterFirst.broken(how));
         }

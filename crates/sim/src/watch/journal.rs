@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use holocron_protocol::{
-    batch::{self, BatchHeader, JournalObject, Seal},
+    format::segment::SegmentLen,
     ids::{PackNumber, Position, Segment},
-    segment::SegmentLen,
+    journal::batch::{self, BatchHeader, JournalObject, Seal},
 };
 
 use super::{

@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use holocron_protocol::{
-    epoch::{EpochRecord, Holding, RecordDigest},
-    epoch_log::EPOCHS_KEPT_MIN,
+    epoch::{
+        log::EPOCHS_KEPT_MIN,
+        record::{EpochRecord, Holding, RecordDigest},
+    },
     ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
 };
 
@@ -156,10 +158,12 @@ pub(super) fn chain(holding: &Holding) -> Vec<Tenure> {
 #[cfg(test)]
 mod tests {
     use holocron_protocol::{
-        cluster::Cluster,
-        epoch::{HostEntry, HostState, Leader},
+        epoch::{
+            draft::Draft,
+            record::{HostEntry, HostState, Leader},
+        },
+        format::cluster::Cluster,
         ids::ClusterId,
-        topology::Draft,
     };
 
     use super::*;

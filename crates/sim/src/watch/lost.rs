@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use holocron::{Answer, Call, Mode, Outcome};
 use holocron_protocol::{
-    batch::{self, JournalObject},
+    format::keys::{self, Key},
     ids::{Position, SessionId},
-    keys::{self, Key},
+    journal::batch::{self, JournalObject},
 };
 
 use super::invariant::{Broken, Invariant};

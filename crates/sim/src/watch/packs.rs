@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use holocron_protocol::{
+    format::keys,
     ids::{Epoch, PackNumber, SessionId, Slot, VnodeHash},
-    keys,
-    pack::{PackIndex, PackRef},
-    place::FileNumber,
+    state::{
+        pack::{PackIndex, PackRef},
+        place::FileNumber,
+    },
 };
 
 use super::{

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use holocron_protocol::{
-    batch::{Batch, BatchHeader, Record},
-    checkpoint::Checkpoint,
-    codec::Malformed,
+    format::codec::Malformed,
     ids::{CommitNumber, Epoch, Slot, Tenure, VnodeHash, VnodeName},
-    place::{FileNumber, Origin, Place},
+    journal::batch::{Batch, BatchHeader, Record},
+    state::{
+        checkpoint::Checkpoint,
+        place::{FileNumber, Origin, Place},
+    },
 };
 
 /// A batch that landed.

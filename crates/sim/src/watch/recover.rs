@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holocron_protocol::{
-    checkpoint::{Checkpoint, Coverage},
+    format::keys,
     ids::{Epoch, PackNumber, Position, SessionId, Slot, Tenure, VnodeHash},
-    keys,
+    state::checkpoint::{Checkpoint, Coverage},
 };
 
 use super::{

@@ -7,22 +7,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holocron_protocol::{
-    batch::{BatchBuilder, BatchHeader, Mark, Opening, Seal, StateFields, StateKind, append_state},
-    checkpoint::{Checkpoint, Coverage, SlotEntry, TenureEntry},
-    cluster::Cluster,
-    envelope,
-    epoch::{
+    epoch::record::{
         DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader, RecordDigest,
         SessionEntry, SessionState, SlotTable,
     },
+    format::{cluster::Cluster, keys},
     ids::{
         ClientId, ClusterId, CommitNumber, DomainId, Epoch, HostName, Nonce, PackNumber, Position,
         RequestNumber, Segment, SessionId, Slot, Tenure, VnodeName,
     },
-    keys,
-    pack::{PackBuilder, PackIndex, PackRef},
-    place::FileNumber,
-    window::{Outcome, Recorded, Request, RequestId, Window, WindowLimits},
+    journal::batch::{
+        BatchBuilder, BatchHeader, Mark, Opening, Seal, StateFields, StateKind, append_state,
+    },
+    request::{
+        envelope,
+        window::{Outcome, Recorded, Request, RequestId, Window, WindowLimits},
+    },
+    state::{
+        checkpoint::{Checkpoint, Coverage, SlotEntry, TenureEntry},
+        pack::{PackBuilder, PackIndex, PackRef},
+        place::FileNumber,
+    },
 };
 
 use super::{Event, Objects, Watch};

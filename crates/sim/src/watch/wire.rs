@@ -15,7 +15,7 @@ use holocron::{
     Answer, Call, Mode, PeerMessage, PeerReply,
     frame::{Frame, FrameReader, Received},
 };
-use holocron_protocol::{ids::Epoch, window::RequestId};
+use holocron_protocol::{ids::Epoch, request::window::RequestId};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// All connections that are listened to, by the number of each direction's pipe.

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use holocron_protocol::{
-    epoch::EpochRecord,
+    epoch::record::EpochRecord,
     ids::{Epoch, SessionId},
 };
 use holocron_sim::Cluster;

@@ -1,6 +1,6 @@
 //! Who may write for a slot, and when: invariant 5; and the epochs a host has seen: invariant 8.
 
-use holocron_protocol::{checkpoint::Coverage, ids::Epoch};
+use holocron_protocol::{ids::Epoch, state::checkpoint::Coverage};
 
 use crate::watch::stage::{A, B, SLOT, Stage, entry, tenure};
 

@@ -1,9 +1,9 @@
 //! Positions, epochs, seals and marks: invariants 2, 3, 4 and 6, and 7 for packs.
 
 use holocron_protocol::{
-    checkpoint::{Coverage, SlotEntry},
+    format::keys,
     ids::{Epoch, Nonce, PackNumber, Position, Segment},
-    keys,
+    state::checkpoint::{Coverage, SlotEntry},
 };
 
 use crate::watch::stage::{A, B, SLOT, Stage, answered, entry, state, tenure};
@@ -131,7 +131,7 @@ fn an_epoch_that_says_a_wrong_seal_is_noticed() {
     stage.seal(A);
     let mut record = stage.next_epoch(&[tenure(B, 2), tenure(A, 1)]);
     let entry = record.sessions.get_mut(&A).unwrap();
-    entry.state = holocron_protocol::epoch::SessionState::Sealed(Some(Position::new(2)));
+    entry.state = holocron_protocol::epoch::record::SessionState::Sealed(Some(Position::new(2)));
     stage.create(&keys::epoch(record.epoch), &record.encode(Nonce::new(1)));
     stage.assert_breaks(3);
 }

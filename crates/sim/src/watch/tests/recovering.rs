@@ -1,9 +1,9 @@
 //! What a recovery would find, at every moment: invariant 1.
 
 use holocron_protocol::{
-    checkpoint::{Coverage, SlotEntry, TenureEntry},
+    format::keys,
     ids::{Epoch, Position},
-    keys,
+    state::checkpoint::{Coverage, SlotEntry, TenureEntry},
 };
 
 use crate::watch::stage::{A, B, SLOT, Stage, entry, tenure};

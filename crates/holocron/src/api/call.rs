@@ -1,0 +1,156 @@
+//! What goes between a client and a host: one attempt of one request, and its answer.
+//!
+//! Invariants:
+//!
+//! * Every [`Call`] gets exactly one [`Answer`]: a [`ReplyTo`] dropped without one answers [`Outcome::Unclear`].
+//! * An answer that speaks of a state leaves only when that state is committed; refusals speak of none.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use holocron_protocol::{
+    ids::{CommitNumber, Epoch, VnodeName},
+    request::window::Request,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+/// What a call may do to its vnode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// May change the state; answered after commit, at most once per request id.
+    Command,
+    /// Reads the state; linearizable.
+    Query,
+    /// Reads the state; may be stale if the host was fenced a moment ago.
+    Local,
+}
+
+/// One attempt of one request at one vnode.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which vnode.
+    pub name: VnodeName,
+    /// What it may do.
+    pub mode: Mode,
+    /// Its id and what the exactly-once window needs; queries carry one too, unused.
+    pub request: Request,
+    /// The newest epoch the caller knows: a host that knows less looks before it refuses.
+    pub epoch: Epoch,
+    /// The command or query, in bincode.
+    pub body: Bytes,
+}
+
+/// How a call ended at a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The vnode's own reply, in bincode.
+    Reply(Bytes),
+    /// The handler panicked; the vnode was rolled back. Recorded like a reply.
+    Panicked,
+    /// The request can't be carried out as it is, for example because its state would be too large. Recorded like a
+    /// reply.
+    Rejected(String),
+    /// The window has dropped entries this request might be among: not run. Send it again with this base if every
+    /// attempt so far was answered so.
+    Rebase(CommitNumber),
+    /// Not run: this host doesn't own the vnode's slot at the epoch of the answer.
+    NotOwner,
+    /// Not run: too much is waiting here.
+    Busy,
+    /// Not run: the vnode is resting after repeated panics.
+    Quarantined,
+    /// Not run: no such kind here.
+    UnknownKind,
+    /// Not run: the body isn't a command or query of this kind, or is too large.
+    Undecodable(String),
+    /// Not run: the stored state can't be read by this host; the sentence names why.
+    Unreadable(String),
+    /// It may have run: the session ended before it was known.
+    Unclear,
+}
+
+/// A host's answer to a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The newest epoch the host knew.
+    pub epoch: Epoch,
+    /// The newest commit number of the vnode known committed; zero in refusals.
+    pub commit: CommitNumber,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// Where a call's one answer goes.
+#[derive(Debug)]
+pub struct ReplyTo {
+    destination: Option<Destination>,
+    /// Counts the call as in flight for as long as this lives.
+    counted_in: Option<Counted>,
+}
+
+#[derive(Debug)]
+struct Counted(Arc<AtomicU64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+enum Destination {
+    Here(oneshot::Sender<Answer>),
+    Link { id: u64, answers: mpsc::UnboundedSender<(u64, Answer)> },
+}
+
+impl ReplyTo {
+    /// To a caller in this process.
+    #[must_use]
+    pub fn here() -> (Self, oneshot::Receiver<Answer>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self { destination: Some(Destination::Here(sender)), counted_in: None }, receiver)
+    }
+
+    /// To the other end of a connection, under the id its caller gave. The channel is unbounded because the number of
+    /// calls in flight on a connection is bounded where they are read.
+    #[must_use]
+    pub fn link(id: u64, answers: mpsc::UnboundedSender<(u64, Answer)>) -> Self {
+        Self { destination: Some(Destination::Link { id, answers }), counted_in: None }
+    }
+
+    /// Counts the call in `in_flight` until it is answered.
+    #[must_use]
+    pub(crate) fn counted(mut self, in_flight: &Arc<AtomicU64>) -> Self {
+        in_flight.fetch_add(1, Ordering::Relaxed);
+        self.counted_in = Some(Counted(Arc::clone(in_flight)));
+        self
+    }
+
+    /// Sends the answer.
+    pub fn send(mut self, answer: Answer) {
+        self.deliver(answer);
+    }
+
+    fn deliver(&mut self, answer: Answer) {
+        // A caller that went away needs no answer.
+        match self.destination.take() {
+            Some(Destination::Here(sender)) => drop(sender.send(answer)),
+            Some(Destination::Link { id, answers }) => drop(answers.send((id, answer))),
+            None => {}
+        }
+    }
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        self.deliver(Answer {
+            epoch: Epoch::ZERO,
+            commit: CommitNumber::ZERO,
+            outcome: Outcome::Unclear,
+        });
+    }
+}

@@ -1,0 +1,11 @@
+//! What users of the library touch besides hosts and clients: the vnode trait, calls and their outcomes, settings, the
+//! clock and the source of randomness.
+//!
+//! Imports nothing of this crate.
+
+pub(crate) mod call;
+pub(crate) mod clock;
+pub(crate) mod kinds;
+pub(crate) mod random;
+pub(crate) mod settings;
+pub(crate) mod vnode;

@@ -1,0 +1,108 @@
+//! What a user writes: a state, its commands and its queries.
+
+use holocron_protocol::ids::{Epoch, VnodeName};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A kind of virtual node: a state with a stable name that any host can pick up and continue.
+///
+/// The runtime owns the state: it loads it before the first command, commits it before any reply leaves, and hands it
+/// to another host when this one fails. Handlers are plain synchronous functions over memory; they must be
+/// deterministic only in the sense that the *state* they leave is what is kept, never the call.
+///
+/// ```
+/// use holocron::{Context, Vnode};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Account {
+///     balance: u64,
+/// }
+///
+/// #[derive(Serialize, Deserialize)]
+/// enum Command {
+///     Deposit(u64),
+/// }
+///
+/// impl Vnode for Account {
+///     const KIND: &'static str = "account";
+///     type Command = Command;
+///     type Reply = u64;
+///     type Query = ();
+///     type Answer = u64;
+///
+///     fn command(&mut self, _: &Context<'_>, Command::Deposit(amount): Command) -> u64 {
+///         self.balance += amount;
+///         self.balance
+///     }
+///
+///     fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+///         self.balance
+///     }
+/// }
+/// ```
+pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
+    /// The kind's name, 1 to 64 bytes; part of every vnode's durable name, so it must never change.
+    const KIND: &'static str;
+
+    /// The version of the stored state. Raise it when the state's encoding changes, and teach [`Vnode::migrate`] the
+    /// older ones. A state of a newer version than this is left untouched and its callers get a clear error.
+    const VERSION: u32 = 1;
+
+    /// What may change the state. Carried in bincode, which is not self-describing: add variants at the end.
+    type Command: Serialize + DeserializeOwned + Send + 'static;
+    /// What a command answers. May be a `Result`: an `Err` is a reply like any other, and what the handler changed is
+    /// kept.
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
+    /// What reads the state.
+    type Query: Serialize + DeserializeOwned + Send + 'static;
+    /// What a query answers.
+    type Answer: Serialize + DeserializeOwned + Send + 'static;
+
+    /// Runs one command. Its reply leaves when the state it left is committed. It may run again after a panic of
+    /// another command, on the state before both; effects other than the state and the reply are the user's own.
+    fn command(&mut self, context: &Context<'_>, command: Self::Command) -> Self::Reply;
+
+    /// Answers one query.
+    fn query(&self, context: &Context<'_>, query: Self::Query) -> Self::Answer;
+
+    /// Reads a state stored under an older version.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the callers, when it can't; the stored state stays as it is.
+    #[expect(unused_variables, reason = "the names are for those who implement it")]
+    fn migrate(from: u32, stored: &[u8]) -> Result<Self, String> {
+        Err(format!("no migration from version {from} to {}", Self::VERSION))
+    }
+
+    /// Called once the state is loaded, before the first command; for those who hold resources outside, with the
+    /// epoch as fencing token in the context.
+    #[expect(unused_variables, reason = "the name is for those who implement it")]
+    fn on_activate(&mut self, context: &Context<'_>) {}
+
+    /// Called before the vnode leaves memory in good order. Not called when the host fails: don't rest safety on it.
+    #[expect(unused_variables, reason = "the name is for those who implement it")]
+    fn on_passivate(&mut self, context: &Context<'_>) {}
+}
+
+/// What a handler may know of its parts.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub(crate) name: &'a VnodeName,
+    pub(crate) epoch: Epoch,
+}
+
+impl Context<'_> {
+    /// The vnode's key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.name.key()
+    }
+
+    /// The epoch that gave this host the vnode's slot: a fencing token. Whoever serves the vnode later has a larger
+    /// one, so an outside resource that remembers the largest it has seen can refuse a host that was overruled.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+}

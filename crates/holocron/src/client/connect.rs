@@ -1,0 +1,337 @@
+//! How a client comes to its first view: from the store, from hosts it is told of, or from the host it lives beside.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use holocron_protocol::{
+    control::{founding::Absent, loss::Look},
+    format::{cluster::Cluster, keys},
+    ids::Epoch,
+};
+use holocron_store::{GaveUp, OpenError, Patience, Store, get_until, list_until};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::random::Random,
+    client::{
+        Client, ClientParts, DEADLINE_DEFAULT, DEADLINE_MAX, IN_FLIGHT_MAX_DEFAULT, NoViews, Views,
+    },
+    store_io::{
+        epoch_log::EpochLog,
+        loss::{EMPTIED, FOREIGN},
+        remains::remains,
+    },
+    transport::{
+        frame::Hello,
+        link::{self, Link},
+        net::{Network, Tcp},
+        peer::{PeerMessage, PeerReply},
+        serve::View,
+    },
+};
+
+/// Why a client could not connect.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL or its options are wrong.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store gave no answer, or can't be used as things are set up.
+    #[error(transparent)]
+    Unreachable(#[from] GaveUp),
+    /// There is no cluster under the prefix, or one of another format version.
+    #[error("{0}")]
+    Cluster(String),
+    /// No host could be reached.
+    #[error(transparent)]
+    Call(#[from] crate::client::CallError),
+}
+
+/// Sets a client up.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it connects"]
+pub struct ClientBuilder {
+    url: Option<String>,
+    options: Vec<(String, String)>,
+    store: Option<Arc<dyn Store>>,
+    seeds: Vec<String>,
+    network: Arc<dyn Network>,
+    random: Random,
+    in_flight_max: usize,
+    connect_deadline: Duration,
+}
+
+impl ClientBuilder {
+    fn new(url: Option<&str>) -> Self {
+        Self {
+            url: url.map(ToOwned::to_owned),
+            options: Vec::new(),
+            store: None,
+            seeds: Vec::new(),
+            network: Arc::new(Tcp),
+            random: Random::from_system(),
+            in_flight_max: IN_FLIGHT_MAX_DEFAULT,
+            connect_deadline: DEADLINE_DEFAULT,
+        }
+    }
+
+    /// An option of the store, such as an endpoint; goes before the environment's.
+    pub fn option(mut self, key: &str, value: &str) -> Self {
+        self.options.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A store that is open already, instead of opening the URL.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The address of a host to begin with.
+    pub fn seed(mut self, address: &str) -> Self {
+        self.seeds.push(address.to_owned());
+        self
+    }
+
+    /// Another network than TCP.
+    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Another source of chance than the operating system. Two clients must never share a seed: client ids come from it.
+    pub fn random(mut self, random: Random) -> Self {
+        self.random = random;
+        self
+    }
+
+    /// Calls in flight; more wait. More means more memory when hosts are slow.
+    pub fn in_flight_max(mut self, calls: usize) -> Self {
+        self.in_flight_max = calls;
+        self
+    }
+
+    /// How long connecting may take in all: opening and reading the store, and reaching a host. 10 s unless set;
+    /// [`DEADLINE_MAX`] at most. Calls have deadlines of their own, see [`Client::with_deadline`].
+    pub fn connect_deadline(mut self, deadline: Duration) -> Self {
+        self.connect_deadline = deadline;
+        self
+    }
+
+    /// Connects: returns when the client knows who serves what, or at the [deadline](Self::connect_deadline).
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], with a sentence for whoever runs it.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let deadline = Instant::now() + self.connect_deadline.min(DEADLINE_MAX);
+        let store = match (self.store, self.url) {
+            (Some(store), _) => Some(store),
+            (None, Some(url)) => Some(open_store(url, self.options, deadline).await?),
+            (None, None) => None,
+        };
+        let (mut views, mut cluster) = (None, None);
+        if let Some(store) = store {
+            let found = StoreViews::open(store, left_until(deadline)).await?;
+            cluster = Some(found.log.cluster.cluster);
+            views = Some(Arc::new(found) as Arc<dyn Views>);
+        }
+        let client = Client::new(ClientParts {
+            network: self.network,
+            seeds: self.seeds,
+            views,
+            local: None,
+            cluster,
+            random: self.random,
+            in_flight_max: self.in_flight_max,
+        });
+        client.clone().with_deadline(left_until(deadline)).ready().await?;
+        Ok(client)
+    }
+}
+
+fn left_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// Opens a store in a thread of its own: a directory may be on a mount that hangs.
+async fn open_store(
+    url: String,
+    options: Vec<(String, String)>,
+    deadline: Instant,
+) -> Result<Arc<dyn Store>, ConnectError> {
+    let opening = spawn_blocking(move || holocron_store::open(&url, &options));
+    match timeout_at(deadline, opening).await {
+        Ok(Ok(opened)) => Ok(opened?),
+        Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        Err(_elapsed) => Err(GaveUp::Spent { last: None }.into()),
+    }
+}
+
+impl Client {
+    /// Connects to the cluster under a store's URL: the newest epoch there says where its hosts are. Takes 10 s at most;
+    /// [`ClientBuilder::connect_deadline`] sets another deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], with a sentence for whoever runs it.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Sets a client up that finds the cluster through its store.
+    pub fn builder(url: &str) -> ClientBuilder {
+        ClientBuilder::new(Some(url))
+    }
+
+    /// Sets a client up that knows no store, only the addresses of some hosts: see [`ClientBuilder::seed`].
+    pub fn of_hosts() -> ClientBuilder {
+        ClientBuilder::new(None)
+    }
+}
+
+/// Why a host gave no reply to [`ask`].
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AskError {
+    /// The host was not asked: it can't be reached, or refuses the connection.
+    #[error(transparent)]
+    NotAsked(#[from] link::OpenError),
+    /// The host was asked and gave no reply. It may have acted on the message.
+    #[error("{address}: {why}")]
+    Unanswered {
+        /// Where.
+        address: String,
+        /// Why, in a few words.
+        why: String,
+    },
+}
+
+/// Asks one host something, over a connection of its own and within a deadline; for tools.
+///
+/// # Errors
+///
+/// [`AskError`], when the host can't be reached or does not answer.
+pub async fn ask(
+    network: &dyn Network,
+    address: &str,
+    message: PeerMessage,
+    within: Duration,
+) -> Result<PeerReply, AskError> {
+    let deadline = Instant::now() + within.min(DEADLINE_MAX);
+    let why = || format!("no answer within {within:.0?}");
+    let hello = Hello { cluster: None, who: "a tool".to_owned() };
+    let opening = timeout_at(deadline, Link::open(network, address, hello)).await;
+    let link = opening.unwrap_or_else(|_elapsed| {
+        Err(link::OpenError::Unreachable { address: address.to_owned(), why: why() })
+    })?;
+    let unanswered = |why| AskError::Unanswered { address: address.to_owned(), why };
+    match timeout_at(deadline, link.message(message)).await {
+        Ok(reply) => reply.map_err(|lost| unanswered(lost.to_string())),
+        Err(_elapsed) => Err(unanswered(why())),
+    }
+}
+
+/// Views from the epoch log.
+#[derive(Debug)]
+struct StoreViews {
+    log: EpochLog,
+    /// The `cluster` object as it was at first. It never changes.
+    cluster: Bytes,
+    newest: tokio::sync::Mutex<Option<View>>,
+}
+
+/// How long a client waits for the store to tell it of a view.
+const READ_BUDGET: Duration = Duration::from_secs(5);
+
+impl StoreViews {
+    async fn open(store: Arc<dyn Store>, within: Duration) -> Result<Self, ConnectError> {
+        let (patience, stop) = (Patience::within(READ_BUDGET), CancellationToken::new());
+        let first = Patience::at_start(within);
+        let found = get_until(&*store, keys::CLUSTER, first, &stop).await?;
+        let Some(found) = found else {
+            // A listing also tells what answers "not found" to everything and is no store.
+            let remains = remains(&*store, Absent::Cluster, first, &stop).await?;
+            let why = if remains.is_empty() {
+                "there is no cluster under this prefix".to_owned()
+            } else {
+                format!(
+                    "the `cluster` object is missing under this prefix, but of a cluster there remains: {remains}. The \
+                     store was emptied, replaced or restored in part"
+                )
+            };
+            return Err(ConnectError::Cluster(why));
+        };
+        let cluster = match Cluster::decode(keys::CLUSTER, &found) {
+            Ok(cluster) => cluster,
+            Err(malformed) => {
+                // So is what answers everything with something else.
+                list_until(&*store, keys::CLUSTER, first, &stop).await?;
+                return Err(ConnectError::Cluster(malformed.to_string()));
+            }
+        };
+        let log = EpochLog { store, cluster, patience, stop };
+        Ok(Self { log, cluster: found, newest: tokio::sync::Mutex::default() })
+    }
+
+    /// That no view of another cluster is taken for one of this, and no old view for the newest of an emptied store.
+    async fn is_same(&self) -> Result<(), NoViews> {
+        let EpochLog { store, patience, stop, .. } = &self.log;
+        let found = get_until(&**store, keys::CLUSTER, *patience, stop).await;
+        let found = found.map_err(|gave_up| NoViews::Unreadable(gave_up.to_string()))?;
+        match Look::at_cluster(&self.cluster, found.as_deref()) {
+            Look::There | Look::Detached => Ok(()),
+            Look::Foreign => Err(NoViews::StoreLost(FOREIGN.to_owned())),
+            Look::Missing => Err(NoViews::StoreLost(EMPTIED.to_owned())),
+        }
+    }
+}
+
+#[async_trait]
+impl Views for StoreViews {
+    async fn newer(&self, known: Epoch) -> Result<Option<View>, NoViews> {
+        self.is_same().await?;
+        let mut newest = self.newest.lock().await;
+        let read = self.log.newest(newest.take()).await;
+        let found = read.map_err(|error| NoViews::Unreadable(error.to_string()))?;
+        newest.clone_from(&found);
+        Ok(found.filter(|view| view.record.epoch > known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holocron_store::{Faults, Faulty, Memory, Outage};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connecting_ends_at_its_deadline_whatever_is_wrong_with_the_store() {
+        for outage in [Outage::Refuses, Outage::Hangs] {
+            let faulty = Faulty::new(Arc::new(Memory::new()), 1, Faults::default());
+            faulty.set_outage(outage);
+            let within = Duration::from_secs(1);
+            let started = Instant::now();
+            let connecting = Client::of_hosts().store(Arc::new(faulty)).connect_deadline(within);
+            let error = connecting.connect().await.unwrap_err();
+            assert!(matches!(error, ConnectError::Unreachable(GaveUp::Spent { .. })), "{error:?}");
+            assert!(started.elapsed() <= within + Duration::from_millis(10), "{outage:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connecting_ends_at_its_deadline_when_no_host_can_be_reached() {
+        let within = Duration::from_secs(1);
+        let started = Instant::now();
+        // Nobody listens at port 1.
+        let connecting = Client::of_hosts().seed("127.0.0.1:1").connect_deadline(within);
+        let error = connecting.connect().await.unwrap_err();
+        assert!(matches!(error, ConnectError::Call(_)), "{error:?}");
+        assert!(started.elapsed() <= within + Duration::from_millis(10), "{error}");
+    }
+}

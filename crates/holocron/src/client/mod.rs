@@ -1,0 +1,302 @@
+//! The client: calls a vnode by its name, wherever it is, however often it moves meanwhile.
+//!
+//! A client keeps the newest view it knows and one link to each host it has called. A call goes to the host that owns
+//! the vnode's slot, in this process if that is here. Whatever goes wrong on the way (the slot moved, the host died, the
+//! network broke) the client learns of a newer view, by itself and usually because a host pushes it, and sends the
+//! request again, until its deadline. The caller sees a slow call, or an error that says what it may do.
+//!
+//! Invariants:
+//!
+//! * A command takes effect at most once, by the rules of [`holocron_protocol::request::attempts`]: every attempt is accounted for,
+//!   and one whose answer didn't come counts as sent.
+//! * An error other than [`CallError::Unclear`] and [`CallError::Unreadable`] means that the call left no effect.
+//! * The epochs of a client's views only grow.
+//! * Calls in flight are bounded; more wait, until their deadline.
+
+pub(crate) mod connect;
+mod connection;
+mod request_driver;
+mod request_numbers;
+mod routes;
+mod shared;
+mod view_watcher;
+
+use core::{fmt, marker::PhantomData, time::Duration};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use holocron_protocol::{
+    format::codec,
+    ids::{ClusterId, Epoch, HostName, InvalidName, VnodeName},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{Instant, timeout};
+
+use self::{
+    request_driver::{Ask, RequestDriver},
+    shared::Shared,
+};
+use crate::{
+    api::{call::Mode, random::Random, vnode::Vnode},
+    transport::{
+        frame::PAYLOAD_LEN_MAX,
+        net::Network,
+        serve::{Serve, View},
+    },
+};
+
+/// How long a call may take unless its caller says otherwise.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+/// How long a call may take at most, whatever its caller says.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Calls of one client in flight unless its owner says otherwise.
+pub const IN_FLIGHT_MAX_DEFAULT: usize = 16_384;
+
+/// A source of views beside the hosts: the store.
+#[async_trait]
+pub trait Views: fmt::Debug + Send + Sync + 'static {
+    /// The newest view, if it is newer than `known`.
+    ///
+    /// # Errors
+    ///
+    /// [`NoViews`].
+    async fn newer(&self, known: Epoch) -> Result<Option<View>, NoViews>;
+}
+
+/// Why a source has no view.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoViews {
+    /// It can't be read now.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It is no longer the store that the cluster lives in.
+    #[error("{0}")]
+    StoreLost(String),
+}
+
+/// A host in the same process: its vnodes are called without a network.
+#[derive(Clone, Debug)]
+pub struct LocalHost {
+    /// Its name in views.
+    pub name: HostName,
+    /// The host.
+    pub serve: Arc<dyn Serve>,
+}
+
+/// What a client is made of.
+#[derive(Debug)]
+pub struct ClientParts {
+    /// How it reaches hosts.
+    pub network: Arc<dyn Network>,
+    /// Addresses of some hosts, to get a first view from; may be empty when there is another source.
+    pub seeds: Vec<String>,
+    /// Another source of views, asked when hosts can't help.
+    pub views: Option<Arc<dyn Views>>,
+    /// The host in this process.
+    pub local: Option<LocalHost>,
+    /// The cluster it belongs to; `None`: that of the first host reached.
+    pub cluster: Option<ClusterId>,
+    /// Chance: for the client's id and for back-off.
+    pub random: Random,
+    /// Calls in flight; more wait. More means more memory when hosts are slow.
+    pub in_flight_max: usize,
+}
+
+/// Calls vnodes. Cheap to clone; all clones are one client with one set of connections, which close when the last goes.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    _open: Arc<Open>,
+    deadline: Duration,
+}
+
+/// Ends the client's tasks with its last clone.
+struct Open(Arc<Shared>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.end.cancel();
+    }
+}
+
+/// Why a call failed: what its caller may do now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Not run: too much is in flight, here or at the host, and was until the deadline. Try again later, or send less.
+    #[error("busy: too many calls are in flight")]
+    Busy,
+    /// It may have run, or may yet. The client has tried until the deadline to find out; a new call would be another
+    /// request, so look at the vnode before acting.
+    #[error("unclear: the call may have taken effect")]
+    Unclear,
+    /// Not run (or a query that wasn't answered): no host could be reached that serves the vnode. Try again later.
+    #[error("unavailable: {why}")]
+    Unavailable {
+        /// What was last in the way.
+        why: String,
+    },
+    /// Not run, and never will be as it is. Send something else.
+    #[error("rejected: {why}")]
+    Rejected {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The vnode's code panicked and its effects were undone.
+    #[error("the vnode's code panicked; the call had no effect")]
+    Panicked,
+    /// Not run: the host doesn't know the vnode's kind. Register it there.
+    #[error("the host doesn't know this kind of vnode")]
+    UnknownKind,
+    /// It ran, but what it answered isn't of the type this caller expects: the two ends were built from different
+    /// versions of the kind.
+    #[error("the reply can't be read: {why}")]
+    Unreadable {
+        /// Why, as the codec says it.
+        why: String,
+    },
+}
+
+impl Client {
+    /// A client that begins to look for a view as soon as it is asked something. Call in a tokio runtime.
+    #[must_use]
+    pub fn new(parts: ClientParts) -> Self {
+        let shared = Shared::start(parts);
+        Self { _open: Arc::new(Open(Arc::clone(&shared))), shared, deadline: DEADLINE_DEFAULT }
+    }
+
+    /// The same client, with another deadline for calls; [`DEADLINE_MAX`] at most.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Waits until the client has a view.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Unavailable`] after the client's deadline.
+    pub async fn ready(&self) -> Result<View, CallError> {
+        let unavailable = || CallError::Unavailable { why: self.shared.obstacle() };
+        timeout(self.deadline, self.shared.first_view()).await.map_err(|_elapsed| unavailable())
+    }
+
+    /// The newest view it knows.
+    #[must_use]
+    pub fn view(&self) -> Option<View> {
+        self.shared.routes().view().cloned()
+    }
+
+    /// A vnode, by its key. Costs nothing: the vnode needs not exist, and comes to exist with its first command.
+    #[must_use]
+    pub fn get<V: Vnode>(&self, key: &str) -> VnodeRef<V> {
+        VnodeRef { client: self.clone(), name: VnodeName::new(V::KIND, key), kind: PhantomData }
+    }
+
+    /// Calls a vnode with an encoded command or query; the encoded reply.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]. Never [`CallError::Unreadable`]; never [`CallError::Unclear`] for a query.
+    pub async fn call(
+        &self,
+        name: &VnodeName,
+        mode: Mode,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, CallError> {
+        if body.len() > PAYLOAD_LEN_MAX {
+            let why = format!("{} bytes; at most {PAYLOAD_LEN_MAX} can be sent", body.len());
+            return Err(CallError::Rejected { why });
+        }
+        let deadline = Instant::now() + deadline.min(DEADLINE_MAX);
+        let _permit = self.shared.admit(deadline).await?;
+        RequestDriver::new(Ask { shared: &self.shared, name, mode, body }).run(deadline).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("epoch", &self.shared.routes().epoch())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One vnode, as its callers hold it.
+pub struct VnodeRef<V> {
+    client: Client,
+    name: Result<VnodeName, InvalidName>,
+    kind: PhantomData<fn() -> V>,
+}
+
+impl<V: Vnode> VnodeRef<V> {
+    /// Runs a command. Its reply comes when what it changed is durable; it takes effect at most once.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub async fn command(&self, command: V::Command) -> Result<V::Reply, CallError> {
+        self.call(Mode::Command, command).await
+    }
+
+    /// Asks a query, linearizable: the answer reflects everything acknowledged before the query was asked.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], never [`CallError::Unclear`].
+    pub async fn query(&self, query: V::Query) -> Result<V::Answer, CallError> {
+        self.call(Mode::Query, query).await
+    }
+
+    /// Asks a query of the owner's memory, without asking the store whether it is still the owner: cheaper, and stale if
+    /// it was fenced a moment ago.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], never [`CallError::Unclear`].
+    pub async fn local(&self, query: V::Query) -> Result<V::Answer, CallError> {
+        self.call(Mode::Local, query).await
+    }
+
+    /// The same vnode, with another deadline for its calls; [`DEADLINE_MAX`] at most.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.client.deadline = deadline;
+        self
+    }
+
+    async fn call<T: Serialize, R: DeserializeOwned>(
+        &self,
+        mode: Mode,
+        ask: T,
+    ) -> Result<R, CallError> {
+        let reject = |why: String| CallError::Rejected { why };
+        let name = self.name.as_ref().map_err(|invalid| reject(invalid.to_string()))?;
+        let mut body = Vec::new();
+        codec::try_to_bincode(&ask, &mut body).map_err(reject)?;
+        // It may be large, and the call may wait for long.
+        drop(ask);
+        let reply = self.client.call(name, mode, body.into(), self.client.deadline).await?;
+        codec::from_bincode(V::KIND, &reply)
+            .map_err(|malformed| CallError::Unreadable { why: malformed.why })
+    }
+}
+
+impl<V> Clone for VnodeRef<V> {
+    fn clone(&self) -> Self {
+        Self { client: self.client.clone(), name: self.name.clone(), kind: PhantomData }
+    }
+}
+
+impl<V> fmt::Debug for VnodeRef<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("VnodeRef").field(&self.name).finish()
+    }
+}
+
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,347 @@
+//! The host's own task: takes events one by one, keeps the election, the session and the leader's duties in step.
+//!
+//! It never waits for the store or the network: whatever takes time runs in a task of its own and comes back as an
+//! event. So one slow request holds up nothing else, and the order of events is the order of what this host knows.
+
+mod effects;
+mod event;
+mod life;
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use holocron_protocol::{
+    control::election::{
+        self, CreateOutcome, Election, ElectionSettings, HeardBy, News, ReadOutcome,
+    },
+    format::keys,
+    ids::{Epoch, SessionId},
+    time::Time,
+};
+use holocron_store::Patience;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use self::event::Event;
+pub(super) use self::life::Life;
+use super::{
+    Stopped,
+    leader_io::Lead,
+    member_io::Member,
+    shared::{Shared, why},
+};
+use crate::{
+    store_io::epoch_log::{self, EpochLog, LogError},
+    transport::{
+        peer::{Health, PeerReply},
+        serve::View,
+    },
+};
+
+/// The host's own task.
+pub(crate) struct Driver {
+    pub(super) shared: Arc<Shared>,
+    pub(super) log: EpochLog,
+    pub(super) election: Election,
+    /// The newest record, as acted on.
+    pub(super) view: Option<View>,
+    pub(super) life: Life,
+    pub(super) member: Member,
+    pub(super) lead: Option<Lead>,
+    /// The record this host last tried to create.
+    pub(super) created: Option<View>,
+    /// A create that waits for a session to be open.
+    pub(super) create_waits: Option<Epoch>,
+    ticked: Time,
+    /// Which leader's heartbeat came last, and when.
+    heard: Option<(SessionId, Time)>,
+    store_fails: bool,
+    pub(super) stopped: Option<Stopped>,
+}
+
+/// Runs a host until it stops.
+pub(crate) async fn run(shared: Arc<Shared>, events: mpsc::UnboundedReceiver<Event>) -> Stopped {
+    let running = AssertUnwindSafe(run_to_end(Arc::clone(&shared), events)).catch_unwind().await;
+    let stopped = running.unwrap_or_else(|panic| Stopped::Failed(why(&*panic)));
+    match &stopped {
+        Stopped::StoreLost(why) => {
+            tracing::error!(host = %shared.parts.name, why, "stops serving and writes nothing more");
+        }
+        Stopped::Told | Stopped::Left | Stopped::Replaced(_) | Stopped::Failed(_) => {
+            tracing::info!(host = %shared.parts.name, %stopped, "stops");
+        }
+    }
+    shared.abandon();
+    stopped
+}
+
+async fn run_to_end(shared: Arc<Shared>, mut events: mpsc::UnboundedReceiver<Event>) -> Stopped {
+    let mut run = match Driver::start(&shared).await {
+        Ok(run) => run,
+        Err(error) => return Stopped::Failed(error.to_string()),
+    };
+    if let Err(error) = run.check_first_epoch().await {
+        return Stopped::Failed(error.to_string());
+    }
+    let every = (shared.parts.settings.heartbeat / 5).max(core::time::Duration::from_millis(1));
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (stop, loss) = (shared.parts.stop.clone(), Arc::clone(&shared.parts.loss));
+    let stopped = loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break Stopped::Told,
+            why = loss.lost() => break Stopped::StoreLost(why),
+            event = events.recv() => match event {
+                Some(event) => run.on_event(event),
+                None => break Stopped::Told,
+            },
+            _ = ticks.tick() => run.on_tick(every),
+        }
+        if let Some(stopped) = run.stopped.take() {
+            break stopped;
+        }
+    };
+    run.life.end("the host stops");
+    stopped
+}
+
+impl Driver {
+    async fn start(shared: &Arc<Shared>) -> Result<Self, LogError> {
+        let parts = &shared.parts;
+        let log = EpochLog {
+            store: parts.store(),
+            cluster: parts.cluster,
+            patience: Patience {
+                try_timeout: parts.settings.store_try_timeout,
+                ..Patience::within(parts.settings.store_start_timeout)
+            },
+            stop: parts.stop.clone(),
+        };
+        let view = log.newest(None).await?;
+        let now = parts.clock.now();
+        let settings = ElectionSettings {
+            silence_max: parts.settings.heartbeat * parts.settings.heartbeats_missed_max,
+            silence_by_hint_max: parts.settings.leader_hint_every * 3,
+            rank_step: parts.settings.heartbeat,
+            confirm_every: parts.settings.leader_hint_every,
+            ..ElectionSettings::default()
+        };
+        let life = Life::open(shared);
+        let news = view.as_ref().map(|view| News::of(&view.record, &parts.name, Some(life.id())));
+        let election = Election::new(settings, now, news);
+        let mut run = Self {
+            shared: Arc::clone(shared),
+            log,
+            election,
+            view: None,
+            life,
+            member: Member::default(),
+            lead: None,
+            created: None,
+            create_waits: None,
+            ticked: now,
+            heard: None,
+            store_fails: false,
+            stopped: None,
+        };
+        if let Some(view) = view {
+            run.take_view(&view);
+        }
+        Ok(run)
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.shared.parts.clock.now()
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.view.as_ref().map_or(Epoch::ZERO, |view| view.record.epoch)
+    }
+
+    fn on_tick(&mut self, every: core::time::Duration) {
+        let now = self.now();
+        let late = now.since(self.ticked) > every + self.shared.parts.settings.heartbeat;
+        self.ticked = now;
+        if late {
+            // Paused: nothing that was not heard meanwhile says anything.
+            tracing::warn!(host = %self.shared.parts.name, "was paused; looks at the log before anything else");
+            self.elect(election::Event::Paused);
+            if let Some(lead) = &mut self.lead {
+                lead.paused(now);
+            }
+        }
+        self.watch_store();
+        self.elect(election::Event::Tick);
+        self.member_tick();
+        self.lead_tick();
+    }
+
+    /// What is not heard while our own store requests fail is nobody's fault.
+    fn watch_store(&mut self) {
+        let fails = self.shared.parts.watched.fails();
+        if fails != self.store_fails {
+            self.store_fails = fails;
+            self.elect(if fails {
+                election::Event::StoreFailing
+            } else {
+                election::Event::StoreWorking
+            });
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Pushed(epoch, stored) => self.on_pushed(epoch, stored),
+            Event::LookForEpoch => self.elect(election::Event::HeardLeader {
+                // Claims that there is a newer one, which makes the election read the log.
+                epoch: self.election.newest().next(),
+                by: HeardBy::Hint,
+            }),
+            Event::LogRead(read) => self.on_log_read(read),
+            Event::EpochCreated(view, outcome) => {
+                if outcome == CreateOutcome::Won || outcome == CreateOutcome::Unknown {
+                    self.created = Some(view);
+                }
+                self.elect(election::Event::Created(outcome));
+            }
+            Event::EpochNotWanted => self.elect(election::Event::Created(CreateOutcome::Withdrawn)),
+            Event::OwnCleared { session, epoch, detached } => {
+                self.on_own_cleared(session, epoch, detached);
+            }
+            Event::Marked(outcome) => self.elect(election::Event::Marked(outcome)),
+            Event::Opened(session) => self.on_opened(session),
+            Event::SessionOver(session) => self.on_session_over(session),
+            Event::Failed(why) => self.stopped = Some(Stopped::Failed(why)),
+            Event::Heartbeat { epoch, leader, reply } => self.on_heartbeat(epoch, leader, reply),
+            Event::HintMoved(epoch) => {
+                self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Hint });
+            }
+            Event::LeaderUnreachable(leader) => {
+                self.elect(election::Event::LeaderSuspected { leader });
+            }
+            Event::Join(request, reply) => self.on_join(request, reply),
+            Event::SealHost(host, reply) => self.on_seal_host(&host, reply),
+            Event::Leave(session, reply) => self.on_leave(session, reply),
+            Event::LeaveSelf => self.leave_self(),
+            Event::Prefetch { session, progress } => {
+                self.life.tell(super::recovery::Told::Prefetch(session, progress));
+            }
+            Event::Sealed { session, position } => {
+                self.life.tell(super::recovery::Told::Sealed(session, position));
+            }
+            Event::Released { session, position } => {
+                self.life.tell(super::recovery::Told::Released(session, position));
+            }
+            Event::Facts(facts) => self.on_facts(facts),
+            Event::Lead(event) => self.on_lead(event),
+        }
+    }
+
+    fn on_pushed(&mut self, epoch: Epoch, stored: Bytes) {
+        if epoch <= self.epoch() {
+            return;
+        }
+        // Only what was created and stands in live ground is pushed, by whoever wrote or read it.
+        match epoch_log::view(&keys::epoch(epoch), stored) {
+            Ok(view) => {
+                self.learn(&view);
+                // Only a leader pushes its records: it lives.
+                self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Connection });
+            }
+            Err(malformed) => tracing::warn!(%malformed, "ignored"),
+        }
+    }
+
+    /// A record from whatever source: the election hears of it, and we act on it.
+    pub(super) fn learn(&mut self, view: &View) {
+        if view.record.epoch <= self.election.newest() {
+            return;
+        }
+        let news = self.news(view);
+        self.take_view(view);
+        self.elect(election::Event::Learned(news));
+        self.still_heard();
+    }
+
+    /// A leader that goes on leading is heard as it was: its next epoch doesn't give it the long wait of one that was not
+    /// heard yet.
+    fn still_heard(&mut self) {
+        let settings = &self.shared.parts.settings;
+        let quiet = settings.heartbeat * settings.heartbeats_missed_max;
+        let (Some((leader, at)), Some(view)) = (self.heard, &self.view) else {
+            return;
+        };
+        if leader == view.record.leader.session && self.now().since(at) < quiet {
+            let epoch = view.record.epoch;
+            self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Connection });
+        }
+    }
+
+    pub(super) fn news(&self, view: &View) -> News {
+        News::of(&view.record, &self.shared.parts.name, Some(self.life.id()))
+    }
+
+    fn on_log_read(&mut self, read: Result<Option<View>, LogError>) {
+        let outcome = match read {
+            Ok(Some(view)) if view.record.epoch > self.election.newest() => {
+                let news = self.news(&view);
+                self.take_view(&view);
+                ReadOutcome::Newest(news)
+            }
+            Ok(_) => ReadOutcome::Nothing,
+            Err(LogError::GaveUp(_)) => ReadOutcome::Unknown,
+            Err(LogError::Malformed(malformed)) => {
+                tracing::error!(%malformed, "the newest epoch can't be read; nobody writes the next until somebody has looked");
+                ReadOutcome::Unknown
+            }
+        };
+        let newer = matches!(outcome, ReadOutcome::Newest(_));
+        self.elect(election::Event::Read(outcome));
+        if newer {
+            self.still_heard();
+        }
+    }
+
+    /// A newer record: everybody is told, the session acts on it.
+    pub(super) fn take_view(&mut self, view: &View) {
+        if view.record.epoch <= self.epoch() {
+            return;
+        }
+        tracing::info!(host = %self.shared.parts.name, epoch = %view.record.epoch, leader = %view.record.leader.host,
+            reason = %view.record.reason, "epoch");
+        self.view = Some(view.clone());
+        self.shared.views.replace(view);
+        self.on_view(view);
+    }
+
+    fn on_heartbeat(&mut self, epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply>) {
+        self.heard = Some((leader, self.now()));
+        let is_leader = self.view.as_ref().is_some_and(|view| view.record.leader.session == leader);
+        if epoch > self.epoch() || is_leader {
+            self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Connection });
+        }
+        // The leader may have gone meanwhile.
+        drop(reply.send(PeerReply::Health(self.health())));
+    }
+
+    fn health(&self) -> Health {
+        let awaiting = match (self.life.session(), &self.view) {
+            (Some(session), Some(view)) => {
+                super::recovery::Recovery::awaited(session, &view.record)
+            }
+            _ => Vec::new(),
+        };
+        Health {
+            session: self.life.id(),
+            epoch: self.epoch(),
+            progress: self
+                .life
+                .session()
+                .map(|session| session.journal.progress())
+                .unwrap_or_default(),
+            facts: self.member.facts(),
+            awaiting,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A host's lives, one after the other: opening a session, running its tasks, ending it.
+
+use std::sync::Arc;
+
+use holocron_planted::{Bug, is_planted};
+use holocron_protocol::{
+    format::keys,
+    ids::{DomainId, HostName, Position, SessionId},
+    journal::batch::Opening,
+};
+use holocron_store::{Created, create_once};
+use tokio::sync::mpsc;
+
+use super::Event;
+use crate::{
+    host::{
+        recovery::{Recovery, Told},
+        shared::Shared,
+    },
+    session::{Checkpoints, Session, SessionParts, supervisor::Supervisor},
+};
+
+/// The session a host is in, or is opening.
+pub(crate) struct Life {
+    id: SessionId,
+    shared: Arc<Shared>,
+    open: Option<OpenLife>,
+}
+
+struct OpenLife {
+    session: Arc<Session>,
+    told: mpsc::UnboundedSender<Told>,
+}
+
+impl Life {
+    /// Draws a session id and creates position 0 of its journal; [`Event::Opened`] says when it is there.
+    pub(crate) fn open(shared: &Arc<Shared>) -> Self {
+        let parts = &shared.parts;
+        let id = if is_planted(Bug::ReuseSessionId) {
+            named_after(&parts.name)
+        } else {
+            parts.random.session()
+        };
+        let opening = Opening {
+            session: id,
+            host: parts.name.clone(),
+            domain: DomainId::HOME,
+            cluster: parts.cluster.cluster,
+        };
+        let body = opening.encode(parts.random.nonce());
+        let key = keys::journal_position(id, Position::ZERO);
+        let (store, patience, stop) = (parts.store(), parts.patience(), parts.stop.clone());
+        let teller = Arc::clone(shared);
+        shared.spawn(async move {
+            match create_once(&store, &key, body, patience, &stop).await {
+                Created::Won => teller.tell_self(Event::Opened(id)),
+                Created::Lost(_) if is_planted(Bug::ReuseSessionId) => {
+                    teller.tell_self(Event::Opened(id));
+                }
+                Created::Lost(_) => {
+                    panic!("session {id} was drawn twice: the source of chance is broken")
+                }
+                Created::Unknown => {}
+            }
+        });
+        Self { id, shared: Arc::clone(shared), open: None }
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
+        self.open.as_ref().map(|open| &open.session)
+    }
+
+    /// Its journal is open: starts its tasks.
+    pub(crate) fn opened(&mut self) {
+        let parts = &self.shared.parts;
+        let of_session = SessionParts {
+            host: parts.name.clone(),
+            cluster: parts.cluster,
+            store: parts.store(),
+            loss: Arc::clone(&parts.loss),
+            clock: Arc::clone(&parts.clock),
+            random: parts.random.clone(),
+            settings: Arc::clone(&parts.settings),
+            kinds: parts.kinds.clone(),
+            counts: Arc::clone(&self.shared.counts),
+        };
+        let root = Supervisor::below(&self.shared.top);
+        let session = Arc::new(Session::new(self.id, of_session, root));
+        let (told, hears) = mpsc::unbounded_channel();
+        let recovery =
+            Recovery::new(Arc::clone(&self.shared), Arc::clone(&session), parts.sealer(), hears);
+        self.shared.spawn(recovery.run());
+        self.shared.spawn(Arc::clone(&session.journal).run());
+        self.shared.spawn(Arc::clone(&session.journal).run_barrier());
+        self.shared.spawn(Arc::clone(&session).run_sweep());
+        self.run_checkpoints(&session);
+        self.watch_end(&session);
+        self.shared.set_session(Some(Arc::clone(&session)));
+        tracing::info!(host = %parts.name, session = %self.id, "opens a session");
+        self.open = Some(OpenLife { session, told });
+    }
+
+    fn run_checkpoints(&self, session: &Arc<Session>) {
+        let (facts, mut found) = mpsc::unbounded_channel();
+        let views = self.shared.views.follow();
+        self.shared.spawn(Checkpoints::new(Arc::clone(session), views, facts).run());
+        let shared = Arc::clone(&self.shared);
+        self.shared.spawn(async move {
+            while let Some(facts) = found.recv().await {
+                shared.tell_self(Event::Facts(facts));
+            }
+        });
+    }
+
+    fn watch_end(&self, session: &Arc<Session>) {
+        let (ended, shared, id) =
+            (session.journal.ended().clone(), Arc::clone(&self.shared), self.id);
+        self.shared.spawn(async move {
+            ended.cancelled().await;
+            shared.tell_self(Event::SessionOver(id));
+        });
+    }
+
+    /// Tells the recovery task something.
+    pub(crate) fn tell(&self, told: Told) {
+        if let Some(open) = &self.open {
+            // Its task ends with the session.
+            drop(open.told.send(told));
+        }
+    }
+
+    /// Ends the session: drops its actors and whatever was not committed.
+    pub(crate) fn end(&mut self, why: &str) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        self.shared.set_session(None);
+        open.session.journal.end(why);
+        open.session.let_go();
+    }
+}
+
+/// For [`Bug::ReuseSessionId`]: the same id for every life of a host.
+fn named_after(host: &HostName) -> SessionId {
+    SessionId::new(host.as_str().bytes().fold(0, |bits, byte| bits * 257 + u128::from(byte)))
+}

@@ -1,0 +1,95 @@
+//! Cutting the epoch log: old segments are marked, then deleted, one step after each epoch.
+
+use std::sync::Arc;
+
+use holocron_protocol::{
+    epoch::log::{LogStep, LogTrimmed, Retention, first_unmarked},
+    format::keys::{self, Key},
+    ids::Epoch,
+    journal::batch::Mark,
+};
+use holocron_store::{Created, create_once, delete_until, list_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    host::{driver::Driver, shared::Shared},
+    transport::serve::View,
+};
+
+impl Driver {
+    /// Deletes what history need not be kept, in a task of its own; one at a time.
+    pub(super) fn collect_epochs(&mut self, view: &View) {
+        let Some(lead) = &mut self.lead else {
+            return;
+        };
+        let newest = view.record.epoch;
+        // Nothing can be due before a whole segment lies below what is kept.
+        if newest.get() < u64::from(self.shared.parts.cluster.epoch_segment_len) {
+            return;
+        }
+        let Ok(busy) = Arc::clone(&lead.cutting).try_lock_owned() else {
+            return;
+        };
+        let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
+        self.shared.spawn(async move {
+            let mut trimmed = busy;
+            if cut(&shared, newest, &mut trimmed, &stop).await.is_none() {
+                tracing::debug!(%newest, "the epoch log was not cut to the end");
+            }
+        });
+    }
+}
+
+/// `None` when it was stopped, or the store gave no answer.
+async fn cut(
+    shared: &Shared,
+    newest: Epoch,
+    trimmed: &mut Option<LogTrimmed>,
+    stop: &CancellationToken,
+) -> Option<()> {
+    let (store, patience) = (shared.parts.store(), shared.parts.patience());
+    let segments = shared.parts.cluster.epoch_segments();
+    if trimmed.is_none() {
+        let listed = list_until(&*store, keys::EPOCH_MARKS, patience, stop).await.ok()?;
+        let marks = listed.iter().filter_map(|object| match keys::parse(&object.key) {
+            Some(Key::EpochMark(segment)) => Some(segment),
+            _ => None,
+        });
+        let marked = first_unmarked(marks);
+        // Whoever marked the last one may not have come to delete it.
+        *trimmed = Some(LogTrimmed { marked, deleted: marked.previous().unwrap_or(marked) });
+    }
+    let trimmed = trimmed.as_mut()?;
+    while let Some(step) = Retention::default().next_step(newest, *trimmed, segments) {
+        match step {
+            LogStep::Mark(segment) => {
+                if !is_old(shared, segments.last(segment), stop).await? {
+                    return Some(());
+                }
+                let mark =
+                    Mark { by: shared.parts.name.clone() }.encode(shared.parts.random.nonce());
+                match create_once(&store, &keys::epoch_mark(segment), mark, patience, stop).await {
+                    Created::Won | Created::Lost(_) => trimmed.marked = segment.next(),
+                    Created::Unknown => return None,
+                }
+            }
+            LogStep::Delete(segment) => {
+                for epoch in segments.epochs(segment) {
+                    delete_until(&*store, &keys::epoch(epoch), patience, stop).await.ok()?;
+                }
+                trimmed.deleted = segment.next();
+            }
+        }
+    }
+    Some(())
+}
+
+/// Whether a record is older than history is kept. One that can't be read is kept.
+async fn is_old(shared: &Shared, epoch: Epoch, stop: &CancellationToken) -> Option<bool> {
+    let (store, patience) = (shared.parts.store(), shared.parts.patience());
+    let key = keys::epoch(epoch);
+    let stored = holocron_store::get_until(&*store, &key, patience, stop).await.ok()?;
+    let record = stored.and_then(|stored| crate::store_io::epoch_log::view(&key, stored).ok());
+    let now = shared.parts.clock.wall_ms();
+    Some(record.is_some_and(|view| Retention::default().is_old(view.record.wall_ms, now)))
+}

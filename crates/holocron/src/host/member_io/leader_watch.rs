@@ -1,0 +1,117 @@
+//! Watching the leader: a connection that breaks and can't be had again says more, and sooner, than silence.
+
+use std::{sync::Arc, time::Duration};
+
+use holocron_protocol::{
+    control::{
+        hints::{LeaderHint, LeaderHintWatch, Sign},
+        suspicion::REFUSALS_MAX,
+    },
+    epoch::record::Leader,
+    format::keys,
+    ids::Epoch,
+};
+use holocron_store::{Patience, get_until};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    host::{
+        driver::{Driver, Event},
+        links::Tries,
+        shared::Shared,
+    },
+    transport::{link::OpenError, serve::View},
+};
+
+impl Driver {
+    /// Watches the leader of the newest epoch, and nobody else.
+    pub(super) fn watch_leader(&mut self, view: &View) {
+        let leader = &view.record.leader;
+        if self.member.watching.as_ref().is_some_and(|(session, _)| *session == leader.session) {
+            return;
+        }
+        if let Some((_, stop)) = self.member.watching.take() {
+            stop.cancel();
+        }
+        if self.member.sessions.contains(&leader.session) {
+            return;
+        }
+        let stop = self.shared.parts.stop.child_token();
+        self.member.watching = Some((leader.session, stop.clone()));
+        let watch = LeaderWatch { shared: Arc::clone(&self.shared), leader: leader.clone() };
+        self.shared.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = watch.run(stop.clone()) => {}
+            }
+        });
+    }
+}
+
+struct LeaderWatch {
+    shared: Arc<Shared>,
+    leader: Leader,
+}
+
+/// For so long after it was lost, a leader that can't be reached may be a process that is just going: until its listener
+/// is closed too, what it accepts is reset. Later it is a network without a way to it.
+const GOING: Duration = Duration::from_millis(200);
+
+impl LeaderWatch {
+    async fn run(self, stop: CancellationToken) {
+        let parts = &self.shared.parts;
+        let mut hints = LeaderHintWatch::default();
+        let (mut lost_at, mut refused, mut tries) = (parts.clock.now(), 0, Tries::default());
+        loop {
+            match self.shared.links.to(&self.leader.address).await {
+                Ok(link) => {
+                    link.lost().await;
+                    (lost_at, refused, tries) = (parts.clock.now(), 0, Tries::default());
+                    continue;
+                }
+                Err(OpenError::NotListening { .. }) => {
+                    refused += 1;
+                    if refused >= REFUSALS_MAX {
+                        self.shared.tell_self(Event::LeaderUnreachable(self.leader.session));
+                    }
+                }
+                // Another process has its address now: the leader is gone from there.
+                Err(OpenError::Refused { .. }) => {
+                    self.shared.tell_self(Event::LeaderUnreachable(self.leader.session));
+                }
+                // No way to it from here: its hints may still reach us.
+                Err(OpenError::Unreachable { .. }) => {
+                    if parts.clock.now().since(lost_at) >= GOING {
+                        self.look_at_hint(&mut hints, &stop).await;
+                    }
+                }
+            }
+            sleep(tries.next_pause(parts.settings.heartbeat)).await;
+        }
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.shared.epoch()
+    }
+
+    async fn look_at_hint(&self, hints: &mut LeaderHintWatch, stop: &CancellationToken) {
+        let parts = &self.shared.parts;
+        let patience =
+            Patience { budget: Some(parts.settings.leader_hint_every), ..parts.patience() };
+        sleep(parts.settings.leader_hint_every / 2).await;
+        let Ok(Some(object)) = get_until(&*parts.store, keys::LEADER_HINT, patience, stop).await
+        else {
+            return;
+        };
+        match LeaderHint::decode(keys::LEADER_HINT, &object) {
+            Ok(hint) => {
+                if hints.saw(&hint, self.epoch()) == Sign::Moved {
+                    self.shared.tell_self(Event::HintMoved(hint.epoch));
+                }
+            }
+            Err(malformed) => tracing::warn!(%malformed, "ignored"),
+        }
+    }
+}

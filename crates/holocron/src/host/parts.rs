@@ -1,0 +1,58 @@
+//! What a host is made of.
+
+use std::sync::Arc;
+
+use holocron_protocol::{control::founding::Founding, format::cluster::Cluster, ids::HostName};
+use holocron_store::{Counting, Patience, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{clock::Clock, kinds::Kinds, random::Random, settings::Settings},
+    store_io::{loss::LossWatch, sealer::Sealer, store_watch::WatchedStore},
+    transport::net::Network,
+};
+
+/// What a host is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) name: HostName,
+    pub(crate) address: String,
+    pub(crate) weight: u32,
+    /// Whether it may write the first epoch.
+    pub(crate) founding: Founding,
+    pub(crate) cluster: Cluster,
+    /// The store, counted.
+    pub(crate) store: Arc<Counting>,
+    /// The same, and whether its requests succeed.
+    pub(crate) watched: Arc<WatchedStore>,
+    /// Whether it is still the one that the cluster lives in.
+    pub(crate) loss: Arc<LossWatch>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) random: Random,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) kinds: Kinds,
+    /// Cancelled when the host is to stop.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Parts {
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.watched) as Arc<dyn Store>
+    }
+
+    /// What seals journals in this host's name.
+    pub(crate) fn sealer(&self) -> Sealer {
+        Sealer {
+            store: self.store(),
+            by: self.name.clone(),
+            random: self.random.clone(),
+            segment_len: self.cluster.journal_segments(),
+            patience: self.patience(),
+        }
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { try_timeout: self.settings.store_try_timeout, ..Patience::forever() }
+    }
+}

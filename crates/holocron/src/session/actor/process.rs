@@ -1,0 +1,398 @@
+//! Running calls, handing over, rolling back.
+
+use core::mem;
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering,
+};
+
+use bytes::Bytes;
+use holocron_planted::{Bug, is_planted};
+use holocron_protocol::{
+    ids::{CommitNumber, Position},
+    journal::batch::{StateFields, StateKind},
+    request::{
+        envelope::{self, EncodeError},
+        window::{self, Admission, Recorded, RequestId},
+    },
+};
+
+use super::{
+    Active, Handed, Message, Pending, Phase, Reading, Stored, Work,
+    recorded::{outcome_of, recorded},
+};
+use crate::{
+    api::call::{Call, Mode, Outcome, ReplyTo},
+    session::journal::Released,
+    store_io::state_reader::Unloadable,
+};
+
+/// Why the state in memory can't stand: it is rolled back to the last hand-over and what came since runs again.
+struct Rollback {
+    /// What may not run again, and what it is answered instead; none when it isn't known which call is at fault.
+    culprit: Option<(RequestId, Outcome)>,
+    /// The call that was running, unless it is pending already.
+    work: Option<Work>,
+}
+
+/// How closely to look while running again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum StorableCheck {
+    /// Encode once per drained mailbox.
+    AtHandOver,
+    /// Encode after every command, to find the one that leaves a state that can't be stored.
+    EveryCommand,
+}
+
+/// The state could not be encoded.
+enum Unstorable {
+    TooLarge(String),
+    Panicked,
+}
+
+impl Active {
+    pub(super) fn on_call(&mut self, call: Call, reply: ReplyTo) {
+        tracing::trace!(vnode = %self.handle.name, request = ?call.request.id.number, "takes");
+        match &mut self.phase {
+            Phase::Loading { waiting, .. } => waiting.push_back(Work { call, reply }),
+            Phase::Unreadable { why } => {
+                let outcome = Outcome::Unreadable(why.clone());
+                self.taken();
+                reply.send(self.answer(CommitNumber::ZERO, outcome));
+            }
+            Phase::Running { .. } => {
+                self.taken();
+                if let Err(rollback) = self.step(Work { call, reply }) {
+                    self.recover(*rollback, StorableCheck::AtHandOver);
+                }
+            }
+        }
+    }
+
+    /// Runs calls that waited for the state; they count as taken from the mailbox now.
+    pub(super) fn run(&mut self, waiting: VecDeque<Work>, why: Reading) {
+        for _ in 0..waiting.len() {
+            self.taken();
+        }
+        let check = match why {
+            Reading::First => StorableCheck::AtHandOver,
+            Reading::Again(check) => check,
+        };
+        self.run_again(waiting, check);
+    }
+
+    /// Runs calls, and rolls back and runs again what came since, until all have run.
+    fn run_again(&mut self, mut queue: VecDeque<Work>, mut check: StorableCheck) {
+        while let Some(work) = queue.pop_front() {
+            let ran = self.step(work).and_then(|()| match check {
+                StorableCheck::AtHandOver => Ok(()),
+                StorableCheck::EveryCommand => self.check_storable(),
+            });
+            if let Err(rollback) = ran {
+                let Some(again) = self.roll_back(*rollback, queue, check) else { return };
+                (queue, check) = again;
+            }
+        }
+    }
+
+    fn recover(&mut self, rollback: Rollback, check: StorableCheck) {
+        if let Some((queue, check)) = self.roll_back(rollback, VecDeque::new(), check) {
+            self.run_again(queue, check);
+        }
+    }
+
+    /// Rolls back to the last hand-over; what is to run again is what came since, in order, without what is condemned,
+    /// then the rest. None when that waits for the state, or never runs. Each round condemns one more call or starts to
+    /// look more closely, so it ends.
+    fn roll_back(
+        &mut self,
+        rollback: Rollback,
+        rest: VecDeque<Work>,
+        check: StorableCheck,
+    ) -> Option<(VecDeque<Work>, StorableCheck)> {
+        let check = if rollback.culprit.is_none() { StorableCheck::EveryCommand } else { check };
+        let mut queue: VecDeque<Work> =
+            self.pending.drain(..).map(|pending| pending.work).collect();
+        queue.extend(rollback.work);
+        queue.extend(rest);
+        self.dirty = false;
+        if let Some((id, outcome)) = rollback.culprit
+            && self.condemned.insert(id, outcome).is_some()
+        {
+            // Even without it the state can't be stored, so nothing can be committed here. What is stored stays.
+            self.give_up(queue, "its state can't be encoded");
+            return None;
+        }
+        let handed = self
+            .handed
+            .as_ref()
+            .filter(|handed| {
+                !is_planted(Bug::RollBackInFlight)
+                    || handed.position <= self.session.journal.committed()
+            })
+            .and_then(|handed| handed.envelope.clone().map(|envelope| (handed.commit, envelope)));
+        let commit = match &self.phase {
+            Phase::Running { commit, .. } => *commit,
+            Phase::Loading { .. } | Phase::Unreadable { .. } => CommitNumber::ZERO,
+        };
+        self.phase = match handed {
+            Some((commit, (_, envelope))) => match self.decode(&envelope) {
+                Ok((vnode, window)) => Phase::Running { vnode, window, commit },
+                Err(Unloadable::Unreadable(why)) => {
+                    self.give_up(queue, &why);
+                    return None;
+                }
+                Err(Unloadable::Over) => return None,
+            },
+            None if commit == CommitNumber::ZERO => Phase::Running {
+                vnode: self.kind.fresh(),
+                window: window::Window::default(),
+                commit,
+            },
+            // Let go when it was committed long ago: read it back. The calls wait, as at the first load.
+            None => {
+                let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+                self.handle.queued.fetch_add(waiting, Ordering::AcqRel);
+                self.phase = Phase::Loading { waiting: queue, why: Reading::Again(check) };
+                let stored = self.session.locate(&self.handle);
+                self.load(stored.unwrap_or(Stored::Nowhere));
+                return None;
+            }
+        };
+        self.activate();
+        Some((queue, check))
+    }
+
+    /// The state can't be used: callers are told why, now and from now on.
+    pub(super) fn give_up(&mut self, queue: VecDeque<Work>, why: &str) {
+        tracing::warn!(vnode = %self.handle.name, why, "can't go on");
+        self.phase = Phase::Unreadable { why: why.to_owned() };
+        let answer = self.answer(CommitNumber::ZERO, Outcome::Unreadable(why.to_owned()));
+        queue.into_iter().for_each(|work| work.reply.send(answer.clone()));
+    }
+
+    /// Runs one call on the state in memory.
+    fn step(&mut self, work: Work) -> Result<(), Box<Rollback>> {
+        match work.call.mode {
+            Mode::Command => self.command(work),
+            Mode::Query | Mode::Local => {
+                self.query(work);
+                Ok(())
+            }
+        }
+    }
+
+    fn command(&mut self, work: Work) -> Result<(), Box<Rollback>> {
+        let Phase::Running { vnode, window, commit } = &mut self.phase else {
+            unreachable!("calls run only on a state in memory");
+        };
+        let (request, next) = (&work.call.request, commit.next());
+        if is_planted(Bug::NoWindow) {
+            *window = window::Window::default();
+        }
+        match window.admit(request) {
+            Admission::Run => {}
+            Admission::Recorded(recorded) => {
+                self.session.parts.counts.repeats.fetch_add(1, Ordering::Relaxed);
+                let seen = recorded.commit;
+                self.leave(work, seen, outcome_of(recorded.outcome));
+                return Ok(());
+            }
+            Admission::Rebase => {
+                let judged_on = if self.dirty { next } else { *commit };
+                self.leave(work, judged_on, Outcome::Rebase(judged_on));
+                return Ok(());
+            }
+            // Its client has said it no longer waits for it.
+            Admission::Stale => return Ok(()),
+        }
+        let outcome = if let Some(outcome) = self.condemned.get(&request.id) {
+            outcome.clone()
+        } else {
+            if let Some(until) = self.trouble.resting_until {
+                if self.session.clock.now() < until {
+                    work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Quarantined));
+                    return Ok(());
+                }
+                self.trouble.resting_until = None;
+            }
+            let context =
+                crate::api::vnode::Context { name: &self.handle.name, epoch: self.tenure };
+            match catch_unwind(AssertUnwindSafe(|| vnode.command(&context, &work.call.body))) {
+                Ok(Ok(reply)) => Outcome::Reply(reply.into()),
+                Ok(Err(why)) => {
+                    // Nothing ran: the state is as it was.
+                    work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Undecodable(why)));
+                    return Ok(());
+                }
+                Err(_) => {
+                    tracing::warn!(vnode = %self.handle.name, "a command panicked; the vnode is rolled back");
+                    let culprit = Some((request.id, Outcome::Panicked));
+                    self.note_panic();
+                    return Err(Box::new(Rollback { culprit, work: Some(work) }));
+                }
+            }
+        };
+        if let Phase::Running { window, .. } = &mut self.phase {
+            let recorded = Recorded { outcome: recorded(&outcome), commit: next };
+            window.record(&work.call.request, recorded, &self.session.settings.window);
+        }
+        self.dirty = true;
+        self.pending.push(Pending { work, outcome });
+        if !self.encode_queued {
+            self.encode_queued = true;
+            // It comes after everything that is in the mailbox now, so a hot vnode encodes once per drain.
+            drop(self.myself.cast(Message::Encode));
+        }
+        Ok(())
+    }
+
+    fn query(&mut self, work: Work) {
+        let context = self.context();
+        let Phase::Running { vnode, .. } = &self.phase else {
+            unreachable!("calls run only on a state in memory");
+        };
+        let outcome =
+            match catch_unwind(AssertUnwindSafe(|| vnode.query(&context, &work.call.body))) {
+                Ok(Ok(answer)) => Outcome::Reply(answer.into()),
+                Ok(Err(why)) => Outcome::Undecodable(why),
+                Err(_) => {
+                    tracing::warn!(vnode = %self.handle.name, "a query panicked");
+                    Outcome::Panicked
+                }
+            };
+        if outcome == Outcome::Panicked {
+            self.note_panic();
+        }
+        let Phase::Running { commit, .. } = &self.phase else {
+            unreachable!("calls run only on a state in memory");
+        };
+        let seen = if self.dirty { commit.next() } else { *commit };
+        self.leave(work, seen, outcome);
+    }
+
+    /// Lets an answer go that speaks of the state of commit `seen`: with the pending ones if that isn't handed over
+    /// yet, else by the journal's rules.
+    fn leave(&mut self, work: Work, seen: CommitNumber, outcome: Outcome) {
+        let Phase::Running { commit, .. } = &self.phase else {
+            unreachable!("calls run only on a state in memory");
+        };
+        if seen > *commit {
+            assert!(self.dirty, "{}: an answer saw a change that nobody made", self.handle.name);
+            self.pending.push(Pending { work, outcome });
+            return;
+        }
+        let sees = self.handed.as_ref().map_or(Position::ZERO, |handed| handed.position);
+        let answer = self.answer(*commit, outcome);
+        let served = (self.handle.slot, self.tenure);
+        let released = Released { reply: work.reply, answer };
+        self.session.journal.answer(work.call.mode, served, sees, released);
+    }
+
+    /// Hands the state over to the journal, with the answers that may leave when it is committed.
+    pub(super) fn hand_over_now(&mut self) {
+        if !self.dirty {
+            assert!(self.pending.is_empty(), "{}: answers wait for no change", self.handle.name);
+            return;
+        }
+        match self.encode() {
+            Ok(()) => self.hand_over(),
+            Err(unstorable) => {
+                let rollback = self.unstorable(&unstorable);
+                self.recover(rollback, StorableCheck::AtHandOver);
+                // Storable now: every command was checked on the way.
+                self.hand_over_now();
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let Phase::Running { commit, .. } = &mut self.phase else {
+            unreachable!("only a state in memory is handed over");
+        };
+        let next = commit.next();
+        let envelope = Bytes::from(mem::take(&mut self.scratch));
+        let epoch = self.session.epoch();
+        let mut answers: Vec<Released> = self
+            .pending
+            .drain(..)
+            .map(|Pending { work, outcome }| Released {
+                reply: work.reply,
+                answer: crate::api::call::Answer { epoch, commit: next, outcome },
+            })
+            .collect();
+        let fields = StateFields {
+            kind: StateKind::Put,
+            hash: self.handle.hash,
+            commit: next,
+            wake_at: 0,
+            name: &self.handle.name,
+            envelope: &envelope,
+        };
+        self.dirty = false;
+        self.condemned.clear();
+        match self.session.journal.append(self.handle.slot, self.tenure, fields, &mut answers) {
+            Ok(position) => {
+                *commit = next;
+                self.handed = Some(Handed {
+                    position,
+                    commit: next,
+                    envelope: Some((StateKind::Put, envelope)),
+                });
+            }
+            // The slot has left, or the session is over: none of it happened, and none of it will here.
+            Err(crate::session::journal::Closed) => {
+                for released in answers {
+                    released.refuse(Outcome::NotOwner);
+                }
+                self.session.forget_anyway(&self.handle);
+                self.myself.stop(None);
+            }
+        }
+    }
+
+    /// Encodes the envelope into the scratch buffer.
+    fn encode(&mut self) -> Result<(), Unstorable> {
+        let Phase::Running { vnode, window, .. } = &self.phase else {
+            unreachable!("only a state in memory is encoded");
+        };
+        self.scratch.clear();
+        let scratch = &mut self.scratch;
+        let (version, len_max) = (self.kind.version(), self.session.settings.state_len_max);
+        // `Serialize` is the user's: a panic there is this vnode's alone.
+        let encoded = catch_unwind(AssertUnwindSafe(|| {
+            envelope::encode(scratch, version, window, |out| vnode.encode(out), len_max)
+        }));
+        match encoded {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(EncodeError::TooLong { .. })) => Err(Unstorable::TooLarge(format!(
+                "it would leave a state of more than {len_max} bytes"
+            ))),
+            Ok(Err(EncodeError::Refused(_))) | Err(_) => Err(Unstorable::Panicked),
+        }
+    }
+
+    fn check_storable(&mut self) -> Result<(), Box<Rollback>> {
+        if !self.dirty {
+            return Ok(());
+        }
+        self.encode().map_err(|unstorable| {
+            let outcome = match unstorable {
+                Unstorable::TooLarge(why) => Outcome::Rejected(why),
+                Unstorable::Panicked => Outcome::Panicked,
+            };
+            // The newest command is at fault: the state was storable before it.
+            let last = self.pending.last().expect("a change has a pending command");
+            Box::new(Rollback { culprit: Some((last.work.call.request.id, outcome)), work: None })
+        })
+    }
+
+    /// The state can't be stored: whose fault is it?
+    fn unstorable(&mut self, unstorable: &Unstorable) -> Rollback {
+        if let Unstorable::Panicked = unstorable {
+            self.note_panic();
+        }
+        Rollback { culprit: None, work: None }
+    }
+}

@@ -1,0 +1,400 @@
+//! Checkpoints: bring the slots' logs up to date, copy what must be copied into packs, commit, then trim.
+//!
+//! What goes into a checkpoint is decided by `protocol::compose`; this fetches, stores and commits. It reads only
+//! committed batches, never actors, so a checkpoint holds committed state and nothing else.
+
+mod trim;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use holocron_planted::{Bug, is_planted};
+use holocron_protocol::{
+    checkpoint::{
+        garbage::Trimmed,
+        pack_writer::{self, PackWriter, Read},
+        plan::{Plan, PlanInput, Survey, TenureStatus},
+    },
+    epoch::{
+        draft::{SlotReport, SourceFact},
+        record::EpochRecord,
+    },
+    format::keys,
+    ids::{DomainId, PackNumber, Position, Slot, Tenure},
+    journal::batch::{self, JournalObject, Record},
+    state::{
+        checkpoint::Checkpoint,
+        pack::PackRef,
+        place::{FileId, FileObject, Origin, Place},
+    },
+};
+use holocron_store::{GaveUp, Patience, get_range_until, put_until};
+use tokio::sync::mpsc;
+
+use super::Session;
+use crate::session::{
+    journal::Closed,
+    slots::{Phase, Table},
+};
+
+/// Files known before unused ones are looked for: each takes some 100 bytes.
+const FILES_MIN: usize = 1_024;
+
+/// Ranged gets in flight for copying.
+const READS_MAX: usize = 8;
+
+/// The checkpoint task of a session.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    session: Arc<Session>,
+    /// The newest epoch record; says which slots are still listed.
+    views: tokio::sync::watch::Receiver<Option<crate::transport::serve::View>>,
+    /// What lets sources go, for the leader.
+    facts: mpsc::UnboundedSender<Vec<SlotReport>>,
+    /// What the newest committed checkpoint named.
+    packs: Vec<PackRef>,
+    next_pack: PackNumber,
+    written: BTreeSet<PackNumber>,
+    /// The batch up to which the slots' logs were brought.
+    entered: Position,
+    trimmed: Trimmed,
+    /// Files known when the unused ones were last forgotten.
+    files_kept: usize,
+}
+
+/// Why a checkpoint didn't come about.
+#[derive(Debug)]
+enum Failed {
+    /// The session is over.
+    Over,
+    /// Something to be copied can't be read: tried again later, and said.
+    Unreadable(String),
+}
+
+impl Checkpoints {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        views: tokio::sync::watch::Receiver<Option<crate::transport::serve::View>>,
+        facts: mpsc::UnboundedSender<Vec<SlotReport>>,
+    ) -> Self {
+        Self {
+            session,
+            views,
+            facts,
+            packs: Vec::new(),
+            next_pack: PackNumber::ZERO.next(),
+            written: BTreeSet::new(),
+            entered: Position::ZERO,
+            trimmed: Trimmed::default(),
+            files_kept: 0,
+        }
+    }
+
+    /// Writes checkpoints whenever one is due, until the session ends.
+    pub(crate) async fn run(mut self) {
+        let session = Arc::clone(&self.session);
+        let ended = session.journal.ended();
+        loop {
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => return,
+                () = session.journal.until_checkpoint_due() => {}
+            }
+            match self.checkpoint().await {
+                Ok(copying) => {
+                    if copying {
+                        // There is more to copy than one checkpoint does. Not at once: commands want the store too.
+                        self.pause().await;
+                        session.journal.want_checkpoint();
+                    }
+                }
+                Err(Failed::Over) => return,
+                Err(Failed::Unreadable(why)) => {
+                    tracing::error!(session = %session.id(), why, "no checkpoint; the journal grows");
+                    self.pause().await;
+                    session.journal.want_checkpoint();
+                }
+            }
+        }
+    }
+
+    async fn pause(&self) {
+        tokio::select! {
+            biased;
+            () = self.session.journal.ended().cancelled() => {}
+            () = tokio::time::sleep(self.session.settings.copy_pause) => {}
+        }
+    }
+
+    /// One checkpoint. Whether there is more to copy.
+    async fn checkpoint(&mut self) -> Result<bool, Failed> {
+        let Some(record) = self.newest_record() else {
+            return Ok(false);
+        };
+        let low_water = self.enter_tail()?;
+        if low_water == Position::ZERO {
+            return Ok(false);
+        }
+        let plan = self.plan(&record, low_water);
+        let (packs, places) = self.write_packs(&plan).await?;
+        let filled = self.session.journal.checkpoint(low_water, |gates| {
+            let content = plan.content(&packs, |slot| gates[slot.index()]);
+            (content.encode(), content)
+        });
+        let (position, content) = filled.map_err(|Closed| Failed::Over)?;
+        if is_planted(Bug::TrimBeforeCommit) {
+            self.trim(&content).await?;
+        }
+        self.session.journal.until_committed(position).await.map_err(|Closed| Failed::Over)?;
+        let copying = self.committed(&plan, &content, &places);
+        self.trim(&content).await?;
+        Ok(copying)
+    }
+
+    /// Brings the logs of the slots up to the newest committed batch.
+    fn enter_tail(&mut self) -> Result<Position, Failed> {
+        let low_water = self.session.journal.committed();
+        let session_id = self.session.id();
+        let batches = self.session.journal.with_tail(|tail| tail.through(low_water));
+        for (position, object) in batches {
+            if position <= self.entered {
+                continue;
+            }
+            let key = keys::journal_position(session_id, position);
+            let decoded = batch::decode(&key, &object);
+            let Ok(JournalObject::Batch(batch)) = decoded else {
+                unreachable!("{key}: a batch of our own can't be read back: {decoded:?}");
+            };
+            let mut table = self.session.slots.lock();
+            let file = FileId { session: session_id, object: FileObject::Journal(position) };
+            let file = self.session.slots.files().number(file);
+            for record in batch.records() {
+                let (range, record) =
+                    record.map_err(|malformed| Failed::Unreadable(malformed.to_string()))?;
+                self.enter(
+                    &mut table,
+                    record,
+                    |record| Place::of_record(file, record.start, &object[record], Origin::Own),
+                    range,
+                );
+            }
+            self.entered = position;
+        }
+        Ok(low_water)
+    }
+
+    fn enter(
+        &self,
+        table: &mut Table,
+        record: Record,
+        place: impl Fn(
+            core::ops::Range<usize>,
+        ) -> Result<
+            (holocron_protocol::ids::VnodeHash, Place),
+            holocron_protocol::format::codec::Malformed,
+        >,
+        range: core::ops::Range<usize>,
+    ) {
+        let (slot, entered) = match record {
+            Record::State(state) => {
+                let slot = state.hash.slot(self.session.parts.cluster.slots);
+                let (hash, place) = place(range).expect("a record of our own");
+                (slot, table.get_mut(slot).log.write(hash, &place))
+            }
+            Record::Adopt { slot, epoch, .. } => {
+                let state = table.get_mut(slot);
+                let recovered =
+                    state.recovered.remove(&epoch).expect("what was adopted was recovered");
+                (slot, state.log.adopt(epoch, recovered))
+            }
+            Record::Release { slot, epoch } => (slot, table.get_mut(slot).log.release(epoch)),
+            Record::Checkpoint(_) => return,
+        };
+        // Our own journal breaks a rule of the protocol: nothing built on it could be trusted.
+        if let Err(disorder) = entered {
+            panic!("session {}: slot {slot}: {disorder}", self.session.id());
+        }
+    }
+
+    /// What the checkpoint copies.
+    fn plan(&self, record: &EpochRecord, low_water: Position) -> Plan {
+        let session = self.session.id();
+        let mut table = self.session.slots.lock();
+        let files = self.session.slots.files();
+        let domain = record.domains.get(&DomainId::HOME).expect("every record has the home domain");
+        let mut slots = BTreeMap::new();
+        let mut survey = Survey::default();
+        for (slot, holding) in domain.slots.iter() {
+            let state = table.get_mut(slot);
+            if state.log.keep_listed(session, holding) {
+                slots.insert(slot, state.log.checkpoint_entry());
+            }
+            let open = state.submitted.open();
+            for tenure in state.log.tenures() {
+                survey.tenure(tenure, status(open, tenure.epoch));
+            }
+        }
+        let copy_len_max = self.session.settings.copy_len;
+        let input =
+            PlanInput { session, low_water, slots, packs: self.packs.clone(), copy_len_max };
+        let mut plan = Plan::new(input, &survey, &files);
+        for (slot, state) in table.iter() {
+            let open = state.submitted.open();
+            for tenure in state.log.tenures() {
+                plan.tenure(slot, tenure, status(open, tenure.epoch), &files);
+            }
+        }
+        plan
+    }
+
+    /// Fetches what is to be copied and stores it in packs.
+    async fn write_packs(&mut self, plan: &Plan) -> Result<(Vec<PackRef>, Vec<Place>), Failed> {
+        let copies = plan.copies();
+        let reads = pack_writer::reads(copies);
+        let fetched = self.fetch_all(reads.clone()).await?;
+        let mut writer = PackWriter::new(self.session.id(), self.next_pack);
+        let mut objects = Vec::new();
+        for copy in copies {
+            let unreadable = |malformed: holocron_protocol::format::codec::Malformed| {
+                Failed::Unreadable(malformed.to_string())
+            };
+            let bytes = pack_writer::bytes_of(copy, &reads, &fetched).map_err(unreadable)?;
+            if !writer.fits(copy) {
+                objects.extend(writer.cut(self.session.parts.random.nonce()));
+            }
+            writer.add(copy, &bytes, &mut self.session.slots.files()).map_err(unreadable)?;
+        }
+        objects.extend(writer.cut(self.session.parts.random.nonce()));
+        for (pack, object) in objects {
+            self.next_pack = self.next_pack.max(pack.number.next());
+            self.written.insert(pack.number);
+            let key = keys::pack(self.session.id(), pack.number);
+            let put = put_until(
+                &*self.session.parts.store,
+                &key,
+                object,
+                self.patience(),
+                self.session.journal.ended(),
+            );
+            put.await.map_err(|gave_up| failed(&key, &gave_up))?;
+        }
+        Ok(writer.finish())
+    }
+
+    async fn fetch_all(&self, reads: Vec<Read>) -> Result<Vec<Bytes>, Failed> {
+        stream::iter(reads).map(|read| self.fetch(read)).buffered(READS_MAX).try_collect().await
+    }
+
+    async fn fetch(&self, read: Read) -> Result<Bytes, Failed> {
+        let file = self.session.slots.files().id(read.file);
+        let range = read.range.start as usize..read.range.end as usize;
+        if let FileObject::Journal(position) = file.object
+            && file.session == self.session.id()
+        {
+            let kept = self.session.journal.with_tail(|tail| tail.object(position));
+            if let Some(object) = kept {
+                return Ok(object.slice(range));
+            }
+        }
+        if let Some(bytes) = self.session.record_cache.find(&file, range) {
+            return Ok(bytes);
+        }
+        let key = file.key();
+        let range = u64::from(read.range.start)..u64::from(read.range.end);
+        let store = &*self.session.parts.store;
+        match get_range_until(store, &key, range, self.patience(), self.session.journal.ended())
+            .await
+        {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(Failed::Unreadable(format!("{key} is missing"))),
+            Err(gave_up) => Err(failed(&key, &gave_up)),
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { try_timeout: self.session.settings.store_try_timeout, ..Patience::forever() }
+    }
+
+    /// Forgets the files that nothing points into any more, when there are many more than a while ago. Not while slots
+    /// are coming: what was read for them is pointed to by nobody else yet.
+    fn forget_files(&mut self, table: &Table) {
+        let mut files = self.session.slots.files();
+        let coming = table.iter().any(|(_, state)| matches!(state.phase, Phase::Coming(_)));
+        if coming || files.count() < self.files_kept * 2 + FILES_MIN {
+            return;
+        }
+        let mut used = BTreeSet::new();
+        for (_, state) in table.iter() {
+            for tenure in state.log.tenures() {
+                tenure.entries.note_files(&mut used);
+            }
+            for recovered in state.recovered.values() {
+                recovered.note_files(&mut used);
+            }
+        }
+        files.retain(&used);
+        self.files_kept = files.count();
+    }
+
+    /// The checkpoint is committed: indexes point to the copies, the tail goes. Whether there is more to copy.
+    fn committed(&mut self, plan: &Plan, content: &Checkpoint, places: &[Place]) -> bool {
+        let session = self.session.id();
+        let held = Arc::clone(&self.session);
+        let mut table = held.slots.lock();
+        for (copy, place) in plan.copies().iter().zip(places) {
+            table.get_mut(copy.slot).log.copied(copy, place);
+        }
+        let mut facts = Vec::new();
+        for (slot, epoch) in plan.settled(content) {
+            table.get_mut(slot).log.settled(epoch);
+            let fact = SourceFact::Full(Tenure { epoch, session });
+            facts.push(SlotReport { domain: DomainId::HOME, slot, fact });
+        }
+        let foreign = |(_, state): (Slot, &crate::session::slots::SlotState)| {
+            state.log.open().is_some_and(|tenure| tenure.entries.foreign() > 0)
+        };
+        let copying = table.iter().any(foreign);
+        // A source that lives trims its journal: for what was recovered and isn't in a log yet, nobody else may have the
+        // bytes any more.
+        let recovering = table.iter().any(|(_, state)| {
+            matches!(state.phase, Phase::Coming(_)) || !state.recovered.is_empty()
+        });
+        if !copying && !recovering {
+            // Under the table's lock: whoever adopts now pins anew while its slots are coming.
+            self.session.record_cache.clear();
+        }
+        self.forget_files(&table);
+        held.slots.files().grow_older();
+        drop(table);
+        self.session.journal.with_tail(|tail| tail.drop_through(content.low_water));
+        self.packs.clone_from(&content.packs);
+        self.session.note_packs(&content.packs);
+        tracing::debug!(%session, low_water = %content.low_water, packs = content.packs.len(),
+            copied = places.len(), "checkpoint");
+        if !facts.is_empty() {
+            // The host may be stopping.
+            drop(self.facts.send(facts));
+        }
+        copying
+    }
+}
+
+fn status(
+    open: Option<holocron_protocol::ids::Epoch>,
+    tenure: holocron_protocol::ids::Epoch,
+) -> TenureStatus {
+    if open == Some(tenure) { TenureStatus::Open } else { TenureStatus::Released }
+}
+
+fn failed(key: &str, gave_up: &GaveUp) -> Failed {
+    match gave_up {
+        GaveUp::Stopped | GaveUp::Spent { .. } => Failed::Over,
+        GaveUp::Rejected(error) => {
+            Failed::Unreadable(format!("{key}: {}", holocron_store::explain(error)))
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! A session's journal: the open batch everybody appends to, and the one task that commits it.
+//!
+//! Vnodes append encoded envelopes to the open batch under a short lock, with the answers that may leave when it is
+//! committed. Whenever no create is in flight and something waits, the open batch is closed, created at the next
+//! position, and its answers released. So under load each batch carries whatever came while the last was on its way:
+//! requests per second don't grow with vnodes.
+//!
+//! Invariants:
+//!
+//! * Nothing is appended for a slot whose gate is closed. Release closes it in the same step that appends the record,
+//!   so the order in this journal is the order of the facts.
+//! * An answer leaves only from [`Journal::commit`], or for positions committed already; and, unless it is a local read's,
+//!   only after a look that shows that the store is not lost.
+//! * Once the session has ended nothing is ever committed: what waits is dropped, which answers it `Unclear`.
+
+mod flush;
+mod terms;
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use holocron_planted::{Bug, is_planted};
+use holocron_protocol::{
+    checkpoint::garbage::{TrimStep, Trimmed, next_trim},
+    format::segment::SegmentLen,
+    ids::{Epoch, Position, SessionId, Slot},
+    journal::{
+        batch::{BATCH_LEN_MAX, BatchBuilder, StateFields},
+        read_barrier::{ReadBarrier, ReadMode},
+        writer::Writer,
+    },
+};
+use holocron_store::Store;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::terms::{Adoption, Closed, FlushPoint, Released};
+use crate::{
+    api::{call::Mode, random::Random},
+    session::tail::{Tail, TailEntry},
+    store_io::loss::LossWatch,
+    transport::peer::Progress,
+};
+
+/// Batches in flight. One: a second would save little, because a batch takes whatever waits, and every batch in flight
+/// lengthens what a reader must check.
+const IN_FLIGHT_MAX: u64 = 1;
+
+/// Bytes of the open batch above which the host takes no more calls: the store can't keep up.
+const OPEN_LEN_MAX: usize = BATCH_LEN_MAX / 4;
+
+/// The journal of one session.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    session: SessionId,
+    store: Arc<dyn Store>,
+    loss: Arc<LossWatch>,
+    state: Mutex<State>,
+    /// Something waits to be committed.
+    work: Notify,
+    /// A read waits for a barrier.
+    barrier: Notify,
+    checkpoint_due: Notify,
+    /// The newest committed position.
+    committed: AtomicU64,
+    /// It has gone up. Wakes those who wait in the order they began to.
+    went_up: Notify,
+    /// A batch has left. Wakes those who wait in the order they began to.
+    left: Notify,
+    /// Bytes in the open batch, readable without the lock.
+    open_len: AtomicU64,
+    /// Cancelled when the session is over, for whatever reason.
+    ended: CancellationToken,
+    random: Random,
+    options: JournalOptions,
+}
+
+/// What a journal is told at its opening.
+#[derive(Clone, Debug)]
+pub(crate) struct JournalOptions {
+    /// How long a batch may wait for company.
+    pub(crate) linger: core::time::Duration,
+    /// How long one try of a create may take.
+    pub(crate) try_timeout: core::time::Duration,
+    /// Slots of the cluster.
+    pub(crate) slots: u16,
+    /// Batches above the last checkpoint at which the next is due.
+    pub(crate) checkpoint_batches: u64,
+    /// Bytes of them at which it is due.
+    pub(crate) checkpoint_len: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    writer: Writer,
+    open: Open,
+    /// For each slot the tenure under which it may be written, if any.
+    gates: Vec<Option<Epoch>>,
+    reads: ReadBarrier<Released>,
+    /// Barriers so far.
+    barriers: u64,
+    tail: Tail,
+}
+
+/// The batch being filled.
+#[derive(Debug, Default)]
+struct Open {
+    builder: BatchBuilder,
+    entries: Vec<TailEntry>,
+    answers: Vec<Released>,
+    /// The low water of the checkpoint it carries, if it carries one.
+    checkpoint: Option<Position>,
+}
+
+impl Journal {
+    /// A journal whose position 0 is committed.
+    pub(crate) fn new(
+        session: SessionId,
+        store: Arc<dyn Store>,
+        loss: Arc<LossWatch>,
+        random: Random,
+        options: JournalOptions,
+    ) -> Self {
+        let writer = Writer::new(session, IN_FLIGHT_MAX);
+        let state = State {
+            reads: ReadBarrier::new(&writer),
+            writer,
+            open: Open::default(),
+            gates: vec![None; usize::from(options.slots)],
+            barriers: 0,
+            tail: Tail::default(),
+        };
+        Self {
+            session,
+            store,
+            loss,
+            state: Mutex::new(state),
+            work: Notify::new(),
+            barrier: Notify::new(),
+            checkpoint_due: Notify::new(),
+            committed: AtomicU64::new(0),
+            went_up: Notify::new(),
+            left: Notify::new(),
+            open_len: AtomicU64::new(0),
+            ended: CancellationToken::new(),
+            random,
+            options,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics under the journal's lock but its own assertions")
+    }
+
+    pub(crate) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Cancelled when the session is over.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    /// Whether so much waits that new calls should be turned away.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open_len.load(Ordering::Relaxed) > OPEN_LEN_MAX as u64
+    }
+
+    /// Appends a vnode's record, with the answers that leave when it commits. Says at which position it will commit.
+    pub(crate) fn append(
+        &self,
+        slot: Slot,
+        tenure: Epoch,
+        fields: StateFields<'_>,
+        answers: &mut Vec<Released>,
+    ) -> Result<Position, Closed> {
+        let mut state = self.state();
+        if state.gates[slot.index()] != Some(tenure) || self.ended.is_cancelled() {
+            return Err(Closed);
+        }
+        let open = &mut state.open;
+        let was_empty = open.builder.is_empty();
+        let place = open.builder.state(fields);
+        open.entries.push(TailEntry {
+            hash: fields.hash,
+            offset: u32::try_from(place.start).expect("a batch is far below 4 GiB"),
+            len: u32::try_from(place.len()).expect("a batch is far below 4 GiB"),
+        });
+        if is_planted(Bug::ReplyBeforeCommit) {
+            answers.drain(..).for_each(Released::send);
+        }
+        open.answers.append(answers);
+        self.appended(&state, was_empty)
+    }
+
+    /// Takes slots up: appends their Adopt records and opens their gates.
+    pub(crate) fn adopt(&self, slots: &[Adoption]) -> Result<Position, Closed> {
+        let mut state = self.state();
+        if self.ended.is_cancelled() {
+            return Err(Closed);
+        }
+        let was_empty = state.open.builder.is_empty();
+        for adoption in slots {
+            let gate = &mut state.gates[adoption.slot.index()];
+            assert!(
+                gate.is_none(),
+                "{}: {} adopted under two tenures at once",
+                self.session,
+                adoption.slot
+            );
+            *gate = Some(adoption.epoch);
+            if !is_planted(Bug::ServeBeforeAdopt) {
+                state.open.builder.adopt(adoption.slot, adoption.epoch, &adoption.sources);
+            }
+        }
+        self.appended(&state, was_empty)
+    }
+
+    /// Gives slots away: appends their Release records and closes their gates in the same step, so that nothing of
+    /// them can follow.
+    pub(crate) fn release(&self, slots: &[(Slot, Epoch)]) -> Result<Position, Closed> {
+        let mut state = self.state();
+        if self.ended.is_cancelled() {
+            return Err(Closed);
+        }
+        let was_empty = state.open.builder.is_empty();
+        for &(slot, epoch) in slots {
+            state.gates[slot.index()] = None;
+            state.open.builder.release(slot, epoch);
+        }
+        self.appended(&state, was_empty)
+    }
+
+    /// Appends a checkpoint's commit point. Everything at or below `low_water` must be in the checkpoint. `content` is
+    /// asked for under the lock, with the tenure under which each slot may be written now: a slot never turns full
+    /// behind its Release.
+    pub(crate) fn checkpoint<T>(
+        &self,
+        low_water: Position,
+        content: impl FnOnce(&[Option<Epoch>]) -> (Vec<u8>, T),
+    ) -> Result<(Position, T), Closed> {
+        let mut state = self.state();
+        if self.ended.is_cancelled() {
+            return Err(Closed);
+        }
+        assert!(low_water <= state.writer.committed(), "a checkpoint holds committed state only");
+        let was_empty = state.open.builder.is_empty();
+        let (content, result) = content(&state.gates);
+        state.open.builder.checkpoint(&content);
+        state.open.checkpoint = Some(low_water);
+        let position = self.appended(&state, was_empty)?;
+        Ok((position, result))
+    }
+
+    /// What to do next to trim this journal.
+    pub(crate) fn next_trim(&self, trimmed: Trimmed, segment_len: SegmentLen) -> Option<TrimStep> {
+        next_trim(&self.state().writer, trimmed, segment_len)
+    }
+
+    /// Waits until a checkpoint is due: the tail has grown beyond its bounds.
+    pub(crate) async fn until_checkpoint_due(&self) {
+        self.checkpoint_due.notified().await;
+    }
+
+    /// Says that a checkpoint is due.
+    pub(crate) fn want_checkpoint(&self) {
+        self.checkpoint_due.notify_one();
+    }
+
+    fn appended(&self, state: &State, was_empty: bool) -> Result<Position, Closed> {
+        self.open_len.store(state.open.builder.len() as u64, Ordering::Relaxed);
+        if was_empty {
+            self.work.notify_one();
+        }
+        Ok(state.writer.next_position())
+    }
+
+    /// Sends an answer of a vnode when the rules of reading allow. `sees` is the position of the newest change it has
+    /// seen. A linearizable one of a slot that was released is dropped: the barrier says nothing about one slot.
+    pub(crate) fn answer(&self, mode: Mode, of: (Slot, Epoch), sees: Position, released: Released) {
+        let (slot, tenure) = of;
+        let mode = match mode {
+            Mode::Query => ReadMode::Linearizable,
+            // What was recorded is true for ever: it only has to be committed.
+            Mode::Command | Mode::Local => ReadMode::Local,
+        };
+        let mut state = self.state();
+        let gone = mode == ReadMode::Linearizable && state.gates[slot.index()] != Some(tenure);
+        if gone || self.ended.is_cancelled() {
+            return;
+        }
+        let State { writer, reads, .. } = &mut *state;
+        let at_once = reads.arrive(writer, mode, sees, released);
+        drop(state);
+        match at_once {
+            Some(released) => released.send(),
+            None if mode == ReadMode::Linearizable => self.barrier.notify_one(),
+            None => {}
+        }
+    }
+
+    /// The newest committed position.
+    pub(crate) fn committed(&self) -> Position {
+        Position::new(self.committed.load(Ordering::Acquire))
+    }
+
+    /// Waits until a position is committed.
+    pub(crate) async fn until_committed(&self, position: Position) -> Result<(), Closed> {
+        loop {
+            // Before looking, so that a commit that comes in between isn't missed.
+            let went_up = self.went_up.notified();
+            if self.committed() >= position {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = went_up => {}
+                () = self.ended.cancelled() => return Err(Closed),
+            }
+        }
+    }
+
+    /// Whether a position's batch has not left yet.
+    pub(crate) fn is_open(&self, position: Position) -> bool {
+        position > self.state().writer.submitted()
+    }
+
+    /// Waits until the batch of a position has left.
+    pub(crate) async fn until_left(&self, position: Position) -> Result<(), Closed> {
+        loop {
+            // Before looking, so that one that leaves in between isn't missed.
+            let left = self.left.notified();
+            if !self.is_open(position) {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = left => {}
+                () = self.ended.cancelled() => return Err(Closed),
+            }
+        }
+    }
+
+    /// The position that holds what was appended last: once it is committed, so is everything before.
+    pub(crate) fn flush_point(&self) -> FlushPoint {
+        let state = self.state();
+        let newest = if state.open.builder.is_empty() {
+            state.writer.submitted()
+        } else {
+            state.writer.next_position()
+        };
+        FlushPoint(newest)
+    }
+
+    /// How far it has come, for those who may have to seal or read it.
+    pub(crate) fn progress(&self) -> Progress {
+        let state = self.state();
+        Progress {
+            committed: state.writer.committed(),
+            low_water: state.writer.low_water(),
+            checkpoint_at: state.writer.checkpoint_at(),
+            waiting: !state.open.builder.is_empty()
+                || state.writer.submitted() > state.writer.committed(),
+        }
+    }
+
+    /// Runs over the tail, under the lock: keep it short.
+    pub(crate) fn with_tail<T>(&self, look: impl FnOnce(&mut Tail) -> T) -> T {
+        look(&mut self.state().tail)
+    }
+
+    /// The record of a vnode in the tail, if there is one.
+    pub(crate) fn find(
+        &self,
+        hash: holocron_protocol::ids::VnodeHash,
+    ) -> Option<(crate::session::tail::TailPlace, Bytes)> {
+        self.state().tail.find(hash)
+    }
+
+    /// Ends the session: nothing more is committed, and whatever waits is answered `Unclear`.
+    pub(crate) fn end(&self, why: &str) {
+        if self.ended.is_cancelled() {
+            return;
+        }
+        // An assertion that failed under the lock ends the session too.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ended.cancel();
+        tracing::warn!(session = %self.session, committed = %state.writer.committed(), why, "session is over");
+        let answers = core::mem::take(&mut state.open.answers);
+        let reads: Vec<Released> = state.reads.over().collect();
+        drop(state);
+        drop((answers, reads));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! The one task that commits: closes the open batch, creates it, releases what waited for it.
+
+use core::{pin::pin, time::Duration};
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+use holocron_planted::{Bug, is_planted};
+use holocron_protocol::{
+    control::loss::{LookFor, Witness},
+    format::{
+        codec::{self, Opened},
+        keys,
+    },
+    ids::Position,
+    journal::{
+        batch::{self, JournalObject},
+        read_barrier::BarrierFound,
+        writer::Carries,
+    },
+};
+use holocron_store::{Created, Patience, create_once, get_until};
+
+use super::{Journal, Open, Released, State};
+use crate::{
+    session::tail::TailEntry,
+    store_io::loss::{NotSame, Object},
+};
+
+/// How long the bugs planted here wait for the store.
+const PLANTED_BUDGET: Duration = Duration::from_millis(500);
+
+/// A batch on its way to the store.
+struct Flight {
+    position: Position,
+    object: Bytes,
+    entries: Vec<TailEntry>,
+    answers: Vec<Released>,
+}
+
+impl Journal {
+    /// Commits batch after batch until the session ends.
+    pub(crate) async fn run(self: Arc<Self>) {
+        while let Some(flight) = self.next_flight().await {
+            let key = keys::journal_position(self.session, flight.position);
+            let look_for = LookFor::in_turn(flight.position.get());
+            match self.create_in_same_store(&key, flight.object.clone(), look_for).await {
+                Created::Won => self.commit(flight),
+                Created::Lost(existing) => {
+                    let why = match batch::decode(&key, &existing) {
+                        Ok(JournalObject::Seal(seal)) => {
+                            format!("sealed by {} at {}", seal.by, flight.position)
+                        }
+                        Ok(JournalObject::Batch(_) | JournalObject::Opening(_)) => {
+                            format!("{key}: another writer's object stands in this journal")
+                        }
+                        Err(malformed) => malformed.to_string(),
+                    };
+                    self.end(&why);
+                    return;
+                }
+                // Told to stop. It may have landed, so what waited for it is answered Unclear by being dropped.
+                Created::Unknown => return,
+            }
+        }
+    }
+
+    /// Creates a batch, and looks meanwhile whether the store is lost: then it isn't committed, wherever it landed.
+    async fn create_in_same_store(&self, key: &str, object: Bytes, look_for: LookFor) -> Created {
+        let mut creating = pin!(self.create(key, object));
+        let mut looking = pin!(self.loss.confirm(|| self.witness(look_for), &self.ended));
+        let (mut same, mut created) = (false, None);
+        while created.is_none() || (created == Some(Created::Won) && !same) {
+            tokio::select! {
+                biased;
+                outcome = &mut creating, if created.is_none() => created = Some(outcome),
+                looked = &mut looking, if !same => {
+                    if self.is_not_same(looked) {
+                        return Created::Unknown;
+                    }
+                    same = true;
+                }
+            }
+        }
+        created.expect("the loop ends with an outcome")
+    }
+
+    /// The object to look for before an answer leaves.
+    pub(crate) fn witness(&self, look_for: LookFor) -> Object {
+        match self.state().writer.witness(look_for) {
+            Witness::Batch(position) => Object::Batch(self.session, position),
+            Witness::Cluster => Object::Cluster,
+        }
+    }
+
+    /// Ends the session if the store is lost, or was found to have collected the session.
+    fn is_not_same(&self, looked: Result<(), NotSame>) -> bool {
+        match looked {
+            Ok(()) => false,
+            Err(NotSame::SessionOver) => {
+                self.end("it was detached while its host slept");
+                true
+            }
+            Err(NotSame::Lost) => {
+                self.end("the store is lost");
+                true
+            }
+        }
+    }
+
+    /// The same bytes until they are won or lost, however long the store is away: there is no budget.
+    async fn create(&self, key: &str, mut object: Bytes) -> Created {
+        let patience = Patience { try_timeout: self.options.try_timeout, ..Patience::forever() };
+        if !is_planted(Bug::RetryOtherBytes) && !is_planted(Bug::EndOnOutage) {
+            return create_once(&self.store, key, object, patience, &self.ended).await;
+        }
+        let patience = Patience { budget: Some(PLANTED_BUDGET), ..patience };
+        loop {
+            let created =
+                create_once(&self.store, key, object.clone(), patience, &self.ended).await;
+            if created != Created::Unknown || self.ended.is_cancelled() {
+                return created;
+            }
+            if is_planted(Bug::EndOnOutage) {
+                self.end("the store does not answer");
+                return created;
+            }
+            let Opened { kind, body, .. } = codec::open(key, &object).expect("it is our own");
+            object = codec::object(kind, self.random.nonce(), &body);
+        }
+    }
+
+    /// The next batch to create; `None` once the session is over.
+    async fn next_flight(&self) -> Option<Flight> {
+        loop {
+            if self.ended.is_cancelled() {
+                return None;
+            }
+            if self.has_work() {
+                if !self.options.linger.is_zero() {
+                    tokio::time::sleep(self.options.linger).await;
+                }
+                return Some(self.close_open());
+            }
+            tokio::select! {
+                biased;
+                () = self.ended.cancelled() => return None,
+                () = self.work.notified() => {}
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.state().open.builder.is_empty()
+    }
+
+    /// Closes the open batch and gives it its header: from here on its bytes don't change.
+    fn close_open(&self) -> Flight {
+        let nonce = self.random.nonce();
+        let mut state = self.state();
+        let State { writer, open, .. } = &mut *state;
+        // The next batch will be about as large: growing it step by step would copy it over and over.
+        let capacity = open.builder.len().min(super::OPEN_LEN_MAX);
+        let fresh =
+            Open { builder: batch::BatchBuilder::with_capacity(capacity), ..Open::default() };
+        let Open { builder, entries, answers, checkpoint } = core::mem::replace(open, fresh);
+        let carries =
+            checkpoint.map_or(Carries::Records, |low_water| Carries::Checkpoint { low_water });
+        let header = writer.submit(carries);
+        self.open_len.store(0, Ordering::Relaxed);
+        drop(state);
+        self.left.notify_waiters();
+        // Outside the lock: the checksum runs over the whole batch.
+        Flight {
+            position: header.position,
+            object: builder.finish(header, nonce),
+            entries,
+            answers,
+        }
+    }
+
+    /// The batch is in the store under an unsealed journal: what it says is true for ever, and may be seen.
+    fn commit(&self, flight: Flight) {
+        let Flight { position, object, entries, answers } = flight;
+        let mut state = self.state();
+        let committed = state
+            .writer
+            .won(position)
+            .expect("one batch in flight: the newest won is the newest committed");
+        assert_eq!(committed, position, "one batch in flight");
+        state.tail.push(position, object, entries);
+        let options = &self.options;
+        let due = state.tail.batches() >= options.checkpoint_batches
+            || state.tail.len() >= options.checkpoint_len;
+        let State { writer, reads, .. } = &mut *state;
+        let reads: Vec<Released> = reads.committed(writer).collect();
+        drop(state);
+        if due {
+            self.checkpoint_due.notify_one();
+        }
+        self.committed.store(committed.get(), Ordering::Release);
+        self.went_up.notify_waiters();
+        for released in answers {
+            released.send();
+        }
+        for released in reads {
+            released.send();
+        }
+    }
+
+    /// Serves linearizable reads: as long as some wait, looks whether the journal is still ours beyond the last batch.
+    pub(crate) async fn run_barrier(self: Arc<Self>) {
+        loop {
+            let Some((position, look_for)) = self.next_barrier() else {
+                tokio::select! {
+                    biased;
+                    () = self.ended.cancelled() => return,
+                    () = self.barrier.notified() => continue,
+                }
+            };
+            let key = keys::journal_position(self.session, position);
+            let patience =
+                Patience { try_timeout: self.options.try_timeout, ..Patience::forever() };
+            let getting = get_until(&*self.store, &key, patience, &self.ended);
+            let looking = self.loss.confirm(|| self.witness(look_for), &self.ended);
+            let (found, looked) = tokio::join!(getting, looking);
+            let Ok(found) = found else { return };
+            match found.map(|object| batch::decode(&key, &object)) {
+                None | Some(Ok(JournalObject::Batch(_))) if self.is_not_same(looked) => return,
+                None => self.barrier_found(BarrierFound::Absent),
+                Some(Ok(JournalObject::Batch(batch))) if batch.header.session == self.session => {
+                    self.barrier_found(BarrierFound::OwnBatch);
+                }
+                Some(Ok(JournalObject::Seal(seal))) => {
+                    return self
+                        .end(&format!("sealed by {} at {position}, seen by a read", seal.by));
+                }
+                Some(Ok(JournalObject::Batch(_) | JournalObject::Opening(_)) | Err(_)) => {
+                    return self.end(&format!("{key}: a foreign object stands in this journal"));
+                }
+            }
+        }
+    }
+
+    fn next_barrier(&self) -> Option<(Position, LookFor)> {
+        let mut state = self.state();
+        let State { writer, reads, barriers, .. } = &mut *state;
+        let position = reads.next_get(writer)?;
+        *barriers += 1;
+        Some((position, LookFor::in_turn(*barriers)))
+    }
+
+    fn barrier_found(&self, found: BarrierFound) {
+        let mut state = self.state();
+        // The session may have ended while the get was under way; its reads went with it.
+        if self.ended.is_cancelled() {
+            return;
+        }
+        let released: Vec<Released> = state.reads.get_found(found).collect();
+        drop(state);
+        for released in released {
+            released.send();
+        }
+    }
+}

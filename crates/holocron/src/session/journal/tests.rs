@@ -1,0 +1,123 @@
+//! The journal on real threads, which the simulator, having one, can't show.
+
+use core::{sync::atomic::AtomicBool, time::Duration};
+
+use holocron_protocol::{
+    format::{cluster::Cluster, keys},
+    ids::{ClusterId, CommitNumber, DomainId, HostName, VnodeName},
+    journal::{
+        batch::{Opening, StateKind},
+        sealing::Hint,
+    },
+};
+use holocron_store::{Created, Latency, Memory, Patience, create_once};
+
+use super::*;
+use crate::{
+    api::{
+        call::{Answer, Outcome, ReplyTo},
+        clock::SystemClock,
+    },
+    store_io::sealer::{SealEnd, Sealer},
+};
+
+const SLOT: Slot = Slot(0);
+const EPOCH: Epoch = Epoch::new(1);
+
+/// An open journal that holds a slot, and who will seal it.
+async fn open(random: &Random) -> (Arc<Journal>, Sealer) {
+    // Without latency whoever seals would hardly catch up with whoever writes.
+    let memory = Arc::new(Memory::default());
+    let store: Arc<dyn Store> = Arc::new(Latency::new(memory, Duration::from_millis(1)));
+    let host = HostName::new("h").unwrap();
+    let session = random.session();
+    let cluster = ClusterId::new(7);
+    let opening = Opening { session, host: host.clone(), domain: DomainId::HOME, cluster };
+    let (key, body) =
+        (keys::journal_position(session, Position::ZERO), opening.encode(random.nonce()));
+    let stop = CancellationToken::new();
+    let opened = create_once(&store, &key, body, Patience::forever(), &stop).await;
+    assert_eq!(opened, Created::Won);
+    let options = JournalOptions {
+        linger: Duration::ZERO,
+        try_timeout: Duration::from_secs(5),
+        slots: 1,
+        checkpoint_batches: u64::MAX,
+        checkpoint_len: u64::MAX,
+    };
+    let object = Cluster::new(cluster).encode(random.nonce());
+    store.put(keys::CLUSTER, object.clone()).await.unwrap();
+    let clock = Arc::new(SystemClock);
+    let loss = LossWatch::new(Arc::clone(&store), object, clock, options.try_timeout);
+    let (loss, random_of) = (Arc::new(loss), random.clone());
+    let journal = Journal::new(session, Arc::clone(&store), loss, random_of, options);
+    let journal = Arc::new(journal);
+    journal.adopt(&[Adoption { slot: SLOT, epoch: EPOCH, sources: Vec::new() }]).unwrap();
+    tokio::spawn(Arc::clone(&journal).run());
+    tokio::spawn(Arc::clone(&journal).run_barrier());
+    let segment_len = SegmentLen::new(256);
+    let patience = Patience::forever();
+    (journal, Sealer { store, by: host, random: random.clone(), segment_len, patience })
+}
+
+/// An answer that says "busy", so that it differs from the `Unclear` of one that is dropped; and how it ended.
+async fn read(journal: &Journal, sees: Position) -> bool {
+    let (reply, passed) = ReplyTo::here();
+    let answer = Answer { epoch: EPOCH, commit: CommitNumber::ZERO, outcome: Outcome::Busy };
+    journal.answer(Mode::Query, (SLOT, EPOCH), sees, Released { reply, answer });
+    passed.await.is_ok_and(|answer| answer.outcome == Outcome::Busy)
+}
+
+/// Reads until the session is over. How many were answered.
+async fn read_on(journal: Arc<Journal>, sealed: Arc<AtomicBool>) -> u64 {
+    let mut answered = 0;
+    while !journal.ended().is_cancelled() {
+        let came_late = sealed.load(Ordering::SeqCst);
+        if read(&journal, journal.committed()).await {
+            assert!(!came_late, "a read that came behind the seal was answered");
+            answered += 1;
+        }
+    }
+    answered
+}
+
+/// Writes one record after the other until the session is over, now and then without waiting for the last.
+async fn write_on(journal: Arc<Journal>) {
+    let name = VnodeName::new("t", "one").unwrap();
+    for commit in (1..).map(CommitNumber::new) {
+        let (kind, hash, wake_at) = (StateKind::Put, name.hash(), 0);
+        let fields = StateFields { kind, hash, commit, wake_at, name: &name, envelope: b"e" };
+        let Ok(position) = journal.append(SLOT, EPOCH, fields, &mut Vec::new()) else { return };
+        if commit.get() % 3 != 0 && journal.until_committed(position).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_read_that_comes_behind_the_seal_is_answered() {
+    let random = Random::from_seed(5);
+    let mut answered = 0;
+    for round in 0..200 {
+        let (journal, sealer) = open(&random).await;
+        let sealed = Arc::new(AtomicBool::new(false));
+        let readers: Vec<_> = (0..4)
+            .map(|_| tokio::spawn(read_on(Arc::clone(&journal), Arc::clone(&sealed))))
+            .collect();
+        // Some rounds only read: then nothing but a barrier finds the seal.
+        let writer = (round % 2 == 0).then(|| tokio::spawn(write_on(Arc::clone(&journal))));
+        tokio::time::sleep(Duration::from_micros(random.below(9_000))).await;
+        let stop = CancellationToken::new();
+        let end = sealer.seal(journal.session(), EPOCH, Hint::Nothing, &stop).await;
+        assert!(matches!(end, SealEnd::Sealed(_)), "{end:?}");
+        sealed.store(true, Ordering::SeqCst);
+        for reader in readers {
+            let ended = tokio::time::timeout(Duration::from_secs(20), reader).await;
+            answered += ended.expect("the seal is found").unwrap();
+        }
+        if let Some(writer) = writer {
+            writer.await.unwrap();
+        }
+    }
+    assert!(answered > 1_000, "only {answered} reads were answered before the seals");
+}

@@ -1,0 +1,274 @@
+//! One life of a host in a domain: its journal, the slots it serves, its active vnodes.
+//!
+//! When the session ends, everything here is dropped as it is: a new session of the same host is a stranger that
+//! resumes nothing from this memory.
+
+mod activate;
+pub(crate) mod actor;
+mod checkpointer;
+pub(crate) mod journal;
+mod ownership;
+pub(crate) mod record_cache;
+pub(crate) mod slots;
+pub(crate) mod supervisor;
+mod sweep;
+mod tail;
+
+use core::hash::{BuildHasherDefault, Hasher};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use dashmap::DashMap;
+use holocron_protocol::{
+    format::cluster::Cluster,
+    ids::{CommitNumber, Epoch, HostName, SessionId, Slot, VnodeHash},
+    state::pack::PackRef,
+};
+use holocron_store::Store;
+use ractor::{ActorCell, ActorRef};
+
+pub(crate) use self::{
+    checkpointer::Checkpoints,
+    ownership::{Recovered, Wanted},
+};
+use crate::{
+    api::{
+        call::{Answer, Call, Mode, Outcome, ReplyTo},
+        clock::Clock,
+        kinds::Kinds,
+        random::Random,
+        settings::Settings,
+    },
+    session::{
+        actor::{Handle, Message},
+        journal::{Journal, JournalOptions},
+        record_cache::RecordCache,
+        slots::{Phase, Slots},
+    },
+    store_io::loss::LossWatch,
+    transport::peer::HostStatus,
+};
+
+/// What a host hands to each of its sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionParts {
+    pub(crate) host: HostName,
+    pub(crate) cluster: Cluster,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) loss: Arc<LossWatch>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Random,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) kinds: Kinds,
+    pub(crate) counts: Arc<Counts>,
+}
+
+/// What a host has done since it started, for people.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) commands: AtomicU64,
+    pub(crate) queries: AtomicU64,
+    /// Commands answered from a request window.
+    pub(crate) repeats: AtomicU64,
+    /// Calls in flight now.
+    pub(crate) in_flight: Arc<AtomicU64>,
+}
+
+/// One life of a host in a domain.
+pub(crate) struct Session {
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) slots: Slots,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) parts: SessionParts,
+    /// States of former owners that are likely to be asked for.
+    pub(crate) record_cache: RecordCache,
+    /// The supervisor of this session's slots.
+    pub(crate) root: ActorCell,
+    /// The newest epoch its host knows.
+    epoch: AtomicU64,
+    active: DashMap<VnodeHash, ActiveVnode, BuildHasherDefault<HashIsHash>>,
+    active_count: AtomicU64,
+    /// Packs that the newest committed checkpoint names.
+    packs: AtomicU32,
+    /// Active vnodes in the order they will be looked at for leaving memory.
+    sweep: Mutex<VecDeque<Arc<Handle>>>,
+}
+
+/// An active vnode: what is known of it, and its mailbox.
+#[derive(Clone, Debug)]
+struct ActiveVnode {
+    handle: Arc<Handle>,
+    actor: ActorRef<Message>,
+}
+
+/// A vnode's name is a hash already.
+#[derive(Debug, Default)]
+struct HashIsHash(u64);
+
+impl Hasher for HashIsHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only vnode hashes are keys here");
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        // The upper half: the lower bits choose the slot, so they are alike among what one host serves.
+        self.0 = u64::try_from(hash >> 64).expect("64 bits are left");
+    }
+}
+
+impl core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Session").field("journal", &self.journal).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A session whose journal is open, that holds no slot yet.
+    pub(crate) fn new(id: SessionId, parts: SessionParts, root: ActorCell) -> Self {
+        let options = JournalOptions {
+            linger: parts.settings.linger,
+            try_timeout: parts.settings.store_try_timeout,
+            slots: parts.cluster.slots,
+            checkpoint_batches: parts.settings.checkpoint_batches,
+            checkpoint_len: parts.settings.checkpoint_len,
+        };
+        let (store, loss) = (Arc::clone(&parts.store), Arc::clone(&parts.loss));
+        let journal = Journal::new(id, store, loss, parts.random.clone(), options);
+        Self {
+            journal: Arc::new(journal),
+            slots: Slots::new(parts.cluster.slots),
+            settings: Arc::clone(&parts.settings),
+            clock: Arc::clone(&parts.clock),
+            parts,
+            record_cache: RecordCache::default(),
+            root,
+            epoch: AtomicU64::new(0),
+            active: DashMap::default(),
+            active_count: AtomicU64::new(0),
+            packs: AtomicU32::new(0),
+            sweep: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        self.journal.session()
+    }
+
+    /// The newest epoch the host knows.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch::new(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Notes a newer epoch.
+    pub(crate) fn note_epoch(&self, epoch: Epoch) {
+        self.epoch.fetch_max(epoch.get(), Ordering::AcqRel);
+    }
+
+    /// Notes what the newest committed checkpoint names.
+    fn note_packs(&self, packs: &[PackRef]) {
+        let packs = u32::try_from(packs.len()).expect("bounded by PACKS_MAX");
+        self.packs.store(packs, Ordering::Relaxed);
+    }
+
+    /// How many vnodes are active.
+    pub(crate) fn active_count(&self) -> u64 {
+        self.active_count.load(Ordering::Relaxed)
+    }
+
+    /// Takes a call in: to its actor, to a slot that is coming, or back with a refusal. Never blocks.
+    pub(crate) fn call(self: &Arc<Self>, call: Call, reply: ReplyTo) {
+        tracing::trace!(vnode = %call.name, request = ?call.request, "call");
+        if self.journal.ended().is_cancelled() {
+            return self.refuse(reply, Outcome::NotOwner);
+        }
+        let counts = &self.parts.counts;
+        match call.mode {
+            Mode::Command => &counts.commands,
+            Mode::Query | Mode::Local => &counts.queries,
+        }
+        .fetch_add(1, Ordering::Relaxed);
+        if call.body.len() > self.settings.call_len_max {
+            let why = format!(
+                "{} bytes; at most {} are taken",
+                call.body.len(),
+                self.settings.call_len_max
+            );
+            return self.refuse(reply, Outcome::Undecodable(why));
+        }
+        if self.journal.is_full()
+            || counts.in_flight.load(Ordering::Relaxed) > self.settings.host_calls_max
+        {
+            return self.refuse(reply, Outcome::Busy);
+        }
+        let hash = call.name.hash();
+        match self.active.get(&hash) {
+            Some(entry) => self.send(&entry, call, reply),
+            None => self.call_dormant(hash, call, reply),
+        }
+    }
+
+    /// Puts a call into an actor's mailbox. The caller holds the directory's entry, so the actor can't leave meanwhile.
+    fn send(&self, entry: &ActiveVnode, call: Call, reply: ReplyTo) {
+        let ActiveVnode { handle, actor } = entry;
+        if handle.name != call.name {
+            let why = format!("{} has the same hash: rename one of them", handle.name);
+            return self.refuse(reply, Outcome::Unreadable(why));
+        }
+        if handle.queued.fetch_add(1, Ordering::AcqRel) >= self.settings.vnode_calls_max {
+            handle.queued.fetch_sub(1, Ordering::AcqRel);
+            return self.refuse(reply, Outcome::Busy);
+        }
+        if !handle.used.load(Ordering::Relaxed) {
+            handle.used.store(true, Ordering::Relaxed);
+        }
+        // An actor that is gone has dropped the message: the caller is answered Unclear and tries again.
+        drop(actor.cast(Message::Call(call, reply)));
+    }
+
+    /// Adds what it knows to a host's status.
+    pub(crate) fn describe(&self, status: &mut HostStatus) {
+        status.progress = self.journal.progress();
+        status.vnodes_active = self.active_count();
+        status.packs = self.packs.load(Ordering::Relaxed);
+        let table = self.slots.lock();
+        for (_, state) in table.iter() {
+            status.vnodes_known += state.known() as u64;
+            match state.phase {
+                Phase::Serving(_) => status.slots_serving += 1,
+                Phase::Coming(_) => status.slots_waiting += 1,
+                Phase::Elsewhere | Phase::Leaving(_) => {}
+            }
+        }
+    }
+
+    /// The session is over: drops its actors and whatever they hold.
+    pub(crate) fn let_go(&self) {
+        self.root.kill();
+        self.active.clear();
+        self.active_count.store(0, Ordering::Relaxed);
+        self.sweep.lock().expect("the queue's lock is held for a push or a pop").clear();
+        // Calls that wait for slots go on elsewhere.
+        let mut table = self.slots.lock();
+        let slots: Vec<Slot> = table.iter().map(|(slot, _)| slot).collect();
+        let waited: Vec<(Call, ReplyTo)> =
+            slots.into_iter().flat_map(|slot| table.change(slot, Phase::Elsewhere)).collect();
+        drop(table);
+        for (_, reply) in waited {
+            self.refuse(reply, Outcome::NotOwner);
+        }
+    }
+
+    pub(crate) fn refuse(&self, reply: ReplyTo, outcome: Outcome) {
+        reply.send(Answer { epoch: self.epoch(), commit: CommitNumber::ZERO, outcome });
+    }
+}

@@ -1,0 +1,12 @@
+//! Store requests on behalf of the rules: reading the epoch log, sealing a journal, fetching journals, packs and single
+//! states, watching whether the store fails or is lost.
+//!
+//! Imports [`crate::transport`] and [`crate::api`].
+
+pub(crate) mod epoch_log;
+pub(crate) mod fetch;
+pub(crate) mod loss;
+pub(crate) mod remains;
+pub(crate) mod sealer;
+pub(crate) mod state_reader;
+pub(crate) mod store_watch;

@@ -1,0 +1,196 @@
+//! Frames: how calls, answers and messages lie on the wire.
+//!
+//! A frame is a header of 13 bytes and a body: the body's length (`u32`), the frame's kind (`u8`) and an id (`u64`:
+//! what an answer belongs to, the number of an epoch record, else zero), little-endian. The length stands outside everything else, so a body that
+//! is too large or can't be decoded is stepped over: its sender gets an error and the connection lives on. Only a
+//! header that makes no sense ends the connection, because nothing tells where the next frame would start.
+//!
+//! Calls and answers are encoded by hand: they are most of the traffic, and their bodies stay slices of the bytes that
+//! were read. Everything else is bincode behind the codec module.
+//!
+//! Invariants:
+//!
+//! * Nothing that arrives makes a reader panic, or buffer more than about twice what has arrived. Decoding a message
+//!   takes no more than `codec::from_bincode` says.
+//! * A call or an answer has one encoding: what decodes encodes to the same bytes.
+//! * The first frame of each direction is readable by every version: its magic and version come first.
+
+mod read;
+mod write;
+
+use std::io;
+
+use bytes::Bytes;
+use holocron_protocol::{
+    format::codec::Malformed,
+    ids::{ClusterId, Epoch},
+};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::write::{put_answer, put_call};
+pub use self::{read::FrameReader, write::put};
+use crate::{
+    api::call::{Answer, Call},
+    transport::peer::{PeerMessage, PeerReply},
+};
+
+/// The version of everything in this module. Both ends of a connection speak the same one.
+pub const TRANSPORT_VERSION: u16 = 1;
+/// Largest body of a frame, in bytes.
+pub const FRAME_LEN_MAX: usize = 16 << 20;
+/// Largest command, query or reply that is sure to fit into a frame beside its names, in bytes.
+pub const PAYLOAD_LEN_MAX: usize = FRAME_LEN_MAX - 4096;
+/// Largest body of a connection's first frame, in bytes: a stranger gets no more memory than this.
+pub const HELLO_LEN_MAX: usize = 4096;
+/// Bytes of a frame's header.
+const HEADER_LEN: usize = 13;
+
+const MAGIC: [u8; 4] = *b"HLCN";
+
+/// What a connection's opener says first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The cluster it means; `None` when it doesn't know yet.
+    pub cluster: Option<ClusterId>,
+    /// Who it is, for logs; a few words.
+    pub who: String,
+}
+
+/// What a host answers to a [`Hello`] it likes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Calls it takes in from one connection before it stops reading. Who stays below never waits behind its own calls.
+    pub calls_max: u32,
+    /// Other messages it works on at once for one connection; more are refused.
+    pub messages_max: u32,
+}
+
+/// One frame.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// The opener's first; with the version it speaks. The rest is absent when that isn't ours.
+    Hello(u16, Option<Hello>),
+    /// The host's first, when it takes the connection.
+    Welcome(Welcome),
+    /// The host's first and last, when it doesn't: why.
+    Refusal(String),
+    /// One attempt of one request.
+    Call(u64, Call),
+    /// The answer to the call of that id.
+    Answer(u64, Answer),
+    /// A message to the host.
+    Peer(u64, PeerMessage),
+    /// The reply to the message of that id.
+    PeerReply(u64, PeerReply),
+    /// The newest epoch record, its number and as it stands in the store. Sent by hosts without being asked.
+    Epoch(Epoch, Bytes),
+    /// Are you there?
+    Ping,
+    /// Yes.
+    Pong,
+}
+
+/// What came in.
+#[derive(Debug)]
+pub enum Received {
+    /// A frame.
+    Frame(Frame),
+    /// A frame whose header is fine and whose body isn't: whoever waits for that id is told, nobody else suffers.
+    Unusable {
+        /// The kind in its header.
+        kind: Kind,
+        /// The id in its header.
+        id: u64,
+        /// Why, in a few words.
+        why: String,
+    },
+}
+
+/// Why no more frames come.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
+    Failed(#[from] io::Error),
+    /// It ended in the middle of a frame.
+    #[error("the connection ended inside a frame")]
+    CutShort,
+    /// A header made no sense.
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+}
+
+impl Broken {
+    /// Whether the other end closed the connection with bytes of ours on their way to it, as a client does that ends.
+    pub(crate) fn is_hang_up(&self) -> bool {
+        match self {
+            Self::Failed(error) => is_hang_up(error),
+            Self::CutShort | Self::Malformed(_) => false,
+        }
+    }
+}
+
+/// Whether this is how the operating system says that the other end has closed the connection.
+pub(crate) fn is_hang_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+    )
+}
+
+/// A body that doesn't fit into a frame; nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} bytes; at most {FRAME_LEN_MAX} fit into a frame")]
+pub struct TooLarge(pub usize);
+
+/// The kind of a frame, as its header has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// [`Frame::Hello`].
+    Hello = 1,
+    /// [`Frame::Welcome`].
+    Welcome = 2,
+    /// [`Frame::Refusal`].
+    Refusal = 3,
+    /// [`Frame::Call`].
+    Call = 4,
+    /// [`Frame::Answer`].
+    Answer = 5,
+    /// [`Frame::Peer`].
+    Peer = 6,
+    /// [`Frame::PeerReply`].
+    PeerReply = 7,
+    /// [`Frame::Epoch`].
+    Epoch = 8,
+    /// [`Frame::Ping`].
+    Ping = 9,
+    /// [`Frame::Pong`].
+    Pong = 10,
+}
+
+impl Kind {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Hello,
+            2 => Self::Welcome,
+            3 => Self::Refusal,
+            4 => Self::Call,
+            5 => Self::Answer,
+            6 => Self::Peer,
+            7 => Self::PeerReply,
+            8 => Self::Epoch,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Reading frames: a byte stream, cut and decoded.
+
+use bytes::{Bytes, BytesMut};
+use holocron_protocol::{
+    format::codec::{self, Malformed},
+    ids::{ClientId, CommitNumber, Epoch, RequestNumber, VnodeName},
+    request::window::{Request, RequestId},
+};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::{
+    Broken, FRAME_LEN_MAX, Frame, HEADER_LEN, HELLO_LEN_MAX, Kind, MAGIC, Received,
+    TRANSPORT_VERSION, TooLarge,
+};
+use crate::api::call::{Answer, Call, Mode, Outcome};
+
+/// Largest body that is stepped over, in bytes. A header that claims more is taken for garbage.
+pub(super) const SKIP_LEN_MAX: usize = 256 << 20;
+/// How much is read at once, in bytes.
+const READ_LEN: usize = 32 << 10;
+
+/// Cuts a byte stream into frames. For whoever speaks to a host without a [`Link`](crate::transport::link::Link): tests and tools.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    reads: R,
+    buffer: BytesMut,
+    /// Bytes still to come of a body that is stepped over.
+    skip: usize,
+    /// Largest body that is taken in, in bytes.
+    length_max: usize,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// For a stranger's connection: takes bodies of [`HELLO_LEN_MAX`] until [`FrameReader::trust`].
+    #[must_use]
+    pub fn new(reads: R) -> Self {
+        Self { reads, buffer: BytesMut::new(), skip: 0, length_max: HELLO_LEN_MAX }
+    }
+
+    /// From now on takes bodies of [`FRAME_LEN_MAX`].
+    pub fn trust(&mut self) {
+        self.length_max = FRAME_LEN_MAX;
+    }
+
+    /// The next frame; `None` when the other end closed the connection between two frames. Dropping the future loses
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`]: no more frames come.
+    pub async fn next(&mut self) -> Result<Option<Received>, Broken> {
+        loop {
+            if let Some(received) = self.buffered()? {
+                return Ok(Some(received));
+            }
+            if !self.fill().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads once; `false` when the other end closed the connection between two frames. Dropping the future loses
+    /// nothing.
+    pub(crate) async fn fill(&mut self) -> Result<bool, Broken> {
+        // Doubling, not the length that the header claims: a liar gets memory only for what it sends.
+        self.buffer.reserve(self.buffer.len().max(READ_LEN));
+        if self.reads.read_buf(&mut self.buffer).await? > 0 {
+            return Ok(true);
+        }
+        if self.is_inside_frame() { Err(Broken::CutShort) } else { Ok(false) }
+    }
+
+    /// Whether part of a frame has arrived, or of a body that is stepped over.
+    pub(crate) fn is_inside_frame(&self) -> bool {
+        !self.buffer.is_empty() || self.skip > 0
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// The next frame that has arrived as a whole.
+    pub(crate) fn buffered(&mut self) -> Result<Option<Received>, Malformed> {
+        if self.skip > 0 {
+            let skipped = self.skip.min(self.buffer.len());
+            drop(self.buffer.split_to(skipped));
+            self.skip -= skipped;
+        }
+        let Some(header) = self.buffer.first_chunk::<HEADER_LEN>() else { return Ok(None) };
+        let fail = |why: String| Err(Malformed::new("frame", &why));
+        let length = u32::from_le_bytes(header[..4].try_into().expect("four bytes")) as usize;
+        let id = u64::from_le_bytes(header[5..].try_into().expect("eight bytes"));
+        let Some(kind) = Kind::from_byte(header[4]) else {
+            return fail(format!("of unknown kind {}", header[4]));
+        };
+        if length > self.length_max {
+            if length > SKIP_LEN_MAX || self.length_max < FRAME_LEN_MAX {
+                return fail(format!("a header that claims {length} bytes"));
+            }
+            drop(self.buffer.split_to(HEADER_LEN));
+            self.skip = length;
+            return Ok(Some(Received::Unusable { kind, id, why: TooLarge(length).to_string() }));
+        }
+        if self.buffer.len() < HEADER_LEN + length {
+            return Ok(None);
+        }
+        let mut body = self.buffer.split_to(HEADER_LEN + length).freeze();
+        let body = body.split_off(HEADER_LEN);
+        Ok(Some(match decode(kind, id, &body) {
+            Ok(frame) => Received::Frame(frame),
+            Err(malformed) => Received::Unusable { kind, id, why: malformed.why },
+        }))
+    }
+}
+
+/// Reads a frame's body.
+fn decode(kind: Kind, id: u64, body: &Bytes) -> Result<Frame, Malformed> {
+    Ok(match kind {
+        Kind::Hello => hello(body)?,
+        Kind::Welcome => Frame::Welcome(codec::from_bincode("welcome", body)?),
+        Kind::Refusal => Frame::Refusal(text(body)?),
+        Kind::Call => Frame::Call(id, call(body)?),
+        Kind::Answer => Frame::Answer(id, answer(body)?),
+        Kind::Peer => Frame::Peer(id, codec::from_bincode("message", body)?),
+        Kind::PeerReply => Frame::PeerReply(id, codec::from_bincode("reply", body)?),
+        Kind::Epoch => Frame::Epoch(Epoch::new(id), body.clone()),
+        Kind::Ping => Frame::Ping,
+        Kind::Pong => Frame::Pong,
+    })
+}
+
+fn hello(body: &Bytes) -> Result<Frame, Malformed> {
+    let mut fields = Fields(body);
+    if fields.take::<4>()? != MAGIC {
+        return Err(Malformed::new("hello", "this is not Holocron"));
+    }
+    let version = u16::from_le_bytes(fields.take()?);
+    let hello = if version == TRANSPORT_VERSION {
+        Some(codec::from_bincode("hello", fields.0)?)
+    } else {
+        None
+    };
+    Ok(Frame::Hello(version, hello))
+}
+
+fn call(body: &Bytes) -> Result<Call, Malformed> {
+    let mut fields = Fields(body);
+    let mode = match fields.take::<1>()? {
+        [0] => Mode::Command,
+        [1] => Mode::Query,
+        [2] => Mode::Local,
+        _ => return Err(Malformed::new("call", "of an unknown mode")),
+    };
+    let client = ClientId::new(u128::from_le_bytes(fields.take()?));
+    let number = RequestNumber::new(fields.number()?);
+    let lowest = RequestNumber::new(fields.number()?);
+    let base = CommitNumber::new(fields.number()?);
+    let epoch = Epoch::new(fields.number()?);
+    let [kind_len] = fields.take()?;
+    let key_len = u16::from_le_bytes(fields.take()?);
+    let kind = fields.text(kind_len.into())?;
+    let key = fields.text(key_len.into())?;
+    let name =
+        VnodeName::new(kind, key).map_err(|error| Malformed::new("call", &error.to_string()))?;
+    let request = Request { id: RequestId { client, number }, lowest, base };
+    Ok(Call { name, mode, request, epoch, body: body.slice_ref(fields.0) })
+}
+
+fn answer(body: &Bytes) -> Result<Answer, Malformed> {
+    let mut fields = Fields(body);
+    let epoch = Epoch::new(fields.number()?);
+    let commit = CommitNumber::new(fields.number()?);
+    let [tag] = fields.take()?;
+    let rest = body.slice_ref(fields.0);
+    let outcome = match (tag, rest.len()) {
+        (0, _) => Outcome::Reply(rest),
+        (1, 0) => Outcome::Panicked,
+        (2, _) => Outcome::Rejected(text(&rest)?),
+        (3, 8) => Outcome::Rebase(CommitNumber::new(fields.number()?)),
+        (4, 0) => Outcome::NotOwner,
+        (5, 0) => Outcome::Busy,
+        (6, 0) => Outcome::Quarantined,
+        (7, 0) => Outcome::UnknownKind,
+        (8, _) => Outcome::Undecodable(text(&rest)?),
+        (9, _) => Outcome::Unreadable(text(&rest)?),
+        (10, 0) => Outcome::Unclear,
+        _ => return Err(Malformed::new("answer", "of an unknown outcome")),
+    };
+    Ok(Answer { epoch, commit, outcome })
+}
+
+fn text(body: &Bytes) -> Result<String, Malformed> {
+    let text = core::str::from_utf8(body)
+        .map_err(|error| Malformed::new("frame", &format!("not text: {error}")))?;
+    Ok(text.to_owned())
+}
+
+/// What is left of a body.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or_else(cut_short)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn number(&mut self) -> Result<u64, Malformed> {
+        Ok(u64::from_le_bytes(self.take()?))
+    }
+
+    fn text(&mut self, length: usize) -> Result<&'a str, Malformed> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(cut_short)?;
+        self.0 = rest;
+        core::str::from_utf8(taken)
+            .map_err(|error| Malformed::new("frame", &format!("not text: {error}")))
+    }
+}
+
+fn cut_short() -> Malformed {
+    Malformed::new("frame", "cut short")
+}

@@ -1,0 +1,133 @@
+//! Writing frames: appended to a buffer that goes out in one piece.
+
+use holocron_protocol::{
+    format::codec,
+    request::window::{Request, RequestId},
+};
+
+use super::{FRAME_LEN_MAX, Frame, HEADER_LEN, Hello, Kind, MAGIC, TRANSPORT_VERSION, TooLarge};
+use crate::api::call::{Answer, Call, Mode, Outcome};
+
+fn put_hello(out: &mut Vec<u8>, hello: &Hello) -> Result<(), TooLarge> {
+    framed(out, Kind::Hello, 0, |out| {
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&TRANSPORT_VERSION.to_le_bytes());
+        codec::to_bincode(hello, out);
+    })
+}
+
+/// Appends a call.
+///
+/// # Errors
+///
+/// [`TooLarge`], and nothing is appended.
+pub(crate) fn put_call(out: &mut Vec<u8>, id: u64, call: &Call) -> Result<(), TooLarge> {
+    let (kind, key) = (call.name.kind().as_bytes(), call.name.key().as_bytes());
+    framed(out, Kind::Call, id, |out| {
+        let Request { id: RequestId { client, number }, lowest, base } = call.request;
+        out.push(match call.mode {
+            Mode::Command => 0,
+            Mode::Query => 1,
+            Mode::Local => 2,
+        });
+        out.extend_from_slice(&client.get().to_le_bytes());
+        for number in [number.get(), lowest.get(), base.get(), call.epoch.get()] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.push(u8::try_from(kind.len()).expect("KIND_LEN_MAX fits a byte"));
+        out.extend_from_slice(
+            &u16::try_from(key.len()).expect("KEY_LEN_MAX fits two bytes").to_le_bytes(),
+        );
+        out.extend_from_slice(kind);
+        out.extend_from_slice(key);
+        out.extend_from_slice(&call.body);
+    })
+}
+
+/// Appends an answer.
+///
+/// # Errors
+///
+/// [`TooLarge`], and nothing is appended.
+pub(crate) fn put_answer(out: &mut Vec<u8>, id: u64, answer: &Answer) -> Result<(), TooLarge> {
+    framed(out, Kind::Answer, id, |out| {
+        out.extend_from_slice(&answer.epoch.get().to_le_bytes());
+        out.extend_from_slice(&answer.commit.get().to_le_bytes());
+        let commit;
+        let (tag, rest): (u8, &[u8]) = match &answer.outcome {
+            Outcome::Reply(body) => (0, body),
+            Outcome::Panicked => (1, &[]),
+            Outcome::Rejected(why) => (2, why.as_bytes()),
+            Outcome::Rebase(base) => {
+                commit = base.get().to_le_bytes();
+                (3, &commit)
+            }
+            Outcome::NotOwner => (4, &[]),
+            Outcome::Busy => (5, &[]),
+            Outcome::Quarantined => (6, &[]),
+            Outcome::UnknownKind => (7, &[]),
+            Outcome::Undecodable(why) => (8, why.as_bytes()),
+            Outcome::Unreadable(why) => (9, why.as_bytes()),
+            Outcome::Unclear => (10, &[]),
+        };
+        out.push(tag);
+        out.extend_from_slice(rest);
+    })
+}
+
+/// Appends a frame.
+///
+/// # Errors
+///
+/// [`TooLarge`], and nothing is appended.
+///
+/// # Panics
+///
+/// When it is a hello of another version than ours.
+pub fn put(out: &mut Vec<u8>, frame: &Frame) -> Result<(), TooLarge> {
+    match frame {
+        Frame::Hello(_, hello) => {
+            put_hello(out, hello.as_ref().expect("we write hellos of our own version only"))
+        }
+        Frame::Welcome(welcome) => {
+            framed(out, Kind::Welcome, 0, |out| codec::to_bincode(welcome, out))
+        }
+        Frame::Refusal(why) => {
+            framed(out, Kind::Refusal, 0, |out| out.extend_from_slice(why.as_bytes()))
+        }
+        Frame::Call(id, call) => put_call(out, *id, call),
+        Frame::Answer(id, answer) => put_answer(out, *id, answer),
+        Frame::Peer(id, message) => {
+            framed(out, Kind::Peer, *id, |out| codec::to_bincode(message, out))
+        }
+        Frame::PeerReply(id, reply) => {
+            framed(out, Kind::PeerReply, *id, |out| codec::to_bincode(reply, out))
+        }
+        Frame::Epoch(epoch, stored) => {
+            framed(out, Kind::Epoch, epoch.get(), |out| out.extend_from_slice(stored))
+        }
+        Frame::Ping => framed(out, Kind::Ping, 0, |_| ()),
+        Frame::Pong => framed(out, Kind::Pong, 0, |_| ()),
+    }
+}
+
+fn framed(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    id: u64,
+    body: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), TooLarge> {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.push(kind as u8);
+    out.extend_from_slice(&id.to_le_bytes());
+    body(out);
+    let length = out.len() - start - HEADER_LEN;
+    if length > FRAME_LEN_MAX {
+        out.truncate(start);
+        return Err(TooLarge(length));
+    }
+    let length = u32::try_from(length).expect("bounded by FRAME_LEN_MAX");
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The server: takes connections for a host, reads calls and messages, writes answers in any order.
+//!
+//! Each connection has one task that reads and one that writes. A reader that has taken in as many calls as it may stops
+//! reading until answers have gone out, so a caller that ignores the bound it was told slows down itself and nobody
+//! else. Answers that are ready together leave together.
+//!
+//! Invariants:
+//!
+//! * A body that is too large or undecodable costs its sender an error. Only a header that makes no sense, or a first
+//!   frame that isn't ours, costs the connection; nothing a peer sends costs more than that.
+//! * Connections, calls and messages in flight are bounded; a call counts until its answer is written.
+//! * A stopped server takes in no more calls and says so, and waits for the answers of those it took in, for
+//!   [`STOP_GRACE`] at most.
+
+mod connection;
+
+use core::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::{
+    sync::{Notify, Semaphore, futures::Notified},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::connection::{Connection, NotServed};
+use crate::transport::{
+    net::{Listener, Stream},
+    serve::{Serve, View},
+};
+
+/// How long a stopping server waits for the answers of calls it took in.
+pub const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long the server rests when no connection can be taken, for example because the process has no file left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How much a server takes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time; more are closed as they come.
+    pub connections_max: usize,
+    /// Calls in flight on one connection. Clients are told, and wait.
+    pub calls_max: u32,
+    /// Other messages in flight on one connection; more are refused.
+    pub messages_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections_max: 10_000, calls_max: 16_384, messages_max: 64 }
+    }
+}
+
+/// Takes connections for a host until `stop`, and returns when the last one is closed.
+pub async fn run(
+    listener: Box<dyn Listener>,
+    serve: Arc<dyn Serve>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let connections = TaskTracker::new();
+    let room = Arc::new(Semaphore::new(limits.connections_max));
+    let newest = Arc::new(Newest::default());
+    let host = Arc::new(Host { serve, limits, newest, stop });
+    connections.spawn(Arc::clone(&host).follow_views());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = host.stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+                    tracing::warn!(
+                        from,
+                        connections = limits.connections_max,
+                        "too many connections: closed"
+                    );
+                    continue;
+                };
+                let host = Arc::clone(&host);
+                connections.spawn(async move {
+                    host.connection(stream, &from).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::select! {
+                    biased;
+                    () = host.stop.cancelled() => break,
+                    () = sleep(ACCEPT_PAUSE) => {}
+                }
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// What all connections of a server share.
+#[derive(Debug)]
+struct Host {
+    serve: Arc<dyn Serve>,
+    limits: Limits,
+    newest: Arc<Newest>,
+    stop: CancellationToken,
+}
+
+impl Host {
+    async fn connection(self: Arc<Self>, stream: Stream, from: &str) {
+        let Stream { reads, writes } = stream;
+        match Connection::greet(&self, reads, writes).await {
+            Ok(connection) => connection.run(&self, from).await,
+            Err(NotServed::HungUp) => tracing::debug!(from, "connection ends before it began"),
+            Err(NotServed::TurnedAway(why)) => {
+                tracing::info!(from, why, "connection turned away");
+            }
+        }
+    }
+
+    /// Passes each newer view on to all connections.
+    async fn follow_views(self: Arc<Self>) {
+        let mut views = self.serve.views();
+        loop {
+            let view = views.borrow_and_update().clone();
+            if let Some(view) = view {
+                self.newest.set(view);
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                changed = views.changed() => if changed.is_err() {
+                    return;
+                },
+            }
+        }
+    }
+}
+
+/// The newest view to be pushed. One task follows the host's views and wakes the connections in the order they began to
+/// wait: a thousand receivers of one watch channel are woken in an order that no seed decides.
+#[derive(Debug, Default)]
+struct Newest {
+    view: Mutex<Option<View>>,
+    changed: Notify,
+}
+
+impl Newest {
+    fn set(&self, view: View) {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
+        self.changed.notify_waiters();
+    }
+
+    fn get(&self) -> Option<View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Completes at the next change after this was called.
+    fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+}

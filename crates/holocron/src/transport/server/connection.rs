@@ -1,0 +1,356 @@
+//! One connection of a server.
+
+use core::time::Duration;
+use std::{io, sync::Arc};
+
+use holocron_protocol::ids::{CommitNumber, Epoch};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    sync::{Semaphore, mpsc},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{Host, Newest, STOP_GRACE};
+use crate::{
+    api::call::{Answer, Call, Outcome, ReplyTo},
+    transport::{
+        frame::{self, Broken, Frame, FrameReader, Kind, Received, TRANSPORT_VERSION, Welcome},
+        peer::{PeerMessage, PeerReply},
+    },
+};
+
+/// How long a stranger may take to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a peer may take to take the last bytes of a connection that ends.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// A peer that wasn't heard in two such spans is gone: its pings come much more often.
+const SILENCE_LOOK: Duration = Duration::from_secs(30);
+/// Answers written in one piece, at most.
+const ANSWERS_AT_ONCE: usize = 1024;
+/// Bytes gathered before they are written.
+const BUFFER_LEN: usize = 64 << 10;
+/// Frames other than answers that may wait to be written; their senders wait then.
+const NOTICES_LEN_MAX: usize = 16;
+
+type Reads = Box<dyn AsyncRead + Send + Unpin>;
+type Writes = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A connection whose opener is welcome.
+pub(super) struct Connection {
+    reader: FrameReader<Reads>,
+    writes: Writes,
+    who: String,
+}
+
+/// Why a connection isn't served.
+pub(super) enum NotServed {
+    /// It was closed before it said anything, or before it was welcomed: by a client that ended, or a health check.
+    HungUp,
+    /// It isn't wanted, and why.
+    TurnedAway(String),
+}
+
+impl From<&str> for NotServed {
+    fn from(why: &str) -> Self {
+        Self::TurnedAway(why.to_owned())
+    }
+}
+
+impl Connection {
+    /// Reads the first frame and answers it. An opener that isn't wanted was told why.
+    pub(super) async fn greet(
+        host: &Host,
+        reads: Reads,
+        mut writes: Writes,
+    ) -> Result<Self, NotServed> {
+        let mut reader = FrameReader::new(reads);
+        let first = tokio::select! {
+            biased;
+            () = host.stop.cancelled() => return Err("stopping".into()),
+            first = timeout(HELLO_TIMEOUT, reader.next()) => first,
+        };
+        let (answer, greeted) = match first {
+            Ok(Ok(Some(Received::Frame(Frame::Hello(version, hello))))) => {
+                match judge(host, version, hello) {
+                    Ok((welcome, who)) => (Frame::Welcome(welcome), Ok(who)),
+                    Err(why) => (Frame::Refusal(why.clone()), Err(why)),
+                }
+            }
+            // Whoever this is doesn't understand our frames either.
+            Ok(Ok(Some(_))) => return Err("its first frame is no hello".into()),
+            Ok(Ok(None)) => return Err(NotServed::HungUp),
+            Ok(Err(broken)) if broken.is_hang_up() && !reader.is_inside_frame() => {
+                return Err(NotServed::HungUp);
+            }
+            Ok(Err(broken)) => return Err(NotServed::TurnedAway(broken.to_string())),
+            Err(_elapsed) => return Err("it said nothing in time".into()),
+        };
+        let mut out = Vec::new();
+        frame::put(&mut out, &answer).expect("a welcome and a refusal fit into a frame");
+        let written = timeout(HELLO_TIMEOUT, async {
+            writes.write_all(&out).await?;
+            writes.flush().await
+        });
+        let written = written.await;
+        // Whether or not a refusal arrives, it is what matters.
+        let who = greeted.map_err(NotServed::TurnedAway)?;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if frame::is_hang_up(&error) => return Err(NotServed::HungUp),
+            Ok(Err(error)) => return Err(NotServed::TurnedAway(error.to_string())),
+            Err(_elapsed) => return Err("it takes no bytes".into()),
+        }
+        reader.trust();
+        Ok(Self { reader, writes, who })
+    }
+
+    /// Serves it until it ends.
+    pub(super) async fn run(self, host: &Arc<Host>, from: &str) {
+        let who = self.who;
+        tracing::debug!(from, who, "connection opens");
+        let calls = Arc::new(Semaphore::new(host.limits.calls_max as usize));
+        let (answers, outgoing) = mpsc::unbounded_channel();
+        let (notices, noticed) = mpsc::channel(NOTICES_LEN_MAX);
+        let writing = Writing {
+            newest: Arc::clone(&host.newest),
+            calls: Arc::clone(&calls),
+            answers: outgoing,
+            notices: noticed,
+            buffer: Vec::with_capacity(BUFFER_LEN),
+        };
+        let messages = Arc::new(Semaphore::new(host.limits.messages_max as usize));
+        let reading = Reading { host, calls, messages, answers, notices };
+        let in_flight = Arc::clone(&reading.calls);
+        let mut writer = tokio::spawn(writing.run(self.writes));
+        tokio::select! {
+            biased;
+            written = &mut writer => tracing::debug!(from, who, ?written, "connection ends"),
+            read = reading.run(self.reader) => match read {
+                Ok(()) => tracing::debug!(from, who, "connection ends"),
+                Err(broken) if broken.is_hang_up() => {
+                    tracing::debug!(from, who, %broken, "connection ends");
+                }
+                Err(broken) => tracing::warn!(from, who, %broken, "connection closed"),
+            },
+            in_time = answered(host, &in_flight) => if !in_time {
+                tracing::warn!(from, who, "closed before its last answers");
+            }
+        }
+        // The reader is gone: a writer with nothing left to write ends by itself.
+        if !writer.is_finished() && timeout(FAREWELL_TIMEOUT, &mut writer).await.is_err() {
+            writer.abort();
+        }
+    }
+}
+
+/// Completes when the server stops and every call that was taken in has been answered, or not in time.
+async fn answered(host: &Host, in_flight: &Semaphore) -> bool {
+    host.stop.cancelled().await;
+    timeout(STOP_GRACE, in_flight.acquire_many(host.limits.calls_max)).await.is_ok()
+}
+
+/// Whether the opener is welcome.
+fn judge(
+    host: &Host,
+    version: u16,
+    hello: Option<frame::Hello>,
+) -> Result<(Welcome, String), String> {
+    let Some(hello) = hello else {
+        return Err(format!(
+            "it speaks version {version} of the transport and this host version {TRANSPORT_VERSION}: use the same release"
+        ));
+    };
+    let cluster = host.serve.cluster();
+    if let Some(meant) = hello.cluster
+        && meant != cluster
+    {
+        return Err(format!("it looks for cluster {meant}; this host belongs to {cluster}"));
+    }
+    let limits = host.limits;
+    let welcome =
+        Welcome { cluster, calls_max: limits.calls_max, messages_max: limits.messages_max };
+    Ok((welcome, hello.who))
+}
+
+struct Reading<'a> {
+    host: &'a Host,
+    calls: Arc<Semaphore>,
+    messages: Arc<Semaphore>,
+    answers: mpsc::UnboundedSender<(u64, Answer)>,
+    notices: mpsc::Sender<Frame>,
+}
+
+impl Reading<'_> {
+    /// Reads until the peer closes the connection or goes silent.
+    async fn run(self, mut reader: FrameReader<Reads>) -> Result<(), Broken> {
+        let mut looks = interval(SILENCE_LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = true;
+        loop {
+            while let Some(received) = reader.buffered()? {
+                self.take(received).await;
+            }
+            tokio::select! {
+                biased;
+                filled = reader.fill() => {
+                    heard = true;
+                    if !filled? {
+                        return Ok(());
+                    }
+                }
+                _ = looks.tick() => if !core::mem::replace(&mut heard, false) {
+                    return Ok(());
+                },
+            }
+        }
+    }
+
+    /// Takes one frame in; waits while too much is in flight.
+    async fn take(&self, received: Received) {
+        match received {
+            Received::Frame(Frame::Call(id, call)) => self.call(id, call).await,
+            Received::Frame(Frame::Peer(id, message)) => self.message(id, message).await,
+            Received::Frame(Frame::Ping) => self.notice(Frame::Pong).await,
+            Received::Unusable { kind: Kind::Call, id, why } => self.undecodable(id, why).await,
+            Received::Unusable { kind: Kind::Peer, id, why } => {
+                self.notice(Frame::PeerReply(id, PeerReply::Refused(why))).await;
+            }
+            // Nobody waits for anything else.
+            other @ (Received::Frame(_) | Received::Unusable { .. }) => {
+                tracing::debug!(?other, "ignored");
+            }
+        }
+    }
+
+    async fn call(&self, id: u64, call: Call) {
+        if self.host.stop.is_cancelled() {
+            return self.notice(Frame::Answer(id, refusal(Outcome::NotOwner))).await;
+        }
+        let reply = ReplyTo::link(id, self.answers.clone());
+        let permit = self.calls.acquire().await.expect("never closed");
+        // It comes back when the answer is written.
+        permit.forget();
+        self.host.serve.call(call, reply);
+    }
+
+    async fn undecodable(&self, id: u64, why: String) {
+        let reply = ReplyTo::link(id, self.answers.clone());
+        self.calls.acquire().await.expect("never closed").forget();
+        reply.send(refusal(Outcome::Undecodable(why)));
+    }
+
+    /// Works on a message in a task of its own, because it may take a while.
+    async fn message(&self, id: u64, message: PeerMessage) {
+        let Ok(permit) = Arc::clone(&self.messages).try_acquire_owned() else {
+            let refused = PeerReply::Refused("too many messages are in flight".into());
+            return self.notice(Frame::PeerReply(id, refused)).await;
+        };
+        let (serve, notices) = (Arc::clone(&self.host.serve), self.notices.clone());
+        tokio::spawn(async move {
+            let reply = serve.peer(message).await;
+            // A connection that ended meanwhile needs no reply.
+            drop(notices.send(Frame::PeerReply(id, reply)).await);
+            drop(permit);
+        });
+    }
+
+    async fn notice(&self, frame: Frame) {
+        // The writer ends only with the connection.
+        drop(self.notices.send(frame).await);
+    }
+}
+
+fn refusal(outcome: Outcome) -> Answer {
+    Answer { epoch: Epoch::ZERO, commit: CommitNumber::ZERO, outcome }
+}
+
+struct Writing {
+    newest: Arc<Newest>,
+    calls: Arc<Semaphore>,
+    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
+    notices: mpsc::Receiver<Frame>,
+    buffer: Vec<u8>,
+}
+
+impl Writing {
+    /// Writes until nobody is left who could send something.
+    async fn run(mut self, mut writes: Writes) -> io::Result<()> {
+        let newest = Arc::clone(&self.newest);
+        let mut changed = Box::pin(newest.changed());
+        let mut batch = Vec::new();
+        let mut open = true;
+        self.push_newest();
+        while open {
+            let mut answers = 0;
+            if self.buffer.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = &mut changed => {
+                        // First, so that a change in between is seen or noticed.
+                        changed.set(newest.changed());
+                        self.push_newest();
+                    }
+                    Some(frame) = self.notices.recv() => self.put(&frame),
+                    taken = self.answers.recv_many(&mut batch, ANSWERS_AT_ONCE) => {
+                        open = taken > 0;
+                        answers = taken;
+                        batch.drain(..).for_each(|(id, answer)| self.put_answer(id, &answer));
+                    }
+                }
+                // Whoever else is ready to answer now gets onto the same write.
+                tokio::task::yield_now().await;
+            }
+            answers += self.gather();
+            writes.write_all(&self.buffer).await?;
+            writes.flush().await?;
+            self.calls.add_permits(answers);
+            self.buffer.clear();
+            self.buffer.shrink_to(BUFFER_LEN);
+        }
+        writes.shutdown().await
+    }
+
+    /// Takes what else is there, up to about [`BUFFER_LEN`]; says how many answers.
+    fn gather(&mut self) -> usize {
+        let mut answers = 0;
+        while self.buffer.len() < BUFFER_LEN {
+            if let Ok(frame) = self.notices.try_recv() {
+                self.put(&frame);
+            } else if let Ok((id, answer)) = self.answers.try_recv() {
+                self.put_answer(id, &answer);
+                answers += 1;
+            } else {
+                break;
+            }
+        }
+        answers
+    }
+
+    fn push_newest(&mut self) {
+        if let Some(view) = self.newest.get() {
+            self.put(&Frame::Epoch(view.record.epoch, view.stored));
+        }
+    }
+
+    fn put_answer(&mut self, id: u64, answer: &Answer) {
+        if let Err(error) = frame::put_answer(&mut self.buffer, id, answer) {
+            // It did run, so no refusal would be true.
+            tracing::warn!(id, %error, "a reply doesn't fit: its caller is told that the outcome is unclear");
+            let unclear = Answer { outcome: Outcome::Unclear, ..answer.clone() };
+            frame::put_answer(&mut self.buffer, id, &unclear).expect("small");
+        }
+    }
+
+    fn put(&mut self, frame: &Frame) {
+        if let Err(error) = frame::put(&mut self.buffer, frame) {
+            tracing::warn!(%error, "a frame doesn't fit");
+            if let Frame::PeerReply(id, _) = frame {
+                let refused = Frame::PeerReply(
+                    *id,
+                    PeerReply::Refused("the reply doesn't fit into a frame".into()),
+                );
+                frame::put(&mut self.buffer, &refused).expect("small");
+            }
+        }
+    }
+}

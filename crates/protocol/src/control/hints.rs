@@ -1,0 +1,212 @@
+//! Hints: small objects that may be wrong without harm. They carry liveness where no network does.
+//!
+//! A hint is put again and again under one key; nobody fences on it. What counts is not what it says but that its
+//! counter *moves* while we look: that needs no clock but our own. So whoever reads a hint for the first time has
+//! learned nothing yet.
+//!
+//! Invariants:
+//!
+//! * A leader's hint below the reader's newest epoch isn't heard.
+//! * A counter counts as moved only against a value of the same session seen before.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    epoch::record::HOSTS_MAX,
+    format::codec::{self, Malformed},
+    ids::{DomainId, Epoch, HostName, Nonce, SessionId},
+};
+
+/// What the leader puts at [`crate::format::keys::LEADER_HINT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderHint {
+    /// The epoch it leads.
+    pub epoch: Epoch,
+    /// Its session in the home domain.
+    pub session: SessionId,
+    /// Grows with every hint it puts.
+    pub counter: u64,
+    /// Where to reach it.
+    pub address: String,
+}
+
+/// What a host puts at [`crate::format::keys::host_hint`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostHint {
+    /// Where to reach it.
+    pub address: String,
+    /// Its session in each domain it serves.
+    pub sessions: BTreeMap<DomainId, SessionId>,
+    /// Commands it ran in the last second, for people and for placement.
+    pub load: u64,
+    /// Grows with every hint it puts, as long as it makes progress.
+    pub counter: u64,
+}
+
+const LEADER_NOUN: &str = "leader-hint";
+const HOST_NOUN: &str = "host-hint";
+
+impl LeaderHint {
+    /// The object to put.
+    #[must_use]
+    pub fn encode(&self, nonce: Nonce) -> Bytes {
+        codec::to_json(LEADER_NOUN, nonce, self)
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] naming the key; whoever reads hints then goes without.
+    pub fn decode(key: &str, object: &[u8]) -> Result<Self, Malformed> {
+        codec::from_json(key, LEADER_NOUN, object).map(|(_, hint)| hint)
+    }
+}
+
+impl HostHint {
+    /// The object to put.
+    #[must_use]
+    pub fn encode(&self, nonce: Nonce) -> Bytes {
+        codec::to_json(HOST_NOUN, nonce, self)
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] naming the key; whoever reads hints then goes without.
+    pub fn decode(key: &str, object: &[u8]) -> Result<Self, Malformed> {
+        codec::from_json(key, HOST_NOUN, object).map(|(_, hint)| hint)
+    }
+}
+
+/// What a hint tells whoever has read hints before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The counter moved while we looked: its writer lives.
+    Moved,
+    /// Nothing: seen for the first time, not moved, or of an epoch that is over.
+    None,
+}
+
+/// A follower's memory of the leader's hint.
+#[derive(Clone, Debug, Default)]
+pub struct LeaderHintWatch {
+    last: Option<(SessionId, u64)>,
+}
+
+impl LeaderHintWatch {
+    /// Takes a hint just read by a host whose newest epoch is `newest`.
+    #[must_use]
+    pub fn saw(&mut self, hint: &LeaderHint, newest: Epoch) -> Sign {
+        if hint.epoch < newest {
+            return Sign::None;
+        }
+        let now = (hint.session, hint.counter);
+        let sign = sign(self.last.as_ref(), &now);
+        self.last = Some(now);
+        sign
+    }
+}
+
+/// The leader's memory of the hosts' hints: who may join by hint, and who of the silent lives.
+#[derive(Clone, Debug, Default)]
+pub struct HostHintWatch {
+    last: BTreeMap<HostName, (Vec<SessionId>, u64)>,
+}
+
+impl HostHintWatch {
+    /// Takes the hints of one listing; says whose counter was seen to move. Who isn't in the listing is forgotten, and
+    /// of more than [`HOSTS_MAX`] hints the last by name are ignored.
+    #[must_use]
+    pub fn saw(&mut self, hints: &BTreeMap<HostName, HostHint>) -> Vec<HostName> {
+        let mut moved = Vec::new();
+        let before = core::mem::take(&mut self.last);
+        for (name, hint) in hints.iter().take(HOSTS_MAX) {
+            let now = (hint.sessions.values().copied().collect(), hint.counter);
+            if sign(before.get(name), &now) == Sign::Moved {
+                moved.push(name.clone());
+            }
+            self.last.insert(name.clone(), now);
+        }
+        moved
+    }
+}
+
+/// Whether a writer's counter moved. Another life's counter is no measure.
+fn sign<W: PartialEq>(before: Option<&(W, u64)>, now: &(W, u64)) -> Sign {
+    match before {
+        Some((writer, counter)) if *writer == now.0 && *counter != now.1 => Sign::Moved,
+        Some(_) | None => Sign::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::keys;
+
+    fn leader(epoch: u64, session: u128, counter: u64) -> LeaderHint {
+        LeaderHint {
+            epoch: Epoch::new(epoch),
+            session: SessionId::new(session),
+            counter,
+            address: "h1:7000".into(),
+        }
+    }
+
+    fn host(session: u128, counter: u64) -> HostHint {
+        HostHint {
+            address: "h1:7000".into(),
+            sessions: BTreeMap::from([(DomainId::HOME, SessionId::new(session))]),
+            load: 3,
+            counter,
+        }
+    }
+
+    #[test]
+    fn hints_read_back() {
+        let hint = leader(3, 1, 9);
+        assert_eq!(LeaderHint::decode(keys::LEADER_HINT, &hint.encode(Nonce::new(1))), Ok(hint));
+        let hint = host(1, 9);
+        assert_eq!(HostHint::decode("hints/hosts/h1", &hint.encode(Nonce::new(1))), Ok(hint));
+        assert!(HostHint::decode("k", &leader(3, 1, 9).encode(Nonce::new(1))).is_err());
+    }
+
+    #[test]
+    fn a_leader_is_heard_when_its_counter_moves_not_when_it_is_there() {
+        let mut watch = LeaderHintWatch::default();
+        let newest = Epoch::new(3);
+        assert_eq!(watch.saw(&leader(3, 1, 9), newest), Sign::None);
+        assert_eq!(watch.saw(&leader(3, 1, 9), newest), Sign::None);
+        assert_eq!(watch.saw(&leader(3, 1, 10), newest), Sign::Moved);
+    }
+
+    #[test]
+    fn a_leader_of_an_epoch_that_is_over_is_not_heard() {
+        let mut watch = LeaderHintWatch::default();
+        let newest = Epoch::new(4);
+        assert_eq!(watch.saw(&leader(3, 1, 9), newest), Sign::None);
+        assert_eq!(watch.saw(&leader(3, 1, 10), newest), Sign::None);
+        assert_eq!(watch.saw(&leader(4, 2, 1), newest), Sign::None, "another life's counter");
+        assert_eq!(watch.saw(&leader(4, 2, 2), newest), Sign::Moved);
+    }
+
+    #[test]
+    fn a_host_joins_by_hint_only_after_its_counter_moved() {
+        let mut watch = HostHintWatch::default();
+        let name = HostName::new("h1").unwrap();
+        let mut see = |hint: Option<HostHint>| {
+            let hints = hint.into_iter().map(|hint| (name.clone(), hint)).collect();
+            watch.saw(&hints).len()
+        };
+        assert_eq!(see(Some(host(1, 5))), 0, "left behind by a dead host, for all we know");
+        assert_eq!(see(Some(host(1, 6))), 1);
+        assert_eq!(see(Some(host(2, 7))), 0, "a new life starts over");
+        assert_eq!(see(None), 0);
+        assert_eq!(see(Some(host(2, 8))), 0, "forgotten meanwhile");
+    }
+}

@@ -1,0 +1,377 @@
+//! Suspicion: who is taken for dead, and why.
+//!
+//! The leader watches every host, every host watches the leader. Safety never rests on this: whoever is suspected
+//! wrongly is sealed and opens a new session. So it may be impatient; what it must not do is turn one slow store or
+//! one pause of our own into a storm. Suspects are asked for, not announced: they stay suspects until they are heard
+//! again or leave the list, so nothing is lost when acting on it fails the first time.
+//!
+//! What is watched, heard and suspected is a session, not a name. A process that takes another's place under the same
+//! name has a session of its own, and nothing that was held against the other is held against it.
+//!
+//! Invariants:
+//!
+//! * Nobody is suspected while our own store requests fail, and a standstill counts only from when they worked again.
+//! * After a late tick of our own everybody starts afresh: what we didn't hear while paused says nothing.
+//! * A hint counts only where there is no connection; with one, silence is told by heartbeats alone.
+//! * No sign of one session counts for or against another.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use core::{fmt, time::Duration};
+
+pub use self::backoff::{SlotBackoff, WAIT_MAX, WAIT_MIN};
+use crate::{
+    epoch::record::EpochRecord,
+    ids::{DomainId, Epoch, HostName, Position, SessionId},
+    time::Time,
+};
+
+mod backoff;
+
+/// Refused reconnects after which a broken connection means a dead process.
+pub const REFUSALS_MAX: u32 = 2;
+
+/// How impatient a watch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuspicionSettings {
+    /// How often heartbeats are sent.
+    pub interval: Duration,
+    /// How many heartbeats in a row may be missing. More tolerates a worse network and fails over later.
+    pub missed_max: u32,
+    /// How long a host known by hints only may be silent; several listings of the hints.
+    pub silence_by_hint_max: Duration,
+    /// How long a host may commit nothing while work waits. Should outlast the store's worst request.
+    pub standstill: Duration,
+    /// How long a host may take to release slots that were given away; then it is sealed as a whole.
+    pub handoff_timeout: Duration,
+    /// A tick that comes so long after the last means that we were paused ourselves.
+    pub late_after: Duration,
+}
+
+impl Default for SuspicionSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(250),
+            missed_max: 4,
+            silence_by_hint_max: Duration::from_secs(30),
+            standstill: Duration::from_secs(10),
+            handoff_timeout: Duration::from_secs(30),
+            late_after: Duration::from_millis(750),
+        }
+    }
+}
+
+/// What a host says about its progress with every heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The last committed position of its journal in the home domain.
+    pub committed: Position,
+    /// Whether anything waits to be committed.
+    pub work: Work,
+}
+
+/// Whether anything waits to be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Nothing does.
+    None,
+    /// Something does.
+    Waiting,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Time passed; send it at least every [`SuspicionSettings::interval`].
+    Tick,
+    /// These sessions of these hosts are to be watched from now on, and no others.
+    Watch(BTreeMap<SessionId, HostName>),
+    /// A heartbeat came.
+    Heartbeat(SessionId, Progress),
+    /// Its host's hint moved.
+    Hinted(SessionId),
+    /// The connection to its host stands.
+    Connected(SessionId),
+    /// The connection to its host broke.
+    Broken(SessionId),
+    /// Its host's machine refused a reconnect: no process listens there.
+    Refused(SessionId),
+    /// This epoch gave away slots of an open session, which has to release them. The leader's events only.
+    HandoffBegan(SessionId, Epoch),
+    /// The session has released everything it had to up to that epoch.
+    HandoffDone(SessionId, Epoch),
+    /// Our own store requests fail.
+    StoreFailing,
+    /// They succeed again.
+    StoreWorking,
+}
+
+/// What a step says about ourselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// Nothing special.
+    Running,
+    /// This tick was late: we were paused. Read the epoch log before acting on anything.
+    Paused,
+}
+
+/// A host taken for dead, and why: displays as the words for the epoch's reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which host.
+    pub host: HostName,
+    /// Which session of it. If it lives another by the time somebody acts, it is not the suspect any more.
+    pub session: SessionId,
+    /// Why.
+    pub why: Suspicion,
+}
+
+/// Why a host is taken for dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// Its connection broke and nobody listens where it was.
+    Refused,
+    /// It wasn't heard for so long.
+    Silent(Duration),
+    /// It committed nothing for so long while work waited.
+    Standstill(Duration),
+    /// It didn't release, for so long, what that epoch gave away.
+    Handoff(Epoch, Duration),
+}
+
+impl fmt::Display for Suspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, why, .. } = self;
+        match why {
+            Suspicion::Refused => write!(f, "{host} is gone: reconnects are refused"),
+            Suspicion::Silent(span) => {
+                write!(f, "{host} is silent for {:.1} s", span.as_secs_f64())
+            }
+            Suspicion::Standstill(span) => {
+                write!(f, "{host} commits nothing for {:.1} s while work waits", span.as_secs_f64())
+            }
+            Suspicion::Handoff(epoch, span) => {
+                write!(
+                    f,
+                    "{host} keeps slots that {epoch} gave away for {:.1} s",
+                    span.as_secs_f64()
+                )
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Up,
+    Down { refusals: u32 },
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    host: HostName,
+    heard_at: Time,
+    /// Silence up to then is nothing.
+    silent_after: Time,
+    link: Link,
+    progress: Progress,
+    /// When `progress` last gave no cause for worry.
+    moved_at: Time,
+    /// The epochs whose slots it has to release, and since when.
+    handoffs: BTreeMap<Epoch, Time>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StoreHealth {
+    Working,
+    Failing,
+}
+
+/// One host's watch over the sessions of others.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    settings: SuspicionSettings,
+    peers: BTreeMap<SessionId, Peer>,
+    last_tick: Time,
+    store: StoreHealth,
+}
+
+impl Watch {
+    /// A watch over nobody yet.
+    #[must_use]
+    pub const fn new(settings: SuspicionSettings, now: Time) -> Self {
+        Self { settings, peers: BTreeMap::new(), last_tick: now, store: StoreHealth::Working }
+    }
+
+    /// Takes one event. Never blocks, never fails; events about sessions that aren't watched say nothing.
+    pub fn step(&mut self, now: Time, event: Event) -> Own {
+        match event {
+            Event::Tick => return self.on_tick(now),
+            Event::Watch(sessions) => self.on_watch(now, sessions),
+            Event::Heartbeat(session, progress) => self.on_heartbeat(now, session, progress),
+            Event::Hinted(session) => self.on_hinted(now, session),
+            Event::Connected(session) => self.with(session, |peer| peer.link = Link::Up),
+            Event::Broken(session) => self.with(session, |peer| {
+                if peer.link == Link::Up {
+                    peer.link = Link::Down { refusals: 0 };
+                }
+            }),
+            Event::Refused(session) => self.with(session, |peer| {
+                let refusals = match peer.link {
+                    Link::Up => 1,
+                    Link::Down { refusals } => refusals.saturating_add(1),
+                };
+                peer.link = Link::Down { refusals };
+            }),
+            Event::HandoffBegan(session, epoch) => self.with(session, |peer| {
+                peer.handoffs.entry(epoch).or_insert(now);
+            }),
+            Event::HandoffDone(session, epoch) => self.with(session, |peer| {
+                peer.handoffs.retain(|pending, _| *pending > epoch);
+            }),
+            Event::StoreFailing => self.store = StoreHealth::Failing,
+            Event::StoreWorking => self.on_store_working(now),
+        }
+        Own::Running
+    }
+
+    /// Who is taken for dead now, in order of session; the gravest reason of each.
+    #[must_use]
+    pub fn suspects(&self, now: Time) -> Vec<Suspect> {
+        if self.store == StoreHealth::Failing {
+            return Vec::new();
+        }
+        let suspect = |(&session, peer): (&SessionId, &Peer)| {
+            let why = self.suspicion(now, peer)?;
+            Some(Suspect { host: peer.host.clone(), session, why })
+        };
+        self.peers.iter().filter_map(suspect).collect()
+    }
+
+    fn suspicion(&self, now: Time, peer: &Peer) -> Option<Suspicion> {
+        if let Link::Down { refusals: REFUSALS_MAX.. } = peer.link {
+            return Some(Suspicion::Refused);
+        }
+        if peer.silent_after < now {
+            return Some(Suspicion::Silent(now.since(peer.heard_at)));
+        }
+        let still = now.since(peer.moved_at);
+        if peer.progress.work == Work::Waiting && still > self.settings.standstill {
+            return Some(Suspicion::Standstill(still));
+        }
+        let (epoch, began) = peer.handoffs.first_key_value()?;
+        let waited = now.since(*began);
+        (waited > self.settings.handoff_timeout).then_some(Suspicion::Handoff(*epoch, waited))
+    }
+
+    fn on_tick(&mut self, now: Time) -> Own {
+        let since_last = now.since(self.last_tick);
+        self.last_tick = now;
+        if since_last <= self.settings.late_after {
+            return Own::Running;
+        }
+        let silent_after = now + self.silence_max();
+        for peer in self.peers.values_mut() {
+            peer.heard_at = now;
+            peer.silent_after = peer.silent_after.max(silent_after);
+            peer.moved_at = now;
+            if let Link::Down { refusals } = &mut peer.link {
+                *refusals = 0;
+            }
+            peer.handoffs.values_mut().for_each(|began| *began = now);
+        }
+        Own::Paused
+    }
+
+    fn on_watch(&mut self, now: Time, sessions: BTreeMap<SessionId, HostName>) {
+        self.peers.retain(|session, _| sessions.contains_key(session));
+        let silent_after = now + self.silence_max();
+        for (session, host) in sessions {
+            self.peers.entry(session).or_insert_with(|| Peer {
+                host,
+                heard_at: now,
+                silent_after,
+                link: Link::Down { refusals: 0 },
+                progress: Progress { committed: Position::ZERO, work: Work::None },
+                moved_at: now,
+                handoffs: BTreeMap::new(),
+            });
+        }
+    }
+
+    fn on_heartbeat(&mut self, now: Time, session: SessionId, progress: Progress) {
+        let silent_after = now + self.silence_max();
+        self.with(session, |peer| {
+            peer.heard_at = now;
+            peer.silent_after = silent_after;
+            peer.link = Link::Up;
+            // Work that has only just come waits from now on.
+            if progress.committed != peer.progress.committed || peer.progress.work == Work::None {
+                peer.moved_at = now;
+            }
+            peer.progress = progress;
+        });
+    }
+
+    fn on_hinted(&mut self, now: Time, session: SessionId) {
+        let silent_after = now + self.settings.silence_by_hint_max;
+        self.with(session, |peer| {
+            if let Link::Down { refusals } = &mut peer.link {
+                *refusals = 0;
+                peer.heard_at = now;
+                peer.silent_after = silent_after;
+            }
+        });
+    }
+
+    fn on_store_working(&mut self, now: Time) {
+        if self.store == StoreHealth::Working {
+            return;
+        }
+        self.store = StoreHealth::Working;
+        for peer in self.peers.values_mut() {
+            peer.moved_at = now;
+            peer.handoffs.values_mut().for_each(|began| *began = now);
+        }
+    }
+
+    fn with(&mut self, session: SessionId, change: impl FnOnce(&mut Peer)) {
+        if let Some(peer) = self.peers.get_mut(&session) {
+            change(peer);
+        }
+    }
+
+    /// How long silence is nothing where there are heartbeats.
+    fn silence_max(&self) -> Duration {
+        self.settings.interval.saturating_mul(self.settings.missed_max)
+    }
+}
+
+/// What a host that was sealed does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterSeal {
+    /// It opens a new session and joins again: somebody took it for dead.
+    Rejoin,
+    /// It exits with an error: another process lives under its name, and the two would seal each other for ever.
+    Exit,
+}
+
+/// What to do after our session was sealed, by the newest record. `ours` are all sessions this process ever opened.
+#[must_use]
+pub fn after_seal(
+    record: &EpochRecord,
+    name: &HostName,
+    domain: DomainId,
+    ours: &BTreeSet<SessionId>,
+) -> AfterSeal {
+    let listed = record.hosts.get(name).and_then(|host| host.sessions.get(&domain));
+    match listed {
+        Some(session) if !ours.contains(session) => AfterSeal::Exit,
+        Some(_) | None => AfterSeal::Rejoin,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,354 @@
+//! The next epoch record, made from the newest: the leader's pure builder.
+//!
+//! A [`Draft`] takes any number of changes (hosts join, fail, drain; slots move; seals and checkpoints become known)
+//! and becomes one record. Changes say what shall be; the tenures follow from comparing with the record before, so a
+//! slot that goes to two hosts within one draft leaves no trace of the first.
+//!
+//! Invariants, asserted by [`Draft::finish`] through [`EpochRecord::check`] and [`EpochRecord::follows`]:
+//!
+//! * A slot whose owner stays keeps its tenure; a slot whose owner changes gets the old tenure in front of its sources.
+//! * A session that was sealed or detached is never given anything again: [`Draft::join`] refuses it.
+//! * Whatever is held against a host, or asked for it, is of one session. A host that has joined again with another by
+//!   the time the record is made isn't touched by it.
+//! * A source goes only when a newer tenure of the chain holds everything, or when it ended empty. While A goes on
+//!   under `A@3` though the epoch says `A@6`, a full checkpoint of `A@3` lets only sources older than `A@3` go.
+//! * Only a session that is *known* to be sealed is detached. An intent isn't enough: until its seal stands, the
+//!   session may still acknowledge.
+//!
+//! A detached session may be forgotten once nothing but its seal and marks is left. What then keeps it from coming
+//! back is `trims/end`: whoever admits a session that the record doesn't list first sees that it has none.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+};
+
+use holocron_planted::{Bug, is_planted};
+
+pub use self::changes::{Refused, SOURCES_MAX, SlotReport, SourceFact};
+use self::domains::{DomainDraft, Seats, detach, mobility};
+use crate::{
+    epoch::{
+        placement::Mobility,
+        record::{
+            DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Handover, HostEntry, HostState,
+            Leader, REASON_LEN_MAX, RecordDigest, SessionEntry, SessionState,
+        },
+    },
+    format::cluster::Cluster,
+    ids::{DomainId, Epoch, HostName, Position, SessionId, Slot},
+};
+
+mod changes;
+mod domains;
+
+/// The next epoch record in the making.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The newest record and the digest of its stored bytes; `None` before epoch 1.
+    base: Option<(EpochRecord, RecordDigest)>,
+    slot_count: u16,
+    hosts: BTreeMap<HostName, HostEntry>,
+    sessions: BTreeMap<SessionId, SessionEntry>,
+    domains: BTreeMap<DomainId, DomainDraft>,
+    handover: Handover,
+}
+
+impl Draft {
+    /// The first record of a cluster: no hosts yet, the home domain with all its slots free.
+    #[must_use]
+    pub fn first(cluster: &Cluster) -> Self {
+        let mut draft = Self {
+            base: None,
+            slot_count: cluster.slots,
+            hosts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            domains: BTreeMap::new(),
+            handover: Handover::Stays,
+        };
+        draft.add_domain(DomainId::HOME, "home").expect("it is the first");
+        draft
+    }
+
+    /// What comes after a record, whose stored bytes have that digest.
+    #[must_use]
+    pub fn after(record: &EpochRecord, digest: RecordDigest) -> Self {
+        let domains = record.domains.iter().map(|(id, domain)| (*id, DomainDraft::after(domain)));
+        Self {
+            slot_count: record.slot_count,
+            hosts: record.hosts.clone(),
+            sessions: record.sessions.clone(),
+            domains: domains.collect(),
+            handover: Handover::Stays,
+            base: Some((record.clone(), digest)),
+        }
+    }
+
+    /// The epoch this draft is to become.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.base.as_ref().map_or(Epoch::new(1), |(record, _)| record.epoch.next())
+    }
+
+    /// The hosts as they shall be.
+    #[must_use]
+    pub const fn hosts(&self) -> &BTreeMap<HostName, HostEntry> {
+        &self.hosts
+    }
+
+    /// Adds a domain, all of its slots free. A domain that is there already keeps its slots and gets the name.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::TooLarge`] beyond [`DOMAINS_MAX`].
+    pub fn add_domain(&mut self, id: DomainId, name: &str) -> Result<(), Refused> {
+        if let Some(domain) = self.domains.get_mut(&id) {
+            domain.name = name.to_string();
+            return Ok(());
+        }
+        if self.domains.len() == DOMAINS_MAX {
+            return Err(Refused::TooLarge(format!("at most {DOMAINS_MAX} domains")));
+        }
+        self.domains.insert(id, DomainDraft::free(name, self.slot_count));
+        Ok(())
+    }
+
+    /// Takes a host in, or takes over what changed about it. A host that comes with a new session in a domain is a
+    /// stranger there: the later session seals the earlier, whose slots become free.
+    ///
+    /// For a session that the record doesn't list, the caller has seen that `trims/end` is absent, after it had read
+    /// the record this draft follows: otherwise a session that was forgotten could be given slots again.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]; the draft is as before.
+    pub fn join(&mut self, name: &HostName, entry: HostEntry) -> Result<(), Refused> {
+        entry.check().map_err(Refused::TooLarge)?;
+        if !self.hosts.contains_key(name) && self.hosts.len() == HOSTS_MAX {
+            return Err(Refused::TooLarge(format!("at most {HOSTS_MAX} hosts")));
+        }
+        let mut seen = BTreeSet::new();
+        for (domain, session) in &entry.sessions {
+            if !self.domains.contains_key(domain) {
+                return Err(Refused::NoDomain(*domain));
+            }
+            match self.sessions.get(session) {
+                Some(known) if known.state != SessionState::Open => {
+                    return Err(Refused::SessionOver(*session));
+                }
+                Some(known) if known.host != *name || known.domain != *domain => {
+                    return Err(Refused::SessionTaken(*session));
+                }
+                Some(_) | None => {}
+            }
+            if !seen.insert(*session) {
+                return Err(Refused::SessionTaken(*session));
+            }
+        }
+        if let Some(before) = self.hosts.remove(name) {
+            for (domain, session) in before.sessions {
+                if entry.sessions.get(&domain) != Some(&session) {
+                    self.end(domain, session);
+                }
+            }
+        }
+        for (domain, session) in &entry.sessions {
+            self.sessions.entry(*session).or_insert_with(|| SessionEntry {
+                host: name.clone(),
+                domain: *domain,
+                state: SessionState::Open,
+            });
+        }
+        self.hosts.insert(name.clone(), entry);
+        Ok(())
+    }
+
+    /// The host that lives a session, as it shall be.
+    #[must_use]
+    pub fn host_of(&self, session: SessionId) -> Option<&HostName> {
+        let entry = self.sessions.get(&session)?;
+        let lives = entry.state == SessionState::Open || is_planted(Bug::JudgeByName);
+        lives.then(|| self.hosts.get_key_value(&entry.host)).flatten().map(|(name, _)| name)
+    }
+
+    /// Takes the host out that lives this session, because it failed or because it left: its sessions are to be
+    /// sealed, its slots become free. A host that left is sealed too: that is what lets its journal be deleted. Whether
+    /// there was one: nothing happens if the session is over, even if its host has joined again with another.
+    pub fn remove(&mut self, session: SessionId) -> bool {
+        let Some(name) = self.host_of(session).cloned() else {
+            return false;
+        };
+        let entry = self.hosts.remove(&name).expect("it was just found");
+        for (domain, session) in entry.sessions {
+            self.end(domain, session);
+        }
+        if self.handover == (Handover::Leaves { successor: Some(name) }) {
+            self.handover = Handover::Leaves { successor: None };
+        }
+        true
+    }
+
+    /// Marks the host that lives this session as leaving: it gets no more slots and [`Self::rebalance`] moves its slots
+    /// away. Whether there was one.
+    pub fn drain(&mut self, session: SessionId) -> bool {
+        let entry = self.host_of(session).cloned().and_then(|name| self.hosts.get_mut(&name));
+        entry.map(|entry| entry.state = HostState::Draining).is_some()
+    }
+
+    /// Makes this the last record of a leader that leaves, naming who should try the next epoch at once. A leader may
+    /// leave while it is still among the hosts (its successor takes it out) or after it took itself out.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::NoHost`] when there is no such host; the draft is as before.
+    pub fn resign(&mut self, successor: Option<&HostName>) -> Result<(), Refused> {
+        if let Some(name) = successor.filter(|name| !self.hosts.contains_key(*name)) {
+            return Err(Refused::NoHost(name.clone()));
+        }
+        self.handover = Handover::Leaves { successor: successor.cloned() };
+        Ok(())
+    }
+
+    /// Notes where a session's seal stands. Of a session that the record doesn't list, or of one still open (somebody
+    /// sealed it on their own), nothing is noted: the latter's host rejoins, or fails, by itself.
+    ///
+    /// # Panics
+    ///
+    /// When the seal was known to stand elsewhere: a session has one.
+    pub fn seal_known(&mut self, session: SessionId, position: Position) {
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        match entry.state {
+            SessionState::Open => {}
+            SessionState::Sealed(None) => entry.state = SessionState::Sealed(Some(position)),
+            SessionState::Sealed(Some(known)) | SessionState::Detached(known) => {
+                assert_eq!(known, position, "session {session} has two seals");
+            }
+        }
+    }
+
+    /// Lets sources go that a fact makes useless. A report about tenures that aren't listed changes nothing.
+    pub fn report(&mut self, report: SlotReport) {
+        if let Some(domain) = self.domains.get_mut(&report.domain) {
+            domain.report(report.slot, report.fact);
+        }
+    }
+
+    /// Takes a detached session off the record. The caller knows that nothing but its seal and marks is left, `end`
+    /// among them. A session in any other state stays.
+    pub fn forget(&mut self, session: SessionId) {
+        if let Some(SessionEntry { state: SessionState::Detached(_), .. }) =
+            self.sessions.get(&session)
+        {
+            self.sessions.remove(&session);
+        }
+    }
+
+    /// Moves a slot to a host because somebody wants it there.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]; the draft is as before.
+    pub fn move_slot(
+        &mut self,
+        domain: DomainId,
+        slot: Slot,
+        host: &HostName,
+    ) -> Result<(), Refused> {
+        let session = self.hosts.get(host).and_then(|entry| entry.sessions.get(&domain)).copied();
+        let draft = self.domains.get_mut(&domain).ok_or(Refused::NoDomain(domain))?;
+        let owner = draft.owners.get_mut(slot.index()).ok_or(Refused::NoSlot(slot))?;
+        let Some(session) = session else {
+            return Err(Refused::NoHost(host.clone()));
+        };
+        let pinned = mobility(&draft.before[slot.index()]) == Mobility::Pinned;
+        if *owner != Some(session) && pinned {
+            return Err(Refused::TooManySources(slot));
+        }
+        *owner = Some(session);
+        Ok(())
+    }
+
+    /// Gives free slots to hosts and moves at most `moves_max` slots per domain towards balance; drains go first.
+    /// Returns how many slots moved away from a host that lives.
+    pub fn rebalance(&mut self, moves_max: usize) -> usize {
+        self.settle();
+        let mut moved = 0;
+        for (id, domain) in &mut self.domains {
+            moved += domain.rebalance(&Seats::of(*id, &self.hosts), moves_max);
+        }
+        moved
+    }
+
+    /// The record. Free slots are given to hosts first, and sealed sessions that no slot names any more are detached.
+    /// A reason longer than [`REASON_LEN_MAX`] is cut; the wall time is at least the previous record's.
+    ///
+    /// # Panics
+    ///
+    /// When the record would break a rule of the epoch log, which is a bug here.
+    #[must_use]
+    pub fn finish(mut self, leader: Leader, reason: &str, wall_ms: u64) -> EpochRecord {
+        self.settle();
+        let epoch = self.epoch();
+        let domains: BTreeMap<DomainId, DomainEntry> = self
+            .domains
+            .iter()
+            .map(|(id, domain)| {
+                (*id, DomainEntry { name: domain.name.clone(), slots: domain.table(epoch) })
+            })
+            .collect();
+        detach(&mut self.sessions, &domains);
+        let record = EpochRecord {
+            epoch,
+            previous: self.base.as_ref().map(|(_, digest)| *digest),
+            leader,
+            handover: self.handover,
+            reason: cut(reason),
+            wall_ms: self.base.as_ref().map_or(wall_ms, |(base, _)| base.wall_ms.max(wall_ms)),
+            slot_count: self.slot_count,
+            hosts: self.hosts,
+            sessions: self.sessions,
+            domains,
+        };
+        record.check().unwrap_or_else(|why| panic!("{epoch}: {why}"));
+        if let Some((base, digest)) = &self.base {
+            record.follows(base, *digest).unwrap_or_else(|why| panic!("{epoch}: {why}"));
+        }
+        record
+    }
+
+    /// Free slots to whoever can take them.
+    fn settle(&mut self) {
+        for (id, domain) in &mut self.domains {
+            domain.settle(&Seats::of(*id, &self.hosts));
+        }
+    }
+
+    /// Ends a session of a host that is out of the list already: to be sealed, its slots free. One that joined in
+    /// this very draft was never in a record, so nothing is left of it.
+    fn end(&mut self, domain: DomainId, session: SessionId) {
+        let was_recorded =
+            self.base.as_ref().is_some_and(|(base, _)| base.sessions.contains_key(&session));
+        if was_recorded {
+            let entry = self.sessions.get_mut(&session).expect("a host's sessions are listed");
+            entry.state = SessionState::Sealed(None);
+        } else {
+            self.sessions.remove(&session);
+        }
+        let domain = self.domains.get_mut(&domain).expect("a session's domain is listed");
+        domain.take_from(session);
+    }
+}
+
+fn cut(reason: &str) -> String {
+    let mut end = reason.len().min(REASON_LEN_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! The slots of a domain in the making: who shall own them, and which tenures follow from that.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec,
+    vec::Vec,
+};
+
+use holocron_planted::{Bug, is_planted};
+
+use crate::{
+    epoch::{
+        draft::changes::{SOURCES_MAX, SourceFact},
+        placement::{self, Mobility},
+        record::{DomainEntry, Holding, HostEntry, SessionEntry, SessionState, SlotTable},
+    },
+    ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
+};
+
+/// A domain in the making: the holdings of the record before, less dropped sources, and who shall own each slot.
+#[derive(Clone, Debug)]
+pub(super) struct DomainDraft {
+    pub(super) name: String,
+    pub(super) before: Vec<Holding>,
+    pub(super) owners: Vec<Option<SessionId>>,
+}
+
+impl DomainDraft {
+    /// A new domain, all of its slots free.
+    pub(super) fn free(name: &str, slots: u16) -> Self {
+        let slots = usize::from(slots);
+        Self {
+            name: name.into(),
+            before: vec![Holding::default(); slots],
+            owners: vec![None; slots],
+        }
+    }
+
+    /// As the record before has it.
+    pub(super) fn after(domain: &DomainEntry) -> Self {
+        Self {
+            name: domain.name.clone(),
+            before: domain.slots.iter().map(|(_, holding)| holding.clone()).collect(),
+            owners: owners_of(&domain.slots)
+                .map(|owner| owner.map(|owner| owner.session))
+                .collect(),
+        }
+    }
+
+    /// Takes every slot from a session that is over.
+    pub(super) fn take_from(&mut self, session: SessionId) {
+        for owner in self.owners.iter_mut().filter(|owner| **owner == Some(session)) {
+            *owner = None;
+        }
+    }
+
+    /// Gives free slots to whoever can take them.
+    pub(super) fn settle(&mut self, seats: &Seats) {
+        let mut owners = seats.places(&self.owners);
+        placement::settle(&seats.weights, &mut owners);
+        self.owners = seats.sessions(&owners);
+    }
+
+    /// Moves slots towards balance; says how many moved.
+    pub(super) fn rebalance(&mut self, seats: &Seats, moves_max: usize) -> usize {
+        let mobility: Vec<Mobility> = self.before.iter().map(mobility).collect();
+        let mut owners = seats.places(&self.owners);
+        let moved = placement::rebalance(&seats.weights, &mut owners, &mobility, moves_max);
+        self.owners = seats.sessions(&owners);
+        moved
+    }
+
+    /// Lets the sources of a slot go that a fact makes useless.
+    pub(super) fn report(&mut self, slot: Slot, fact: SourceFact) {
+        let Some(holding) = self.before.get_mut(slot.index()) else {
+            return;
+        };
+        match fact {
+            SourceFact::Full(full) => {
+                // Only a tenure of the chain stands between its sources and the owner.
+                let owners = holding.owner.is_some_and(|owner| owner.session == full.session);
+                if is_planted(Bug::DropSourceOfOldTenure) && owners {
+                    holding.sources.clear();
+                } else if holding.owner == Some(full) || holding.sources.contains(&full) {
+                    holding.sources.retain(|source| source.epoch >= full.epoch);
+                }
+            }
+            SourceFact::Empty(empty) => holding.sources.retain(|source| *source != empty),
+        }
+    }
+
+    /// The holdings, by comparing who owned with who shall own.
+    pub(super) fn table(&self, epoch: Epoch) -> SlotTable {
+        let holdings: Vec<Holding> = self
+            .before
+            .iter()
+            .zip(&self.owners)
+            .map(|(before, owner)| {
+                if before.owner.map(|tenure| tenure.session) == *owner {
+                    return before.clone();
+                }
+                let older: &[Tenure] =
+                    if is_planted(Bug::DropSourceEarly) { &[] } else { &before.sources };
+                let sources = before.owner.iter().chain(older).copied().collect();
+                Holding { owner: owner.map(|session| Tenure { epoch, session }), sources }
+            })
+            .collect();
+        SlotTable::new(&holdings)
+    }
+}
+
+/// Whether a slot with that history may be moved voluntarily.
+pub(super) const fn mobility(before: &Holding) -> Mobility {
+    if before.sources.len() >= SOURCES_MAX { Mobility::Pinned } else { Mobility::Movable }
+}
+
+/// The hosts that may hold slots of one domain, in order of their names.
+pub(super) struct Seats {
+    sessions: Vec<SessionId>,
+    weights: Vec<u32>,
+}
+
+impl Seats {
+    pub(super) fn of(domain: DomainId, hosts: &BTreeMap<HostName, HostEntry>) -> Self {
+        let mut seats = Self { sessions: Vec::new(), weights: Vec::new() };
+        for host in hosts.values() {
+            if let Some(session) = host.sessions.get(&domain) {
+                seats.sessions.push(*session);
+                seats.weights.push(host.share());
+            }
+        }
+        seats
+    }
+
+    fn places(&self, owners: &[Option<SessionId>]) -> Vec<Option<usize>> {
+        let places: BTreeMap<SessionId, usize> =
+            self.sessions.iter().enumerate().map(|(place, session)| (*session, place)).collect();
+        owners.iter().map(|owner| owner.map(|session| places[&session])).collect()
+    }
+
+    fn sessions(&self, places: &[Option<usize>]) -> Vec<Option<SessionId>> {
+        places.iter().map(|place| place.map(|place| self.sessions[place])).collect()
+    }
+}
+
+/// The owner of each slot, in order.
+pub(super) fn owners_of(slots: &SlotTable) -> impl Iterator<Item = Option<Tenure>> {
+    slots.iter().map(|(_, holding)| holding.owner)
+}
+
+/// Detaches the sessions that are known to be sealed and that no slot names.
+pub(super) fn detach(
+    sessions: &mut BTreeMap<SessionId, SessionEntry>,
+    domains: &BTreeMap<DomainId, DomainEntry>,
+) {
+    let named: BTreeSet<SessionId> = domains
+        .values()
+        .flat_map(|domain| domain.slots.distinct())
+        .flat_map(|holding| holding.owner.iter().chain(&holding.sources))
+        .map(|tenure| tenure.session)
+        .collect();
+    for (session, entry) in sessions {
+        match entry.state {
+            SessionState::Sealed(Some(position)) if !named.contains(session) => {
+                entry.state = SessionState::Detached(position);
+            }
+            SessionState::Open | SessionState::Sealed(_) | SessionState::Detached(_) => {}
+        }
+    }
+}

@@ -1,0 +1,559 @@
+//! How an epoch record looks in the store: JSON for `cat` and `jq`.
+//!
+//! Sessions are listed once and referred to by their place in that list; a tenure is written `2@7`, the session at
+//! place 2 since epoch 7. Slots are grouped by who holds them, as runs: `0-1365 1400`. One record of 4,096 slots and
+//! three hosts takes a screen.
+//!
+//! Invariants:
+//!
+//! * A record has one form: encoding what was decoded from our own bytes gives the same bytes.
+//! * Whatever decodes satisfies [`EpochRecord::check`] and stands under its own key.
+
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    epoch::record::{
+        DOMAINS_MAX, DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader,
+        RecordDigest, SessionEntry, SessionState, SlotTable,
+    },
+    format::{
+        codec::{self, Malformed},
+        keys,
+    },
+    ids::{DomainId, Epoch, HostName, Nonce, Position, SessionId, Tenure},
+};
+
+const NOUN: &str = "epoch";
+
+#[derive(Serialize, Deserialize)]
+struct RecordForm {
+    epoch: Epoch,
+    reason: String,
+    wall_ms: u64,
+    previous: Option<String>,
+    leader: Leader,
+    handover: Handover,
+    slot_count: u16,
+    hosts: BTreeMap<HostName, HostForm>,
+    sessions: Vec<SessionForm>,
+    domains: BTreeMap<DomainId, DomainForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HostForm {
+    address: String,
+    state: HostState,
+    weight: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
+    /// By domain, places in the list of sessions.
+    sessions: BTreeMap<DomainId, usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SessionForm {
+    id: SessionId,
+    host: HostName,
+    domain: DomainId,
+    state: StateForm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StateForm {
+    Open,
+    Sealed,
+    Detached,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DomainForm {
+    name: String,
+    slots: Vec<GroupForm>,
+}
+
+/// The slots of one holding.
+#[derive(Serialize, Deserialize)]
+struct GroupForm {
+    slots: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    sources: String,
+}
+
+impl EpochRecord {
+    /// The object to create at [`keys::epoch`].
+    ///
+    /// # Panics
+    ///
+    /// When the record breaks a rule of [`Self::check`]: it could never be read back.
+    #[must_use]
+    pub fn encode(&self, nonce: Nonce) -> Bytes {
+        self.check().unwrap_or_else(|why| panic!("{}: {why}", self.epoch));
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        let form = RecordForm {
+            epoch: self.epoch,
+            reason: self.reason.clone(),
+            wall_ms: self.wall_ms,
+            previous: self.previous.map(|digest| digest.to_string()),
+            leader: self.leader.clone(),
+            handover: self.handover.clone(),
+            slot_count: self.slot_count,
+            hosts: self
+                .hosts
+                .iter()
+                .map(|(name, host)| (name.clone(), host_form(host, &sessions)))
+                .collect(),
+            sessions: self.sessions.iter().map(|(id, entry)| session_form(*id, entry)).collect(),
+            domains: self
+                .domains
+                .iter()
+                .map(|(id, domain)| (*id, domain_form(domain, &sessions)))
+                .collect(),
+        };
+        codec::to_json(NOUN, nonce, &form)
+    }
+
+    /// Reads the record that stands at `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] naming the key, when it is damaged, breaks a rule of [`Self::check`], or is another epoch's.
+    pub fn decode(key: &str, object: &[u8]) -> Result<Self, Malformed> {
+        let (_, form): (Nonce, RecordForm) = codec::from_json(key, NOUN, object)?;
+        let record = from_form(form).map_err(|why| Malformed::new(key, &why))?;
+        record.check().map_err(|why| Malformed::new(key, &why))?;
+        let own_key = keys::epoch(record.epoch);
+        if key.ends_with(&own_key) {
+            return Ok(record);
+        }
+        Err(Malformed::new(key, &format!("it says it is {own_key}")))
+    }
+}
+
+fn place(session: SessionId, sessions: &[SessionId]) -> usize {
+    sessions.binary_search(&session).expect("check: every session named is listed")
+}
+
+fn host_form(host: &HostEntry, sessions: &[SessionId]) -> HostForm {
+    HostForm {
+        address: host.address.clone(),
+        state: host.state,
+        weight: host.weight,
+        zone: host.zone.clone(),
+        sessions: host
+            .sessions
+            .iter()
+            .map(|(domain, session)| (*domain, place(*session, sessions)))
+            .collect(),
+    }
+}
+
+fn session_form(id: SessionId, entry: &SessionEntry) -> SessionForm {
+    let (state, position) = match entry.state {
+        SessionState::Open => (StateForm::Open, None),
+        SessionState::Sealed(position) => (StateForm::Sealed, position),
+        SessionState::Detached(position) => (StateForm::Detached, Some(position)),
+    };
+    SessionForm { id, host: entry.host.clone(), domain: entry.domain, state, position }
+}
+
+fn domain_form(domain: &DomainEntry, sessions: &[SessionId]) -> DomainForm {
+    let mut runs = vec![String::new(); domain.slots.distinct().len()];
+    let places = domain.slots.places();
+    let mut begin = 0;
+    for run in places.chunk_by(|one, next| one == next) {
+        let slots = &mut runs[usize::from(run[0])];
+        if !slots.is_empty() {
+            slots.push(' ');
+        }
+        match run.len() {
+            1 => slots.push_str(&format!("{begin}")),
+            len => slots.push_str(&format!("{begin}-{}", begin + len - 1)),
+        }
+        begin += run.len();
+    }
+    let tenure =
+        |tenure: &Tenure| format!("{}@{}", place(tenure.session, sessions), tenure.epoch.get());
+    let groups = runs.into_iter().zip(domain.slots.distinct()).map(|(slots, holding)| GroupForm {
+        slots,
+        owner: holding.owner.as_ref().map(tenure),
+        sources: holding.sources.iter().map(tenure).collect::<Vec<_>>().join(" "),
+    });
+    DomainForm { name: domain.name.clone(), slots: groups.collect() }
+}
+
+fn from_form(form: RecordForm) -> Result<EpochRecord, String> {
+    let previous = match &form.previous {
+        Some(text) => {
+            Some(RecordDigest::parse(text).ok_or_else(|| format!("{text:?} is not a digest"))?)
+        }
+        None => None,
+    };
+    let ids: Vec<SessionId> = form.sessions.iter().map(|session| session.id).collect();
+    let mut sessions = BTreeMap::new();
+    for session in form.sessions {
+        let (id, entry) = session_entry(session)?;
+        if sessions.insert(id, entry).is_some() {
+            return Err(format!("session {id} is listed twice"));
+        }
+    }
+    let mut hosts = BTreeMap::new();
+    for (name, host) in form.hosts {
+        let host = host_entry(host, &ids)?;
+        hosts.insert(name, host);
+    }
+    // Before each gets a table of its slots: those take far more memory than the few bytes that name them all.
+    if form.domains.len() > DOMAINS_MAX {
+        return Err(format!("{} domains; at most {DOMAINS_MAX}", form.domains.len()));
+    }
+    let mut domains = BTreeMap::new();
+    for (id, domain) in form.domains {
+        let slots = slot_table(&domain.slots, form.slot_count, &ids)
+            .map_err(|why| format!("domain {}: {why}", id.0))?;
+        domains.insert(id, DomainEntry { name: domain.name, slots });
+    }
+    Ok(EpochRecord {
+        epoch: form.epoch,
+        previous,
+        leader: form.leader,
+        handover: form.handover,
+        reason: form.reason,
+        wall_ms: form.wall_ms,
+        slot_count: form.slot_count,
+        hosts,
+        sessions,
+        domains,
+    })
+}
+
+fn session_entry(form: SessionForm) -> Result<(SessionId, SessionEntry), String> {
+    let state = match (form.state, form.position) {
+        (StateForm::Open, None) => SessionState::Open,
+        (StateForm::Sealed, position) => SessionState::Sealed(position),
+        (StateForm::Detached, Some(position)) => SessionState::Detached(position),
+        (StateForm::Open, Some(_)) | (StateForm::Detached, None) => {
+            return Err(format!("session {}: its state and its seal don't fit", form.id));
+        }
+    };
+    Ok((form.id, SessionEntry { host: form.host, domain: form.domain, state }))
+}
+
+fn listed(place: usize, ids: &[SessionId]) -> Result<SessionId, String> {
+    ids.get(place).copied().ok_or_else(|| format!("session {place} of a list of {}", ids.len()))
+}
+
+fn host_entry(form: HostForm, ids: &[SessionId]) -> Result<HostEntry, String> {
+    let mut sessions = BTreeMap::new();
+    for (domain, place) in form.sessions {
+        sessions.insert(domain, listed(place, ids)?);
+    }
+    Ok(HostEntry {
+        address: form.address,
+        sessions,
+        state: form.state,
+        weight: form.weight,
+        zone: form.zone,
+    })
+}
+
+/// Plain digits only: `+7` would be a second way to write 7.
+fn number<T: core::str::FromStr>(text: &str) -> Result<T, String> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|_| digits)
+        .ok_or_else(|| format!("{text:?} is not a number that belongs here"))
+}
+
+fn tenure(text: &str, ids: &[SessionId]) -> Result<Tenure, String> {
+    let Some((place, epoch)) = text.split_once('@') else {
+        return Err(format!("{text:?} is not a tenure"));
+    };
+    Ok(Tenure { session: listed(number(place)?, ids)?, epoch: Epoch::new(number(epoch)?) })
+}
+
+fn slot_table(forms: &[GroupForm], slots: u16, ids: &[SessionId]) -> Result<SlotTable, String> {
+    let mut groups = Vec::with_capacity(forms.len());
+    let mut by_slot: Vec<Option<usize>> = vec![None; usize::from(slots)];
+    for form in forms {
+        for run in form.slots.split_ascii_whitespace() {
+            let (first, last) = run.split_once('-').unwrap_or((run, run));
+            let (first, last): (u16, u16) = (number(first)?, number(last)?);
+            if first > last || last >= slots {
+                return Err(format!("slots {run} of {slots}"));
+            }
+            for slot in &mut by_slot[usize::from(first)..=usize::from(last)] {
+                if slot.replace(groups.len()).is_some() {
+                    return Err(format!("slots {run} are held twice"));
+                }
+            }
+        }
+        let owner = form.owner.as_deref().map(|text| tenure(text, ids)).transpose()?;
+        let sources: Result<Vec<Tenure>, String> =
+            form.sources.split_ascii_whitespace().map(|text| tenure(text, ids)).collect();
+        groups.push(Holding { owner, sources: sources? });
+    }
+    let by_slot: Option<Vec<usize>> = by_slot.into_iter().collect();
+    by_slot
+        .map(|by_slot| SlotTable::from_groups(&groups, &by_slot))
+        .ok_or_else(|| "some slots are missing".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        epoch::draft::Draft,
+        format::cluster::Cluster,
+        ids::{ClusterId, Slot},
+    };
+
+    fn name(name: &str) -> HostName {
+        HostName::new(name).unwrap()
+    }
+
+    fn host(session: u128) -> HostEntry {
+        HostEntry {
+            address: "10.0.0.1:7000".into(),
+            sessions: BTreeMap::from([(DomainId::HOME, SessionId::new(session))]),
+            state: HostState::Active,
+            weight: 100,
+            zone: None,
+        }
+    }
+
+    fn leader() -> Leader {
+        Leader { host: name("a"), session: SessionId::new(1), address: "10.0.0.1:7000".into() }
+    }
+
+    /// Epoch 3 of a cluster of 4,096 slots: a and b share them, c failed.
+    fn example() -> EpochRecord {
+        let mut draft = Draft::first(&Cluster::new(ClusterId::new(1)));
+        for (host_name, session) in [("a", 1), ("b", 2), ("c", 3)] {
+            draft.join(&name(host_name), host(session)).unwrap();
+        }
+        let first = draft.finish(leader(), "an empty store", 1);
+        let mut draft = Draft::after(&first, RecordDigest::of(b"first"));
+        draft.remove(SessionId::new(3));
+        let second = draft.finish(leader(), "c is silent for 1.2 s", 2);
+        let mut draft = Draft::after(&second, RecordDigest::of(b"second"));
+        draft.seal_known(SessionId::new(3), Position::new(17));
+        draft.finish(leader(), "c is sealed at p17", 3)
+    }
+
+    fn decode(object: &[u8]) -> Result<EpochRecord, Malformed> {
+        EpochRecord::decode(&keys::epoch(Epoch::new(3)), object)
+    }
+
+    /// The example with a piece of its text replaced, under a checksum that holds.
+    fn edited(from: &str, to: &str) -> Result<EpochRecord, Malformed> {
+        let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
+        assert!(text.contains(from), "{from} in {text}");
+        decode(&rechecked(&text.replacen(from, to, 1)))
+    }
+
+    /// The text with its checksum made right.
+    fn rechecked(text: &str) -> Vec<u8> {
+        let at = r#"{"holocron":"epoch","crc32c":""#.len();
+        let mut object = text.as_bytes().to_vec();
+        object[at..at + 8].copy_from_slice(b"00000000");
+        let checksum = format!("{:08x}", crc32c::crc32c(&object));
+        object[at..at + 8].copy_from_slice(checksum.as_bytes());
+        object
+    }
+
+    #[test]
+    fn a_record_of_4096_slots_fits_a_screen_and_reads_like_one() {
+        let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
+        assert!(text.lines().count() < 80, "{text}");
+        for part in [
+            r#""reason": "c is sealed at p17""#,
+            r#""owner": "0@1""#,
+            r#""sources": "2@1""#,
+            r#""state": "sealed""#,
+            r#""position": 17"#,
+            r#""slots": "0-1365""#,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn it_reads_back_and_only_under_its_own_key() {
+        let object = example().encode(Nonce::new(1));
+        assert_eq!(decode(&object), Ok(example()));
+        let error = EpochRecord::decode(&keys::epoch(Epoch::new(4)), &object).unwrap_err();
+        assert!(error.why.contains("it says it is epochs/"), "{error}");
+    }
+
+    #[test]
+    fn equal_records_share_their_form_whatever_order_the_slots_come_in() {
+        let reordered = edited(r#""slots": "0-1365""#, r#""slots": "7 0-6 8-1365""#);
+        assert_eq!(reordered.unwrap().encode(Nonce::new(1)), example().encode(Nonce::new(1)));
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_malformed_and_says_which() {
+        for (from, to, why) in [
+            (r#""slots": "0-1365""#, r#""slots": "1-1365""#, "missing"),
+            (r#""slots": "0-1365""#, r#""slots": "0-1366""#, "held twice"),
+            (r#""slots": "0-1365""#, r#""slots": "0-4096""#, "slots 0-4096 of 4096"),
+            (r#""slots": "0-1365""#, r#""slots": "1365-0""#, "slots 1365-0"),
+            (r#""slots": "0-1365""#, r#""slots": "+0-1365""#, "not a number"),
+            (r#""owner": "0@1""#, r#""owner": "9@1""#, "session 9 of a list of 3"),
+            (r#""owner": "0@1""#, r#""owner": "0@4""#, "a tenure of the future"),
+            (r#""owner": "0@1""#, r#""owner": "0@0""#, "given by no epoch"),
+            (r#""owner": "0@1""#, r#""owner": "2@1""#, "is over"),
+            (r#""owner": "0@1""#, r#""owned": "0@1""#, "without owner"),
+            (r#""owner": "0@1""#, r#""owner": "0""#, "not a tenure"),
+            (r#""sources": "2@1""#, r#""sources": "2@1 1@1""#, "out of order"),
+            (r#""sources": "2@1""#, r#""sources": "2@2""#, "out of order"),
+            (r#""state": "sealed""#, r#""state": "detached""#, "detached and yet named"),
+            (r#""state": "sealed""#, r#""state": "open""#, "don't fit"),
+            (r#""epoch": 3"#, r#""epoch": 0"#, "the first epoch is 1"),
+            (r#""previous": ""#, r#""previous": "x"#, "not a digest"),
+            (r#""slot_count": 4096"#, r#""slot_count": 0"#, "slots 0-1365 of 0"),
+            (r#""weight": 100"#, r#""weight": 1000001"#, "weight 1000001"),
+            (r#""sessions": {"#, r#""sessions": {"7": 1, "#, "another's"),
+            (r#""handover": "stays""#, r#""handover": {"leaves":{"successor":"z"}}"#, "no host"),
+        ] {
+            let error = edited(from, to).unwrap_err();
+            assert!(error.why.contains(why), "{to}: {error}");
+            assert_eq!(error.what, keys::epoch(Epoch::new(3)));
+        }
+    }
+
+    #[test]
+    fn fields_of_a_later_release_are_ignored() {
+        assert_eq!(edited(r#""epoch": 3"#, r#""moon": "full", "epoch": 3"#), Ok(example()));
+    }
+
+    #[test]
+    fn a_claim_of_many_slots_with_long_histories_stays_small_in_memory() {
+        let sources: Vec<String> = (1..=2000).rev().map(|epoch| format!("2@{epoch}")).collect();
+        let text = edited_text(&sources.join(" "));
+        // Far more than memory if each slot held its own copy: 65,535 x 2,000 tenures.
+        assert!(decode(&rechecked(&text)).is_err(), "sources newer than the record");
+    }
+
+    #[test]
+    fn a_claim_of_many_domains_stays_small_in_memory() {
+        let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
+        let text = text.replace("4096", "65535");
+        let (head, _) = text.split_once(r#""domains": {"#).unwrap();
+        let domains: Vec<String> = (0..2_000)
+            .map(|id| format!(r#""{id}":{{"name":"","slots":[{{"slots":"0-65534"}}]}}"#))
+            .collect();
+        let object = rechecked(&format!("{head}\"domains\": {{{}}}}}", domains.join(",")));
+        let taken = allocation_counter::measure(|| {
+            let error = decode(&object).unwrap_err();
+            assert!(error.why.contains("2000 domains; at most 64"), "{error}");
+        });
+        assert!(taken.bytes_max < 4 << 20, "{taken:?}");
+    }
+
+    fn edited_text(sources: &str) -> String {
+        String::from_utf8(example().encode(Nonce::new(1)).to_vec())
+            .unwrap()
+            .replace("4096", "65535")
+            .replace("-4095", "-65534")
+            .replacen(r#""sources": "2@1""#, &format!("\"sources\": \"{sources}\""), 1)
+    }
+
+    #[test]
+    #[should_panic(expected = "is not listed")]
+    fn a_record_that_breaks_a_rule_is_never_written() {
+        let mut record = example();
+        record.sessions.remove(&SessionId::new(3));
+        drop(record.encode(Nonce::new(1)));
+    }
+
+    /// What a slot's history leaves when sessions below `open` are over.
+    fn holding(chain: BTreeMap<u64, u128>, open: u128) -> Holding {
+        let tenure =
+            |(epoch, bits)| Tenure { epoch: Epoch::new(epoch), session: SessionId::new(bits) };
+        let mut newest_first = chain.into_iter().rev();
+        let owner = newest_first.next().map(|(epoch, bits)| tenure((epoch, bits.max(open))));
+        Holding { owner, sources: newest_first.map(tenure).collect() }
+    }
+
+    /// Records of few hosts and slots with all kinds of histories.
+    fn record() -> impl Strategy<Value = EpochRecord> {
+        // By epoch, who got the slot; the last is the owner.
+        let held = proptest::collection::btree_map(1..7u64, 0..4u128, 1..4);
+        (proptest::collection::vec(held, 1..9), ".{0,9}", any::<u64>(), 0..4u128).prop_map(
+            |(held, reason, wall_ms, open)| {
+                let mut record = example();
+                record.epoch = Epoch::new(7);
+                record.reason = reason;
+                record.wall_ms = wall_ms;
+                record.slot_count = u16::try_from(held.len()).unwrap();
+                let held: Vec<Holding> =
+                    held.into_iter().map(|chain| holding(chain, open)).collect();
+                let slots = SlotTable::new(&held);
+                let home = DomainEntry { name: "home".into(), slots };
+                record.domains = BTreeMap::from([(DomainId::HOME, home)]);
+                record.hosts = BTreeMap::new();
+                record.sessions = BTreeMap::new();
+                for bits in 0..4 {
+                    let host_name = name(["a", "b", "c", "d"][usize::try_from(bits).unwrap()]);
+                    let state = if bits >= open {
+                        record.hosts.insert(host_name.clone(), host(bits));
+                        SessionState::Open
+                    } else {
+                        SessionState::Sealed((bits == 0).then_some(Position::new(4)))
+                    };
+                    let entry = SessionEntry { host: host_name, domain: DomainId::HOME, state };
+                    record.sessions.insert(SessionId::new(bits), entry);
+                }
+                record
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_sound_record_reads_back_as_the_same_bytes(record in record(), bits: u128) {
+            prop_assert_eq!(record.check(), Ok(()));
+            let object = record.encode(Nonce::new(bits));
+            let read = EpochRecord::decode(&keys::epoch(record.epoch), &object).unwrap();
+            prop_assert_eq!(&read, &record);
+            prop_assert_eq!(read.encode(Nonce::new(bits)), object);
+            for slot in (0..record.slot_count).map(Slot) {
+                prop_assert_eq!(read.holding(DomainId::HOME, slot), record.holding(DomainId::HOME, slot));
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            drop(decode(&bytes));
+        }
+
+        #[test]
+        fn a_record_with_any_piece_overwritten_is_refused_or_sound(at: prop::sample::Index, piece in "[0-9@\", a-z{}-]{1,6}") {
+            let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
+            let at = at.index(text.len());
+            let end = (at + piece.len()).min(text.len());
+            let edited = format!("{}{piece}{}", &text[..at], &text[end..]);
+            prop_assume!(edited.starts_with(r#"{"holocron":"epoch","crc32c":""#));
+            if let Ok(record) = decode(&rechecked(&edited)) {
+                prop_assert_eq!(record.check(), Ok(()));
+            }
+        }
+    }
+}

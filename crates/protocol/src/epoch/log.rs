@@ -1,0 +1,559 @@
+//! The epoch log: how its newest record is found, when a create counts, and what may be deleted.
+//!
+//! Reading goes forward from a known epoch, a get each, until nothing is found. Old epochs are deleted by whole
+//! segments, so "nothing found" and even "created" may mean that we are far behind and stand in deleted ground. A
+//! segment's mark is created before its first epoch goes and stays for ever: a mark that is absent *after* the get or
+//! the create returned says that the ground was live.
+//!
+//! Invariants:
+//!
+//! * Marks are contiguous, so one absent mark speaks for its own segment and all later ones.
+//! * [`ReadEffect::Done`] follows a mark found absent after everything else was read.
+//! * A segment is marked only when all of it is older than the newest [`EPOCHS_KEPT_MIN`] epochs, so above the newest
+//!   mark there is always an epoch.
+//! * Numbers come from keys: an undecodable record is passed over if a later one can be read.
+
+use alloc::collections::BTreeSet;
+use core::time::Duration;
+
+use crate::{
+    format::codec::Malformed,
+    ids::{Epoch, Segment},
+};
+
+/// The newest so many epochs are never deleted, whatever the settings say.
+pub const EPOCHS_KEPT_MIN: u64 = 16;
+/// Records read one by one before listing is cheaper.
+const FORWARD_LEN_MAX: u64 = 16;
+
+/// How the epoch log is cut into segments. Every reader and writer of a cluster uses the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EpochSegments(u64);
+
+impl EpochSegments {
+    /// Segments of that many epochs.
+    ///
+    /// # Panics
+    ///
+    /// When it is below 2: there is no epoch 0, and the first mark would cover nothing.
+    #[must_use]
+    pub const fn new(epochs: u64) -> Self {
+        assert!(epochs >= 2, "the first segment holds epoch 1");
+        Self(epochs)
+    }
+
+    /// The segment an epoch lies in.
+    #[must_use]
+    pub const fn segment(self, epoch: Epoch) -> Segment {
+        Segment::new(epoch.get() / self.0)
+    }
+
+    /// The first epoch of a segment; for the first segment 0, which is none.
+    ///
+    /// # Panics
+    ///
+    /// When the segment lies beyond the last epoch.
+    #[must_use]
+    pub const fn first(self, segment: Segment) -> Epoch {
+        Epoch::new(segment.get().checked_mul(self.0).expect("a segment holds epochs"))
+    }
+
+    /// The last epoch of a segment.
+    #[must_use]
+    pub const fn last(self, segment: Segment) -> Epoch {
+        self.first(segment.next()).previous().expect("a segment isn't empty")
+    }
+
+    /// The epochs of a segment, in order.
+    pub fn epochs(self, segment: Segment) -> impl Iterator<Item = Epoch> {
+        (self.first(segment).get().max(1)..=self.last(segment).get()).map(Epoch::new)
+    }
+}
+
+/// Whether a mark stands at its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MarkState {
+    /// It does: the ground may be deleted.
+    Present,
+    /// It did not, when that was asked.
+    Absent,
+}
+
+/// What a create of an epoch that was Won is worth, by the mark got after it returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CreateVerdict {
+    /// It is the epoch.
+    Committed,
+    /// We are far behind and created a name that had been deleted. It counts as lost.
+    InTrimmedLog,
+}
+
+/// Judges a create that was Won: `mark` is that of the epoch's segment, got after the create returned.
+#[must_use]
+pub const fn judge_create(mark: MarkState) -> CreateVerdict {
+    match mark {
+        MarkState::Absent => CreateVerdict::Committed,
+        MarkState::Present => CreateVerdict::InTrimmedLog,
+    }
+}
+
+/// The first segment without a mark, by the marks that a list found. Only a contiguous run counts: a list isn't one
+/// moment, and may see a mark without the one before it.
+#[must_use]
+pub fn first_unmarked(marks: impl IntoIterator<Item = Segment>) -> Segment {
+    let marks: BTreeSet<Segment> = marks.into_iter().collect();
+    let mut next = Segment::ZERO;
+    while marks.contains(&next) {
+        next = next.next();
+    }
+    next
+}
+
+/// What the reader's driver does next. Each is answered by exactly one event.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ReadEffect {
+    /// Get this record; answer [`ReadEvent::Got`].
+    Get(Epoch),
+    /// Get this mark; answer [`ReadEvent::Marked`].
+    GetMark(Segment),
+    /// List the marks; answer [`ReadEvent::MarksListed`].
+    ListMarks,
+    /// List the epochs from this one on; answer [`ReadEvent::EpochsListed`].
+    ListEpochs(Epoch),
+    /// Over: this is the newest epoch, whose record was got unless it was known before. 0: the log is empty.
+    Done(Epoch),
+    /// Over: the newest record can't be understood. Nobody writes the next until a person has looked.
+    Broken(Malformed),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadEvent {
+    /// What stands at the epoch.
+    Got(Found),
+    /// Whether the mark is there.
+    Marked(MarkState),
+    /// The marks that are there, in any order.
+    MarksListed(BTreeSet<Segment>),
+    /// The newest epoch that is there, by its key.
+    EpochsListed(Option<Epoch>),
+}
+
+/// What was found at an epoch's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Absent,
+    /// A record.
+    Record,
+    /// Something that takes up the number and tells nothing.
+    Undecodable(Malformed),
+}
+
+/// Reads the log up to its newest record. Its driver retries what fails and paces the lists.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EpochReader {
+    segments: EpochSegments,
+    known: Epoch,
+    state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum State {
+    /// Going forward: everything from `first` on was probed, up to and including `next`, which is asked for. Nothing
+    /// is known to be there yet when a list named `first`.
+    Forward { first: Epoch, next: Epoch, newest: Option<Newest> },
+    /// Nothing was found behind the newest; was the ground live?
+    Checking { newest: Newest },
+    /// Far behind: the marks say where live ground begins.
+    ListingMarks,
+    /// Far behind: the newest key says where to go on.
+    ListingEpochs { first_unmarked: Segment },
+    /// Over.
+    Done,
+}
+
+/// The newest epoch found so far.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Newest {
+    epoch: Epoch,
+    /// Why it can't be understood, if it can't.
+    malformed: Option<Malformed>,
+}
+
+impl EpochReader {
+    /// A reader that goes on from an epoch it knows to have been the newest once; from 0 if it knows none.
+    #[must_use]
+    pub fn new(known: Epoch, segments: EpochSegments) -> (Self, ReadEffect) {
+        let mut reader = Self { segments, known, state: State::ListingMarks };
+        let effect = if known == Epoch::ZERO {
+            ReadEffect::ListMarks
+        } else {
+            let newest = Newest { epoch: known, malformed: None };
+            reader.forward(known.next(), known.next(), Some(newest))
+        };
+        (reader, effect)
+    }
+
+    /// Takes an answer to the next effect.
+    ///
+    /// # Panics
+    ///
+    /// When the answer isn't to the last effect.
+    #[must_use]
+    pub fn step(&mut self, event: ReadEvent) -> ReadEffect {
+        let state = core::mem::replace(&mut self.state, State::Done);
+        match (state, event) {
+            (State::Forward { first, next, newest }, ReadEvent::Got(found)) => {
+                self.on_got(first, next, newest, found)
+            }
+            (State::Checking { newest }, ReadEvent::Marked(mark)) => self.on_marked(newest, mark),
+            (State::ListingMarks, ReadEvent::MarksListed(marks)) => {
+                let first_unmarked = first_unmarked(marks);
+                self.state = State::ListingEpochs { first_unmarked };
+                ReadEffect::ListEpochs(self.segments.first(first_unmarked))
+            }
+            (State::ListingEpochs { first_unmarked }, ReadEvent::EpochsListed(newest)) => {
+                self.on_listed(first_unmarked, newest)
+            }
+            (
+                state @ (State::Forward { .. }
+                | State::Checking { .. }
+                | State::ListingMarks
+                | State::ListingEpochs { .. }
+                | State::Done),
+                event,
+            ) => panic!("{event:?} answers nothing in {state:?}"),
+        }
+    }
+
+    fn on_got(
+        &mut self,
+        first: Epoch,
+        next: Epoch,
+        newest: Option<Newest>,
+        found: Found,
+    ) -> ReadEffect {
+        let malformed = match (found, newest) {
+            (Found::Absent, Some(newest)) => return self.check(first, newest),
+            // A listed key is gone: it was deleted meanwhile.
+            (Found::Absent, None) => return self.start_over(),
+            (Found::Record, _) => None,
+            (Found::Undecodable(malformed), _) => Some(malformed),
+        };
+        if next.get() - first.get() >= FORWARD_LEN_MAX {
+            return self.start_over();
+        }
+        self.forward(first, next.next(), Some(Newest { epoch: next, malformed }))
+    }
+
+    /// Asked after everything else: had the ground been dead before, the mark would be there. And as marks are
+    /// contiguous, the first epoch probed speaks for all.
+    fn check(&mut self, first: Epoch, newest: Newest) -> ReadEffect {
+        self.state = State::Checking { newest };
+        ReadEffect::GetMark(self.segments.segment(first))
+    }
+
+    fn on_marked(&mut self, newest: Newest, mark: MarkState) -> ReadEffect {
+        match mark {
+            MarkState::Present => self.start_over(),
+            MarkState::Absent => {
+                assert!(newest.epoch >= self.known, "{} after {}", newest.epoch, self.known);
+                match newest.malformed {
+                    None => ReadEffect::Done(newest.epoch),
+                    Some(malformed) => ReadEffect::Broken(malformed),
+                }
+            }
+        }
+    }
+
+    fn on_listed(&mut self, first_unmarked: Segment, listed: Option<Epoch>) -> ReadEffect {
+        match listed {
+            Some(listed) if listed >= self.known => self.forward(listed, listed, None),
+            None if first_unmarked == Segment::ZERO && self.known == Epoch::ZERO => {
+                self.check(Epoch::new(1), Newest { epoch: Epoch::ZERO, malformed: None })
+            }
+            // Above the newest mark there is always an epoch, and never an older one than was known: the list was
+            // torn. Missing is never read as empty.
+            Some(_) | None => self.start_over(),
+        }
+    }
+
+    fn forward(&mut self, first: Epoch, next: Epoch, newest: Option<Newest>) -> ReadEffect {
+        self.state = State::Forward { first, next, newest };
+        ReadEffect::Get(next)
+    }
+
+    fn start_over(&mut self) -> ReadEffect {
+        self.state = State::ListingMarks;
+        ReadEffect::ListMarks
+    }
+}
+
+/// How much history is kept. More costs a few kilobytes an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// At least so many epochs; below [`EPOCHS_KEPT_MIN`] means that.
+    pub epochs: u64,
+    /// At least what was written so long ago, by the writers' wall clocks.
+    pub age: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { epochs: 1000, age: Duration::from_secs(7 * 24 * 60 * 60) }
+    }
+}
+
+/// How far the log was cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LogTrimmed {
+    /// The first segment whose mark isn't known to be there; those of all before it are.
+    pub marked: Segment,
+    /// The first segment that may still hold records; all before it were deleted.
+    pub deleted: Segment,
+}
+
+/// One step of deleting history. The next follows from what has become of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogStep {
+    /// Create the mark of that segment, if its last record is [`Retention::is_old`]; if the outcome is unclear, again.
+    Mark(Segment),
+    /// Delete every epoch of that segment.
+    Delete(Segment),
+}
+
+impl Retention {
+    /// What to do next; `None` when nothing is due. `newest` is an epoch that was read: an older one than the true
+    /// newest only keeps more.
+    #[must_use]
+    pub fn next_step(
+        &self,
+        newest: Epoch,
+        trimmed: LogTrimmed,
+        segments: EpochSegments,
+    ) -> Option<LogStep> {
+        next_step(newest, self.epochs.max(EPOCHS_KEPT_MIN), trimmed, segments)
+    }
+
+    /// Whether a record written at that wall time may go, in milliseconds.
+    #[must_use]
+    pub fn is_old(&self, wall_ms: u64, now_wall_ms: u64) -> bool {
+        u128::from(now_wall_ms.saturating_sub(wall_ms)) >= self.age.as_millis()
+    }
+}
+
+/// [`Retention::next_step`] for any number of epochs to keep, at least 1.
+fn next_step(
+    newest: Epoch,
+    kept: u64,
+    trimmed: LogTrimmed,
+    segments: EpochSegments,
+) -> Option<LogStep> {
+    let LogTrimmed { marked, deleted } = trimmed;
+    assert!(kept > 0, "the newest epoch stays");
+    assert!(deleted <= marked, "{trimmed:?}: deleted before it was marked");
+    if deleted < marked {
+        return Some(LogStep::Delete(deleted));
+    }
+    let last = segments.last(marked);
+    (newest.get().saturating_sub(last.get()) >= kept).then_some(LogStep::Mark(marked))
+}
+
+#[cfg(test)]
+mod model;
+
+#[cfg(test)]
+mod tests {
+    use alloc::{vec, vec::Vec};
+
+    use super::*;
+
+    const TENS: EpochSegments = EpochSegments::new(10);
+
+    /// A log as it stands; what is missing above `gone` never was.
+    struct Stored {
+        epochs: BTreeSet<u64>,
+        undecodable: BTreeSet<u64>,
+        marks: BTreeSet<u64>,
+    }
+
+    impl Stored {
+        fn new(
+            epochs: impl IntoIterator<Item = u64>,
+            marks: impl IntoIterator<Item = u64>,
+        ) -> Self {
+            Self {
+                epochs: epochs.into_iter().collect(),
+                undecodable: BTreeSet::new(),
+                marks: marks.into_iter().collect(),
+            }
+        }
+
+        fn answer(&self, effect: &ReadEffect) -> Option<ReadEvent> {
+            Some(match effect {
+                ReadEffect::Get(epoch) if self.undecodable.contains(&epoch.get()) => {
+                    ReadEvent::Got(Found::Undecodable(Malformed::new("epochs/x", "damaged")))
+                }
+                ReadEffect::Get(epoch) if self.epochs.contains(&epoch.get()) => {
+                    ReadEvent::Got(Found::Record)
+                }
+                ReadEffect::Get(_) => ReadEvent::Got(Found::Absent),
+                ReadEffect::GetMark(segment) if self.marks.contains(&segment.get()) => {
+                    ReadEvent::Marked(MarkState::Present)
+                }
+                ReadEffect::GetMark(_) => ReadEvent::Marked(MarkState::Absent),
+                ReadEffect::ListMarks => ReadEvent::MarksListed(
+                    self.marks.iter().map(|&mark| Segment::new(mark)).collect(),
+                ),
+                ReadEffect::ListEpochs(from) => ReadEvent::EpochsListed(
+                    self.epochs.range(from.get()..).next_back().map(|&epoch| Epoch::new(epoch)),
+                ),
+                ReadEffect::Done(_) | ReadEffect::Broken(_) => return None,
+            })
+        }
+
+        /// All effects of a read, the last being its end.
+        fn read(&self, known: u64) -> Vec<ReadEffect> {
+            let (mut reader, effect) = EpochReader::new(Epoch::new(known), TENS);
+            let mut effects = vec![effect];
+            while let Some(event) = self.answer(&effects[effects.len() - 1]) {
+                assert!(effects.len() < 50, "it never ends: {effects:?}");
+                effects.push(reader.step(event));
+            }
+            effects
+        }
+    }
+
+    fn get(epoch: u64) -> ReadEffect {
+        ReadEffect::Get(Epoch::new(epoch))
+    }
+
+    fn done(epoch: u64) -> ReadEffect {
+        ReadEffect::Done(Epoch::new(epoch))
+    }
+
+    fn mark(segment: u64) -> ReadEffect {
+        ReadEffect::GetMark(Segment::new(segment))
+    }
+
+    #[test]
+    fn a_cached_epoch_is_confirmed_by_two_gets() {
+        assert_eq!(Stored::new(1..=7, []).read(7), [get(8), mark(0), done(7)]);
+    }
+
+    #[test]
+    fn later_epochs_are_got_one_by_one_and_one_mark_speaks_for_all() {
+        let effects = Stored::new(1..=12, []).read(9);
+        assert_eq!(effects, [get(10), get(11), get(12), get(13), mark(1), done(12)]);
+    }
+
+    #[test]
+    fn an_empty_log_is_empty() {
+        let effects = Stored::new([], []).read(0);
+        let lists = [ReadEffect::ListMarks, ReadEffect::ListEpochs(Epoch::ZERO)];
+        assert_eq!(effects[..2], lists);
+        assert_eq!(effects[2..], [mark(0), done(0)]);
+    }
+
+    #[test]
+    fn nothing_found_in_dead_ground_is_not_taken_for_the_end() {
+        let effects = Stored::new(25..=31, [0, 1]).read(7);
+        assert_eq!(effects[..2], [get(8), mark(0)]);
+        assert_eq!(effects[2..4], [ReadEffect::ListMarks, ReadEffect::ListEpochs(Epoch::new(20))]);
+        assert_eq!(effects[4..], [get(31), get(32), mark(3), done(31)]);
+    }
+
+    #[test]
+    fn a_record_created_in_dead_ground_is_not_taken_for_the_newest() {
+        // Somebody far behind created 8 again.
+        assert_eq!(Stored::new([8, 25, 26], [0, 1]).read(7).last(), Some(&done(26)));
+    }
+
+    #[test]
+    fn whoever_is_far_behind_lists_instead_of_walking() {
+        let effects = Stored::new(1..=90, []).read(2);
+        assert_eq!(effects.last(), Some(&done(90)));
+        assert!(effects.len() < 25, "{effects:?}");
+    }
+
+    #[test]
+    fn an_undecodable_record_is_passed_over_unless_it_is_the_newest() {
+        let mut stored = Stored::new(1..=9, []);
+        stored.undecodable.insert(8);
+        assert_eq!(stored.read(7).last(), Some(&done(9)));
+        stored.epochs.remove(&9);
+        let last = stored.read(7).pop();
+        assert!(matches!(last, Some(ReadEffect::Broken(_))), "{last:?}");
+    }
+
+    #[test]
+    fn a_listed_epoch_that_is_gone_means_to_start_over() {
+        let (mut reader, _) = EpochReader::new(Epoch::ZERO, TENS);
+        let effect = reader.step(ReadEvent::MarksListed(BTreeSet::new()));
+        assert_eq!(effect, ReadEffect::ListEpochs(Epoch::ZERO));
+        assert_eq!(reader.step(ReadEvent::EpochsListed(Some(Epoch::new(5)))), get(5));
+        assert_eq!(reader.step(ReadEvent::Got(Found::Absent)), ReadEffect::ListMarks);
+    }
+
+    #[test]
+    fn a_torn_list_is_never_read_as_an_empty_log() {
+        let (mut reader, _) = EpochReader::new(Epoch::ZERO, TENS);
+        let effect = reader.step(ReadEvent::MarksListed(BTreeSet::from([Segment::new(0)])));
+        assert_eq!(effect, ReadEffect::ListEpochs(Epoch::new(10)));
+        assert_eq!(reader.step(ReadEvent::EpochsListed(None)), ReadEffect::ListMarks);
+    }
+
+    #[test]
+    #[should_panic(expected = "answers nothing")]
+    fn an_answer_to_another_question_is_refused() {
+        let (mut reader, _) = EpochReader::new(Epoch::new(3), TENS);
+        drop(reader.step(ReadEvent::Marked(MarkState::Absent)));
+    }
+
+    #[test]
+    fn only_a_contiguous_run_of_marks_counts() {
+        let marks = |marks: &[u64]| first_unmarked(marks.iter().map(|&mark| Segment::new(mark)));
+        assert_eq!(marks(&[]), Segment::new(0));
+        assert_eq!(marks(&[2, 0, 1, 5]), Segment::new(3));
+        assert_eq!(marks(&[1]), Segment::new(0));
+    }
+
+    #[test]
+    fn segments_cover_every_epoch_once() {
+        assert_eq!(TENS.segment(Epoch::new(9)), Segment::new(0));
+        assert_eq!(TENS.segment(Epoch::new(10)), Segment::new(1));
+        let first: Vec<_> = TENS.epochs(Segment::new(0)).collect();
+        assert_eq!((first[0], first.len()), (Epoch::new(1), 9));
+        assert_eq!(TENS.epochs(Segment::new(1)).last(), Some(TENS.last(Segment::new(1))));
+    }
+
+    #[test]
+    fn history_goes_segment_by_segment_mark_first() {
+        let retention = Retention { epochs: 20, ..Retention::default() };
+        let step = |newest, marked, deleted| {
+            let (marked, deleted) = (Segment::new(marked), Segment::new(deleted));
+            retention.next_step(Epoch::new(newest), LogTrimmed { marked, deleted }, TENS)
+        };
+        assert_eq!(step(28, 0, 0), None, "epoch 9 is among the newest 20");
+        assert_eq!(step(29, 0, 0), Some(LogStep::Mark(Segment::new(0))));
+        assert_eq!(step(29, 1, 0), Some(LogStep::Delete(Segment::new(0))));
+        assert_eq!(step(29, 1, 1), None);
+    }
+
+    #[test]
+    fn the_newest_sixteen_stay_whatever_the_settings_say() {
+        let retention = Retention { epochs: 0, age: Duration::ZERO };
+        let trimmed = LogTrimmed::default();
+        assert_eq!(retention.next_step(Epoch::new(24), trimmed, TENS), None);
+        assert!(retention.next_step(Epoch::new(25), trimmed, TENS).is_some());
+    }
+
+    #[test]
+    fn a_record_is_old_by_the_wall_clocks() {
+        let retention = Retention { epochs: 0, age: Duration::from_secs(1) };
+        assert!(!retention.is_old(5_000, 5_999));
+        assert!(retention.is_old(5_000, 6_000));
+        assert!(!retention.is_old(5_000, 0), "from a clock ahead of ours");
+    }
+}

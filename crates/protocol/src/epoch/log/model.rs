@@ -1,0 +1,340 @@
+//! The epoch log under every order of steps: two hosts that read, sleep and create, and a collector that deletes.
+//!
+//! Every request to the store is one step, and anybody may sleep between any two. The rules are the real ones:
+//! [`EpochReader`], [`judge_create`] and [`next_step`]; only the numbers are small. Each planted bug must be caught.
+
+use alloc::{collections::BTreeSet, vec::Vec};
+use std::num::NonZeroUsize;
+
+use stateright::{Checker, Model, Property};
+
+use super::*;
+
+const HOSTS: usize = 2;
+const SEGMENTS: EpochSegments = EpochSegments::new(2);
+
+/// What is done wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Planted {
+    Nothing,
+    /// A create that was Won counts.
+    NoCheck,
+    /// A create that was Won counts if a list shows nothing later; some stores list in no order, here the odd segments
+    /// first and the even ones a while after.
+    CheckByList,
+    /// A create that was Won counts if the next key is free.
+    CheckByNextKey,
+    /// A reader takes "nothing found" for the end without looking for the mark.
+    ReadWithoutMark,
+    /// A segment is deleted before it is marked.
+    DeleteBeforeMark,
+}
+
+impl Planted {
+    /// Epochs beyond this aren't created. A torn list deceives only when whole segments pass between its halves.
+    const fn epoch_max(self) -> u64 {
+        match self {
+            Self::CheckByList => 6,
+            Self::Nothing
+            | Self::NoCheck
+            | Self::CheckByNextKey
+            | Self::ReadWithoutMark
+            | Self::DeleteBeforeMark => 4,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Host {
+    Idle {
+        known: Epoch,
+    },
+    /// `newest_at_start` is for judging only: the newest epoch when the read began.
+    Reading {
+        known: Epoch,
+        reader: EpochReader,
+        effect: ReadEffect,
+        newest_at_start: Epoch,
+    },
+    Creating {
+        known: Epoch,
+    },
+    /// `over` is for judging only: the newest epoch when the create landed.
+    Checking {
+        known: Epoch,
+        over: Epoch,
+    },
+    /// Half of a list was seen, and nothing later in it.
+    Listing {
+        known: Epoch,
+        over: Epoch,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Log {
+    epochs: BTreeSet<Epoch>,
+    marks: BTreeSet<Segment>,
+    trimmed: LogTrimmed,
+    hosts: Vec<Host>,
+    /// For judging only.
+    newest_ever: Epoch,
+    led: BTreeSet<Epoch>,
+    was_turned_away: bool,
+    wrong: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    StartReading(usize),
+    StartCreating(usize),
+    Step(usize),
+    Mark(Segment),
+    Delete(Epoch),
+    DeletedAll,
+}
+
+struct EpochLogModel(Planted);
+
+impl Model for EpochLogModel {
+    type State = Log;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<Log> {
+        let first = Epoch::new(1);
+        let hosts = (0..HOSTS).map(|_| Host::Idle { known: first }).collect();
+        let log = Log {
+            epochs: BTreeSet::from([first]),
+            marks: BTreeSet::new(),
+            trimmed: LogTrimmed::default(),
+            hosts,
+            newest_ever: first,
+            led: BTreeSet::from([first]),
+            was_turned_away: false,
+            wrong: None,
+        };
+        Vec::from([log])
+    }
+
+    fn actions(&self, log: &Log, actions: &mut Vec<Action>) {
+        if log.wrong.is_some() {
+            return;
+        }
+        for (number, host) in log.hosts.iter().enumerate() {
+            match host {
+                Host::Idle { known } => {
+                    // Reads have no part in what a list deceives about.
+                    if self.0 != Planted::CheckByList {
+                        actions.push(Action::StartReading(number));
+                    }
+                    if known.get() < self.0.epoch_max() {
+                        actions.push(Action::StartCreating(number));
+                    }
+                }
+                Host::Reading { .. }
+                | Host::Creating { .. }
+                | Host::Checking { .. }
+                | Host::Listing { .. } => {
+                    actions.push(Action::Step(number));
+                }
+            }
+        }
+        match next_step(log.newest_ever, 1, log.trimmed, SEGMENTS) {
+            Some(LogStep::Mark(segment)) => {
+                actions.push(Action::Mark(segment));
+                if self.0 == Planted::DeleteBeforeMark {
+                    let stored =
+                        SEGMENTS.epochs(segment).filter(|epoch| log.epochs.contains(epoch));
+                    actions.extend(stored.map(Action::Delete));
+                }
+            }
+            Some(LogStep::Delete(segment)) => {
+                let before = actions.len();
+                let stored = SEGMENTS.epochs(segment).filter(|epoch| log.epochs.contains(epoch));
+                actions.extend(stored.map(Action::Delete));
+                if actions.len() == before {
+                    actions.push(Action::DeletedAll);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn next_state(&self, log: &Log, action: Action) -> Option<Log> {
+        let mut log = log.clone();
+        match action {
+            Action::StartReading(number) => {
+                let Host::Idle { known } = log.hosts[number] else { return None };
+                let (reader, effect) = EpochReader::new(known, SEGMENTS);
+                let newest_at_start = log.newest_ever;
+                log.hosts[number] = Host::Reading { known, reader, effect, newest_at_start };
+            }
+            Action::StartCreating(number) => {
+                let Host::Idle { known } = log.hosts[number] else { return None };
+                log.hosts[number] = Host::Creating { known };
+            }
+            Action::Step(number) => match log.hosts[number].clone() {
+                Host::Idle { .. } => return None,
+                Host::Reading { .. } => self.read(&mut log, number),
+                Host::Creating { known } => create(&mut log, number, known),
+                Host::Checking { known, over } => {
+                    if let Some(judge_create) = self.first_look(&log, known.next()) {
+                        judge(&mut log, number, judge_create);
+                    } else {
+                        log.hosts[number] = Host::Listing { known, over };
+                    }
+                }
+                Host::Listing { known, .. } => {
+                    let judge_create = listed(&log, known.next(), 0);
+                    judge(&mut log, number, judge_create);
+                }
+            },
+            Action::Mark(segment) => {
+                log.marks.insert(segment);
+                log.trimmed.marked = segment.next();
+            }
+            Action::Delete(epoch) => drop(log.epochs.remove(&epoch)),
+            Action::DeletedAll => log.trimmed.deleted = log.trimmed.deleted.next(),
+        }
+        Some(log)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        Vec::from([
+            Property::always("the log is read and led rightly", |_, log: &Log| log.wrong.is_none()),
+            Property::sometimes("a create in dead ground is turned away", |_, log: &Log| {
+                log.was_turned_away
+            }),
+            Property::sometimes("an old segment is deleted", |_, log: &Log| {
+                log.trimmed.deleted > Segment::new(1)
+            }),
+            Property::sometimes("the last epoch is led", |model: &Self, log: &Log| {
+                log.led.contains(&Epoch::new(model.0.epoch_max()))
+            }),
+        ])
+    }
+}
+
+impl EpochLogModel {
+    /// One request of a reader.
+    fn read(&self, log: &mut Log, number: usize) {
+        let Host::Reading { known, reader, effect, newest_at_start } = &mut log.hosts[number]
+        else {
+            panic!("only a reader reads");
+        };
+        let mark = |there: bool| if there { MarkState::Present } else { MarkState::Absent };
+        let event = match effect {
+            ReadEffect::Get(epoch) if log.epochs.contains(epoch) => ReadEvent::Got(Found::Record),
+            ReadEffect::Get(_) => ReadEvent::Got(Found::Absent),
+            ReadEffect::GetMark(_) if self.0 == Planted::ReadWithoutMark => {
+                ReadEvent::Marked(MarkState::Absent)
+            }
+            ReadEffect::GetMark(segment) => ReadEvent::Marked(mark(log.marks.contains(segment))),
+            ReadEffect::ListMarks => ReadEvent::MarksListed(log.marks.clone()),
+            ReadEffect::ListEpochs(from) => {
+                ReadEvent::EpochsListed(log.epochs.range(*from..).next_back().copied())
+            }
+            ReadEffect::Done(newest) => {
+                if *newest < *newest_at_start {
+                    log.wrong = Some("a reader took an old epoch for the newest");
+                }
+                assert!(*newest >= *known, "epochs seen by one host never go down");
+                log.hosts[number] = Host::Idle { known: *newest };
+                return;
+            }
+            ReadEffect::Broken(malformed) => panic!("{malformed}"),
+        };
+        *effect = reader.step(event);
+    }
+
+    /// What a look at the store after a create was Won says; nothing yet if half of it is still to be listed.
+    fn first_look(&self, log: &Log, epoch: Epoch) -> Option<CreateVerdict> {
+        match self.0 {
+            Planted::Nothing | Planted::ReadWithoutMark | Planted::DeleteBeforeMark => {
+                let marked = log.marks.contains(&SEGMENTS.segment(epoch));
+                Some(judge_create(if marked { MarkState::Present } else { MarkState::Absent }))
+            }
+            Planted::NoCheck => Some(CreateVerdict::Committed),
+            Planted::CheckByNextKey if log.epochs.contains(&epoch.next()) => {
+                Some(CreateVerdict::InTrimmedLog)
+            }
+            Planted::CheckByNextKey => Some(CreateVerdict::Committed),
+            Planted::CheckByList => match listed(log, epoch, 1) {
+                CreateVerdict::Committed => None,
+                CreateVerdict::InTrimmedLog => Some(CreateVerdict::InTrimmedLog),
+            },
+        }
+    }
+}
+
+/// What half a list says: the epochs of segments with that remainder by 2.
+fn listed(log: &Log, epoch: Epoch, remainder: u64) -> CreateVerdict {
+    let mut half =
+        log.epochs.iter().filter(|other| SEGMENTS.segment(**other).get() % 2 == remainder);
+    if half.any(|other| *other > epoch) {
+        CreateVerdict::InTrimmedLog
+    } else {
+        CreateVerdict::Committed
+    }
+}
+
+/// A host acts on what it takes its create for.
+fn judge(log: &mut Log, number: usize, judge_create: CreateVerdict) {
+    let (Host::Checking { known, over } | Host::Listing { known, over }) = log.hosts[number] else {
+        panic!("only who created judges");
+    };
+    let epoch = known.next();
+    log.hosts[number] = match judge_create {
+        CreateVerdict::Committed => {
+            if over >= epoch {
+                log.wrong = Some("somebody leads an epoch that was over before it was created");
+            }
+            if !log.led.insert(epoch) {
+                log.wrong = Some("two lead one epoch");
+            }
+            Host::Idle { known: epoch }
+        }
+        CreateVerdict::InTrimmedLog => {
+            log.was_turned_away = true;
+            Host::Idle { known }
+        }
+    };
+}
+
+fn create(log: &mut Log, number: usize, known: Epoch) {
+    let (epoch, over) = (known.next(), log.newest_ever);
+    if log.epochs.contains(&epoch) {
+        log.hosts[number] = Host::Idle { known };
+        return;
+    }
+    log.epochs.insert(epoch);
+    log.newest_ever = log.newest_ever.max(epoch);
+    log.hosts[number] = Host::Checking { known, over };
+}
+
+fn explore(planted: Planted) -> impl Checker<EpochLogModel> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    EpochLogModel(planted).checker().threads(threads).spawn_bfs().join()
+}
+
+#[test]
+fn the_log_is_read_and_led_rightly_in_every_order_of_steps() {
+    let checker = explore(Planted::Nothing);
+    checker.assert_properties();
+    assert!(checker.unique_state_count() > 10_000, "{} states", checker.unique_state_count());
+}
+
+#[test]
+fn every_planted_bug_is_caught() {
+    for planted in [
+        Planted::NoCheck,
+        Planted::CheckByList,
+        Planted::CheckByNextKey,
+        Planted::ReadWithoutMark,
+        Planted::DeleteBeforeMark,
+    ] {
+        let checker = explore(planted);
+        let caught = checker.discovery("the log is read and led rightly");
+        assert!(caught.is_some(), "{planted:?} goes unnoticed");
+    }
+}

@@ -1,0 +1,10 @@
+//! Epochs: the record that each holds, how the next one is made, how the log of them is read and trimmed.
+//!
+//! Imports [`crate::format`].
+
+pub mod draft;
+mod json;
+pub mod log;
+pub mod placement;
+pub mod record;
+mod rules;

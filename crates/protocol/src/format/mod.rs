@@ -1,0 +1,10 @@
+//! Stored formats that everything else is built on: object headers and checksums, varints, keys, the cluster object,
+//! segments.
+//!
+//! Imports [`crate::ids`] only.
+
+pub mod cluster;
+pub mod codec;
+pub mod keys;
+pub mod segment;
+pub(crate) mod varint;

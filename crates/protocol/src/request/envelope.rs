@@ -1,0 +1,389 @@
+//! The envelope: what is stored of a vnode, in a batch or a pack.
+//!
+//! The state never goes without the window that says which requests made it: they are committed by the same create, so
+//! a request's effect and the memory of it can't part. Timers and the outbox belong here for the same reason.
+//!
+//! The format is a version, the schema version, then sections, each behind its tag and in order of the tags; the last
+//! is the state, up to the end, or the tombstone. An empty section is left out. A section that this release does not
+//! know is refused, since to drop it would be to lose what was committed.
+//!
+//! Invariants:
+//!
+//! * One envelope has one encoding: what decodes encodes to the same bytes.
+//! * A failed encoding leaves nothing behind.
+
+use alloc::{format, string::String, vec::Vec};
+
+use bytes::Bytes;
+
+use crate::{
+    format::{
+        codec::Malformed,
+        varint::{Reader, put_number},
+    },
+    request::window::Window,
+};
+
+/// The version of the envelope's format.
+const ENVELOPE_VERSION: u8 = 1;
+
+const TAG_WINDOW: u8 = 1;
+/// Kept for timers.
+const TAG_TIMERS: u8 = 2;
+/// Kept for the outbox.
+const TAG_OUTBOX: u8 = 3;
+const TAG_STATE: u8 = 16;
+const TAG_TOMBSTONE: u8 = 17;
+
+/// An envelope, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The version of the user's schema that the state was written with; 0 for a tombstone.
+    pub schema: u32,
+    /// The requests that made the state.
+    pub window: Window,
+    /// The user's state, a slice of what was decoded; `None` when the vnode was deleted.
+    pub state: Option<Bytes>,
+}
+
+/// Why a state could not become an envelope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// The state's own `Serialize` refused, saying this.
+    #[error("the state does not serialize: {0}")]
+    Refused(String),
+    /// The state is larger than its kind allows.
+    #[error("a state of {length} bytes; at most {length_max} are allowed")]
+    TooLong {
+        /// How long it would have been, in bytes.
+        length: usize,
+        /// How long it may be, in bytes.
+        length_max: usize,
+    },
+}
+
+/// Appends an envelope; `state` appends the user's state, which may be at most `state_len_max` bytes.
+///
+/// # Errors
+///
+/// [`EncodeError`]; `out` is then as it was before.
+///
+/// # Panics
+///
+/// When `state` cuts off what stood in `out` before it.
+pub fn encode(
+    out: &mut Vec<u8>,
+    schema: u32,
+    window: &Window,
+    state: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
+    state_len_max: usize,
+) -> Result<(), EncodeError> {
+    let begin = out.len();
+    encode_head(out, schema, window);
+    out.push(TAG_STATE);
+    let state_begin = out.len();
+    let written = state(out);
+    let length = out.len().checked_sub(state_begin).expect("a state is appended");
+    let error = match written {
+        Ok(()) if length <= state_len_max => return Ok(()),
+        Ok(()) => EncodeError::TooLong { length, length_max: state_len_max },
+        Err(sentence) => EncodeError::Refused(sentence),
+    };
+    out.truncate(begin);
+    Err(error)
+}
+
+/// Appends the envelope of a deleted vnode: its requests must not run again either.
+pub fn encode_tombstone(out: &mut Vec<u8>, window: &Window) {
+    encode_head(out, 0, window);
+    out.push(TAG_TOMBSTONE);
+}
+
+fn encode_head(out: &mut Vec<u8>, schema: u32, window: &Window) {
+    out.push(ENVELOPE_VERSION);
+    put_number(out, u64::from(schema));
+    if !window.is_empty() {
+        out.push(TAG_WINDOW);
+        window.encode(out);
+    }
+}
+
+impl Envelope {
+    /// Reads a whole envelope; `what` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] when it is damaged, or holds something that this release does not know.
+    pub fn decode(what: &str, bytes: &Bytes) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(what, bytes);
+        let version = reader.byte()?;
+        if version != ENVELOPE_VERSION {
+            return Err(reader.malformed(&format!(
+                "envelope version {version}; this release reads {ENVELOPE_VERSION}: use the release that wrote it"
+            )));
+        }
+        let schema = u32::try_from(reader.number()?)
+            .map_err(|error| reader.malformed(&format!("schema version: {error}")))?;
+        let mut tag = reader.byte()?;
+        let mut window = Window::default();
+        if tag == TAG_WINDOW {
+            window = Window::decode(&mut reader)?;
+            if window.is_empty() {
+                return Err(reader.malformed("an empty window that is not left out"));
+            }
+            tag = reader.byte()?;
+        }
+        let state = match tag {
+            TAG_STATE => Some(bytes.slice(reader.at()..)),
+            TAG_TOMBSTONE if schema == 0 && reader.left() == 0 => None,
+            TAG_TOMBSTONE => return Err(reader.malformed("a tombstone with a state")),
+            _ => return Err(reader.malformed(&unknown_section(tag))),
+        };
+        Ok(Self { schema, window, state })
+    }
+}
+
+fn unknown_section(tag: u8) -> String {
+    let section = match tag {
+        TAG_TIMERS => "timers".into(),
+        TAG_OUTBOX => "an outbox".into(),
+        _ => format!("section {tag}"),
+    };
+    format!("holds {section}, which this release does not know: use the release that wrote it")
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{string::ToString, vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        ids::{ClientId, CommitNumber, RequestNumber},
+        request::window::{Outcome, Recorded, Request, RequestId, WindowLimits, WindowSize},
+    };
+
+    fn recorded(window: &mut Window, client: u128, number: u64, commit: u64, outcome: Outcome) {
+        let id = RequestId { client: ClientId::new(client), number: RequestNumber::new(number) };
+        let commit = CommitNumber::new(commit);
+        let request = Request { id, lowest: id.number, base: commit };
+        let limits = WindowLimits::exactly(WindowSize { answers: 6, clients: 3, bytes: 300 });
+        if window.admit(&request) == crate::request::window::Admission::Run {
+            window.record(&request, Recorded { outcome, commit }, &limits);
+        }
+    }
+
+    fn window() -> Window {
+        let mut window = Window::default();
+        recorded(&mut window, 1, 4, 3, Outcome::Reply(Bytes::from_static(b"four")));
+        recorded(&mut window, 2, 9, 3, Outcome::Panicked);
+        recorded(&mut window, 1, 5, 4, Outcome::Rejected("too large".into()));
+        window
+    }
+
+    fn encoded(schema: u32, window: &Window, state: &[u8]) -> Bytes {
+        let mut out = Vec::new();
+        encode(
+            &mut out,
+            schema,
+            window,
+            |out| {
+                out.extend_from_slice(state);
+                Ok(())
+            },
+            usize::MAX,
+        )
+        .unwrap();
+        out.into()
+    }
+
+    /// Encodes what was decoded.
+    fn again(envelope: &Envelope) -> Bytes {
+        match &envelope.state {
+            Some(state) => encoded(envelope.schema, &envelope.window, state),
+            None => {
+                let mut out = Vec::new();
+                encode_tombstone(&mut out, &envelope.window);
+                out.into()
+            }
+        }
+    }
+
+    #[test]
+    fn an_envelope_reads_back_and_its_state_is_not_copied() {
+        let bytes = encoded(7, &window(), b"state");
+        let envelope = Envelope::decode("e", &bytes).unwrap();
+        assert_eq!((envelope.schema, &envelope.window), (7, &window()));
+        let state = envelope.state.unwrap();
+        assert_eq!(&state[..], b"state");
+        assert_eq!(state.as_ptr(), bytes[bytes.len() - 5..].as_ptr());
+    }
+
+    #[test]
+    fn an_empty_window_costs_nothing_and_an_answer_four_bytes_and_its_content() {
+        assert_eq!(encoded(1, &Window::default(), b"state").len(), 3 + 5);
+        let mut window = Window::default();
+        recorded(&mut window, 1, 1, 1, Outcome::Reply(Bytes::from_static(b"one")));
+        let one = encoded(1, &window, b"").len();
+        let id = RequestId { client: ClientId::new(1), number: RequestNumber::new(2) };
+        let request = Request { id, lowest: RequestNumber::new(1), base: CommitNumber::ZERO };
+        let outcome = Outcome::Reply(Bytes::from_static(b"two"));
+        window.record(
+            &request,
+            Recorded { outcome, commit: CommitNumber::new(2) },
+            &WindowLimits::default(),
+        );
+        assert_eq!(encoded(1, &window, b"").len(), one + 4 + "two".len() + 1);
+    }
+
+    #[test]
+    fn a_tombstone_keeps_the_window() {
+        let mut out = Vec::new();
+        encode_tombstone(&mut out, &window());
+        let envelope = Envelope::decode("e", &out.into()).unwrap();
+        assert_eq!(envelope, Envelope { schema: 0, window: window(), state: None });
+    }
+
+    #[test]
+    fn an_empty_state_is_not_a_tombstone() {
+        let envelope = Envelope::decode("e", &encoded(0, &Window::default(), b"")).unwrap();
+        assert_eq!(envelope.state, Some(Bytes::new()));
+    }
+
+    #[test]
+    fn a_state_that_refuses_or_is_too_long_leaves_nothing_behind() {
+        let mut out = vec![1, 2, 3];
+        let refused = |out: &mut Vec<u8>| {
+            out.push(9);
+            Err("a map with keys that are maps".to_string())
+        };
+        let error = encode(&mut out, 1, &window(), refused, 10).unwrap_err();
+        assert_eq!(error, EncodeError::Refused("a map with keys that are maps".into()));
+        let eleven = |out: &mut Vec<u8>| {
+            out.extend_from_slice(&[0; 11]);
+            Ok(())
+        };
+        let error = encode(&mut out, 1, &window(), eleven, 10).unwrap_err();
+        assert_eq!(error, EncodeError::TooLong { length: 11, length_max: 10 });
+        assert_eq!(out, [1, 2, 3]);
+        assert_eq!(encode(&mut out, 1, &window(), eleven, 11), Ok(()));
+        assert_eq!(out[..3], [1, 2, 3]);
+    }
+
+    #[test]
+    fn timers_an_outbox_and_what_a_later_release_adds_are_refused_by_name_and_never_dropped() {
+        for (tag, name) in [(2, "timers"), (3, "an outbox"), (4, "section 4")] {
+            let mut bytes = encoded(1, &window(), b"").to_vec();
+            let last = bytes.len() - 1;
+            bytes.splice(last..last, [tag, 1, 0]);
+            let error = Envelope::decode("account/a", &bytes.into()).unwrap_err();
+            assert!(error.why.contains(name) && error.what == "account/a", "{error}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_with_advice() {
+        let mut bytes = encoded(1, &window(), b"").to_vec();
+        bytes[0] = 2;
+        let error = Envelope::decode("e", &bytes.into()).unwrap_err();
+        assert!(error.why.contains("envelope version 2"), "{error}");
+    }
+
+    #[test]
+    fn a_sender_that_is_a_vnode_is_refused_by_this_release() {
+        let mut bytes = encoded(1, &window(), b"").to_vec();
+        // Version, schema, tag, mark, count of clients; then the first client's kind.
+        bytes[5] = 1;
+        let error = Envelope::decode("e", &bytes.into()).unwrap_err();
+        assert!(error.why.contains("a sender of a kind"), "{error}");
+    }
+
+    #[test]
+    fn an_envelope_that_ends_early_is_refused_wherever_it_ends() {
+        let bytes = encoded(300, &window(), b"");
+        for end in 0..bytes.len() {
+            assert!(Envelope::decode("e", &bytes.slice(..end)).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_client_or_an_answer_that_stands_twice_is_refused() {
+        let mut window = Window::default();
+        recorded(&mut window, 1, 1, 1, Outcome::Panicked);
+        let bytes = encoded(1, &window, b"");
+        let (client, entry) = (bytes.slice(5..24), bytes.slice(25..29));
+        let twice = |clients: u8, entries: u8| {
+            let mut bytes = bytes[..4].to_vec();
+            bytes.push(clients);
+            (0..clients).for_each(|_| bytes.extend_from_slice(&client));
+            bytes.push(entries);
+            (0..entries).for_each(|_| bytes.extend_from_slice(&entry));
+            bytes.push(TAG_STATE);
+            Envelope::decode("e", &bytes.into()).map_err(|error| error.why)
+        };
+        assert_eq!(twice(1, 1).unwrap().window, window);
+        assert!(twice(2, 1).unwrap_err().contains("a client twice"));
+        assert!(twice(1, 2).unwrap_err().contains("an answer twice"));
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..20)
+                .prop_map(|reply| Outcome::Reply(reply.into())),
+            Just(Outcome::Panicked),
+            "[a-zé ]{0,9}".prop_map(Outcome::Rejected),
+        ]
+    }
+
+    fn any_window() -> impl Strategy<Value = Window> {
+        let step = (0..5u128, 1..400u64, 0..200u64, outcome());
+        proptest::collection::vec(step, 0..20).prop_map(|steps| {
+            let mut window = Window::default();
+            let mut commit = 1;
+            for (client, number, ahead, outcome) in steps {
+                commit += ahead;
+                recorded(&mut window, client, number, commit, outcome);
+            }
+            window
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_encoded_reads_back_and_encodes_the_same(
+            window in any_window(),
+            schema: u32,
+            state in proptest::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let bytes = encoded(schema, &window, &state);
+            let envelope = Envelope::decode("e", &bytes).unwrap();
+            prop_assert_eq!(&envelope.window, &window);
+            prop_assert_eq!(envelope.state.as_deref(), Some(&state[..]));
+            prop_assert_eq!(again(&envelope), bytes);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let bytes: Vec<u8> = [1, 0, TAG_WINDOW].into_iter().chain(bytes).collect();
+            drop(Envelope::decode("e", &bytes.clone().into()));
+            drop(Envelope::decode("e", &Bytes::from(bytes).slice(3..)));
+        }
+
+        #[test]
+        fn a_damaged_envelope_is_refused_or_is_another_with_one_encoding(
+            window in any_window(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut bytes = encoded(3, &window, b"state").to_vec();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let bytes = Bytes::from(bytes);
+            if let Ok(envelope) = Envelope::decode("e", &bytes) {
+                prop_assert_eq!(again(&envelope), bytes);
+            }
+        }
+    }
+}

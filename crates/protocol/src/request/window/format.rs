@@ -1,0 +1,121 @@
+//! The window as bytes, within the envelope.
+//!
+//! The mark; the clients, each with its kind of sender, id, lowest number and newest commit number; the answers, each
+//! with its client's place among those, its number above the lowest, its commit number below the newest, and its
+//! outcome. Both lists are in order of last use. An answer takes four bytes besides its content.
+
+use alloc::{borrow::ToOwned, boxed::Box, string::ToString, vec::Vec};
+
+use bytes::Bytes;
+
+use super::{
+    ClientRecord, Outcome, Recorded, RequestId, Window, WindowLimits, entry_cost, reach::Reach,
+    recency::Recency,
+};
+use crate::{
+    format::{
+        codec::Malformed,
+        varint::{Reader, put_bytes, put_number},
+    },
+    ids::{ClientId, CommitNumber, RequestNumber},
+};
+
+/// A client's record belongs to a client. Other numbers are kept for senders that are vnodes.
+const SENDER_CLIENT: u8 = 0;
+
+impl Window {
+    /// Appends it.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_number(out, self.mark.get());
+        put_number(out, self.clients.len() as u64);
+        for (id, client) in self.clients.iter() {
+            out.push(SENDER_CLIENT);
+            out.extend_from_slice(&id.get().to_le_bytes());
+            put_number(out, client.lowest.get());
+            put_number(out, client.newest.get());
+        }
+        put_number(out, self.answers.len() as u64);
+        let places = self.clients.places();
+        for (id, recorded) in self.answers.iter() {
+            let at = places.binary_search_by_key(&id.client, |(client, _)| *client);
+            let at = at.expect("an answer's client is kept as long as the answer");
+            let client = self.clients.get(&id.client).expect("it has a place");
+            put_number(out, places[at].1 as u64);
+            put_number(out, id.number.get() - client.lowest.get());
+            put_number(out, client.newest.get() - recorded.commit.get());
+            match &recorded.outcome {
+                Outcome::Reply(reply) => {
+                    out.push(0);
+                    put_bytes(out, reply);
+                }
+                Outcome::Panicked => out.push(1),
+                Outcome::Rejected(why) => {
+                    out.push(2);
+                    put_bytes(out, why.as_bytes());
+                }
+            }
+        }
+    }
+
+    /// Reads it. Replies are copied out: a window outlives by far the batch it is read from.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mark = CommitNumber::new(reader.number()?);
+        let (mut clients, mut newest) = (Recency::default(), mark);
+        for _ in 0..reader.number()? {
+            let (id, client) = decode_client(reader)?;
+            if clients.get(&id).is_some() {
+                return Err(reader.malformed("a client twice"));
+            }
+            newest = newest.max(client.newest);
+            clients.push(id, client);
+        }
+        let (mut answers, mut answers_cost) = (Recency::default(), 0);
+        for _ in 0..reader.number()? {
+            let (id, recorded) = decode_answer(reader, &clients)?;
+            if answers.get(&id).is_some() {
+                return Err(reader.malformed("an answer twice"));
+            }
+            answers_cost += entry_cost(&recorded.outcome);
+            answers.push(id, recorded);
+        }
+        let mut window = Self { mark, clients, answers, answers_cost, newest, reach: None };
+        if window.exceeds(&WindowLimits::default().soft) {
+            window.reach = Some(Box::new(Reach::of_read_back(newest)));
+        }
+        Ok(window)
+    }
+}
+
+fn decode_client(reader: &mut Reader<'_>) -> Result<(ClientId, ClientRecord), Malformed> {
+    if reader.byte()? != SENDER_CLIENT {
+        return Err(reader.malformed("a sender of a kind that this release does not know"));
+    }
+    let id = reader.take(16)?.try_into().expect("sixteen bytes were taken");
+    let lowest = RequestNumber::new(reader.number()?);
+    let newest = CommitNumber::new(reader.number()?);
+    Ok((ClientId::new(u128::from_le_bytes(id)), ClientRecord { lowest, newest }))
+}
+
+fn decode_answer(
+    reader: &mut Reader<'_>,
+    clients: &Recency<ClientId, ClientRecord>,
+) -> Result<(RequestId, Recorded), Malformed> {
+    let at = usize::try_from(reader.number()?).ok();
+    let client = at.and_then(|at| clients.at_place(at));
+    let (client, record) = client.ok_or_else(|| reader.malformed("an answer of no client"))?;
+    let number = record.lowest.get().checked_add(reader.number()?);
+    let number = number.ok_or_else(|| reader.malformed("a request number above 2^64"))?;
+    let commit = record.newest.get().checked_sub(reader.number()?);
+    let commit = commit.ok_or_else(|| reader.malformed("a commit number below 0"))?;
+    let outcome = match reader.byte()? {
+        0 => Outcome::Reply(Bytes::copy_from_slice(reader.bytes()?)),
+        1 => Outcome::Panicked,
+        2 => match core::str::from_utf8(reader.bytes()?) {
+            Ok(why) => Outcome::Rejected(why.to_owned()),
+            Err(error) => return Err(reader.malformed(&error.to_string())),
+        },
+        _ => return Err(reader.malformed("an outcome of unknown kind")),
+    };
+    let id = RequestId { client: *client, number: RequestNumber::new(number) };
+    Ok((id, Recorded { outcome, commit: CommitNumber::new(commit) }))
+}

@@ -1,0 +1,8 @@
+//! A slot at a session: who may serve it, what a journal says of it, how it is recovered.
+//!
+//! Imports [`crate::state`], [`crate::epoch`], [`crate::journal`] and [`crate::format`].
+
+pub mod fold;
+pub mod log;
+pub mod replay;
+pub mod tenure;

@@ -1,0 +1,244 @@
+//! Who may serve a slot: when a tenure has ended, and what a session owes a slot that the newest epoch speaks of.
+//!
+//! Invariants:
+//!
+//! * A tenure is served only after its session saw, in one reading with their content, the end of every tenure before
+//!   it, down to the first that settles ([`crate::slot::fold`]).
+//! * After a Release was *submitted* the session commits nothing for the slot under any tenure given before it, and
+//!   whatever it remembers of it is void.
+//! * What an epoch is called in a Release is the epoch that gave the slot away: the tenure of its owner, never the
+//!   newest epoch that the writer knows.
+
+use holocron_planted::{Bug, is_planted};
+
+use crate::{
+    epoch::record::Holding,
+    ids::{Epoch, SessionId, Slot, Tenure},
+    slot::{
+        log::SlotLog,
+        replay::{JournalEnd, Source},
+    },
+};
+
+/// Who recovers a slot: the session and what it has submitted about the slot so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// The tenure that it is to hold.
+    pub tenure: Tenure,
+    /// What it has submitted about the slot, in flight or committed, since it opened.
+    pub submitted: Submitted,
+}
+
+/// Whether a tenure has ended, as its reader may rely on.
+///
+/// A seal ends every tenure of its session. A Release ends those given before it, and counts for a reader whose own
+/// tenure isn't older than it. The reader's own tenures are ended by the order of its own journal: one that it never
+/// adopted has nothing in it, and of one that it did everything stands before the Release, so that the log which shows
+/// the Release shows it all. (A log of its own that doesn't is from before the Release was committed.)
+///
+/// # Panics
+///
+/// When the tenure isn't older than the reader's.
+#[must_use]
+pub fn ended(source: &Source<'_>, tenure: Tenure, reader: &Reader) -> bool {
+    let follows = reader.tenure;
+    assert!(tenure.epoch < follows.epoch, "{follows:?} does not follow {tenure:?}");
+    let released = source.log.map_or(Epoch::ZERO, SlotLog::released);
+    if is_planted(Bug::UnseenEnd) || (is_planted(Bug::LooseRelease) && released > Epoch::ZERO) {
+        return true;
+    }
+    if tenure.session == follows.session {
+        return reader.submitted.adopted < tenure.epoch || tenure.epoch < released;
+    }
+    match source.end {
+        JournalEnd::Sealed(_) => true,
+        JournalEnd::Live => {
+            let counts = released <= follows.epoch || is_planted(Bug::ReleaseAhead);
+            tenure.epoch < released && counts
+        }
+    }
+}
+
+/// What a session has submitted about a slot, in flight or committed. Nothing: both 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Submitted {
+    /// The epoch of its newest Adopt.
+    pub adopted: Epoch,
+    /// The epoch of its newest Release.
+    pub released: Epoch,
+}
+
+impl Submitted {
+    /// The tenure under which its records are tagged; `None` when it may write nothing.
+    #[must_use]
+    pub fn open(self) -> Option<Epoch> {
+        (self.adopted > self.released).then_some(self.adopted)
+    }
+}
+
+/// What a session owes a slot. Judged again with each new epoch, and after each Adopt or Release it submits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Nothing: it is another's, who needs nothing from here.
+    Nothing,
+    /// Serve it under this tenure, which may be older than the epoch says: a slot that came back before it was released
+    /// goes on as if it had never left, and nothing is written about it.
+    Serve(Epoch),
+    /// Recover it, then submit an Adopt of this tenure, then serve it.
+    Recover(Epoch),
+    /// Stop admitting commands, flush, submit a Release of this epoch, and forget what is cached. Also owed by a session
+    /// that never adopted the slot: its readers go on only when they have seen that it never will.
+    Release(Epoch),
+}
+
+/// What `session` owes `slot`, by the newest epoch it has read.
+///
+/// # Panics
+///
+/// When the epoch is older than one it has acted on: epochs never go down.
+#[must_use]
+pub fn duty(session: SessionId, slot: Slot, holding: &Holding, submitted: Submitted) -> Duty {
+    let Some(owner) = holding.owner else { return Duty::Nothing };
+    assert!(
+        submitted.adopted <= owner.epoch && submitted.released <= owner.epoch,
+        "{slot}: {submitted:?} is ahead of {owner:?}: epochs never go down"
+    );
+    if owner.session == session {
+        return match submitted.open() {
+            Some(tenure) => Duty::Serve(tenure),
+            None => Duty::Recover(owner.epoch),
+        };
+    }
+    let listed = holding.newest_source_of(session).map(|tenure| tenure.epoch);
+    // A Release once submitted speaks for every tenure given before it, so only a newer one needs another.
+    if submitted.open().is_some() || listed.is_some_and(|epoch| submitted.released <= epoch) {
+        return Duty::Release(owner.epoch);
+    }
+    Duty::Nothing
+}
+
+/// Whether commands of the slot may run: they queue behind the Adopt in the same journal.
+#[must_use]
+pub fn may_serve(session: SessionId, slot: Slot, holding: &Holding, submitted: Submitted) -> bool {
+    matches!(duty(session, slot, holding, submitted), Duty::Serve(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::{ids::Position, state::index::SlotIndex};
+
+    const A: SessionId = SessionId::new(1);
+    const B: SessionId = SessionId::new(2);
+    const C: SessionId = SessionId::new(3);
+    const SLOT: Slot = Slot(7);
+
+    fn tenure(session: SessionId, epoch: u64) -> Tenure {
+        Tenure { session, epoch: Epoch::new(epoch) }
+    }
+
+    fn reader(session: SessionId, epoch: u64) -> Reader {
+        Reader { tenure: tenure(session, epoch), submitted: Submitted::default() }
+    }
+
+    fn released(epoch: u64) -> SlotLog {
+        let mut log = SlotLog::default();
+        log.release(Epoch::new(epoch)).unwrap();
+        log
+    }
+
+    fn live(log: Option<&SlotLog>) -> Source<'_> {
+        Source { end: JournalEnd::Live, log }
+    }
+
+    fn submitted(adopted: u64, released: u64) -> Submitted {
+        Submitted { adopted: Epoch::new(adopted), released: Epoch::new(released) }
+    }
+
+    fn holding(owner: Tenure, sources: &[Tenure]) -> Holding {
+        Holding { owner: Some(owner), sources: sources.to_vec() }
+    }
+
+    #[test]
+    fn a_seal_ends_every_tenure_of_its_session() {
+        let sealed = Source { end: JournalEnd::Sealed(Position::new(4)), log: None };
+        assert!(ended(&sealed, tenure(A, 1), &reader(B, 2)));
+    }
+
+    #[test]
+    fn a_live_session_that_says_nothing_has_not_ended_though_it_never_adopted() {
+        assert!(!ended(&live(None), tenure(A, 1), &reader(B, 2)));
+    }
+
+    #[test]
+    fn a_release_ends_what_was_given_before_it_for_readers_that_are_not_older() {
+        let log = released(3);
+        let source = live(Some(&log));
+        let ends: Vec<_> = [(1, 3), (2, 4), (3, 4), (4, 5), (1, 2)]
+            .map(|(given, read)| ended(&source, tenure(A, given), &reader(B, read)))
+            .into();
+        assert_eq!(ends, [true, true, false, false, false]);
+    }
+
+    #[test]
+    fn an_own_tenure_that_was_never_adopted_has_ended() {
+        assert!(ended(&live(None), tenure(A, 1), &reader(A, 3)));
+    }
+
+    #[test]
+    fn an_own_tenure_has_ended_once_the_log_that_is_read_shows_its_release() {
+        let reader = Reader { tenure: tenure(A, 3), submitted: submitted(1, 2) };
+        let mut log = SlotLog::default();
+        assert!(!ended(&live(Some(&log)), tenure(A, 1), &reader), "a log from before the Adopt");
+        log.adopt(Epoch::new(1), SlotIndex::default()).unwrap();
+        assert!(!ended(&live(Some(&log)), tenure(A, 1), &reader));
+        log.release(Epoch::new(2)).unwrap();
+        assert!(ended(&live(Some(&log)), tenure(A, 1), &reader));
+    }
+
+    #[test]
+    fn the_owner_recovers_first_and_serves_after_its_adopt() {
+        let holding = holding(tenure(B, 2), &[tenure(A, 1)]);
+        assert_eq!(duty(B, SLOT, &holding, submitted(0, 0)), Duty::Recover(Epoch::new(2)));
+        assert_eq!(duty(B, SLOT, &holding, submitted(2, 0)), Duty::Serve(Epoch::new(2)));
+        assert!(!may_serve(B, SLOT, &holding, submitted(0, 0)));
+    }
+
+    #[test]
+    fn who_gave_a_slot_away_owes_its_release_by_the_owners_epoch_and_once() {
+        let holding = holding(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)]);
+        let release = Duty::Release(Epoch::new(3));
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 0)), release);
+        assert_eq!(duty(B, SLOT, &holding, submitted(0, 0)), release, "it never adopted");
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 3)), Duty::Nothing);
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 2)), Duty::Nothing, "2 ends A@1");
+    }
+
+    #[test]
+    fn an_older_release_does_not_speak_for_a_newer_tenure() {
+        let holding = holding(tenure(C, 4), &[tenure(A, 3), tenure(B, 2), tenure(A, 1)]);
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 2)), Duty::Release(Epoch::new(4)));
+    }
+
+    #[test]
+    fn a_holder_that_is_not_listed_releases_all_the_same() {
+        let holding = holding(tenure(C, 4), &[]);
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 0)), Duty::Release(Epoch::new(4)));
+        assert_eq!(duty(B, SLOT, &holding, submitted(0, 0)), Duty::Nothing);
+    }
+
+    #[test]
+    fn a_slot_that_comes_back_before_its_release_goes_on_under_the_old_tenure() {
+        let holding = holding(tenure(A, 3), &[tenure(B, 2), tenure(A, 1)]);
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 0)), Duty::Serve(Epoch::new(1)));
+        assert_eq!(duty(A, SLOT, &holding, submitted(1, 2)), Duty::Recover(Epoch::new(3)));
+    }
+
+    #[test]
+    #[should_panic(expected = "epochs never go down")]
+    fn an_epoch_older_than_one_acted_on_is_a_bug() {
+        assert!(may_serve(A, SLOT, &holding(tenure(A, 1), &[]), submitted(1, 2)));
+    }
+}

@@ -1,0 +1,223 @@
+//! Reading a pack's index: one ranged get, checked as a whole, decoded by the group.
+
+use alloc::{format, vec::Vec};
+
+use bytes::Bytes;
+
+use super::{GROUP_LEN, Group, PackRef, TRAILER_LEN, TRAILER_MAGIC, narrow};
+use crate::{
+    format::codec::{self, HEADER_LEN, Malformed, OBJECT_LEN_MAX, ObjectKind},
+    ids::{CommitNumber, Epoch, PackNumber, SessionId, Slot, VnodeHash},
+    state::place::{FileNumber, Origin, Place, PlaceKind, WAKE_AT_MAX},
+};
+
+/// A pack's index, checked as a whole and decoded by the group.
+#[derive(Clone, Debug)]
+pub struct PackIndex {
+    /// Whose pack it is.
+    pub session: SessionId,
+    /// The pack's number.
+    pub number: PackNumber,
+    groups: Vec<Group>,
+    body: Bytes,
+}
+
+impl PackIndex {
+    /// Reads the index from the bytes of [`PackRef::index_range`].
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] naming the key: damaged, out of order or bounds, or the index of another pack.
+    pub fn decode(key: &str, pack: &PackRef, tail: &Bytes) -> Result<Self, Malformed> {
+        let fail = |why: &str| Malformed::new(key, why);
+        let expected = pack.length.checked_sub(pack.index_offset);
+        if pack.length as usize > OBJECT_LEN_MAX {
+            return Err(fail("it claims to be larger than any object"));
+        }
+        if expected != u32::try_from(tail.len()).ok() || tail.len() < TRAILER_LEN {
+            return Err(fail("its index is cut short or grown"));
+        }
+        let (index, trailer) =
+            (tail.slice(..tail.len() - TRAILER_LEN), &tail[tail.len() - TRAILER_LEN..]);
+        if trailer[..4] != pack.index_offset.to_le_bytes() || trailer[4..] != TRAILER_MAGIC {
+            return Err(fail("its index begins elsewhere"));
+        }
+        let body = codec::open_as(key, &index, ObjectKind::PackIndex)?.body;
+        let mut reader = Reader { key, body: &body, at: 0 };
+        let session = SessionId::new(u128::from_le_bytes(reader.array()?));
+        let number = PackNumber::new(u64::from_le_bytes(reader.array()?));
+        let records_end = u32::from_le_bytes(reader.array()?);
+        if number != pack.number || records_end != pack.index_offset {
+            return Err(fail("it holds the index of another pack"));
+        }
+        let groups = reader.groups(records_end)?;
+        Ok(Self { session, number, groups, body })
+    }
+
+    /// Reads the index out of a whole pack, for whoever has only that.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] naming the key.
+    pub fn of_object(key: &str, object: &Bytes) -> Result<(PackRef, Self), Malformed> {
+        let fail = |why: &str| Malformed::new(key, why);
+        drop(codec::open_as(key, object, ObjectKind::Pack)?);
+        let length = u32::try_from(object.len()).expect("whatever opens is far below 4 GiB");
+        let trailer = object.len().checked_sub(TRAILER_LEN).filter(|&at| at >= HEADER_LEN);
+        let trailer = trailer.ok_or_else(|| fail("cut short"))?;
+        let index_offset =
+            u32::from_le_bytes(object[trailer..trailer + 4].try_into().expect("four bytes"));
+        if index_offset as usize > trailer {
+            return Err(fail("its index begins beyond its end"));
+        }
+        let tail = object.slice(index_offset as usize..);
+        // Its number stands in the index, where a reader by reference expects the one it knows.
+        let number_at = HEADER_LEN + 16;
+        let number = tail.get(number_at..number_at + 8).ok_or_else(|| fail("cut short"))?;
+        let number = PackNumber::new(u64::from_le_bytes(number.try_into().expect("eight bytes")));
+        let pack = PackRef { number, length, index_offset };
+        Ok((pack, Self::decode(key, &pack, &tail)?))
+    }
+
+    /// Its groups, by slot and tenure.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// How many entries all groups have.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.groups.iter().map(|group| group.count as usize).sum()
+    }
+
+    /// The entries of one of its groups by hash, as places in `file`.
+    pub fn entries(
+        &self,
+        group: &Group,
+        file: FileNumber,
+    ) -> impl Iterator<Item = (VnodeHash, Place)> + '_ {
+        let mut reader = Reader {
+            key: "a pack's index",
+            body: &self.body[..group.entries.end],
+            at: group.entries.start,
+        };
+        let mut offset = group.offset;
+        core::iter::from_fn(move || {
+            if reader.at == reader.body.len() {
+                return None;
+            }
+            let (hash, place) = reader.entry(file, offset).expect("checked when it was decoded");
+            offset += place.length;
+            Some((hash, place))
+        })
+    }
+}
+
+struct Reader<'a> {
+    key: &'a str,
+    body: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn fail(&self, why: &str) -> Malformed {
+        Malformed::new(self.key, &format!("its index {why} at byte {}", self.at))
+    }
+
+    fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], Malformed> {
+        let bytes = self.body[self.at..].first_chunk().ok_or_else(|| self.fail("is cut short"))?;
+        self.at += LEN;
+        Ok(*bytes)
+    }
+
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut number = 0u64;
+        for shift in (0..63).step_by(7) {
+            let [byte] = self.array()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                if byte == 0 && shift > 0 {
+                    return Err(self.fail("has a number that is longer than it needs to be"));
+                }
+                return Ok(number);
+            }
+        }
+        Err(self.fail("has an endless number"))
+    }
+
+    fn entry(&mut self, file: FileNumber, offset: u32) -> Result<(VnodeHash, Place), Malformed> {
+        let hash = VnodeHash::from_bits(u128::from_le_bytes(self.array()?));
+        let checksum = u32::from_le_bytes(self.array()?);
+        let (length, commit, wake_at) = (self.varint()?, self.varint()?, self.varint()?);
+        if length >> 1 >= 1 << 28 || length >> 1 == 0 || commit >= 1 << 48 || wake_at > WAKE_AT_MAX
+        {
+            return Err(self.fail("has an absurd entry"));
+        }
+        let place = Place {
+            file,
+            offset,
+            length: u32::try_from(length >> 1).expect("compared above"),
+            checksum,
+            commit: CommitNumber::new(commit),
+            wake_at,
+            kind: if length & 1 == 1 { PlaceKind::Tombstone } else { PlaceKind::Live },
+            origin: Origin::Own,
+        };
+        Ok((hash, place))
+    }
+
+    /// All groups, their entries checked: after this, reading any of them can't fail.
+    fn groups(&mut self, records_end: u32) -> Result<Vec<Group>, Malformed> {
+        let count = u32::from_le_bytes(self.array()?) as usize;
+        if count > (self.body.len() - self.at) / GROUP_LEN {
+            return Err(self.fail("claims more groups than it can hold"));
+        }
+        let mut groups: Vec<Group> = Vec::with_capacity(count);
+        let mut entries_at = self.at + count * GROUP_LEN;
+        for _ in 0..count {
+            let slot = Slot(u16::from_le_bytes(self.array()?));
+            let epoch = Epoch::new(u64::from_le_bytes(self.array()?));
+            let count = u32::from_le_bytes(self.array()?);
+            let length = u32::from_le_bytes(self.array()?) as usize;
+            let entries = entries_at..entries_at.saturating_add(length);
+            let last = groups.last().map(|group| (group.slot, group.epoch));
+            if count == 0 || last >= Some((slot, epoch)) || entries.end > self.body.len() {
+                return Err(self.fail("has a group out of order or bounds"));
+            }
+            entries_at = entries.end;
+            groups.push(Group { slot, epoch, count, offset: 0, entries });
+        }
+        if entries_at != self.body.len() {
+            return Err(self.fail("goes on after its last group"));
+        }
+        let mut offset = narrow(HEADER_LEN);
+        for group in &mut groups {
+            group.offset = offset;
+            offset = self.check_entries(group, records_end)?;
+        }
+        if offset != records_end {
+            return Err(self.fail("does not cover the records"));
+        }
+        Ok(groups)
+    }
+
+    /// Checks a group's entries and says where the records of the next group begin.
+    fn check_entries(&self, group: &Group, records_end: u32) -> Result<u32, Malformed> {
+        let body = &self.body[..group.entries.end];
+        let mut entries = Reader { key: self.key, body, at: group.entries.start };
+        let (mut offset, mut last) = (group.offset, None);
+        for _ in 0..group.count {
+            let (hash, place) = entries.entry(FileNumber::default(), offset)?;
+            offset += place.length;
+            if last >= Some(hash) || offset > records_end {
+                return Err(entries.fail("has an entry out of order or bounds"));
+            }
+            last = Some(hash);
+        }
+        if entries.at != group.entries.end {
+            return Err(entries.fail("has more entries in a group than it says"));
+        }
+        Ok(offset)
+    }
+}
