@@ -115,6 +115,12 @@ bugs! {
     DeletePacksToCome = "delete-packs-to-come",
     /// A Release of a later epoch than the reader's counts for it (5).
     ReleaseAhead = "release-ahead",
+    /// A vnode's record is appended after the Release of its slot was (5).
+    AppendAfterRelease = "append-after-release",
+    /// Packs are deleted though a new owner may still be reading them (7).
+    DeletePacksInUse = "delete-packs-in-use",
+    /// A recovery that waits for a Release or a repaired journal never looks again (12).
+    NeverLookAgain = "never-look-again",
 }
 
 impl Bug {

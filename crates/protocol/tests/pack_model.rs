@@ -1,7 +1,7 @@
 //! Packs, searched: one session that writes packs for a checkpoint, commits it, releases a slot, and meanwhile deletes
 //! the packs that nobody needs any more.
 //!
-//! What may go is decided by the crate's own [`packs_to_delete`]. Here it may be asked at any time, also while the next
+//! What may go is decided by the crate's own [`unneeded_packs`]. Here it may be asked at any time, also while the next
 //! checkpoint is being built. The library never does that: it deletes before it begins the next checkpoint, so there the
 //! bound on what may go can't show. It must hold all the same, or whoever lets the two overlap loses packs.
 #![expect(clippy::print_stdout, reason = "how much was searched is worth knowing")]
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use holocron_planted::Bug;
 use holocron_protocol::{
-    checkpoint::garbage::{OwnPacks, ReleasedSlots, packs_to_delete},
+    checkpoint::retain::{Listed, OwnPacks, unneeded_packs},
     ids::PackNumber,
 };
 use stateright::{Checker, HasDiscoveries, Model, Property};
@@ -95,9 +95,9 @@ impl State {
             written: &written,
             named: &named,
             free_from: PackNumber::new(self.free_from),
-            released_slots: if listed { ReleasedSlots::Listed } else { ReleasedSlots::Unlisted },
+            listed: if listed { Listed::AsSource } else { Listed::Nowhere },
         };
-        packs_to_delete(packs).map(PackNumber::get).collect()
+        unneeded_packs(packs).map(PackNumber::get).collect()
     }
 
     fn lacks_nothing(&self) -> bool {

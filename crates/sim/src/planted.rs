@@ -88,7 +88,10 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::JudgeByName
         | Bug::IgnoreBatchInFlight
         | Bug::ForgetClientWithoutMark
-        | Bug::ForgetAnswerWithoutMark => Noticed::InSimulation,
+        | Bug::ForgetAnswerWithoutMark
+        | Bug::AppendAfterRelease
+        | Bug::DeletePacksInUse
+        | Bug::NeverLookAgain => Noticed::InSimulation,
     }
 }
 

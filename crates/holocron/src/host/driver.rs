@@ -17,6 +17,7 @@ use holocron_protocol::{
     },
     format::keys,
     ids::{Epoch, SessionId},
+    slot::recovery,
     time::Time,
 };
 use holocron_store::Patience;
@@ -31,6 +32,7 @@ use super::{
     shared::{Shared, why},
 };
 use crate::{
+    session::recovery::Input,
     store_io::epoch_log::{self, EpochLog, LogError},
     transport::{
         peer::{Health, PeerReply},
@@ -193,11 +195,7 @@ impl Driver {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Pushed(epoch, stored) => self.on_pushed(epoch, stored),
-            Event::LookForEpoch => self.elect(election::Event::HeardLeader {
-                // Claims that there is a newer one, which makes the election read the log.
-                epoch: self.election.newest().next(),
-                by: HeardBy::Hint,
-            }),
+            Event::ReadEpochLog => self.elect(election::Event::NewerEpochPossible),
             Event::LogRead(read) => self.on_log_read(read),
             Event::EpochCreated(view, outcome) => {
                 if outcome == CreateOutcome::Won || outcome == CreateOutcome::Unknown {
@@ -225,13 +223,15 @@ impl Driver {
             Event::Leave(session, reply) => self.on_leave(session, reply),
             Event::LeaveSelf => self.leave_self(),
             Event::Prefetch { session, progress } => {
-                self.life.tell(super::recovery::Told::Prefetch(session, progress));
+                self.life.recovery(Input::Prefetch(session, progress));
             }
             Event::Sealed { session, position } => {
-                self.life.tell(super::recovery::Told::Sealed(session, position));
+                let sealed = recovery::Event::Sealed(session, position);
+                self.life.recovery(Input::Event(sealed));
             }
             Event::Released { session, position } => {
-                self.life.tell(super::recovery::Told::Released(session, position));
+                let released = recovery::Event::Released(session, position);
+                self.life.recovery(Input::Event(released));
             }
             Event::Facts(facts) => self.on_facts(facts),
             Event::Lead(event) => self.on_lead(event),
@@ -327,9 +327,7 @@ impl Driver {
 
     fn health(&self) -> Health {
         let awaiting = match (self.life.session(), &self.view) {
-            (Some(session), Some(view)) => {
-                super::recovery::Recovery::awaited(session, &view.record)
-            }
+            (Some(session), Some(view)) => session.awaited(&view.record),
             _ => Vec::new(),
         };
         Health {

@@ -21,7 +21,8 @@ use holocron_protocol::{
         hints::HostHintWatch,
         suspicion::{self, SlotBackoff, Suspect, SuspicionSettings, Watch},
     },
-    epoch::{draft::SlotReport, log::LogTrimmed},
+    epoch::draft::SlotReport,
+    format::segment::Trimmed,
     ids::{DomainId, Epoch, HostName, Position, SessionId},
     time::Time,
 };
@@ -84,7 +85,7 @@ pub(crate) struct Lead {
     /// Hosts that joined without a share because they were sealed a moment ago; they get it when they have waited.
     shares: BTreeMap<HostName, JoinRequest>,
     /// How far the epoch log was cut, once that is known; locked while it is being cut.
-    cutting: Arc<tokio::sync::Mutex<Option<LogTrimmed>>>,
+    cutting: Arc<tokio::sync::Mutex<Option<Trimmed>>>,
     /// Ends every task of this leadership.
     stop: CancellationToken,
 }

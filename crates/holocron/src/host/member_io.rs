@@ -16,7 +16,8 @@ use holocron_protocol::{
         record::SessionState,
     },
     format::keys,
-    ids::{DomainId, SessionId},
+    ids::{DomainId, SessionId, Slot},
+    slot::recovery,
     time::Time,
 };
 use holocron_store::{Patience, put_until};
@@ -25,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Stopped,
     driver::{Driver, Event, Life},
-    recovery::Told,
 };
 use crate::{
+    session::recovery::Input,
     store_io::loss::Object,
     transport::{
         peer::{JoinRequest, PeerMessage, PeerReply},
@@ -74,7 +75,6 @@ impl Member {
 impl Driver {
     /// A newer epoch: the session takes up and gives away what it says.
     pub(super) fn on_view(&mut self, view: &View) {
-        self.life.tell(Told::Epoch(Arc::clone(&view.record)));
         self.forget_facts(view);
         self.watch_leader(view);
         let Some(session) = self.life.session().cloned() else {
@@ -84,11 +84,12 @@ impl Driver {
         let id = session.id();
         if view.record.is_open(id) {
             self.member.listed = Some(id);
-            let releases = session.apply(&view.record);
-            // Recovery looks at what is wanted now.
-            self.life.tell(Told::Epoch(Arc::clone(&view.record)));
-            if !releases.is_empty() {
-                self.release(releases);
+            let to_release = session.apply(&view.record);
+            // After the session acted on it: the recovery looks at what is wanted now.
+            let epoch = recovery::Event::Epoch(Arc::clone(&view.record));
+            self.life.recovery(Input::Event(epoch));
+            if !to_release.is_empty() {
+                self.release(to_release);
             }
             return;
         }
@@ -116,23 +117,19 @@ impl Driver {
         view.record.sessions.iter().any(|(session, _)| ours.contains(session))
     }
 
-    fn release(
-        &self,
-        releases: Vec<(holocron_protocol::ids::Slot, holocron_protocol::ids::Epoch)>,
-    ) {
+    fn release(&self, releases: Vec<Slot>) {
         let (Some(session), Some(view)) = (self.life.session().cloned(), self.view.clone()) else {
             return;
         };
         tracing::info!(host = %self.shared.parts.name, slots = releases.len(), "releases");
         let links = Arc::clone(&self.shared.links);
         self.shared.spawn(async move {
-            let slots: BTreeSet<_> = releases.iter().map(|&(slot, _)| slot).collect();
+            let slots = releases.clone();
             let Ok(Some(position)) = Arc::clone(&session).release(releases).await else {
                 return;
             };
             // Those who wait for the slots need not look for the Release themselves.
-            let domain =
-                view.record.domains.get(&DomainId::HOME).expect("every record has the home domain");
+            let domain = view.record.home();
             let owners = slots.iter().filter_map(|&slot| domain.slots.holding(slot).owner);
             let owners: BTreeSet<SessionId> = owners.map(|owner| owner.session).collect();
             for owner in owners {
@@ -148,8 +145,7 @@ impl Driver {
 
     /// Facts that have had their effect need not be told any more.
     fn forget_facts(&mut self, view: &View) {
-        let domain =
-            view.record.domains.get(&DomainId::HOME).expect("every record has the home domain");
+        let domain = view.record.home();
         self.member.facts.retain(|report| {
             let holding = domain.slots.holding(report.slot);
             match report.fact {
@@ -216,7 +212,7 @@ impl Driver {
         tracing::warn!(host = %self.shared.parts.name, "was sealed; opens a new session and joins again");
         self.life = Life::open(&self.shared);
         // Whoever sealed us may have written an epoch that we don't know yet.
-        self.shared.tell_self(Event::LookForEpoch);
+        self.shared.tell_self(Event::ReadEpochLog);
     }
 
     pub(super) fn member_tick(&mut self) {
@@ -272,7 +268,7 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         self.shared.spawn(async move {
             match shared.links.ask(&leader.address, PeerMessage::Join(request)).await {
-                Some(PeerReply::NotLeader { .. }) => shared.tell_self(Event::LookForEpoch),
+                Some(PeerReply::NotLeader { .. }) => shared.tell_self(Event::ReadEpochLog),
                 Some(PeerReply::Refused(why)) => tracing::warn!(why, "not taken in yet"),
                 Some(
                     PeerReply::Noted

@@ -11,7 +11,6 @@ mod leader_io;
 mod links;
 mod member_io;
 mod parts;
-mod recovery;
 mod shared;
 mod views;
 

@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use dashmap::Entry;
-use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
-    ids::{CommitNumber, Position, VnodeHash},
+    ids::VnodeHash,
     journal::batch::{self, StateRecord},
+    slot::residency::{Admission, Newest},
     state::place::{FileId, Place},
 };
 use holocron_store::Patience;
@@ -17,11 +17,11 @@ use ractor::ActorRuntime;
 
 use super::{ActiveVnode, Session};
 use crate::{
-    api::call::{Answer, Call, Mode, Outcome, ReplyTo},
+    api::call::{Call, Outcome, ReplyTo},
     session::{
         actor::{Activation, Handle, Stored, VnodeActor},
-        journal::Released,
-        slots::{Phase, Table},
+        journal::Closed,
+        slots::Table,
         supervisor::Supervisor,
     },
     store_io::state_reader::{Located, Unloadable},
@@ -37,15 +37,15 @@ impl Session {
         };
         let slot = hash.slot(self.parts.cluster.slots);
         let mut table = self.slots.lock();
-        let epoch = match &table.get(slot).phase {
-            Phase::Serving(serving) => serving.epoch,
-            Phase::Coming(_) => {
+        let tenure = match self.journal.with_residency(|residency| residency.admission(slot)) {
+            Admission::Run(tenure) => tenure,
+            Admission::Wait => {
                 if let Err(reply) = table.wait(slot, call, reply) {
                     self.refuse(reply, Outcome::Busy);
                 }
                 return;
             }
-            Phase::Elsewhere | Phase::Leaving(_) => return self.refuse(reply, Outcome::NotOwner),
+            Admission::Refuse => return self.refuse(reply, Outcome::NotOwner),
         };
         let Some(kind) = self.parts.kinds.get(call.name.kind()) else {
             return self.refuse(reply, Outcome::UnknownKind);
@@ -54,16 +54,16 @@ impl Session {
             name: call.name.clone(),
             hash,
             slot,
-            tenure: epoch,
+            tenure,
             queued: AtomicU32::new(0),
             used: AtomicBool::new(true),
         });
-        tracing::trace!(vnode = %handle.name, %slot, %epoch, "activates");
+        tracing::trace!(vnode = %handle.name, %slot, %tenure, "activates");
         let activation = Activation {
             session: Arc::clone(self),
             handle: Arc::clone(&handle),
             kind: Arc::clone(kind),
-            tenure: epoch,
+            tenure,
             stored: self.locate_in(&table, &handle).expect("it is served"),
         };
         let state = table.get_mut(slot);
@@ -87,16 +87,14 @@ impl Session {
     }
 
     fn locate_in(&self, table: &Table, handle: &Handle) -> Option<Stored> {
-        let serving = table.serving(handle.slot)?;
-        // The tail first: what was written under this tenure is newer than what the index knows. What is of an earlier
-        // tenure is not: another owner may have written in between, and then the index knows.
-        if let Some((place, record)) = self.journal.find(handle.hash)
-            && (place.position >= serving.since || is_planted(Bug::KeepCache))
-        {
-            return Some(Stored::Here(record));
+        match self.journal.find(handle.slot, handle.hash) {
+            (Newest::NotServed, _) => None,
+            (Newest::InTail, record) => Some(record.map_or(Stored::Nowhere, Stored::Here)),
+            (Newest::InIndex(tenure), _) => {
+                let place = table.get(handle.slot).find(tenure, handle.hash);
+                Some(place.map_or(Stored::Nowhere, |place| self.stored_at(handle.hash, place)))
+            }
         }
-        let place = table.get(handle.slot).find(handle.hash);
-        Some(place.map_or(Stored::Nowhere, |place| self.stored_at(handle.hash, place)))
     }
 
     fn stored_at(&self, hash: VnodeHash, place: Place) -> Stored {
@@ -144,25 +142,14 @@ impl Session {
         }
     }
 
-    /// Where a state is that was not found in a file. What the owner of a slot needs is never deleted; so if it should
-    /// still be there, we may have slept and be the owner no more. That is found out as for a linearizable read.
+    /// Where a state is that was not found in a file. What the owner of a slot needs is never deleted, so if it should
+    /// still be there, this host may have slept and not be the owner any more. A barrier shows that it is.
     async fn relocate(&self, handle: &Handle, missing_in: FileId) -> Option<Stored> {
         match self.locate(handle)? {
             Stored::At(now) if now.file == missing_in => {
-                let (reply, passed) = ReplyTo::here();
-                let (epoch, commit) = (self.epoch(), CommitNumber::ZERO);
-                let answer = Answer { epoch, commit, outcome: Outcome::Busy };
-                let served = (handle.slot, handle.tenure);
-                self.journal.answer(
-                    Mode::Query,
-                    served,
-                    Position::ZERO,
-                    Released { reply, answer },
-                );
-                // Nobody else hears this answer: it only has to leave, which it never does once the session is over.
-                match passed.await.map(|answer| answer.outcome) {
-                    Ok(Outcome::Busy) => self.locate(handle),
-                    Ok(_) | Err(_) => None,
+                match self.journal.barrier(handle.slot, handle.tenure).await {
+                    Ok(()) => self.locate(handle),
+                    Err(Closed) => None,
                 }
             }
             elsewhere @ (Stored::At(_) | Stored::Here(_) | Stored::Nowhere) => Some(elsewhere),

@@ -15,16 +15,16 @@ use futures::{StreamExt, TryStreamExt, stream};
 use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     checkpoint::{
-        garbage::Trimmed,
         pack_writer::{self, PackWriter, Read},
         plan::{Plan, PlanInput, Survey, TenureStatus},
+        retain::{Copying, Forget, Recovering, Retention},
     },
     epoch::{
         draft::{SlotReport, SourceFact},
         record::EpochRecord,
     },
     format::keys,
-    ids::{DomainId, PackNumber, Position, Slot, Tenure},
+    ids::{DomainId, Position, Tenure},
     journal::batch::{self, JournalObject, Record},
     state::{
         checkpoint::Checkpoint,
@@ -35,14 +35,8 @@ use holocron_protocol::{
 use holocron_store::{GaveUp, Patience, get_range_until, put_until};
 use tokio::sync::mpsc;
 
-use super::Session;
-use crate::session::{
-    journal::Closed,
-    slots::{Phase, Table},
-};
-
-/// Files known before unused ones are looked for: each takes some 100 bytes.
-const FILES_MIN: usize = 1_024;
+use super::{Notice, Session};
+use crate::session::{journal::Closed, slots::Table};
 
 /// Ranged gets in flight for copying.
 const READS_MAX: usize = 8;
@@ -53,17 +47,12 @@ pub(crate) struct Checkpoints {
     session: Arc<Session>,
     /// The newest epoch record; says which slots are still listed.
     views: tokio::sync::watch::Receiver<Option<crate::transport::serve::View>>,
-    /// What lets sources go, for the leader.
-    facts: mpsc::UnboundedSender<Vec<SlotReport>>,
+    notices: mpsc::UnboundedSender<Notice>,
     /// What the newest committed checkpoint named.
     packs: Vec<PackRef>,
-    next_pack: PackNumber,
-    written: BTreeSet<PackNumber>,
     /// The batch up to which the slots' logs were brought.
     entered: Position,
-    trimmed: Trimmed,
-    /// Files known when the unused ones were last forgotten.
-    files_kept: usize,
+    retention: Retention,
 }
 
 /// Why a checkpoint didn't come about.
@@ -79,19 +68,11 @@ impl Checkpoints {
     pub(crate) fn new(
         session: Arc<Session>,
         views: tokio::sync::watch::Receiver<Option<crate::transport::serve::View>>,
-        facts: mpsc::UnboundedSender<Vec<SlotReport>>,
+        notices: mpsc::UnboundedSender<Notice>,
     ) -> Self {
-        Self {
-            session,
-            views,
-            facts,
-            packs: Vec::new(),
-            next_pack: PackNumber::ZERO.next(),
-            written: BTreeSet::new(),
-            entered: Position::ZERO,
-            trimmed: Trimmed::default(),
-            files_kept: 0,
-        }
+        let retention = Retention::new(session.id());
+        let (packs, entered) = (Vec::new(), Position::ZERO);
+        Self { session, views, notices, packs, entered, retention }
     }
 
     /// Writes checkpoints whenever one is due, until the session ends.
@@ -105,12 +86,11 @@ impl Checkpoints {
                 () = session.journal.until_checkpoint_due() => {}
             }
             match self.checkpoint().await {
-                Ok(copying) => {
-                    if copying {
-                        // There is more to copy than one checkpoint does. Not at once: commands want the store too.
-                        self.pause().await;
-                        session.journal.want_checkpoint();
-                    }
+                Ok(Copying::Complete) => {}
+                Ok(Copying::Remaining) => {
+                    // There is more to copy than one checkpoint does. Not at once: commands want the store too.
+                    self.pause().await;
+                    session.journal.want_checkpoint();
                 }
                 Err(Failed::Over) => return,
                 Err(Failed::Unreadable(why)) => {
@@ -130,28 +110,29 @@ impl Checkpoints {
         }
     }
 
-    /// One checkpoint. Whether there is more to copy.
-    async fn checkpoint(&mut self) -> Result<bool, Failed> {
+    /// One checkpoint, if anything was committed.
+    async fn checkpoint(&mut self) -> Result<Copying, Failed> {
         let Some(record) = self.newest_record() else {
-            return Ok(false);
+            return Ok(Copying::Complete);
         };
         let low_water = self.enter_tail()?;
         if low_water == Position::ZERO {
-            return Ok(false);
+            return Ok(Copying::Complete);
         }
         let plan = self.plan(&record, low_water);
         let (packs, places) = self.write_packs(&plan).await?;
-        let filled = self.session.journal.checkpoint(low_water, |gates| {
-            let content = plan.content(&packs, |slot| gates[slot.index()]);
+        let filled = self.session.journal.checkpoint(low_water, |residency| {
+            let content = plan.content(&packs, |slot| residency.open_tenure(slot));
             (content.encode(), content)
         });
         let (position, content) = filled.map_err(|Closed| Failed::Over)?;
+        self.retention.checkpoint_appended(content.low_water);
         if is_planted(Bug::TrimBeforeCommit) {
-            self.trim(&content).await?;
+            self.delete_garbage().await?;
         }
         self.session.journal.until_committed(position).await.map_err(|Closed| Failed::Over)?;
         let copying = self.committed(&plan, &content, &places);
-        self.trim(&content).await?;
+        self.delete_garbage().await?;
         Ok(copying)
     }
 
@@ -225,17 +206,15 @@ impl Checkpoints {
         let session = self.session.id();
         let mut table = self.session.slots.lock();
         let files = self.session.slots.files();
-        let domain = record.domains.get(&DomainId::HOME).expect("every record has the home domain");
-        let mut slots = BTreeMap::new();
-        let mut survey = Survey::default();
-        for (slot, holding) in domain.slots.iter() {
+        let (mut slots, mut survey) = (BTreeMap::new(), Survey::default());
+        let open = self.session.journal.open_tenures();
+        for (slot, holding) in record.home().slots.iter() {
             let state = table.get_mut(slot);
             if state.log.keep_listed(session, holding) {
                 slots.insert(slot, state.log.checkpoint_entry());
             }
-            let open = state.submitted.open();
             for tenure in state.log.tenures() {
-                survey.tenure(tenure, status(open, tenure.epoch));
+                survey.tenure(tenure, TenureStatus::of(tenure.epoch, open[slot.index()]));
             }
         }
         let copy_len_max = self.session.settings.copy_len;
@@ -243,9 +222,9 @@ impl Checkpoints {
             PlanInput { session, low_water, slots, packs: self.packs.clone(), copy_len_max };
         let mut plan = Plan::new(input, &survey, &files);
         for (slot, state) in table.iter() {
-            let open = state.submitted.open();
             for tenure in state.log.tenures() {
-                plan.tenure(slot, tenure, status(open, tenure.epoch), &files);
+                let status = TenureStatus::of(tenure.epoch, open[slot.index()]);
+                plan.tenure(slot, tenure, status, &files);
             }
         }
         plan
@@ -256,7 +235,7 @@ impl Checkpoints {
         let copies = plan.copies();
         let reads = pack_writer::reads(copies);
         let fetched = self.fetch_all(reads.clone()).await?;
-        let mut writer = PackWriter::new(self.session.id(), self.next_pack);
+        let mut writer = PackWriter::new(self.session.id(), self.retention.next_pack());
         let mut objects = Vec::new();
         for copy in copies {
             let unreadable = |malformed: holocron_protocol::format::codec::Malformed| {
@@ -270,8 +249,7 @@ impl Checkpoints {
         }
         objects.extend(writer.cut(self.session.parts.random.nonce()));
         for (pack, object) in objects {
-            self.next_pack = self.next_pack.max(pack.number.next());
-            self.written.insert(pack.number);
+            self.retention.pack_written(pack.number);
             let key = keys::pack(self.session.id(), pack.number);
             let put = put_until(
                 &*self.session.parts.store,
@@ -319,14 +297,8 @@ impl Checkpoints {
         Patience { try_timeout: self.session.settings.store_try_timeout, ..Patience::forever() }
     }
 
-    /// Forgets the files that nothing points into any more, when there are many more than a while ago. Not while slots
-    /// are coming: what was read for them is pointed to by nobody else yet.
+    /// Forgets the numbers of files that no index points into.
     fn forget_files(&mut self, table: &Table) {
-        let mut files = self.session.slots.files();
-        let coming = table.iter().any(|(_, state)| matches!(state.phase, Phase::Coming(_)));
-        if coming || files.count() < self.files_kept * 2 + FILES_MIN {
-            return;
-        }
         let mut used = BTreeSet::new();
         for (_, state) in table.iter() {
             for tenure in state.log.tenures() {
@@ -336,14 +308,16 @@ impl Checkpoints {
                 recovered.note_files(&mut used);
             }
         }
+        let mut files = self.session.slots.files();
         files.retain(&used);
-        self.files_kept = files.count();
+        self.retention.files_left(files.count());
     }
 
-    /// The checkpoint is committed: indexes point to the copies, the tail goes. Whether there is more to copy.
-    fn committed(&mut self, plan: &Plan, content: &Checkpoint, places: &[Place]) -> bool {
+    /// The checkpoint is committed: indexes point to the copies, and what it covers is forgotten.
+    fn committed(&mut self, plan: &Plan, content: &Checkpoint, places: &[Place]) -> Copying {
         let session = self.session.id();
         let held = Arc::clone(&self.session);
+        // Until the end of this function: a slot that is adopted meanwhile pins its sources' objects anew.
         let mut table = held.slots.lock();
         for (copy, place) in plan.copies().iter().zip(places) {
             table.get_mut(copy.slot).log.copied(copy, place);
@@ -354,40 +328,32 @@ impl Checkpoints {
             let fact = SourceFact::Full(Tenure { epoch, session });
             facts.push(SlotReport { domain: DomainId::HOME, slot, fact });
         }
-        let foreign = |(_, state): (Slot, &crate::session::slots::SlotState)| {
-            state.log.open().is_some_and(|tenure| tenure.entries.foreign() > 0)
-        };
-        let copying = table.iter().any(foreign);
-        // A source that lives trims its journal: for what was recovered and isn't in a log yet, nobody else may have the
-        // bytes any more.
-        let recovering = table.iter().any(|(_, state)| {
-            matches!(state.phase, Phase::Coming(_)) || !state.recovered.is_empty()
-        });
-        if !copying && !recovering {
-            // Under the table's lock: whoever adopts now pins anew while its slots are coming.
-            self.session.record_cache.clear();
+        let copying = Copying::of(table.iter().map(|(_, state)| &state.log));
+        let unlogged = table.iter().map(|(_, state)| state.recovered.len()).sum();
+        let recovering =
+            held.journal.with_residency(|residency| Recovering::of(residency, unlogged));
+        let files_known = held.slots.files().count();
+        for forget in self.retention.committed(content, copying, recovering, files_known) {
+            match forget {
+                Forget::Tail(low_water) => {
+                    held.journal.with_tail(|tail| tail.drop_through(low_water));
+                }
+                Forget::ForeignObjects => held.record_cache.clear(),
+                Forget::UnusedFiles => self.forget_files(&table),
+            }
         }
-        self.forget_files(&table);
         held.slots.files().grow_older();
         drop(table);
-        self.session.journal.with_tail(|tail| tail.drop_through(content.low_water));
         self.packs.clone_from(&content.packs);
         self.session.note_packs(&content.packs);
         tracing::debug!(%session, low_water = %content.low_water, packs = content.packs.len(),
-            copied = places.len(), "checkpoint");
+            copied = places.len(), "checkpoint committed");
         if !facts.is_empty() {
             // The host may be stopping.
-            drop(self.facts.send(facts));
+            drop(self.notices.send(Notice::Facts(facts)));
         }
         copying
     }
-}
-
-fn status(
-    open: Option<holocron_protocol::ids::Epoch>,
-    tenure: holocron_protocol::ids::Epoch,
-) -> TenureStatus {
-    if open == Some(tenure) { TenureStatus::Open } else { TenureStatus::Released }
 }
 
 fn failed(key: &str, gave_up: &GaveUp) -> Failed {

@@ -7,8 +7,8 @@
 //!
 //! Invariants:
 //!
-//! * Nothing is appended for a slot whose gate is closed. Release closes it in the same step that appends the record,
-//!   so the order in this journal is the order of the facts.
+//! * Nothing is appended for a slot except under its open tenure ([`Residency`]). An Adopt or Release changes that in the
+//!   same step that appends the record, so the order in this journal is the order of the facts.
 //! * An answer leaves only from [`Journal::commit`], or for positions committed already; and, unless it is a local read's,
 //!   only after a look that shows that the store is not lost.
 //! * Once the session has ended nothing is ever committed: what waits is dropped, which answers it `Unclear`.
@@ -16,28 +16,31 @@
 mod flush;
 mod terms;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
-    checkpoint::garbage::{TrimStep, Trimmed, next_trim},
-    format::segment::SegmentLen,
-    ids::{Epoch, Position, SessionId, Slot},
+    epoch::record::SlotTable,
+    ids::{Epoch, Position, SessionId, Slot, VnodeHash},
     journal::{
         batch::{BATCH_LEN_MAX, BatchBuilder, StateFields},
         read_barrier::{ReadBarrier, ReadMode},
         writer::Writer,
     },
+    slot::residency::{self, Effect, Newest, Residency},
 };
 use holocron_store::Store;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::terms::{Adoption, Closed, FlushPoint, Released};
+pub(crate) use self::terms::{Adoption, Closed, FlushPoint, Released, ReleasedSlots, Waiting};
 use crate::{
     api::{call::Mode, random::Random},
     session::tail::{Tail, TailEntry},
@@ -97,9 +100,10 @@ pub(crate) struct JournalOptions {
 struct State {
     writer: Writer,
     open: Open,
-    /// For each slot the tenure under which it may be written, if any.
-    gates: Vec<Option<Epoch>>,
-    reads: ReadBarrier<Released>,
+    /// What the session does with each slot. Here, because an Adopt or Release changes it with the same step that appends
+    /// the record.
+    residency: Residency,
+    reads: ReadBarrier<Waiting>,
     /// Barriers so far.
     barriers: u64,
     tail: Tail,
@@ -129,7 +133,7 @@ impl Journal {
             reads: ReadBarrier::new(&writer),
             writer,
             open: Open::default(),
-            gates: vec![None; usize::from(options.slots)],
+            residency: Residency::new(session, options.slots),
             barriers: 0,
             tail: Tail::default(),
         };
@@ -178,7 +182,7 @@ impl Journal {
         answers: &mut Vec<Released>,
     ) -> Result<Position, Closed> {
         let mut state = self.state();
-        if state.gates[slot.index()] != Some(tenure) || self.ended.is_cancelled() {
+        if !state.residency.may_append(slot, tenure) || self.ended.is_cancelled() {
             return Err(Closed);
         }
         let open = &mut state.open;
@@ -196,51 +200,71 @@ impl Journal {
         self.appended(&state, was_empty)
     }
 
-    /// Takes slots up: appends their Adopt records and opens their gates.
+    /// Appends the Adopt records of recovered slots; from then on they are served. Says where the Adopts will commit.
     pub(crate) fn adopt(&self, slots: &[Adoption]) -> Result<Position, Closed> {
         let mut state = self.state();
         if self.ended.is_cancelled() {
             return Err(Closed);
         }
         let was_empty = state.open.builder.is_empty();
-        for adoption in slots {
-            let gate = &mut state.gates[adoption.slot.index()];
-            assert!(
-                gate.is_none(),
-                "{}: {} adopted under two tenures at once",
-                self.session,
-                adoption.slot
-            );
-            *gate = Some(adoption.epoch);
+        let at = state.writer.next_position();
+        for &Adoption { slot, epoch: tenure, ref sources } in slots {
+            let effects = state.residency.step(slot, residency::Event::Adopted { tenure, at });
+            assert_eq!(effects, [Effect::RunWaiting], "{slot} is adopted, so its calls run");
             if !is_planted(Bug::ServeBeforeAdopt) {
-                state.open.builder.adopt(adoption.slot, adoption.epoch, &adoption.sources);
+                state.open.builder.adopt(slot, tenure, sources);
             }
         }
         self.appended(&state, was_empty)
     }
 
-    /// Gives slots away: appends their Release records and closes their gates in the same step, so that nothing of
-    /// them can follow.
-    pub(crate) fn release(&self, slots: &[(Slot, Epoch)]) -> Result<Position, Closed> {
+    /// Appends the Release records that are owed for these slots; nothing of them can follow. Says which were owed, and
+    /// where the Releases will commit; none when nothing was owed any more.
+    pub(crate) fn release(&self, slots: &[Slot]) -> Result<Option<ReleasedSlots>, Closed> {
         let mut state = self.state();
         if self.ended.is_cancelled() {
             return Err(Closed);
         }
         let was_empty = state.open.builder.is_empty();
-        for &(slot, epoch) in slots {
-            state.gates[slot.index()] = None;
+        let mut released = BTreeMap::new();
+        for &slot in slots {
+            // None: the slot came back meanwhile, or another task was first.
+            let Some(epoch) = state.residency.owed_release(slot) else { continue };
+            let effects = state.residency.step(slot, residency::Event::Released);
+            assert_eq!(effects, [], "{slot}: no call waits for a slot that is released");
             state.open.builder.release(slot, epoch);
+            released.insert(slot, epoch);
         }
-        self.appended(&state, was_empty)
+        if released.is_empty() {
+            return Ok(None);
+        }
+        let position = self.appended(&state, was_empty)?;
+        Ok(Some(ReleasedSlots { position, slots: released }))
+    }
+
+    /// Acts on a newer epoch's holdings. Says what is to be done about the slots for which something changed.
+    pub(crate) fn learn(&self, slots: &SlotTable) -> Vec<(Slot, Effect)> {
+        let mut state = self.state();
+        let mut effects = Vec::new();
+        for (slot, holding) in slots.iter() {
+            let stepped = state.residency.step(slot, residency::Event::Epoch(holding));
+            effects.extend(stepped.into_iter().map(|effect| (slot, effect)));
+        }
+        effects
+    }
+
+    /// Asks what the session does with a slot, under the lock: keep it short.
+    pub(crate) fn with_residency<T>(&self, look: impl FnOnce(&Residency) -> T) -> T {
+        look(&self.state().residency)
     }
 
     /// Appends a checkpoint's commit point. Everything at or below `low_water` must be in the checkpoint. `content` is
-    /// asked for under the lock, with the tenure under which each slot may be written now: a slot never turns full
+    /// asked for under the lock, with what the session does with each slot now: a slot never turns full
     /// behind its Release.
     pub(crate) fn checkpoint<T>(
         &self,
         low_water: Position,
-        content: impl FnOnce(&[Option<Epoch>]) -> (Vec<u8>, T),
+        content: impl FnOnce(&Residency) -> (Vec<u8>, T),
     ) -> Result<(Position, T), Closed> {
         let mut state = self.state();
         if self.ended.is_cancelled() {
@@ -248,16 +272,22 @@ impl Journal {
         }
         assert!(low_water <= state.writer.committed(), "a checkpoint holds committed state only");
         let was_empty = state.open.builder.is_empty();
-        let (content, result) = content(&state.gates);
+        let (content, result) = content(&state.residency);
         state.open.builder.checkpoint(&content);
         state.open.checkpoint = Some(low_water);
         let position = self.appended(&state, was_empty)?;
         Ok((position, result))
     }
 
-    /// What to do next to trim this journal.
-    pub(crate) fn next_trim(&self, trimmed: Trimmed, segment_len: SegmentLen) -> Option<TrimStep> {
-        next_trim(&self.state().writer, trimmed, segment_len)
+    /// Asks what was submitted and committed, under the lock: keep it short.
+    pub(crate) fn with_writer<T>(&self, look: impl FnOnce(&Writer) -> T) -> T {
+        look(&self.state().writer)
+    }
+
+    /// By slot, the tenure under which it may be written now.
+    pub(crate) fn open_tenures(&self) -> Vec<Option<Epoch>> {
+        let state = self.state();
+        state.residency.states().map(|(slot, _)| state.residency.open_tenure(slot)).collect()
     }
 
     /// Waits until a checkpoint is due: the tail has grown beyond its bounds.
@@ -278,25 +308,37 @@ impl Journal {
         Ok(state.writer.next_position())
     }
 
-    /// Sends an answer of a vnode when the rules of reading allow. `sees` is the position of the newest change it has
-    /// seen. A linearizable one of a slot that was released is dropped: the barrier says nothing about one slot.
+    /// Sends an answer of a vnode when the read barrier allows. `sees` is the position of the newest change it has seen.
+    /// A linearizable one of a slot that was released is dropped: the barrier says nothing about one slot.
     pub(crate) fn answer(&self, mode: Mode, of: (Slot, Epoch), sees: Position, released: Released) {
-        let (slot, tenure) = of;
         let mode = match mode {
             Mode::Query => ReadMode::Linearizable,
-            // What was recorded is true for ever: it only has to be committed.
+            // What was recorded stays true: it only has to be committed.
             Mode::Command | Mode::Local => ReadMode::Local,
         };
+        self.wait_to_leave(mode, of, sees, Waiting::Answer(released));
+    }
+
+    /// Waits until a barrier shows that no other session had taken over when this was called.
+    pub(crate) async fn barrier(&self, slot: Slot, tenure: Epoch) -> Result<(), Closed> {
+        let (passes, passed) = oneshot::channel();
+        let waiting = Waiting::Barrier(passes);
+        self.wait_to_leave(ReadMode::Linearizable, (slot, tenure), Position::ZERO, waiting);
+        passed.await.map_err(|_session_over| Closed)
+    }
+
+    fn wait_to_leave(&self, mode: ReadMode, of: (Slot, Epoch), sees: Position, waiting: Waiting) {
+        let (slot, tenure) = of;
         let mut state = self.state();
-        let gone = mode == ReadMode::Linearizable && state.gates[slot.index()] != Some(tenure);
+        let gone = mode == ReadMode::Linearizable && !state.residency.may_answer(slot, tenure);
         if gone || self.ended.is_cancelled() {
             return;
         }
         let State { writer, reads, .. } = &mut *state;
-        let at_once = reads.arrive(writer, mode, sees, released);
+        let at_once = reads.arrive(writer, mode, sees, waiting);
         drop(state);
         match at_once {
-            Some(released) => released.send(),
+            Some(waiting) => waiting.leave(),
             None if mode == ReadMode::Linearizable => self.barrier.notify_one(),
             None => {}
         }
@@ -372,12 +414,12 @@ impl Journal {
         look(&mut self.state().tail)
     }
 
-    /// The record of a vnode in the tail, if there is one.
-    pub(crate) fn find(
-        &self,
-        hash: holocron_protocol::ids::VnodeHash,
-    ) -> Option<(crate::session::tail::TailPlace, Bytes)> {
-        self.state().tail.find(hash)
+    /// Where the newest committed record of a vnode is, and its bytes if they are in the tail.
+    pub(crate) fn find(&self, slot: Slot, hash: VnodeHash) -> (Newest, Option<Bytes>) {
+        let state = self.state();
+        let found = state.tail.find(hash);
+        let newest = state.residency.newest(slot, found.as_ref().map(|(place, _)| place.position));
+        (newest, found.map(|(_, record)| record))
     }
 
     /// Ends the session: nothing more is committed, and whatever waits is answered `Unclear`.
@@ -390,7 +432,7 @@ impl Journal {
         self.ended.cancel();
         tracing::warn!(session = %self.session, committed = %state.writer.committed(), why, "session is over");
         let answers = core::mem::take(&mut state.open.answers);
-        let reads: Vec<Released> = state.reads.over().collect();
+        let reads: Vec<Waiting> = state.reads.over().collect();
         drop(state);
         drop((answers, reads));
     }

@@ -6,9 +6,10 @@
 mod activate;
 pub(crate) mod actor;
 mod checkpointer;
+mod handoff;
 pub(crate) mod journal;
-mod ownership;
 pub(crate) mod record_cache;
+pub(crate) mod recovery;
 pub(crate) mod slots;
 pub(crate) mod supervisor;
 mod sweep;
@@ -25,17 +26,16 @@ use std::{
 
 use dashmap::DashMap;
 use holocron_protocol::{
+    epoch::draft::SlotReport,
     format::cluster::Cluster,
-    ids::{CommitNumber, Epoch, HostName, SessionId, Slot, VnodeHash},
+    ids::{CommitNumber, Epoch, HostName, SessionId, VnodeHash},
+    slot::residency::SlotState,
     state::pack::PackRef,
 };
 use holocron_store::Store;
 use ractor::{ActorCell, ActorRef};
 
-pub(crate) use self::{
-    checkpointer::Checkpoints,
-    ownership::{Recovered, Wanted},
-};
+pub(crate) use self::checkpointer::Checkpoints;
 use crate::{
     api::{
         call::{Answer, Call, Mode, Outcome, ReplyTo},
@@ -48,7 +48,7 @@ use crate::{
         actor::{Handle, Message},
         journal::{Journal, JournalOptions},
         record_cache::RecordCache,
-        slots::{Phase, Slots},
+        slots::Slots,
     },
     store_io::loss::LossWatch,
     transport::peer::HostStatus,
@@ -66,6 +66,15 @@ pub(crate) struct SessionParts {
     pub(crate) settings: Arc<Settings>,
     pub(crate) kinds: Kinds,
     pub(crate) counts: Arc<Counts>,
+}
+
+/// What a session's tasks tell the host.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A newer epoch may exist.
+    ReadEpochLog,
+    /// What lets sources go, for the leader.
+    Facts(Vec<SlotReport>),
 }
 
 /// What a host has done since it started, for people.
@@ -241,14 +250,20 @@ impl Session {
         status.vnodes_active = self.active_count();
         status.packs = self.packs.load(Ordering::Relaxed);
         let table = self.slots.lock();
-        for (_, state) in table.iter() {
-            status.vnodes_known += state.known() as u64;
-            match state.phase {
-                Phase::Serving(_) => status.slots_serving += 1,
-                Phase::Coming(_) => status.slots_waiting += 1,
-                Phase::Elsewhere | Phase::Leaving(_) => {}
+        self.journal.with_residency(|residency| {
+            for (slot, state) in residency.states() {
+                match state {
+                    SlotState::Serving { tenure, .. } => {
+                        status.slots_serving += 1;
+                        status.vnodes_known += table.get(slot).known(tenure) as u64;
+                    }
+                    SlotState::Recovering { .. } => status.slots_waiting += 1,
+                    SlotState::NotOurs
+                    | SlotState::Draining { .. }
+                    | SlotState::ReleaseOwed { .. } => {}
+                }
             }
-        }
+        });
     }
 
     /// The session is over: drops its actors and whatever they hold.
@@ -258,11 +273,7 @@ impl Session {
         self.active_count.store(0, Ordering::Relaxed);
         self.sweep.lock().expect("the queue's lock is held for a push or a pop").clear();
         // Calls that wait for slots go on elsewhere.
-        let mut table = self.slots.lock();
-        let slots: Vec<Slot> = table.iter().map(|(slot, _)| slot).collect();
-        let waited: Vec<(Call, ReplyTo)> =
-            slots.into_iter().flat_map(|slot| table.change(slot, Phase::Elsewhere)).collect();
-        drop(table);
+        let waited = self.slots.lock().take_all_waiting();
         for (_, reply) in waited {
             self.refuse(reply, Outcome::NotOwner);
         }

@@ -2,6 +2,8 @@
 //!
 //! Imports [`crate::slot`], [`crate::state`], [`crate::epoch`], [`crate::journal`] and [`crate::format`].
 
-pub mod garbage;
+pub mod collect;
 pub mod pack_writer;
 pub mod plan;
+pub mod retain;
+pub mod trim;

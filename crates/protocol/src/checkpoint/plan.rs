@@ -23,16 +23,17 @@ use alloc::{
     vec::Vec,
 };
 
+pub use crate::slot::log::Copy;
 use holocron_planted::{Bug, is_planted};
 
 use crate::{
     format::codec::HEADER_LEN,
-    ids::{Epoch, PackNumber, Position, SessionId, Slot, VnodeHash},
+    ids::{Epoch, PackNumber, Position, SessionId, Slot},
     slot::log::TenureLog,
     state::{
         checkpoint::{Checkpoint, Coverage, SlotEntry},
         pack::PackRef,
-        place::{FileId, FileNumber, FileObject, Files, Place},
+        place::{FileId, FileNumber, FileObject, Files},
     },
 };
 
@@ -70,6 +71,14 @@ pub enum TenureStatus {
     Open,
     /// One was. What it wrote is carried for those who may still have to read it.
     Released,
+}
+
+impl TenureStatus {
+    /// Of a tenure, by the one under which the slot may be written now.
+    #[must_use]
+    pub fn of(tenure: Epoch, open: Option<Epoch>) -> Self {
+        if open == Some(tenure) { Self::Open } else { Self::Released }
+    }
 }
 
 /// What points into a file.
@@ -143,19 +152,6 @@ struct PackUse {
     live_len: u64,
     is_small: bool,
     released: bool,
-}
-
-/// A record to copy into a pack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Copy {
-    /// Its slot.
-    pub slot: Slot,
-    /// The tenure it is copied for.
-    pub epoch: Epoch,
-    /// Its vnode.
-    pub hash: VnodeHash,
-    /// Where it stands.
-    pub from: Place,
 }
 
 /// What becomes of a file's records.
@@ -365,13 +361,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        ids::CommitNumber,
+        ids::{CommitNumber, VnodeHash},
         slot::log::SlotLog,
         state::{
             checkpoint::TAIL_LEN_MAX,
             index::SlotIndex,
             pack::PACK_LEN_MAX,
-            place::{Origin, PlaceKind},
+            place::{Origin, Place, PlaceKind},
         },
     };
 

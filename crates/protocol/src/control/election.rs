@@ -125,6 +125,7 @@ impl Election {
             Event::ChangeWanted if self.is_leading() => self.create(),
             Event::Tick | Event::ChangeWanted => Vec::new(),
             Event::HeardLeader { epoch, by } => self.on_heard(now, epoch, by),
+            Event::NewerEpochPossible => self.read(now),
             Event::LeaderSuspected { leader } => self.on_suspected(now, chance, leader),
             Event::Learned(news) => self.on_learned(now, chance, news, now),
             Event::Read(outcome) => self.on_read(now, chance, outcome),

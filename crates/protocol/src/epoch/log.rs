@@ -17,7 +17,10 @@ use alloc::collections::BTreeSet;
 use core::time::Duration;
 
 use crate::{
-    format::codec::Malformed,
+    format::{
+        codec::Malformed,
+        segment::{EpochSegments, first_unmarked},
+    },
     ids::{Epoch, Segment},
 };
 
@@ -25,50 +28,6 @@ use crate::{
 pub const EPOCHS_KEPT_MIN: u64 = 16;
 /// Records read one by one before listing is cheaper.
 const FORWARD_LEN_MAX: u64 = 16;
-
-/// How the epoch log is cut into segments. Every reader and writer of a cluster uses the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EpochSegments(u64);
-
-impl EpochSegments {
-    /// Segments of that many epochs.
-    ///
-    /// # Panics
-    ///
-    /// When it is below 2: there is no epoch 0, and the first mark would cover nothing.
-    #[must_use]
-    pub const fn new(epochs: u64) -> Self {
-        assert!(epochs >= 2, "the first segment holds epoch 1");
-        Self(epochs)
-    }
-
-    /// The segment an epoch lies in.
-    #[must_use]
-    pub const fn segment(self, epoch: Epoch) -> Segment {
-        Segment::new(epoch.get() / self.0)
-    }
-
-    /// The first epoch of a segment; for the first segment 0, which is none.
-    ///
-    /// # Panics
-    ///
-    /// When the segment lies beyond the last epoch.
-    #[must_use]
-    pub const fn first(self, segment: Segment) -> Epoch {
-        Epoch::new(segment.get().checked_mul(self.0).expect("a segment holds epochs"))
-    }
-
-    /// The last epoch of a segment.
-    #[must_use]
-    pub const fn last(self, segment: Segment) -> Epoch {
-        self.first(segment.next()).previous().expect("a segment isn't empty")
-    }
-
-    /// The epochs of a segment, in order.
-    pub fn epochs(self, segment: Segment) -> impl Iterator<Item = Epoch> {
-        (self.first(segment).get().max(1)..=self.last(segment).get()).map(Epoch::new)
-    }
-}
 
 /// Whether a mark stands at its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,18 +54,6 @@ pub const fn judge_create(mark: MarkState) -> CreateVerdict {
         MarkState::Absent => CreateVerdict::Committed,
         MarkState::Present => CreateVerdict::InTrimmedLog,
     }
-}
-
-/// The first segment without a mark, by the marks that a list found. Only a contiguous run counts: a list isn't one
-/// moment, and may see a mark without the one before it.
-#[must_use]
-pub fn first_unmarked(marks: impl IntoIterator<Item = Segment>) -> Segment {
-    let marks: BTreeSet<Segment> = marks.into_iter().collect();
-    let mut next = Segment::ZERO;
-    while marks.contains(&next) {
-        next = next.next();
-    }
-    next
 }
 
 /// What the reader's driver does next. Each is answered by exactly one event.
@@ -305,35 +252,13 @@ impl Default for Retention {
     }
 }
 
-/// How far the log was cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct LogTrimmed {
-    /// The first segment whose mark isn't known to be there; those of all before it are.
-    pub marked: Segment,
-    /// The first segment that may still hold records; all before it were deleted.
-    pub deleted: Segment,
-}
-
-/// One step of deleting history. The next follows from what has become of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LogStep {
-    /// Create the mark of that segment, if its last record is [`Retention::is_old`]; if the outcome is unclear, again.
-    Mark(Segment),
-    /// Delete every epoch of that segment.
-    Delete(Segment),
-}
-
 impl Retention {
-    /// What to do next; `None` when nothing is due. `newest` is an epoch that was read: an older one than the true
-    /// newest only keeps more.
+    /// The first segment that the number of epochs to keep retains: what lies before it may be marked if its last record
+    /// [`Self::is_old`], then deleted. `newest` is an epoch that was read: one older than the true newest only retains
+    /// more.
     #[must_use]
-    pub fn next_step(
-        &self,
-        newest: Epoch,
-        trimmed: LogTrimmed,
-        segments: EpochSegments,
-    ) -> Option<LogStep> {
-        next_step(newest, self.epochs.max(EPOCHS_KEPT_MIN), trimmed, segments)
+    pub fn due(&self, newest: Epoch, segments: EpochSegments) -> Segment {
+        due(newest, self.epochs.max(EPOCHS_KEPT_MIN), segments)
     }
 
     /// Whether a record written at that wall time may go, in milliseconds.
@@ -343,21 +268,11 @@ impl Retention {
     }
 }
 
-/// [`Retention::next_step`] for any number of epochs to keep, at least 1.
-fn next_step(
-    newest: Epoch,
-    kept: u64,
-    trimmed: LogTrimmed,
-    segments: EpochSegments,
-) -> Option<LogStep> {
-    let LogTrimmed { marked, deleted } = trimmed;
+/// [`Retention::due`] for any number of epochs to keep, at least 1.
+fn due(newest: Epoch, kept: u64, segments: EpochSegments) -> Segment {
     assert!(kept > 0, "the newest epoch stays");
-    assert!(deleted <= marked, "{trimmed:?}: deleted before it was marked");
-    if deleted < marked {
-        return Some(LogStep::Delete(deleted));
-    }
-    let last = segments.last(marked);
-    (newest.get().saturating_sub(last.get()) >= kept).then_some(LogStep::Mark(marked))
+    let last_due = Epoch::new(newest.get().saturating_sub(kept));
+    segments.whole_up_to(last_due)
 }
 
 #[cfg(test)]
@@ -368,6 +283,7 @@ mod tests {
     use alloc::{vec, vec::Vec};
 
     use super::*;
+    use crate::format::segment::{TrimStep, Trimmed};
 
     const TENS: EpochSegments = EpochSegments::new(10);
 
@@ -523,9 +439,9 @@ mod tests {
     fn segments_cover_every_epoch_once() {
         assert_eq!(TENS.segment(Epoch::new(9)), Segment::new(0));
         assert_eq!(TENS.segment(Epoch::new(10)), Segment::new(1));
-        let first: Vec<_> = TENS.epochs(Segment::new(0)).collect();
+        let first: Vec<_> = TENS.members(Segment::new(0)).collect();
         assert_eq!((first[0], first.len()), (Epoch::new(1), 9));
-        assert_eq!(TENS.epochs(Segment::new(1)).last(), Some(TENS.last(Segment::new(1))));
+        assert_eq!(TENS.members(Segment::new(1)).last(), Some(TENS.last(Segment::new(1))));
     }
 
     #[test]
@@ -533,20 +449,20 @@ mod tests {
         let retention = Retention { epochs: 20, ..Retention::default() };
         let step = |newest, marked, deleted| {
             let (marked, deleted) = (Segment::new(marked), Segment::new(deleted));
-            retention.next_step(Epoch::new(newest), LogTrimmed { marked, deleted }, TENS)
+            Trimmed { marked, deleted }.next_step(retention.due(Epoch::new(newest), TENS))
         };
         assert_eq!(step(28, 0, 0), None, "epoch 9 is among the newest 20");
-        assert_eq!(step(29, 0, 0), Some(LogStep::Mark(Segment::new(0))));
-        assert_eq!(step(29, 1, 0), Some(LogStep::Delete(Segment::new(0))));
+        assert_eq!(step(29, 0, 0), Some(TrimStep::Mark(Segment::new(0))));
+        assert_eq!(step(29, 1, 0), Some(TrimStep::Delete(Segment::new(0))));
         assert_eq!(step(29, 1, 1), None);
     }
 
     #[test]
     fn the_newest_sixteen_stay_whatever_the_settings_say() {
         let retention = Retention { epochs: 0, age: Duration::ZERO };
-        let trimmed = LogTrimmed::default();
-        assert_eq!(retention.next_step(Epoch::new(24), trimmed, TENS), None);
-        assert!(retention.next_step(Epoch::new(25), trimmed, TENS).is_some());
+        let trimmed = Trimmed::default();
+        assert_eq!(trimmed.next_step(retention.due(Epoch::new(24), TENS)), None);
+        assert!(trimmed.next_step(retention.due(Epoch::new(25), TENS)).is_some());
     }
 
     #[test]

@@ -272,17 +272,6 @@ impl fmt::Debug for SlotTable {
     }
 }
 
-/// How the end of a source is to be seen by the slot's owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The source is an older tenure of the reader's own session: the order of its own journal ended it.
-    Own,
-    /// The session is over: read its seal, or seal it if nobody has. The position is where it stands, if known.
-    Seal(Option<Position>),
-    /// The session is open: wait for its Release.
-    Release,
-}
-
 impl EpochRecord {
     /// Who holds a slot; `None` when there is no such domain.
     ///
@@ -292,6 +281,22 @@ impl EpochRecord {
     #[must_use]
     pub fn holding(&self, domain: DomainId, slot: Slot) -> Option<&Holding> {
         self.domains.get(&domain).map(|domain| domain.slots.holding(slot))
+    }
+
+    /// The home domain.
+    ///
+    /// # Panics
+    ///
+    /// When the record lacks it, which [`Self::check`] of a decoded record excludes.
+    #[must_use]
+    pub fn home(&self) -> &DomainEntry {
+        self.domains.get(&DomainId::HOME).expect("every record has the home domain")
+    }
+
+    /// Whether it lists a session as open.
+    #[must_use]
+    pub fn lists_open(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|entry| entry.state == SessionState::Open)
     }
 
     /// Whether it says anything that another doesn't, but for its number, reason and time. If it doesn't, it need not be
@@ -327,25 +332,6 @@ impl EpochRecord {
     #[must_use]
     pub fn is_open(&self, session: SessionId) -> bool {
         self.host_of(session).is_some()
-    }
-
-    /// How `reader`, who owns a slot, sees the end of one of its sources.
-    ///
-    /// # Panics
-    ///
-    /// When no slot of this record names such a source.
-    #[must_use]
-    pub fn ending(&self, source: Tenure, reader: SessionId) -> Ending {
-        if source.session == reader {
-            return Ending::Own;
-        }
-        match self.sessions.get(&source.session).map(|entry| entry.state) {
-            Some(SessionState::Open) => Ending::Release,
-            Some(SessionState::Sealed(position)) => Ending::Seal(position),
-            Some(SessionState::Detached(_)) | None => {
-                panic!("{source:?} is no source in {}", self.epoch)
-            }
-        }
     }
 
     /// The sessions this record wants sealed without knowing where: the leader seals them all.

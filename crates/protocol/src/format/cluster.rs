@@ -12,10 +12,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    epoch::log::EpochSegments,
     format::{
         codec::{self, Malformed},
-        segment::SegmentLen,
+        segment::{EpochSegments, SegmentLen},
     },
     ids::{ClusterId, Nonce, SLOTS_DEFAULT},
 };

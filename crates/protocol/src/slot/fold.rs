@@ -16,7 +16,7 @@ use crate::{
     slot::{
         log::TenureLog,
         replay::Source,
-        tenure::{self, Reader},
+        tenure::{self, Adopter},
     },
     state::{checkpoint::Coverage, index::SlotIndex},
 };
@@ -31,10 +31,10 @@ pub enum Fold {
 }
 
 /// What a recovery waits for. It asks for the newest first; what is older may turn out not to be needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Missing {
-    /// This session's journal wasn't read.
-    Reading(SessionId),
+    /// This session's journal wasn't fetched.
+    Journal(SessionId),
     /// The tenure's end wasn't seen. If the epoch lists the session as sealed, seal it; else wait for its Release and
     /// read again.
     End(Tenure),
@@ -80,21 +80,21 @@ pub struct Contradiction {
 ///
 /// When the sources aren't older than the reader, newest first, or the reader still holds the slot: then it goes on.
 pub fn fold(
-    reader: &Reader,
+    adopter: &Adopter,
     sources: &[Tenure],
     journals: &BTreeMap<SessionId, Source<'_>>,
 ) -> Result<Fold, Contradiction> {
     let in_order = sources.is_sorted_by(|newer, older| newer.epoch > older.epoch);
     assert!(in_order, "sources stand newest first: {sources:?}");
-    assert_eq!(reader.submitted.open(), None, "{:?} holds the slot and goes on", reader.tenure);
+    assert_eq!(adopter.submitted.open(), None, "{:?} holds the slot and goes on", adopter.tenure);
     let mut recovered =
         Recovered { index: SlotIndex::default(), sources: Vec::new(), empty: Vec::new() };
     let mut folded: Vec<(Tenure, &TenureLog)> = Vec::new();
     for &tenure in sources {
         let Some(source) = journals.get(&tenure.session) else {
-            return Ok(Fold::Missing(Missing::Reading(tenure.session)));
+            return Ok(Fold::Missing(Missing::Journal(tenure.session)));
         };
-        if !tenure::ended(source, tenure, reader) {
+        if !tenure::ended(source, tenure, adopter) {
             return Ok(Fold::Missing(Missing::End(tenure)));
         }
         recovered.sources.push(tenure);
@@ -186,7 +186,7 @@ mod tests {
             .iter()
             .map(|&(session, end, log)| (session, Source { end, log: Some(log) }))
             .collect();
-        fold(&Reader { tenure: reader, submitted: Submitted::default() }, sources, &journals)
+        fold(&Adopter { tenure: reader, submitted: Submitted::default() }, sources, &journals)
     }
 
     /// What was recovered, as `a5 b3`.
@@ -236,9 +236,9 @@ mod tests {
                 other => panic!("{other:?}"),
             };
         let (a, b) = (log("@1 a1"), log("@2 a2"));
-        assert_eq!(missing(&[(A, SEALED, &a)]), Missing::Reading(B));
+        assert_eq!(missing(&[(A, SEALED, &a)]), Missing::Journal(B));
         assert_eq!(missing(&[(B, JournalEnd::Live, &b)]), Missing::End(tenure(B, 2)));
-        assert_eq!(missing(&[(B, SEALED, &b)]), Missing::Reading(A));
+        assert_eq!(missing(&[(B, SEALED, &b)]), Missing::Journal(A));
         let nothing = SlotLog::default();
         let logs = [(B, SEALED, &b), (A, JournalEnd::Live, &nothing)];
         assert_eq!(missing(&logs), Missing::End(tenure(A, 1)), "though it never adopted");

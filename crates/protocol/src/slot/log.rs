@@ -16,9 +16,8 @@
 use alloc::vec::Vec;
 
 use crate::{
-    checkpoint::plan::Copy,
     epoch::record::Holding,
-    ids::{Epoch, SessionId, VnodeHash},
+    ids::{Epoch, SessionId, Slot, VnodeHash},
     state::{
         checkpoint::{Coverage, SlotEntry, TenureEntry},
         index::SlotIndex,
@@ -42,6 +41,19 @@ pub struct TenureLog {
 pub struct SlotLog {
     released: Epoch,
     tenures: Vec<TenureLog>,
+}
+
+/// A record to copy into a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// Its slot.
+    pub slot: Slot,
+    /// The tenure it is copied for.
+    pub epoch: Epoch,
+    /// Its vnode.
+    pub hash: VnodeHash,
+    /// Where it stands.
+    pub from: Place,
 }
 
 /// What can't be in a journal whose writer followed the rules; says which rule.
@@ -280,7 +292,7 @@ mod tests {
         log.release(epoch(2)).unwrap();
         // Read now, for epoch 3; adopted when the checkpoint that copies it is committed.
         let recovered = [(hash, Place { origin: Origin::Foreign, ..written })];
-        let copy = Copy { slot: crate::ids::Slot(0), epoch: epoch(1), hash, from: written };
+        let copy = Copy { slot: Slot(0), epoch: epoch(1), hash, from: written };
         let to = Place { file: file(9), ..written };
         log.copied(&copy, &to);
         log.adopt(epoch(3), SlotIndex::from_sorted(recovered)).unwrap();

@@ -4,5 +4,7 @@
 
 pub mod fold;
 pub mod log;
+pub mod recovery;
 pub mod replay;
+pub mod residency;
 pub mod tenure;

@@ -9,54 +9,51 @@
 //! * What an epoch is called in a Release is the epoch that gave the slot away: the tenure of its owner, never the
 //!   newest epoch that the writer knows.
 
-use holocron_planted::{Bug, is_planted};
-
 use crate::{
     epoch::record::Holding,
     ids::{Epoch, SessionId, Slot, Tenure},
+    planted,
     slot::{
         log::SlotLog,
         replay::{JournalEnd, Source},
     },
 };
 
-/// Who recovers a slot: the session and what it has submitted about the slot so far.
+/// The session that recovers a slot, and what it has submitted about the slot so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reader {
-    /// The tenure that it is to hold.
+pub struct Adopter {
+    /// The tenure under which it will adopt the slot.
     pub tenure: Tenure,
     /// What it has submitted about the slot, in flight or committed, since it opened.
     pub submitted: Submitted,
 }
 
-/// Whether a tenure has ended, as its reader may rely on.
+/// Whether a tenure has ended, so that the adopter of a later one may rely on it.
 ///
-/// A seal ends every tenure of its session. A Release ends those given before it, and counts for a reader whose own
-/// tenure isn't older than it. The reader's own tenures are ended by the order of its own journal: one that it never
+/// A seal ends every tenure of its session. A Release ends those given before it, and counts for an adopter whose own
+/// tenure isn't older than it. The adopter's own tenures are ended by the order of its own journal: one that it never
 /// adopted has nothing in it, and of one that it did everything stands before the Release, so that the log which shows
 /// the Release shows it all. (A log of its own that doesn't is from before the Release was committed.)
 ///
 /// # Panics
 ///
-/// When the tenure isn't older than the reader's.
+/// When the tenure isn't older than the adopter's.
 #[must_use]
-pub fn ended(source: &Source<'_>, tenure: Tenure, reader: &Reader) -> bool {
-    let follows = reader.tenure;
+pub fn ended(source: &Source<'_>, tenure: Tenure, adopter: &Adopter) -> bool {
+    let follows = adopter.tenure;
     assert!(tenure.epoch < follows.epoch, "{follows:?} does not follow {tenure:?}");
     let released = source.log.map_or(Epoch::ZERO, SlotLog::released);
-    if is_planted(Bug::UnseenEnd) || (is_planted(Bug::LooseRelease) && released > Epoch::ZERO) {
-        return true;
-    }
-    if tenure.session == follows.session {
-        return reader.submitted.adopted < tenure.epoch || tenure.epoch < released;
-    }
-    match source.end {
-        JournalEnd::Sealed(_) => true,
-        JournalEnd::Live => {
-            let counts = released <= follows.epoch || is_planted(Bug::ReleaseAhead);
-            tenure.epoch < released && counts
+    let ended = if tenure.session == follows.session {
+        adopter.submitted.adopted < tenure.epoch || tenure.epoch < released
+    } else {
+        match source.end {
+            JournalEnd::Sealed(_) => true,
+            JournalEnd::Live => {
+                tenure.epoch < released && planted::release_counts(released <= follows.epoch)
+            }
         }
-    }
+    };
+    planted::ended(ended, released)
 }
 
 /// What a session has submitted about a slot, in flight or committed. Nothing: both 0.
@@ -117,12 +114,6 @@ pub fn duty(session: SessionId, slot: Slot, holding: &Holding, submitted: Submit
     Duty::Nothing
 }
 
-/// Whether commands of the slot may run: they queue behind the Adopt in the same journal.
-#[must_use]
-pub fn may_serve(session: SessionId, slot: Slot, holding: &Holding, submitted: Submitted) -> bool {
-    matches!(duty(session, slot, holding, submitted), Duty::Serve(_))
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
@@ -139,8 +130,8 @@ mod tests {
         Tenure { session, epoch: Epoch::new(epoch) }
     }
 
-    fn reader(session: SessionId, epoch: u64) -> Reader {
-        Reader { tenure: tenure(session, epoch), submitted: Submitted::default() }
+    fn reader(session: SessionId, epoch: u64) -> Adopter {
+        Adopter { tenure: tenure(session, epoch), submitted: Submitted::default() }
     }
 
     fn released(epoch: u64) -> SlotLog {
@@ -189,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_own_tenure_has_ended_once_the_log_that_is_read_shows_its_release() {
-        let reader = Reader { tenure: tenure(A, 3), submitted: submitted(1, 2) };
+        let reader = Adopter { tenure: tenure(A, 3), submitted: submitted(1, 2) };
         let mut log = SlotLog::default();
         assert!(!ended(&live(Some(&log)), tenure(A, 1), &reader), "a log from before the Adopt");
         log.adopt(Epoch::new(1), SlotIndex::default()).unwrap();
@@ -203,7 +194,6 @@ mod tests {
         let holding = holding(tenure(B, 2), &[tenure(A, 1)]);
         assert_eq!(duty(B, SLOT, &holding, submitted(0, 0)), Duty::Recover(Epoch::new(2)));
         assert_eq!(duty(B, SLOT, &holding, submitted(2, 0)), Duty::Serve(Epoch::new(2)));
-        assert!(!may_serve(B, SLOT, &holding, submitted(0, 0)));
     }
 
     #[test]
@@ -239,6 +229,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "epochs never go down")]
     fn an_epoch_older_than_one_acted_on_is_a_bug() {
-        assert!(may_serve(A, SLOT, &holding(tenure(A, 1), &[]), submitted(1, 2)));
+        let duty = duty(A, SLOT, &holding(tenure(A, 1), &[]), submitted(1, 2));
+        panic!("a duty by an old epoch: {duty:?}");
     }
 }

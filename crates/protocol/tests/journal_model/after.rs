@@ -1,7 +1,7 @@
 //! What follows a takeover: the new owner writes, an epoch detaches the session, a collector cleans up.
 
 use holocron_protocol::{
-    checkpoint::garbage::{Collection, Detached, EndMark},
+    checkpoint::collect::{Collection, Detached, EndMark},
     format::keys::Key,
     ids::Position,
 };

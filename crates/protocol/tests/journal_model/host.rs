@@ -1,7 +1,8 @@
 //! The host that writes the journal: batches, trims, reads. After its session is over it goes on not knowing it.
 
 use holocron_protocol::{
-    checkpoint::garbage::{TrimStep, Trimmed, next_trim},
+    checkpoint::trim::next_trim,
+    format::segment::{TrimStep, Trimmed},
     ids::{Position, Segment},
     journal::{
         batch::BatchHeader,
@@ -135,7 +136,7 @@ impl Journal {
             match next_trim(&writer, Trimmed { marked, deleted }, SEGMENT_LEN) {
                 Some(TrimStep::Mark(segment)) => steps.push(HostStep::CreateTrimMark(segment)),
                 Some(TrimStep::Delete(segment)) => {
-                    let present = SEGMENT_LEN.positions(segment);
+                    let present = SEGMENT_LEN.members(segment);
                     let present = present.filter(|&at| state.at(at) != Cell::Absent);
                     steps.extend(present.map(HostStep::Deletes));
                 }

@@ -34,7 +34,7 @@ impl Ownership {
             ground.keep_listed(session_id(session.into()), &seen)
         };
         let ground = if kept { Log::of(&ground) } else { Log::default() };
-        let open = me.submitted.real().open().map(number);
+        let open = me.submitted().open().map(number);
         let above = Vec::new();
         me.checkpoint = Some(Planned { ground, open, copies, above });
         if matches!(self.steps, Steps::Whole | Steps::SplitReadings) {
@@ -82,7 +82,7 @@ impl Ownership {
         let holds = if self.planted(Bug::FullAfterRelease) {
             planned.open.map(epoch)
         } else {
-            me.submitted.real().open()
+            me.submitted().open()
         };
         let pack = PackRef { number: PackNumber::new(1), length: 99, index_offset: 50 };
         let packs = if plan.copies().is_empty() { vec![] } else { vec![pack] };
@@ -116,9 +116,7 @@ fn own_place(from: &Place) -> Place {
 
 /// The real plan for a log.
 fn compose(low: &SlotLog, open: Option<u8>, copies: Copies) -> Plan {
-    let status = |given: Epoch| {
-        if open.map(epoch) == Some(given) { TenureStatus::Open } else { TenureStatus::Released }
-    };
+    let status = |given: Epoch| TenureStatus::of(given, open.map(epoch));
     let mut survey = Survey::default();
     for tenure in low.tenures() {
         survey.tenure(tenure, status(tenure.epoch));

@@ -1,6 +1,7 @@
 //! The leader: the next epoch by the real [`Draft`], remembered, because the same few records come up again and again.
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, OnceLock},
@@ -34,11 +35,36 @@ pub(crate) struct Record {
     pub(crate) lives: [Life; SESSIONS_MAX],
     /// Owner and sources again, as the rules want them.
     pub(crate) holding: Holding,
+    pub(crate) real: Real,
+}
+
+/// The record itself. It says nothing that the other fields don't, so all are equal.
+#[derive(Clone, Debug)]
+pub(crate) struct Real(pub(crate) Arc<EpochRecord>);
+
+impl PartialEq for Real {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Real {}
+
+impl PartialOrd for Real {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Real {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
 }
 
 impl Hash for Record {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { epoch, owner, sources, lives, holding: _ } = self;
+        let Self { epoch, owner, sources, lives, holding: _, real: _ } = self;
         (epoch, owner, sources, lives).hash(state);
     }
 }
@@ -86,7 +112,6 @@ type Next = BTreeMap<(Arc<Record>, Change), Option<Arc<Record>>>;
 
 #[derive(Default)]
 struct Memory {
-    records: BTreeMap<Arc<Record>, EpochRecord>,
     next: Next,
 }
 
@@ -118,8 +143,8 @@ pub(crate) fn next(record: &Arc<Record>, change: Change) -> Option<Arc<Record>> 
 }
 
 impl Memory {
-    fn draft(&mut self, record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
-        let mut draft = Draft::after(&self.records[record], RecordDigest::of(b"the record before"));
+    fn draft(&self, record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
+        let mut draft = Draft::after(&record.real.0, RecordDigest::of(b"the record before"));
         if let Some(session) = change.take_out {
             draft.remove(session_id(session.into()));
         }
@@ -151,13 +176,14 @@ impl Memory {
         (!same).then_some(next)
     }
 
-    fn keep(&mut self, record: EpochRecord) -> Arc<Record> {
+    fn keep(&self, record: EpochRecord) -> Arc<Record> {
         let holding = record.holding(HOME, SLOT).unwrap();
         let compact = Arc::new(Record {
             epoch: number(record.epoch),
             owner: holding.owner.map_or((0, 0), held),
             sources: holding.sources.iter().copied().map(held).collect(),
             holding: holding.clone(),
+            real: Real(Arc::new(record.clone())),
             lives: core::array::from_fn(|session| {
                 match record.sessions.get(&session_id(session)).map(|entry| entry.state) {
                     Some(SessionState::Open) => Life::Open,
@@ -168,7 +194,6 @@ impl Memory {
                 }
             }),
         });
-        self.records.entry(Arc::clone(&compact)).or_insert(record);
         compact
     }
 }

@@ -1,7 +1,8 @@
 //! Ownership, searched: one slot, the sessions that hold it in turn, the epochs that say so, checkpoints and garbage.
 //!
-//! The rules are the crate's own: who owes what ([`duty`]), when a tenure has ended and what was found ([`fold`]), what a
-//! journal says ([`SlotLog`]), what a checkpoint says ([`Plan`]), what the next epoch is ([`Draft`]). What stands around
+//! The rules are the crate's own: what a session does with the slot ([`Residency`]), what it fetches and when the slot is
+//! complete ([`Recovery`]), when a tenure has ended and what was found ([`fold`]), what a journal says ([`SlotLog`]), what a
+//! checkpoint says ([`Plan`]), what the next epoch is ([`Draft`]). What stands around
 //! them here is a store in which everything is one step, sessions that sleep between any two, a leader that moves the slot
 //! about, and somebody who seals and deletes whatever may be.
 //!
@@ -9,7 +10,8 @@
 //!
 //! Each planted bug leaves out one clause of the rules and must be found, within bounds where the rules as they are hold.
 //!
-//! [`duty`]: holocron_protocol::slot::tenure::duty
+//! [`Residency`]: holocron_protocol::slot::residency::Residency
+//! [`Recovery`]: holocron_protocol::slot::recovery::Recovery
 //! [`fold`]: holocron_protocol::slot::fold::fold
 //! [`SlotLog`]: holocron_protocol::slot::log::SlotLog
 //! [`Plan`]: holocron_protocol::checkpoint::plan::Plan
@@ -30,7 +32,7 @@ mod switch;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use holocron_protocol::state::place::Origin;
+use holocron_protocol::{ids::Epoch, state::place::Origin};
 use log::{Held, Log};
 use model::{Action, Ownership, Steps};
 use plant::Bug;
@@ -55,7 +57,7 @@ pub(crate) const HAPPENS: [Happens; 6] = [
     }),
     ("a released tenure is let go", |_, state| {
         let left_out = |session: &Arc<Session>| {
-            session.submitted.released > 0 && session.stored == Log::default()
+            session.submitted().released > Epoch::ZERO && session.stored == Log::default()
         };
         state.sessions.iter().any(left_out)
     }),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use holocron_protocol::slot::{fold::Fold, tenure::Reader};
+use holocron_protocol::slot::{
+    fold::Fold,
+    tenure::{Adopter, Submitted},
+};
 use stateright::{Model, Property};
 
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
     log::{self, History, Log, VNODES},
     plant::{self, Bug},
     session::foreign,
-    state::{Batch, Copies, Life, Sent, Session, Snapshot, State},
+    state::{Batch, Copies, Life, Session, Snapshot, State},
 };
 
 /// What is searched.
@@ -65,17 +68,17 @@ impl Model for Ownership {
     fn init_states(&self) -> Vec<State> {
         let first = leader::first(self.sessions);
         let never_named = || Arc::new(Session::default());
-        let mut sessions: Vec<_> =
-            core::iter::repeat_with(never_named).take(self.sessions).collect();
-        Arc::make_mut(&mut sessions[0]).seen = 1;
-        vec![State {
+        let sessions: Vec<_> = core::iter::repeat_with(never_named).take(self.sessions).collect();
+        let mut state = State {
             records: vec![Some(first)],
             sessions,
             known: Known::default(),
             writes: 0,
             acknowledged: [History::default(); VNODES],
             violation: None,
-        }]
+        };
+        state.learn(0, 1);
+        vec![state]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -103,10 +106,9 @@ impl Model for Ownership {
             Action::Learn(session, epoch) => {
                 let moved = state.record(state.session(session).seen).chain().collect::<Vec<_>>()
                     != state.record(epoch).chain().collect::<Vec<_>>();
-                let session = state.session_mut(session);
-                session.seen = epoch;
+                state.learn(session, epoch);
                 if moved {
-                    session.forget_readings();
+                    state.session_mut(session).forget_readings();
                 }
             }
             Action::Read { reader, source } => {
@@ -208,12 +210,12 @@ impl Ownership {
     fn led(&self, state: &mut State, change: Change) -> Option<()> {
         let next = leader::next(state.newest(), change)?;
         let epoch = next.epoch;
+        state.records.push(Some(Arc::clone(&next)));
         for (_, session) in next.chain() {
             if state.session(session).seen == 0 {
-                state.session_mut(session).seen = epoch;
+                state.learn(session, epoch);
             }
         }
-        state.records.push(Some(next));
         Some(())
     }
 
@@ -287,11 +289,11 @@ fn recoverable(state: &State) -> Option<&'static str> {
             there.then(|| Snapshot { log: session.stored.clone(), sealed: true })
         })
         .collect();
-    let stranger = Reader {
+    let stranger = Adopter {
         tenure: tenure((newest.epoch + 1, u8::try_from(leader::SESSIONS_MAX).expect("few"))),
-        submitted: Sent::default().real(),
+        submitted: Submitted::default(),
     };
-    match plant::fold(None, &stranger, &sources, &read) {
+    match plant::fold(&stranger, &sources, &read) {
         Err(_) => Some("the listed tenures contradict each other"),
         Ok(Fold::Missing(_)) => Some("the newest epoch needs what was deleted"),
         Ok(Fold::Recovered(recovered)) => {

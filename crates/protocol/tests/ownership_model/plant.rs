@@ -1,22 +1,26 @@
 //! Planted bugs: what the rules would be with one clause left out. The real functions are called and what they are
 //! given, or their answers, are bent, so that nothing of this is in the crate itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use holocron_protocol::{
-    ids::{Position, SessionId},
+    ids::{Position, SessionId, Tenure},
     slot::{
-        fold::{self, Contradiction, Fold},
+        fold::{self, Contradiction, Fold, Missing},
         log::SlotLog,
+        recovery::{self, Effect, Recovery},
         replay::{JournalEnd, Source},
-        tenure::Reader,
+        residency::Residency,
+        tenure::Adopter,
     },
+    state::index::SlotIndex,
+    time::Time,
 };
 
 use crate::{
-    leader::{Held, session_id, tenure},
+    leader::{Held, Record, session_id, tenure},
     log::{Entries, NO_ENTRIES, entries},
-    state::Snapshot,
+    state::{Session, Snapshot},
 };
 
 /// A clause left out.
@@ -60,65 +64,126 @@ pub(crate) enum Bug {
     ServesWithoutAdopt,
 }
 
-/// [`fold::fold`] over what was read.
-pub(crate) fn fold(
-    bug: Option<Bug>,
-    reader: &Reader,
-    sources: &[Held],
-    read: &[Option<Snapshot>],
-) -> Result<Fold, Contradiction> {
-    let logs: Vec<Option<(SlotLog, JournalEnd)>> = read
-        .iter()
-        .map(|snapshot| {
-            let Snapshot { log, sealed } = snapshot.as_ref()?;
-            let released = if bug == Some(Bug::ReleaseMatchedLoosely) && log.released > 0 {
-                crate::log::number(reader.tenure.epoch)
-            } else {
-                log.released
-            };
-            let sealed = *sealed || bug == Some(Bug::AdoptsWithoutTheEnd);
-            let end = if sealed { JournalEnd::Sealed(Position::new(1)) } else { JournalEnd::Live };
-            Some((log.real_released(released), end))
-        })
-        .collect();
-    let journals: BTreeMap<SessionId, Source<'_>> = logs
-        .iter()
-        .enumerate()
-        .filter_map(|(session, log)| {
-            let (log, end) = log.as_ref()?;
-            Some((session_id(session), Source { end: *end, log: Some(log) }))
-        })
-        .collect();
-    let mut sources: Vec<Held> = sources.to_vec();
-    match bug {
-        Some(Bug::SourcesBySession) => {
-            let mut newest = Vec::new();
-            sources.retain(|&(_, session)| {
-                let first = !newest.contains(&session);
-                newest.push(session);
-                first
-            });
+/// What was read and is to be folded, as a bug bends it.
+struct Bent {
+    logs: Vec<Option<(SlotLog, JournalEnd)>>,
+    sources: Vec<Tenure>,
+}
+
+impl Bent {
+    fn new(bug: Option<Bug>, adopter: Tenure, sources: &[Held], read: &[Option<Snapshot>]) -> Self {
+        let logs = read
+            .iter()
+            .map(|snapshot| {
+                let Snapshot { log, sealed } = snapshot.as_ref()?;
+                let released = if bug == Some(Bug::ReleaseMatchedLoosely) && log.released > 0 {
+                    crate::log::number(adopter.epoch)
+                } else {
+                    log.released
+                };
+                let sealed = *sealed || bug == Some(Bug::AdoptsWithoutTheEnd);
+                let end =
+                    if sealed { JournalEnd::Sealed(Position::new(1)) } else { JournalEnd::Live };
+                Some((log.real_released(released), end))
+            })
+            .collect();
+        let mut sources: Vec<Held> = sources.to_vec();
+        match bug {
+            Some(Bug::SourcesBySession) => {
+                let mut newest = Vec::new();
+                sources.retain(|&(_, session)| {
+                    let first = !newest.contains(&session);
+                    newest.push(session);
+                    first
+                });
+            }
+            Some(Bug::SkipsTheNeverAdopted) => sources.retain(|&(given, session)| {
+                let log = read.get(usize::from(session)).and_then(Option::as_ref);
+                log.is_none_or(|snapshot| {
+                    snapshot.log.tenures.iter().any(|held| held.epoch == given)
+                })
+            }),
+            _ => {}
         }
-        Some(Bug::SkipsTheNeverAdopted) => sources.retain(|&(given, session)| {
-            let log = read.get(usize::from(session)).and_then(Option::as_ref);
-            log.is_none_or(|snapshot| snapshot.log.tenures.iter().any(|held| held.epoch == given))
-        }),
-        _ => {}
+        Self { logs, sources: sources.into_iter().map(tenure).collect() }
     }
-    let sources: Vec<_> = sources.into_iter().map(tenure).collect();
-    let mut fold = fold::fold(reader, &sources, &journals)?;
-    if let (Some(Bug::OldestWins), Fold::Recovered(recovered)) = (bug, &mut fold) {
+
+    fn source(&self, session: SessionId) -> Option<Source<'_>> {
+        let number = usize::try_from(session.get() - 1).expect("few sessions");
+        let (log, end) = self.logs.get(number)?.as_ref()?;
+        Some(Source { end: *end, log: Some(log) })
+    }
+
+    fn fold(&self, adopter: &Adopter) -> Result<Fold, Contradiction> {
+        let journals: BTreeMap<SessionId, Source<'_>> = (0..self.logs.len())
+            .filter_map(|session| Some((session_id(session), self.source(session_id(session))?)))
+            .collect();
+        fold::fold(adopter, &self.sources, &journals)
+    }
+
+    /// The oldest record of each vnode.
+    fn oldest(&self, sources: &[Tenure]) -> SlotIndex {
         let mut oldest: Entries = NO_ENTRIES;
-        for source in &recovered.sources {
-            let log = journals[&source.session].log.and_then(|log| log.tenure(source.epoch));
-            let written = log.map_or(NO_ENTRIES, |tenure| entries(&tenure.entries));
+        for source in sources {
+            let log = self.source(source.session).and_then(|read| read.log);
+            let held = log.and_then(|log| log.tenure(source.epoch));
+            let written = held.map_or(NO_ENTRIES, |tenure| entries(&tenure.entries));
             for (oldest, written) in oldest.iter_mut().zip(&written) {
                 if written.history.len() > 0 {
                     *oldest = *written;
                 }
             }
         }
-        recovered.index = crate::log::index(&oldest);
+        crate::log::index(&oldest)
     }
-    Ok(fold)
+}
+
+/// [`fold::fold`] over what was read, by the rules.
+pub(crate) fn fold(
+    adopter: &Adopter,
+    sources: &[Held],
+    read: &[Option<Snapshot>],
+) -> Result<Fold, Contradiction> {
+    Bent::new(None, adopter.tenure, sources, read).fold(adopter)
+}
+
+/// What [`Recovery`] does with what was read.
+pub(crate) fn recover(
+    bug: Option<Bug>,
+    residency: &Residency,
+    record: &Record,
+    read: &[Option<Snapshot>],
+) -> Vec<Effect> {
+    let real = &record.real.0;
+    let session = tenure(record.owner).session;
+    let mut wanted = recovery::wanted(residency, session, real);
+    let Some(slot) = wanted.first_mut() else { return Vec::new() };
+    let bent = Bent::new(bug, slot.tenure, &record.sources, read);
+    slot.sources.clone_from(&bent.sources);
+    let mut recovery = Recovery::new(session);
+    let learned = recovery.step(Time::ZERO, recovery::Event::Epoch(Arc::clone(real)));
+    assert!(learned.is_empty(), "an epoch alone brings nothing");
+    let mut effects = recovery.recover(Time::ZERO, &wanted, |session, _| bent.source(session));
+    for effect in &mut effects {
+        if let (Some(Bug::OldestWins), Effect::Adopt(recovered)) = (bug, effect) {
+            recovered.index = bent.oldest(&recovered.sources);
+        }
+    }
+    effects
+}
+
+/// The session whose end what was read doesn't show.
+pub(crate) fn misses_end(
+    bug: Option<Bug>,
+    me: &Session,
+    record: &Record,
+    read: &[Option<Snapshot>],
+) -> Option<u8> {
+    let adopter = Adopter { tenure: tenure(record.owner), submitted: me.submitted() };
+    match Bent::new(bug, adopter.tenure, &record.sources, read).fold(&adopter) {
+        Ok(Fold::Missing(Missing::End(tenure))) => {
+            Some(u8::try_from(tenure.session.get() - 1).expect("few sessions"))
+        }
+        Ok(Fold::Missing(Missing::Journal(_)) | Fold::Recovered(_)) | Err(_) => None,
+    }
 }

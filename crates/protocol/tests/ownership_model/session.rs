@@ -1,16 +1,17 @@
 //! What a session does: its duties, its recovery, its journal.
 
 use holocron_protocol::{
+    epoch::draft::{SlotReport, SourceFact},
+    ids::{Epoch, Position},
     slot::{
-        fold::{Fold, Missing},
         log::{Disorder, SlotLog},
-        tenure::{self, Duty, Reader},
+        recovery::Effect,
+        residency::{Event, SlotState},
     },
     state::{index::SlotIndex, place::Origin},
 };
 
 use crate::{
-    leader::{SLOT, session_id, tenure},
     log::{self, Entry, Log, VNODES, epoch, hash, number, place},
     model::{Action, Ownership, Steps},
     plant::{self, Bug},
@@ -18,14 +19,20 @@ use crate::{
 };
 
 impl Ownership {
-    pub(crate) fn duty(&self, state: &State, session: u8) -> Duty {
+    /// The tenure under which it writes now.
+    fn served(&self, state: &State, session: u8) -> Option<Epoch> {
         let me = state.session(session);
-        let mut submitted = me.submitted;
-        if self.planted(Bug::GoesOnAfterRelease) && state.record(me.seen).owner.1 == session {
-            submitted.released = 0;
+        let goes_on = self.planted(Bug::GoesOnAfterRelease)
+            && state.record(me.seen).owner.1 == session
+            && me.submitted().adopted > Epoch::ZERO;
+        match me.slot() {
+            SlotState::Serving { tenure, .. } => Some(tenure),
+            _ if goes_on => Some(me.submitted().adopted),
+            SlotState::NotOurs
+            | SlotState::Recovering { .. }
+            | SlotState::Draining { .. }
+            | SlotState::ReleaseOwed { .. } => None,
         }
-        let holding = &state.record(me.seen).holding;
-        tenure::duty(session_id(session.into()), SLOT, holding, submitted.real())
     }
 
     pub(crate) fn duties(
@@ -35,21 +42,31 @@ impl Ownership {
         session: &Session,
         actions: &mut Vec<Action>,
     ) {
-        match self.duty(state, number) {
-            Duty::Nothing => {}
-            Duty::Release(_) => actions.push(Action::Release(number)),
-            Duty::Serve(_) if state.writes < self.writes => actions.push(Action::Write(number)),
-            Duty::Serve(_) => {}
-            Duty::Recover(_) => {
-                match self.fold(state, number, &session.read) {
-                    Some(Fold::Recovered(_)) | None => actions.push(Action::Adopt(number)),
-                    Some(Fold::Missing(missing)) => {
-                        let of = match missing {
-                            Missing::Reading(session) => session,
-                            Missing::End(tenure) => tenure.session,
-                        };
-                        let source = u8::try_from(of.get() - 1).expect("few sessions");
-                        actions.push(Action::Read { reader: number, source });
+        if self.served(state, number).is_some() {
+            if state.writes < self.writes {
+                actions.push(Action::Write(number));
+            }
+            return;
+        }
+        match session.slot() {
+            SlotState::NotOurs => {}
+            SlotState::Draining { .. } | SlotState::ReleaseOwed { .. } => {
+                actions.push(Action::Release(number));
+            }
+            SlotState::Serving { .. } => unreachable!("it is served"),
+            SlotState::Recovering { .. } => {
+                for effect in self.recover(state, number, &session.read) {
+                    match effect {
+                        Effect::Adopt(_) | Effect::Contradicted(..) => {
+                            actions.push(Action::Adopt(number));
+                        }
+                        Effect::Fetch(of, _) => {
+                            let source = u8::try_from(of.get() - 1).expect("few sessions");
+                            actions.push(Action::Read { reader: number, source });
+                        }
+                        // Epochs are read at any time anyway.
+                        Effect::ReadEpochLog | Effect::Report(_) => {}
+                        Effect::Forget(_) | Effect::Alert(_) => unreachable!("nothing failed"),
                     }
                 }
                 let old =
@@ -61,6 +78,23 @@ impl Ownership {
         }
     }
 
+    /// What the recovery does with what was read; once its deadline has passed, if it only waits.
+    fn recover(&self, state: &State, session: u8, read: &[Option<Snapshot>]) -> Vec<Effect> {
+        let me = state.session(session);
+        let residency = me.residency.as_ref().expect("it was named");
+        let record = state.record(me.seen);
+        let effects = plant::recover(self.bug, residency, record, read);
+        if !effects.is_empty() {
+            return effects;
+        }
+        // At the deadline, what was read of live journals is forgotten.
+        let sealed: Vec<Option<Snapshot>> = read
+            .iter()
+            .map(|snapshot| snapshot.clone().filter(|snapshot| snapshot.sealed))
+            .collect();
+        plant::recover(self.bug, residency, record, &sealed)
+    }
+
     pub(crate) fn seal(&self, state: &mut State, session: u8) {
         let session = state.session_mut(session);
         session.life = Life::Sealed;
@@ -68,22 +102,6 @@ impl Ownership {
             session.remembered = session.log.open().map(|held| held.entries);
         }
     }
-    pub(crate) fn reader(state: &State, session: u8) -> Reader {
-        let me = state.session(session);
-        Reader { tenure: tenure(state.record(me.seen).owner), submitted: me.submitted.real() }
-    }
-
-    /// The fold over what was read; `None` when it contradicts itself.
-    pub(crate) fn fold(
-        &self,
-        state: &State,
-        session: u8,
-        read: &[Option<Snapshot>],
-    ) -> Option<Fold> {
-        let sources = &state.seen_by(session).sources;
-        plant::fold(self.bug, &Self::reader(state, session), sources, read).ok()
-    }
-
     /// Reads one more journal, or begins to; `None` when that brings nothing new.
     pub(crate) fn read(&self, state: &mut State, reader: u8, source: u8) -> Option<()> {
         let of = state.session(source);
@@ -122,12 +140,8 @@ impl Ownership {
         }
         read[usize::from(source)] = Some(snapshot);
         // A reading that doesn't show the end is of no use, unless a bug makes it so.
-        let misses = match self.fold(state, reader, &read) {
-            Some(Fold::Missing(Missing::End(tenure))) => {
-                tenure.session == session_id(source.into())
-            }
-            Some(_) | None => false,
-        };
+        let record = state.record(me.seen);
+        let misses = plant::misses_end(self.bug, me, record, &read) == Some(source);
         if misses && !self.planted(Bug::TailReadBeforeTheEnd) {
             return None;
         }
@@ -143,13 +157,25 @@ impl Ownership {
 
     pub(crate) fn adopt(&self, state: &mut State, session: u8) -> Option<()> {
         let read = state.session(session).read.clone();
-        let Some(Fold::Recovered(recovered)) = self.fold(state, session, &read) else {
-            state.violation = Some("what was read contradicts itself");
-            return Some(());
-        };
-        for tenure in &recovered.empty {
-            state.known.empty |= 1 << number(tenure.epoch);
+        let mut adopted = None;
+        for effect in self.recover(state, session, &read) {
+            match effect {
+                Effect::Adopt(recovered) => adopted = Some(recovered),
+                Effect::Report(SlotReport { fact: SourceFact::Empty(tenure), .. }) => {
+                    state.known.empty |= 1 << number(tenure.epoch);
+                }
+                Effect::Contradicted(..) => {
+                    state.violation = Some("what was read contradicts itself");
+                    return Some(());
+                }
+                Effect::Report(_)
+                | Effect::Fetch(..)
+                | Effect::Forget(_)
+                | Effect::ReadEpochLog
+                | Effect::Alert(_) => unreachable!("it is complete"),
+            }
         }
+        let recovered = adopted.expect("it is complete");
         let given = state.seen_by(session).owner.0;
         if self.bug.is_none() && is_ahead(state, session, recovered.sources.len()) {
             state.violation = Some("adopted by a Release that is newer than the tenure");
@@ -158,7 +184,7 @@ impl Ownership {
         let entries = log::entries(&recovered.index);
         if self.planted(Bug::ServesWithoutAdopt) {
             let me = state.session_mut(session);
-            me.submitted.adopted = given;
+            drop(me.step(adopted_now(given)));
             let mut log = me.log.real();
             log.adopt(epoch(given), log::index(&foreign(entries))).ok()?;
             me.log = Log::of(&log);
@@ -170,7 +196,7 @@ impl Ownership {
     pub(crate) fn write(&self, state: &mut State, session: u8) -> Option<()> {
         let vnode = state.writes % u8::try_from(VNODES).expect("few vnodes");
         let me = state.session(session);
-        let Duty::Serve(tenure) = self.duty(state, session) else { return None };
+        let tenure = self.served(state, session)?;
         let held = me.log.tenures.iter().find(|held| epoch(held.epoch) == tenure)?;
         let history = held.entries[usize::from(vnode)].history.with(state.writes + 1);
         state.writes += 1;
@@ -182,11 +208,12 @@ impl Ownership {
         let me = state.session_mut(session);
         match batch {
             Batch::Adopt(epoch, _) => {
-                me.submitted.adopted = epoch;
+                drop(me.step(adopted_now(epoch)));
                 me.forget_readings();
             }
             Batch::Release(epoch) => {
-                me.submitted.released = epoch;
+                drop(me.step(Event::Released));
+                assert_eq!(number(me.submitted().released), epoch, "the Release that is owed");
                 me.forget_readings();
                 if self.planted(Bug::ResumesFromMemoryAfterRelease) {
                     me.remembered = me.log.open().map(|held| held.entries);
@@ -235,6 +262,11 @@ impl Ownership {
             Batch::Release(_) => {}
         }
     }
+}
+
+/// An Adopt of that tenure is submitted. Its position only has to be above the one before.
+fn adopted_now(given: u8) -> Event<'static> {
+    Event::Adopted { tenure: epoch(given), at: Position::new(given.into()) }
 }
 
 /// Whether one of so many sources, newest first, ends only by a Release that is newer than the reader's tenure.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use holocron_protocol::slot::tenure::Submitted;
+use holocron_protocol::slot::{
+    residency::{Effect, Event, Residency, SlotState},
+    tenure::Submitted,
+};
 
 use crate::{
-    leader::{Known, Record},
-    log::{Entries, History, Log, VNODES, epoch},
+    leader::{Known, Record, SLOT, session_id},
+    log::{Entries, History, Log, VNODES},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +36,8 @@ pub(crate) struct Session {
     pub(crate) stored: Log,
     /// Its own log: what it has committed, and what it found in older tenures.
     pub(crate) log: Log,
-    pub(crate) submitted: Sent,
+    /// What it does with the slot; none before it was ever named.
+    pub(crate) residency: Option<Residency>,
     /// The batch in flight.
     pub(crate) in_flight: Option<Batch>,
     /// What it has read for a recovery under the newest epoch it has read.
@@ -53,19 +57,6 @@ pub(crate) enum Life {
     Live,
     Sealed,
     Deleted,
-}
-
-/// As [`Submitted`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Sent {
-    pub(crate) adopted: u8,
-    pub(crate) released: u8,
-}
-
-impl Sent {
-    pub(crate) fn real(self) -> Submitted {
-        Submitted { adopted: epoch(self.adopted), released: epoch(self.released) }
-    }
 }
 
 /// A batch with one record.
@@ -120,6 +111,21 @@ pub(crate) enum Copies {
 }
 
 impl Session {
+    /// What it does with the slot.
+    pub(crate) fn slot(&self) -> SlotState {
+        self.residency.as_ref().map(|residency| residency.state(SLOT)).unwrap_or_default()
+    }
+
+    /// What it has submitted about it.
+    pub(crate) fn submitted(&self) -> Submitted {
+        self.residency.as_ref().map(|residency| residency.submitted(SLOT)).unwrap_or_default()
+    }
+
+    /// Something happened to the slot.
+    pub(crate) fn step(&mut self, event: Event<'_>) -> Vec<Effect> {
+        self.residency.as_mut().expect("it was named").step(SLOT, event)
+    }
+
     pub(crate) fn forget_readings(&mut self) {
         self.read.clear();
         self.looked = None;
@@ -142,6 +148,17 @@ impl State {
 
     pub(crate) fn session_mut(&mut self, number: u8) -> &mut Session {
         Arc::make_mut(&mut self.sessions[usize::from(number)])
+    }
+
+    /// A session reads an epoch.
+    pub(crate) fn learn(&mut self, number: u8, epoch: u8) {
+        let holding = self.record(epoch).holding.clone();
+        let session = self.session_mut(number);
+        session.seen = epoch;
+        let fresh = || Residency::new(session_id(number.into()), 1);
+        session.residency.get_or_insert_with(fresh);
+        let effects = session.step(Event::Epoch(&holding));
+        assert!(!effects.contains(&Effect::RunWaiting), "no epoch ends a recovery well");
     }
 
     /// The newest record that a session has read.

@@ -23,7 +23,7 @@ use holocron_protocol::{
         fold::{self, Fold, Missing, Recovered},
         log::SlotLog,
         replay::{Base, JournalEnd, JournalReplay, Scope, Source},
-        tenure::{self, Duty, Reader, Submitted},
+        tenure::{self, Adopter, Duty, Submitted},
     },
     state::{
         checkpoint::{Checkpoint, Coverage},
@@ -167,7 +167,7 @@ impl World {
         let reader = &self.sessions[session];
         let holding = reader.holdings[usize::from(slot)].clone();
         let submitted = reader.submitted.get(&Slot(slot)).copied().unwrap_or_default();
-        let reader = Reader { tenure: holding.owner.unwrap(), submitted };
+        let reader = Adopter { tenure: holding.owner.unwrap(), submitted };
         let me = reader.tenure.session;
         // The own journal is read like anybody's, by its bytes.
         let mut readings = BTreeMap::new();
@@ -178,7 +178,7 @@ impl World {
                 journals.insert(id, reading.source(Slot(slot)));
             }
             match fold::fold(&reader, &holding.sources, &journals).unwrap() {
-                Fold::Missing(Missing::Reading(id)) => {
+                Fold::Missing(Missing::Journal(id)) => {
                     let reading = self.read_journal(id, slot);
                     readings.insert(id, reading);
                 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use holocron::{Answer, Call};
 use holocron_protocol::{
-    epoch::{log::EpochSegments, record::SessionState},
+    epoch::record::SessionState,
     format::{
         cluster::Cluster,
         keys::{self, Key},
-        segment::SegmentLen,
+        segment::{EpochSegments, SegmentLen},
     },
     ids::{Epoch, PackNumber, Position, SLOTS_DEFAULT, Segment, SessionId, Slot, Tenure},
     state::{checkpoint::Coverage, pack::PackRef},

@@ -22,8 +22,8 @@ use crate::{
 pub(crate) enum Event {
     /// Another host pushed a record.
     Pushed(Epoch, Bytes),
-    /// There should be a newer epoch than we know.
-    LookForEpoch,
+    /// A newer epoch may exist.
+    ReadEpochLog,
     /// The log was read; answers the election's read.
     LogRead(Result<Option<View>, LogError>),
     /// The create of an epoch ended.

@@ -13,11 +13,12 @@ use tokio::sync::mpsc;
 
 use super::Event;
 use crate::{
-    host::{
-        recovery::{Recovery, Told},
-        shared::Shared,
+    host::shared::Shared,
+    session::{
+        Checkpoints, Notice, Session, SessionParts,
+        recovery::{Input, RecoveryTask},
+        supervisor::Supervisor,
     },
-    session::{Checkpoints, Session, SessionParts, supervisor::Supervisor},
 };
 
 /// The session a host is in, or is opening.
@@ -29,7 +30,7 @@ pub(crate) struct Life {
 
 struct OpenLife {
     session: Arc<Session>,
-    told: mpsc::UnboundedSender<Told>,
+    recovery: mpsc::UnboundedSender<Input>,
 }
 
 impl Life {
@@ -94,30 +95,34 @@ impl Life {
         };
         let root = Supervisor::below(&self.shared.top);
         let session = Arc::new(Session::new(self.id, of_session, root));
-        let (told, hears) = mpsc::unbounded_channel();
-        let recovery =
-            Recovery::new(Arc::clone(&self.shared), Arc::clone(&session), parts.sealer(), hears);
-        self.shared.spawn(recovery.run());
+        let (recovery, inputs) = mpsc::unbounded_channel();
+        let notices = self.relay_notices();
+        let task = RecoveryTask::new(Arc::clone(&session), parts.sealer(), inputs, notices.clone());
+        self.shared.spawn(task.run());
         self.shared.spawn(Arc::clone(&session.journal).run());
         self.shared.spawn(Arc::clone(&session.journal).run_barrier());
         self.shared.spawn(Arc::clone(&session).run_sweep());
-        self.run_checkpoints(&session);
+        let views = self.shared.views.follow();
+        self.shared.spawn(Checkpoints::new(Arc::clone(&session), views, notices).run());
         self.watch_end(&session);
         self.shared.set_session(Some(Arc::clone(&session)));
         tracing::info!(host = %parts.name, session = %self.id, "opens a session");
-        self.open = Some(OpenLife { session, told });
+        self.open = Some(OpenLife { session, recovery });
     }
 
-    fn run_checkpoints(&self, session: &Arc<Session>) {
-        let (facts, mut found) = mpsc::unbounded_channel();
-        let views = self.shared.views.follow();
-        self.shared.spawn(Checkpoints::new(Arc::clone(session), views, facts).run());
+    /// Hands what the session's tasks say to the host's own task.
+    fn relay_notices(&self) -> mpsc::UnboundedSender<Notice> {
+        let (notices, mut received) = mpsc::unbounded_channel();
         let shared = Arc::clone(&self.shared);
         self.shared.spawn(async move {
-            while let Some(facts) = found.recv().await {
-                shared.tell_self(Event::Facts(facts));
+            while let Some(notice) = received.recv().await {
+                shared.tell_self(match notice {
+                    Notice::ReadEpochLog => Event::ReadEpochLog,
+                    Notice::Facts(facts) => Event::Facts(facts),
+                });
             }
         });
+        notices
     }
 
     fn watch_end(&self, session: &Arc<Session>) {
@@ -129,11 +134,11 @@ impl Life {
         });
     }
 
-    /// Tells the recovery task something.
-    pub(crate) fn tell(&self, told: Told) {
+    /// Hands something to the recovery task.
+    pub(crate) fn recovery(&self, input: Input) {
         if let Some(open) = &self.open {
             // Its task ends with the session.
-            drop(open.told.send(told));
+            drop(open.recovery.send(input));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use holocron_protocol::{
-    checkpoint::garbage::{Collection, Detached, EndMark},
+    checkpoint::collect::{Collection, Detached, EndMark},
     epoch::record::{EpochRecord, SessionState},
     format::keys,
     ids::{HostName, SessionId},

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use holocron_protocol::{
-    epoch::log::{LogStep, LogTrimmed, Retention, first_unmarked},
-    format::keys::{self, Key},
+    epoch::log::Retention,
+    format::{
+        keys::{self, Key},
+        segment::{TrimStep, Trimmed},
+    },
     ids::Epoch,
     journal::batch::Mark,
 };
@@ -44,7 +47,7 @@ impl Driver {
 async fn cut(
     shared: &Shared,
     newest: Epoch,
-    trimmed: &mut Option<LogTrimmed>,
+    trimmed: &mut Option<Trimmed>,
     stop: &CancellationToken,
 ) -> Option<()> {
     let (store, patience) = (shared.parts.store(), shared.parts.patience());
@@ -55,31 +58,30 @@ async fn cut(
             Some(Key::EpochMark(segment)) => Some(segment),
             _ => None,
         });
-        let marked = first_unmarked(marks);
-        // Whoever marked the last one may not have come to delete it.
-        *trimmed = Some(LogTrimmed { marked, deleted: marked.previous().unwrap_or(marked) });
+        *trimmed = Some(Trimmed::resumed(marks));
     }
     let trimmed = trimmed.as_mut()?;
-    while let Some(step) = Retention::default().next_step(newest, *trimmed, segments) {
+    let due = Retention::default().due(newest, segments);
+    while let Some(step) = trimmed.next_step(due) {
         match step {
-            LogStep::Mark(segment) => {
+            TrimStep::Mark(segment) => {
                 if !is_old(shared, segments.last(segment), stop).await? {
                     return Some(());
                 }
                 let mark =
                     Mark { by: shared.parts.name.clone() }.encode(shared.parts.random.nonce());
                 match create_once(&store, &keys::epoch_mark(segment), mark, patience, stop).await {
-                    Created::Won | Created::Lost(_) => trimmed.marked = segment.next(),
+                    Created::Won | Created::Lost(_) => {}
                     Created::Unknown => return None,
                 }
             }
-            LogStep::Delete(segment) => {
-                for epoch in segments.epochs(segment) {
+            TrimStep::Delete(segment) => {
+                for epoch in segments.members(segment) {
                     delete_until(&*store, &keys::epoch(epoch), patience, stop).await.ok()?;
                 }
-                trimmed.deleted = segment.next();
             }
         }
+        trimmed.done(step);
     }
     Some(())
 }

@@ -103,9 +103,7 @@ impl Driver {
     /// A hand-over is done when everybody has acted on its epoch and nobody waits for the host any more.
     fn note_handoffs_done(&mut self, now: Time) {
         let own = match (self.life.session(), &self.view) {
-            (Some(session), Some(view)) => {
-                crate::host::recovery::Recovery::awaited(session, &view.record)
-            }
+            (Some(session), Some(view)) => session.awaited(&view.record),
             _ => Vec::new(),
         };
         let (Some(lead), Some(view)) = (&mut self.lead, &self.view) else {

@@ -20,7 +20,7 @@ use holocron_protocol::{
 };
 use holocron_store::{Created, Patience, create_once, get_until};
 
-use super::{Journal, Open, Released, State};
+use super::{Journal, Open, Released, State, Waiting};
 use crate::{
     session::tail::TailEntry,
     store_io::loss::{NotSame, Object},
@@ -192,7 +192,7 @@ impl Journal {
         let due = state.tail.batches() >= options.checkpoint_batches
             || state.tail.len() >= options.checkpoint_len;
         let State { writer, reads, .. } = &mut *state;
-        let reads: Vec<Released> = reads.committed(writer).collect();
+        let reads: Vec<Waiting> = reads.committed(writer).collect();
         drop(state);
         if due {
             self.checkpoint_due.notify_one();
@@ -202,8 +202,8 @@ impl Journal {
         for released in answers {
             released.send();
         }
-        for released in reads {
-            released.send();
+        for waiting in reads {
+            waiting.leave();
         }
     }
 
@@ -255,10 +255,10 @@ impl Journal {
         if self.ended.is_cancelled() {
             return;
         }
-        let released: Vec<Released> = state.reads.get_found(found).collect();
+        let released: Vec<Waiting> = state.reads.get_found(found).collect();
         drop(state);
-        for released in released {
-            released.send();
+        for waiting in released {
+            waiting.leave();
         }
     }
 }

@@ -3,8 +3,10 @@
 use core::{sync::atomic::AtomicBool, time::Duration};
 
 use holocron_protocol::{
+    epoch::record::Holding,
+    format::segment::SegmentLen,
     format::{cluster::Cluster, keys},
-    ids::{ClusterId, CommitNumber, DomainId, HostName, VnodeName},
+    ids::{ClusterId, CommitNumber, DomainId, HostName, Tenure, VnodeName},
     journal::{
         batch::{Opening, StateKind},
         sealing::Hint,
@@ -52,6 +54,9 @@ async fn open(random: &Random) -> (Arc<Journal>, Sealer) {
     let (loss, random_of) = (Arc::new(loss), random.clone());
     let journal = Journal::new(session, Arc::clone(&store), loss, random_of, options);
     let journal = Arc::new(journal);
+    let owner = Some(Tenure { epoch: EPOCH, session });
+    let effects = journal.learn(&SlotTable::new(&[Holding { owner, sources: Vec::new() }]));
+    assert_eq!(effects, [(SLOT, Effect::Recover)]);
     journal.adopt(&[Adoption { slot: SLOT, epoch: EPOCH, sources: Vec::new() }]).unwrap();
     tokio::spawn(Arc::clone(&journal).run());
     tokio::spawn(Arc::clone(&journal).run_barrier());

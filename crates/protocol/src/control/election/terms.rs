@@ -50,6 +50,8 @@ pub enum Event {
         /// How it was heard.
         by: HeardBy,
     },
+    /// A newer epoch may exist: another host said so, or something that the newest known one needs is gone.
+    NewerEpochPossible,
     /// A leader can't be reached. Says nothing about another session, even of the same name, that leads by now.
     LeaderSuspected {
         /// Its session in the home domain.

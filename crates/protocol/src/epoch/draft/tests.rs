@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    epoch::record::{Ending, Holding},
+    epoch::record::Holding,
     format::keys,
     ids::{ClusterId, Nonce, Tenure},
 };
@@ -134,19 +134,16 @@ fn a_failed_host_is_to_be_sealed_and_its_tenure_goes_in_front() {
     log.change(|draft| remove(draft, 2));
     assert_eq!(log.holding(3), holding(tenure(1, 3), &[tenure(2, 2), tenure(1, 1)]));
     assert_eq!(log.record.seals_wanted().collect::<Vec<_>>(), [SessionId::new(2)]);
-    let reader = SessionId::new(1);
-    assert_eq!(log.record.ending(tenure(2, 2), reader), Ending::Seal(None));
-    assert_eq!(log.record.ending(tenure(1, 1), reader), Ending::Own);
+    assert_eq!(log.state(2), Some(SessionState::Sealed(None)));
 }
 
 #[test]
-fn an_open_source_is_waited_for_and_a_known_seal_is_passed_on() {
+fn a_removed_source_is_to_be_sealed_and_a_known_seal_is_noted() {
     let mut log = Log::of_two(4);
-    let reader = SessionId::new(2);
-    assert_eq!(log.record.ending(tenure(1, 1), reader), Ending::Release);
+    assert!(log.record.lists_open(SessionId::new(1)));
     log.change(|draft| remove(draft, 1));
     log.change(|draft| draft.seal_known(SessionId::new(1), Position::new(7)));
-    assert_eq!(log.record.ending(tenure(1, 1), reader), Ending::Seal(Some(Position::new(7))));
+    assert_eq!(log.state(1), Some(SessionState::Sealed(Some(Position::new(7)))));
 }
 
 #[test]

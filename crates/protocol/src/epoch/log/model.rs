@@ -1,7 +1,7 @@
 //! The epoch log under every order of steps: two hosts that read, sleep and create, and a collector that deletes.
 //!
 //! Every request to the store is one step, and anybody may sleep between any two. The rules are the real ones:
-//! [`EpochReader`], [`judge_create`] and [`next_step`]; only the numbers are small. Each planted bug must be caught.
+//! [`EpochReader`], [`judge_create`] and [`due`]; only the numbers are small. Each planted bug must be caught.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 use std::num::NonZeroUsize;
@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use stateright::{Checker, Model, Property};
 
 use super::*;
+use crate::format::segment::{TrimStep, Trimmed};
 
 const HOSTS: usize = 2;
 const SEGMENTS: EpochSegments = EpochSegments::new(2);
@@ -75,7 +76,7 @@ enum Host {
 struct Log {
     epochs: BTreeSet<Epoch>,
     marks: BTreeSet<Segment>,
-    trimmed: LogTrimmed,
+    trimmed: Trimmed,
     hosts: Vec<Host>,
     /// For judging only.
     newest_ever: Epoch,
@@ -106,7 +107,7 @@ impl Model for EpochLogModel {
         let log = Log {
             epochs: BTreeSet::from([first]),
             marks: BTreeSet::new(),
-            trimmed: LogTrimmed::default(),
+            trimmed: Trimmed::default(),
             hosts,
             newest_ever: first,
             led: BTreeSet::from([first]),
@@ -139,18 +140,18 @@ impl Model for EpochLogModel {
                 }
             }
         }
-        match next_step(log.newest_ever, 1, log.trimmed, SEGMENTS) {
-            Some(LogStep::Mark(segment)) => {
+        match log.trimmed.next_step(due(log.newest_ever, 1, SEGMENTS)) {
+            Some(TrimStep::Mark(segment)) => {
                 actions.push(Action::Mark(segment));
                 if self.0 == Planted::DeleteBeforeMark {
                     let stored =
-                        SEGMENTS.epochs(segment).filter(|epoch| log.epochs.contains(epoch));
+                        SEGMENTS.members(segment).filter(|epoch| log.epochs.contains(epoch));
                     actions.extend(stored.map(Action::Delete));
                 }
             }
-            Some(LogStep::Delete(segment)) => {
+            Some(TrimStep::Delete(segment)) => {
                 let before = actions.len();
-                let stored = SEGMENTS.epochs(segment).filter(|epoch| log.epochs.contains(epoch));
+                let stored = SEGMENTS.members(segment).filter(|epoch| log.epochs.contains(epoch));
                 actions.extend(stored.map(Action::Delete));
                 if actions.len() == before {
                     actions.push(Action::DeletedAll);

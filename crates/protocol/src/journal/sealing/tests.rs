@@ -11,7 +11,8 @@ use proptest::{prelude::*, sample::Index};
 
 use super::*;
 use crate::{
-    checkpoint::garbage::{TrimStep, Trimmed, next_trim},
+    checkpoint::trim::next_trim,
+    format::segment::{TrimStep, Trimmed},
     journal::writer::{Carries, Writer},
 };
 

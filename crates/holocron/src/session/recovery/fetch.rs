@@ -1,24 +1,17 @@
-//! Finding a journal: where it ends, what of it must be there, and its bytes.
+//! Fetching a journal: where it ends, which of its objects must exist, and their bytes.
 
 use std::sync::Arc;
 
-use futures::{FutureExt, future::BoxFuture};
 use holocron_protocol::{
     format::{codec::Malformed, keys},
     ids::{Position, SessionId},
-    journal::{
-        batch::{self, JournalObject},
-        sealing::Hint,
-    },
-    slot::replay::JournalEnd,
+    journal::batch::{self, JournalObject},
+    slot::{recovery::FetchUpTo, replay::JournalEnd},
 };
-use holocron_store::list_until;
+use holocron_store::{GaveUp, list_until};
 
 use crate::{
-    session::{
-        Session,
-        journal::{Closed, FlushPoint},
-    },
+    session::{Session, journal::Closed},
     store_io::{
         fetch::{Extent, FetchedJournal, JournalReader, NotFetched},
         sealer::{SealEnd, Sealer},
@@ -26,60 +19,40 @@ use crate::{
     transport::peer::Progress,
 };
 
-/// How a journal is to be found.
-pub(super) enum Find {
-    /// It is over: seal it if nobody has, and read it to the seal.
-    Sealed(Hint),
-    /// It goes on: read it through that batch, which is said to hold a Release.
-    Through(Position),
-    /// It goes on, and nobody said how far: list it and read it through the newest batch.
-    Newest,
-    /// It is this session's own: wait until what was appended so far is committed, then read that.
-    Own(FlushPoint),
-}
-
-/// What became of it.
-pub(super) enum Found {
-    Journal(Box<FetchedJournal>),
+/// Why a journal was not fetched.
+pub(super) enum FetchError {
     /// The session is detached: the epoch that wanted it is old.
     Detached,
-    /// It was trimmed while it was read; the object of this key wasn't there.
-    Moved(String),
-    /// Something in it can't be understood.
-    Broken(Malformed),
+    /// It was trimmed during the fetch; the object of this key is missing.
+    Missing(String),
+    /// The store rejects the request, or an object can't be decoded.
+    Unreadable(Malformed),
+    /// The session that fetches is over.
     Stopped,
 }
 
-pub(super) fn find(
-    find: Find,
-    session: SessionId,
-    reader: Arc<JournalReader>,
-    sealer: Sealer,
-    own: Arc<Session>,
-) -> BoxFuture<'static, (SessionId, Found)> {
-    async move {
-        let found = match extent(find, session, &reader, &sealer, &own).await {
-            Ok(extent) => match reader.fetch(session, extent).await {
-                Ok(journal) => Found::Journal(Box::new(journal)),
-                Err(not_fetched) => not_fetched.into(),
-            },
-            Err(found) => found,
-        };
-        (session, found)
-    }
-    .boxed()
-}
-
-/// The range that must be there; decided after the end was seen, never before.
-async fn extent(
-    find: Find,
+/// Fetches a journal.
+pub(super) async fn fetch(
+    up_to: FetchUpTo,
     session: SessionId,
     reader: &JournalReader,
     sealer: &Sealer,
     own: &Session,
-) -> Result<Extent, Found> {
-    match find {
-        Find::Sealed(hint) => {
+) -> Result<Box<FetchedJournal>, FetchError> {
+    let extent = extent(up_to, session, reader, sealer, own).await?;
+    Ok(Box::new(reader.fetch(session, extent).await?))
+}
+
+/// The range that must exist. Decided after the end was seen, never before.
+async fn extent(
+    up_to: FetchUpTo,
+    session: SessionId,
+    reader: &JournalReader,
+    sealer: &Sealer,
+    own: &Session,
+) -> Result<Extent, FetchError> {
+    match up_to {
+        FetchUpTo::Seal(hint) => {
             match sealer.seal(session, own.epoch(), hint, own.journal.ended()).await {
                 SealEnd::Sealed(sealed) => Ok(Extent {
                     low_water: sealed.low_water,
@@ -87,26 +60,30 @@ async fn extent(
                     through: sealed.position.previous().expect("position 0 is never sealed"),
                     end: JournalEnd::Sealed(sealed.position),
                 }),
-                SealEnd::Detached => Err(Found::Detached),
-                SealEnd::Broken(malformed) => Err(Found::Broken(malformed)),
-                SealEnd::Stopped => Err(Found::Stopped),
+                SealEnd::Detached => Err(FetchError::Detached),
+                SealEnd::Broken(malformed) => Err(FetchError::Unreadable(malformed)),
+                SealEnd::Stopped => Err(FetchError::Stopped),
             }
         }
-        Find::Through(position) => live(session, position, reader).await,
-        Find::Newest => {
+        FetchUpTo::Release(position) => live(session, position, reader).await,
+        FetchUpTo::NewestBatch => {
             let prefix = keys::journal(session);
             let listed =
                 list_until(&*sealer.store, &prefix, sealer.patience, own.journal.ended()).await;
-            let listed = listed.map_err(|gave_up| {
-                tracing::debug!(%gave_up, "a journal was not listed");
-                Found::Stopped
+            let listed = listed.map_err(|gave_up| match gave_up {
+                GaveUp::Stopped | GaveUp::Spent { .. } => FetchError::Stopped,
+                GaveUp::Rejected(error) => {
+                    let why = holocron_store::explain(&error);
+                    FetchError::Unreadable(Malformed::new(&prefix, &why))
+                }
             })?;
             let positions =
                 listed.iter().filter_map(|object| keys::position_in(session, &object.key));
             live(session, positions.max().unwrap_or_default(), reader).await
         }
-        Find::Own(quiet) => {
-            own.journal.until_committed(quiet.0).await.map_err(|Closed| Found::Stopped)?;
+        FetchUpTo::OwnCommitted => {
+            let flushed = own.journal.flush_point();
+            own.journal.until_committed(flushed.0).await.map_err(|Closed| FetchError::Stopped)?;
             let Progress { committed, low_water, checkpoint_at, .. } = own.journal.progress();
             Ok(Extent { low_water, checkpoint_at, through: committed, end: JournalEnd::Live })
         }
@@ -118,7 +95,7 @@ async fn live(
     session: SessionId,
     position: Position,
     reader: &JournalReader,
-) -> Result<Extent, Found> {
+) -> Result<Extent, FetchError> {
     let nothing = Extent {
         low_water: Position::ZERO,
         checkpoint_at: Position::ZERO,
@@ -129,7 +106,7 @@ async fn live(
         return Ok(nothing);
     }
     let key = keys::journal_position(session, position);
-    let object = reader.position(session, position).await.map_err(Found::from)?;
+    let object = reader.position(session, position).await.map_err(FetchError::from)?;
     match batch::decode(&key, &object) {
         Ok(JournalObject::Batch(batch)) => {
             let header = batch.header;
@@ -141,9 +118,9 @@ async fn live(
             })
         }
         // Sealed, though the newest epoch we know doesn't say so: a newer one will.
-        Ok(JournalObject::Seal(_)) => Err(Found::Moved(key)),
+        Ok(JournalObject::Seal(_)) => Err(FetchError::Missing(key)),
         Ok(JournalObject::Opening(_)) => Ok(nothing),
-        Err(malformed) => Err(Found::Broken(malformed)),
+        Err(malformed) => Err(FetchError::Unreadable(malformed)),
     }
 }
 
@@ -162,11 +139,11 @@ pub(super) fn prefetch(reader: &Arc<JournalReader>, session: SessionId, progress
     });
 }
 
-impl From<NotFetched> for Found {
+impl From<NotFetched> for FetchError {
     fn from(not_fetched: NotFetched) -> Self {
         match not_fetched {
-            NotFetched::Moved(key) => Self::Moved(key),
-            NotFetched::Malformed(malformed) => Self::Broken(malformed),
+            NotFetched::Moved(key) => Self::Missing(key),
+            NotFetched::Malformed(malformed) => Self::Unreadable(malformed),
             NotFetched::Stopped => Self::Stopped,
         }
     }

@@ -1,0 +1,232 @@
+//! The recovery task of a session: fetches journals and adopts slots as `protocol::slot::recovery` decides.
+
+mod fetch;
+mod replays;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use holocron_protocol::{
+    epoch::{draft::SlotReport, record::EpochRecord},
+    ids::SessionId,
+    slot::{
+        recovery::{self, Effect, Event, FetchFailure, FetchUpTo, Recovered, Recovery, Wanted},
+        replay::JournalEnd,
+    },
+    state::place::{FileId, FileObject},
+};
+use tokio::sync::mpsc;
+
+use self::fetch::FetchError;
+use super::{Notice, Session};
+use crate::{
+    session::journal::Closed,
+    store_io::{
+        fetch::{FetchedJournal, JournalReader},
+        sealer::Sealer,
+    },
+    transport::peer::Progress,
+};
+
+/// What the recovery task receives.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// For the rules.
+    Event(Event),
+    /// A session is about to be sealed; this is how far it was known to have come.
+    Prefetch(SessionId, Progress),
+}
+
+type Fetched = (SessionId, Result<Box<FetchedJournal>, FetchError>);
+
+/// The recovery task of a session.
+pub(crate) struct RecoveryTask {
+    session: Arc<Session>,
+    sealer: Sealer,
+    reader: Arc<JournalReader>,
+    recovery: Recovery,
+    /// What was fetched and is of use.
+    journals: BTreeMap<SessionId, FetchedJournal>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Fetched>>,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    notices: mpsc::UnboundedSender<Notice>,
+}
+
+impl Session {
+    /// The slots to recover, by the newest record that the recovery has read.
+    fn wanted(&self, record: &EpochRecord) -> Vec<Wanted> {
+        self.journal.with_residency(|residency| recovery::wanted(residency, self.id(), record))
+    }
+
+    /// The live sessions whose Release this session's slots wait for, for the leader to know.
+    pub(crate) fn awaited(&self, record: &EpochRecord) -> Vec<SessionId> {
+        recovery::awaited(&self.wanted(record), self.id(), record)
+    }
+}
+
+impl RecoveryTask {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        sealer: Sealer,
+        inputs: mpsc::UnboundedReceiver<Input>,
+        notices: mpsc::UnboundedSender<Notice>,
+    ) -> Self {
+        let stop = session.journal.ended().clone();
+        let reader = JournalReader::new(Arc::clone(&sealer.store), sealer.patience, stop);
+        Self {
+            recovery: Recovery::new(session.id()),
+            session,
+            sealer,
+            reader: Arc::new(reader),
+            journals: BTreeMap::new(),
+            in_flight: FuturesUnordered::new(),
+            inputs,
+            notices,
+        }
+    }
+
+    /// Recovers until the session ends.
+    pub(crate) async fn run(mut self) {
+        let ended = self.session.journal.ended().clone();
+        loop {
+            if let Err(Closed) = self.recover() {
+                // The session is over; its successor will be given slots of its own.
+                return;
+            }
+            let now = self.session.clock.now();
+            let look_at = self.recovery.look_at();
+            let pause = look_at.map_or(recovery::LOOK_AGAIN, |at| at.since(now));
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => return,
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.on_input(input),
+                    None => return,
+                },
+                Some((session, fetched)) = self.in_flight.next() => self.on_fetched(session, fetched),
+                () = tokio::time::sleep(pause), if look_at.is_some() => self.step(Event::Tick),
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let effects = self.recovery.step(self.session.clock.now(), event);
+        // An event alone adopts nothing, so it can't meet a closed journal.
+        let (Ok(()) | Err(Closed)) = self.act(effects);
+    }
+
+    fn on_input(&mut self, input: Input) {
+        match input {
+            Input::Event(event) => self.step(event),
+            Input::Prefetch(session, progress) => {
+                self.step(Event::Committed(session, progress.committed));
+                fetch::prefetch(&self.reader, session, progress);
+            }
+        }
+    }
+
+    fn on_fetched(&mut self, session: SessionId, fetched: Result<Box<FetchedJournal>, FetchError>) {
+        let failure = match fetched {
+            Ok(journal) => {
+                let end = journal.end;
+                self.journals.insert(session, *journal);
+                return self.step(Event::Fetched(session, end));
+            }
+            Err(FetchError::Detached) => FetchFailure::Detached,
+            Err(FetchError::Missing(key)) => {
+                tracing::debug!(%session, key, "fetch of a journal failed: object missing; it is fetched again");
+                FetchFailure::ObjectMissing
+            }
+            Err(FetchError::Unreadable(malformed)) => {
+                tracing::error!(%session, %malformed, "journal can't be read; slots that need it wait until it is repaired");
+                FetchFailure::Unreadable
+            }
+            Err(FetchError::Stopped) => FetchFailure::Unreadable,
+        };
+        self.step(Event::Failed(session, failure));
+    }
+
+    /// Adopts every slot that is complete, and has fetched what the others miss.
+    fn recover(&mut self) -> Result<(), Closed> {
+        let wanted = match self.recovery.record() {
+            Some(record) => self.session.wanted(record),
+            None => return Ok(()),
+        };
+        if wanted.is_empty() && !self.journals.is_empty() {
+            let fetching: Vec<SessionId> = self.recovery.fetching().collect();
+            self.reader.keep_only(|session| fetching.contains(&session));
+        }
+        let replays = self.replays(&wanted);
+        let now = self.session.clock.now();
+        let effects = self
+            .recovery
+            .recover(now, &wanted, |session, slot| Some(replays.get(&session)?.source(slot)));
+        self.act(effects)
+    }
+
+    fn act(&mut self, effects: Vec<Effect>) -> Result<(), Closed> {
+        let mut complete = Vec::new();
+        let mut facts: Vec<SlotReport> = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Fetch(session, up_to) => self.fetch(session, up_to),
+                Effect::Forget(session) => drop(self.journals.remove(&session)),
+                Effect::ReadEpochLog => self.notify(Notice::ReadEpochLog),
+                Effect::Adopt(recovered) => complete.push(recovered),
+                Effect::Report(report) => facts.push(report),
+                Effect::Contradicted(slot, contradiction) => {
+                    tracing::error!(session = %self.session.id(), %slot, %contradiction, "slot can't be recovered; its calls wait until an operator has looked");
+                }
+                Effect::Alert(source) => {
+                    tracing::error!(session = %self.session.id(), %source, "objects of a journal are missing; slots that need them wait until an operator has looked");
+                }
+            }
+        }
+        if !complete.is_empty() {
+            tracing::info!(session = %self.session.id(), slots = complete.len(), "adopts slots");
+            self.fill_record_cache(&complete);
+            self.session.adopt(complete)?;
+        }
+        if !facts.is_empty() {
+            self.notify(Notice::Facts(facts));
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, session: SessionId, up_to: FetchUpTo) {
+        tracing::debug!(own = %self.session.id(), %session, ?up_to, "fetches a journal");
+        let (reader, sealer) = (Arc::clone(&self.reader), self.sealer.clone());
+        let own = Arc::clone(&self.session);
+        self.in_flight.push(Box::pin(async move {
+            (session, fetch::fetch(up_to, session, &reader, &sealer, &own).await)
+        }));
+    }
+
+    fn notify(&self, notice: Notice) {
+        // The host may be stopping.
+        drop(self.notices.send(notice));
+    }
+
+    /// Keeps tails and small packs of the sources: their states are likely to be called soon. With each adoption: a
+    /// journal that was fetched for an earlier one may have been forgotten since.
+    fn fill_record_cache(&self, adopted: &[Recovered]) {
+        let sources = adopted.iter().flat_map(|slot| &slot.sources).map(|source| source.session);
+        for session in sources.collect::<std::collections::BTreeSet<_>>() {
+            let Some(journal) = self.journals.get(&session) else { continue };
+            for (pack, object) in journal.packs.iter().zip(&journal.whole) {
+                let Some(object) = object else { continue };
+                // It stays in the store for as long as an index names it.
+                let file = FileId { session, object: FileObject::Pack(pack.number) };
+                self.session.record_cache.keep(file, object.clone());
+            }
+            for (batch, object) in &journal.batches {
+                let object_of = FileObject::Journal(batch.header.position);
+                let file = FileId { session, object: object_of };
+                match journal.end {
+                    JournalEnd::Live => self.session.record_cache.pin(file, object.clone()),
+                    JournalEnd::Sealed(_) => self.session.record_cache.keep(file, object.clone()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! Recovery: which journals a session fetches for the slots that it recovers, when it looks again, and when a slot is
+//! complete.
+//!
+//! A slot is recovered from its sources' journals ([`super::fold`]). For each journal the machine knows how its end is to
+//! be seen: a session that is over is sealed and read up to its seal; a session that goes on is read up to the Release
+//! that it announced, or up to its newest batch; the own journal is read once everything submitted is committed. A slot is
+//! adopted as soon as its own sources are complete; a journal that can't be read delays only the slots that need it.
+//!
+//! Invariants:
+//!
+//! * At most one fetch of a journal is in flight.
+//! * What was fetched of a live journal before its Release was announced doesn't count afterwards.
+//! * Whatever is missing is either being fetched, or has a deadline at which it is fetched again.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use crate::{
+    epoch::{
+        draft::{SlotReport, SourceFact},
+        record::{EpochRecord, SessionState},
+    },
+    ids::{DomainId, Position, SessionId, Slot, Tenure},
+    journal::sealing::Hint,
+    planted,
+    slot::{
+        fold::{Contradiction, Fold, Missing, fold},
+        replay::{JournalEnd, Source},
+        residency::{Residency, SlotState},
+        tenure::{Adopter, Submitted},
+    },
+    state::index::SlotIndex,
+    time::Time,
+};
+
+/// The pause before looking again for a Release that wasn't announced, or for a journal that an operator repairs.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// The pause before a journal that could not be read is fetched again; doubles with each failure up to [`LOOK_AGAIN`].
+pub const RETRY_AFTER: Duration = Duration::from_millis(5);
+/// Failures in a row, some two seconds of them, after which an object that is missing was hardly trimmed just now.
+pub const FAILURES_BEFORE_ALERT: u32 = 10;
+/// The alert is repeated after this many more failures, half a minute.
+pub const FAILURES_PER_ALERT: u32 = 60;
+
+/// How the journal of a source is to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchUpTo {
+    /// The session is over: seal its journal unless that was done, and read it up to the seal.
+    Seal(Hint),
+    /// The session goes on: read it up to this batch, which is announced to hold a Release.
+    Release(Position),
+    /// The session goes on and announced nothing: list its journal and read it up to the newest batch.
+    NewestBatch,
+    /// It is the own journal: read it once everything submitted so far is committed.
+    OwnCommitted,
+}
+
+/// Why a journal could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchFailure {
+    /// The session is detached: the epoch that names it as a source is old.
+    Detached,
+    /// An object was missing: it was trimmed during the fetch, or the journal is damaged.
+    ObjectMissing,
+    /// The store rejects the request, or an object can't be decoded. An operator has to look.
+    Unreadable,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A newer epoch was read.
+    Epoch(Arc<EpochRecord>),
+    /// A session will be sealed; the position up to which it was known to have committed.
+    Committed(SessionId, Position),
+    /// A session is sealed there.
+    Sealed(SessionId, Position),
+    /// A session committed a Release there.
+    Released(SessionId, Position),
+    /// Answers [`Effect::Fetch`]: what follows the last batch that was fetched.
+    Fetched(SessionId, JournalEnd),
+    /// A fetched journal was replayed without an error.
+    Replayed(SessionId),
+    /// Answers [`Effect::Fetch`], or: a fetched journal could not be replayed.
+    Failed(SessionId, FetchFailure),
+    /// Time passed.
+    Tick,
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Fetch a journal; answered by one [`Event::Fetched`] or [`Event::Failed`].
+    Fetch(SessionId, FetchUpTo),
+    /// Drop what was fetched of a journal.
+    Forget(SessionId),
+    /// A newer epoch may exist: read the epoch log.
+    ReadEpochLog,
+    /// The slot is complete: append its Adopt.
+    Adopt(Recovered),
+    /// Tell the leader.
+    Report(SlotReport),
+    /// What the sources say contradicts itself. The slot waits until an operator has looked.
+    Contradicted(Slot, Contradiction),
+    /// An object of the session's journal has been missing for a while. An operator has to look.
+    Alert(SessionId),
+}
+
+/// A slot whose sources have been read to their end.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// Which.
+    pub slot: Slot,
+    /// The tenure to adopt it under.
+    pub tenure: Tenure,
+    /// The sources that were needed, newest first.
+    pub sources: Vec<Tenure>,
+    /// Where its vnodes' newest records stand.
+    pub index: SlotIndex,
+}
+
+/// A slot to recover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which.
+    pub slot: Slot,
+    /// The tenure to adopt it under.
+    pub tenure: Tenure,
+    /// What it is recovered from, newest first.
+    pub sources: Vec<Tenure>,
+    /// What this session has submitted about it.
+    pub submitted: Submitted,
+}
+
+/// The slots that a session recovers, by the newest record it has read.
+#[must_use]
+pub fn wanted(residency: &Residency, session: SessionId, record: &EpochRecord) -> Vec<Wanted> {
+    let recovering = residency.states().filter_map(|(slot, state)| {
+        let SlotState::Recovering { tenure } = state else { return None };
+        let tenure = Tenure { epoch: tenure, session };
+        let holding = record.home().slots.holding(slot);
+        // A record older or newer than the residency's says nothing about this tenure.
+        (holding.owner == Some(tenure)).then(|| Wanted {
+            slot,
+            tenure,
+            sources: holding.sources.clone(),
+            submitted: residency.submitted(slot),
+        })
+    });
+    recovering.collect()
+}
+
+/// The live sessions whose Release the slots of a session wait for.
+#[must_use]
+pub fn awaited(wanted: &[Wanted], session: SessionId, record: &EpochRecord) -> Vec<SessionId> {
+    let sources = wanted.iter().flat_map(|wanted| &wanted.sources).map(|source| source.session);
+    let live = sources.filter(|&source| source != session && record.lists_open(source));
+    live.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The journal of one source session.
+#[derive(Clone, Debug, Default)]
+struct SourceJournal {
+    state: JournalState,
+    /// Where its end was announced to be.
+    hint: Option<Hint>,
+    /// Where its newest Release was announced to stand.
+    released_at: Option<Position>,
+    /// Failures in a row.
+    failures: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum JournalState {
+    /// Nothing of it is at hand.
+    #[default]
+    Absent,
+    /// A fetch is in flight.
+    Fetching,
+    /// It was fetched up to there.
+    Fetched(JournalEnd),
+    /// It could not be read, and is fetched again from then on.
+    Failed(Time),
+}
+
+/// What one missing journal needs.
+enum Need {
+    Fetch(FetchUpTo),
+    WaitUntil(Time),
+    NewerEpoch,
+}
+
+/// The recovery of one session's slots.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    session: SessionId,
+    record: Option<Arc<EpochRecord>>,
+    journals: BTreeMap<SessionId, SourceJournal>,
+    /// When to look again at what only time brings.
+    look_at: Option<Time>,
+}
+
+impl Recovery {
+    /// A session that has read no epoch yet.
+    #[must_use]
+    pub const fn new(session: SessionId) -> Self {
+        Self { session, record: None, journals: BTreeMap::new(), look_at: None }
+    }
+
+    /// The newest record it has read.
+    #[must_use]
+    pub const fn record(&self) -> Option<&Arc<EpochRecord>> {
+        self.record.as_ref()
+    }
+
+    /// When to send [`Event::Tick`] at the latest, if nothing else happens before.
+    #[must_use]
+    pub const fn look_at(&self) -> Option<Time> {
+        self.look_at
+    }
+
+    /// The sessions whose journals are being fetched.
+    pub fn fetching(&self) -> impl Iterator<Item = SessionId> {
+        let fetching = |journal: &&SourceJournal| journal.state == JournalState::Fetching;
+        self.journals.iter().filter(move |(_, journal)| fetching(journal)).map(|(&id, _)| id)
+    }
+
+    /// Takes one event to its effects; ask [`Self::recover`] afterwards. Never blocks, never fails.
+    ///
+    /// # Panics
+    ///
+    /// When an answer comes to a fetch that isn't in flight, or epochs go down.
+    #[must_use]
+    pub fn step(&mut self, now: Time, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Epoch(record) => {
+                let before = self.record.as_ref().map(|before| before.epoch);
+                assert!(before <= Some(record.epoch), "epochs never go down: {before:?}");
+                self.record = Some(record);
+                Vec::new()
+            }
+            Event::Committed(session, position) => {
+                self.journal(session).hint = Some(Hint::Committed(position));
+                Vec::new()
+            }
+            Event::Sealed(session, position) => {
+                self.journal(session).hint = Some(Hint::Sealed(position));
+                Vec::new()
+            }
+            Event::Released(session, position) => self.on_released(session, position),
+            Event::Fetched(session, end) => {
+                let journal = self.journal(session);
+                assert_eq!(journal.state, JournalState::Fetching, "{session} was not asked for");
+                journal.state = JournalState::Fetched(end);
+                Vec::new()
+            }
+            Event::Replayed(session) => {
+                self.journal(session).failures = 0;
+                Vec::new()
+            }
+            Event::Failed(session, failure) => self.on_failed(now, session, failure),
+            Event::Tick => self.on_tick(now),
+        }
+    }
+
+    fn journal(&mut self, session: SessionId) -> &mut SourceJournal {
+        self.journals.entry(session).or_default()
+    }
+
+    /// What was read of it before doesn't show the Release.
+    fn on_released(&mut self, session: SessionId, position: Position) -> Vec<Effect> {
+        let journal = self.journal(session);
+        journal.released_at = journal.released_at.max(Some(position));
+        if journal.state != JournalState::Fetched(JournalEnd::Live) {
+            return Vec::new();
+        }
+        journal.state = JournalState::Absent;
+        Vec::from([Effect::Forget(session)])
+    }
+
+    fn on_failed(&mut self, now: Time, session: SessionId, failure: FetchFailure) -> Vec<Effect> {
+        let journal = self.journal(session);
+        assert!(
+            matches!(journal.state, JournalState::Fetching | JournalState::Fetched(_)),
+            "{session} failed in {:?}",
+            journal.state
+        );
+        let doubled = RETRY_AFTER.saturating_mul(1 << journal.failures.min(8));
+        journal.failures = journal.failures.saturating_add(1);
+        journal.state = JournalState::Failed(now + doubled.min(LOOK_AGAIN));
+        let mut effects = Vec::from([Effect::Forget(session)]);
+        match failure {
+            // The log, or the newest batch, says more than what was announced.
+            FetchFailure::Detached | FetchFailure::ObjectMissing => {
+                journal.released_at = None;
+                effects.push(Effect::ReadEpochLog);
+            }
+            FetchFailure::Unreadable => {}
+        }
+        let alert = journal.failures % FAILURES_PER_ALERT == FAILURES_BEFORE_ALERT;
+        if alert && failure == FetchFailure::ObjectMissing {
+            effects.push(Effect::Alert(session));
+        }
+        effects
+    }
+
+    /// At the deadline, what was read of live journals is read again.
+    fn on_tick(&mut self, now: Time) -> Vec<Effect> {
+        if self.look_at.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        self.look_at = None;
+        let mut effects = Vec::new();
+        for (&session, journal) in &mut self.journals {
+            if journal.state == JournalState::Fetched(JournalEnd::Live) {
+                journal.state = JournalState::Absent;
+                effects.push(Effect::Forget(session));
+            }
+        }
+        effects
+    }
+
+    /// Folds every wanted slot as far as it goes: adopts the complete ones, and has fetched what the others miss.
+    /// `source` gives what was fetched of a session about a slot.
+    #[must_use]
+    pub fn recover<'a>(
+        &mut self,
+        now: Time,
+        wanted: &[Wanted],
+        source: impl Fn(SessionId, Slot) -> Option<Source<'a>>,
+    ) -> Vec<Effect> {
+        if wanted.is_empty() {
+            self.look_at = None;
+            return self.forget_all();
+        }
+        let mut effects = Vec::new();
+        let mut missing = BTreeSet::new();
+        for wanted in wanted {
+            let sources = wanted.sources.iter().map(|tenure| tenure.session);
+            let journals = sources
+                .filter_map(|session| Some((session, source(session, wanted.slot)?)))
+                .collect();
+            let adopter = Adopter { tenure: wanted.tenure, submitted: wanted.submitted };
+            match fold(&adopter, &wanted.sources, &journals) {
+                Ok(Fold::Recovered(folded)) => {
+                    let (slot, tenure) = (wanted.slot, wanted.tenure);
+                    effects.extend(folded.empty.iter().map(|&empty| report_empty(slot, empty)));
+                    let (sources, index) = (folded.sources, folded.index);
+                    effects.push(Effect::Adopt(Recovered { slot, tenure, sources, index }));
+                }
+                Ok(Fold::Missing(what)) => drop(missing.insert(what)),
+                Err(contradiction) => {
+                    effects.push(Effect::Contradicted(wanted.slot, contradiction));
+                }
+            }
+        }
+        effects.extend(self.fetch_missing(now, &missing));
+        effects
+    }
+
+    /// Nothing is wanted: what was fetched is of no use any more.
+    fn forget_all(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (&session, journal) in &mut self.journals {
+            if let JournalState::Fetched(_) = journal.state {
+                journal.state = JournalState::Absent;
+                effects.push(Effect::Forget(session));
+            }
+        }
+        effects
+    }
+
+    fn fetch_missing(&mut self, now: Time, missing: &BTreeSet<Missing>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let before = self.look_at.take();
+        for &what in missing {
+            let session = what.session();
+            match self.need(now, what) {
+                None => {}
+                Some(Need::Fetch(up_to)) => {
+                    let journal = self.journal(session);
+                    assert_ne!(journal.state, JournalState::Fetching, "{session}: two fetches");
+                    journal.state = JournalState::Fetching;
+                    effects.push(Effect::Fetch(session, up_to));
+                }
+                Some(Need::WaitUntil(at)) => self.look_again(at),
+                Some(Need::NewerEpoch) => {
+                    effects.push(Effect::ReadEpochLog);
+                    self.look_again(now + LOOK_AGAIN);
+                }
+            }
+        }
+        // Events that come often must not postpone the deadline.
+        if let (Some(before), Some(_)) = (before, self.look_at) {
+            self.look_again(before);
+        }
+        effects
+    }
+
+    fn look_again(&mut self, at: Time) {
+        self.look_at = planted::look_at(Some(self.look_at.map_or(at, |before| before.min(at))));
+    }
+
+    /// What a missing journal, or the missing end of a tenure, needs; `None` while a fetch is in flight.
+    fn need(&mut self, now: Time, missing: Missing) -> Option<Need> {
+        let (session, own) = (missing.session(), self.session);
+        let state = match &self.record {
+            Some(record) => record.sessions.get(&session).map(|entry| entry.state),
+            None => return Some(Need::WaitUntil(now + LOOK_AGAIN)),
+        };
+        let journal = self.journal(session);
+        match journal.state {
+            JournalState::Fetching => return None,
+            JournalState::Failed(until) if now < until => return Some(Need::WaitUntil(until)),
+            JournalState::Failed(_) | JournalState::Absent | JournalState::Fetched(_) => {}
+        }
+        if session == own {
+            return Some(Need::Fetch(FetchUpTo::OwnCommitted));
+        }
+        Some(match state {
+            Some(SessionState::Sealed(known)) => {
+                let hint = known.map(Hint::Sealed).or(journal.hint);
+                Need::Fetch(FetchUpTo::Seal(hint.unwrap_or(Hint::Nothing)))
+            }
+            Some(SessionState::Open) => match (missing, journal.released_at) {
+                (Missing::Journal(_), Some(position)) => Need::Fetch(FetchUpTo::Release(position)),
+                (Missing::Journal(_), None) => Need::Fetch(FetchUpTo::NewestBatch),
+                // The announced one was another Release; the right one may have been committed before.
+                (Missing::End(_), Some(_)) => {
+                    journal.released_at = None;
+                    Need::Fetch(FetchUpTo::NewestBatch)
+                }
+                // The newest batch doesn't show the end: the session hasn't released the slot yet.
+                (Missing::End(_), None) => Need::WaitUntil(now + LOOK_AGAIN),
+            },
+            Some(SessionState::Detached(_)) | None => Need::NewerEpoch,
+        })
+    }
+}
+
+impl Missing {
+    /// The session whose journal says more.
+    #[must_use]
+    pub const fn session(self) -> SessionId {
+        match self {
+            Self::Journal(session) => session,
+            Self::End(tenure) => tenure.session,
+        }
+    }
+}
+
+fn report_empty(slot: Slot, tenure: Tenure) -> Effect {
+    let fact = SourceFact::Empty(tenure);
+    Effect::Report(SlotReport { domain: DomainId::HOME, slot, fact })
+}
