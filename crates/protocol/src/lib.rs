@@ -93,7 +93,7 @@
 //!    ([`epoch::log`]).
 //! 4. **Push.** The leader sends the record to every host, and hosts send it to clients. A push only saves time: every
 //!    host can read the log. `control/member` says what an epoch means for a host. The leader starts to seal a failed
-//!    session as soon as it suspects it, and seals what else the record wants sealed.
+//!    session as soon as it acts on the suspicion, and seals what else the record wants sealed.
 //!
 //! Who tries e+1 is a matter of speed ([`control::election`]): hosts that hear the leader stay quiet, else the first in
 //! rank tries at once, the others a little later. A leader that was overruled is harmless until it learns of it: its
