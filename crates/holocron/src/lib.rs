@@ -7,6 +7,7 @@
 mod api;
 pub mod client;
 mod host;
+mod planted;
 mod session;
 mod store_io;
 mod transport;

@@ -68,7 +68,7 @@ pub(crate) struct FakeHost {
     calls: mpsc::UnboundedSender<(Call, ReplyTo)>,
 }
 
-/// The calls that arrived to a [`FakeHost`].
+/// The calls that arrived at a [`FakeHost`].
 pub(crate) type Calls = mpsc::UnboundedReceiver<(Call, ReplyTo)>;
 
 impl FakeHost {
