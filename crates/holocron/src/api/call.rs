@@ -51,8 +51,7 @@ pub enum Outcome {
     Reply(Bytes),
     /// The handler panicked; the vnode was rolled back. Recorded like a reply.
     Panicked,
-    /// The request can't be carried out as it is, for example because its state would be too large. Recorded like a
-    /// reply.
+    /// The request can't be carried out, for example because its state would be too large. Recorded like a reply.
     Rejected(String),
     /// Not run: the window has dropped entries, and this request may be among them. Send it again with this base if
     /// no earlier attempt may have run.
@@ -88,7 +87,7 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct ReplyTo {
     destination: Option<Destination>,
-    /// Counts the call as in flight for as long as this lives.
+    /// Counts the call as in flight until dropped.
     counted_in: Option<Counted>,
 }
 

@@ -1,4 +1,4 @@
-//! Settings, and what each trades. Values that should not be changed are constants beside their use.
+//! Settings, and what each trades. Values that should not be changed are constants next to their use.
 
 use core::time::Duration;
 

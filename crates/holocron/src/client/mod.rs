@@ -53,7 +53,7 @@ pub const DEADLINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The default maximum of calls in flight per client.
 pub const IN_FLIGHT_MAX_DEFAULT: usize = 16_384;
 
-/// A source of views beside the hosts: the store.
+/// A source of views other than the hosts: the store.
 #[async_trait]
 pub trait Views: fmt::Debug + Send + Sync + 'static {
     /// The newest view, if it is newer than `known`.

@@ -2,7 +2,7 @@
 //!
 //! Each step finds the owner in the newest routes, sends one attempt there and waits for its answer. An attempt is
 //! abandoned when a newer view names another owner; a late answer to it still counts if it says how the request
-//! ended. The deadline runs beside all steps.
+//! ended. The deadline runs in parallel.
 //!
 //! Invariants:
 //!

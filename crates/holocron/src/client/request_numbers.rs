@@ -23,7 +23,7 @@ struct State {
 }
 
 impl RequestNumbers {
-    /// Without requests. The client must not begin more than `waiting_len_max` at a time.
+    /// An instance without requests. The client must not begin more than `waiting_len_max` at a time.
     pub(super) fn new(client: ClientId, waiting_len_max: usize) -> Self {
         let numbering = Numbering::new(client, waiting_len_max);
         Self(Mutex::new(State { numbering, bases: Bases::default() }))
@@ -59,7 +59,7 @@ impl RequestNumbers {
     }
 }
 
-/// A request from its begin to its end.
+/// A request from its start to its end.
 #[derive(Debug)]
 pub(super) struct UnfinishedRequest<'a> {
     numbers: &'a RequestNumbers,

@@ -27,7 +27,7 @@ pub(super) enum Target {
     Remote(Arc<Connection>),
 }
 
-/// Who owns a vnode's slot, and where that is.
+/// The session that owns a vnode's slot, and how to reach it.
 pub(super) struct Route {
     pub(super) session: SessionId,
     pub(super) target: Target,

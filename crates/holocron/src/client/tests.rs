@@ -567,7 +567,7 @@ async fn the_longest_deadline_does_not_overflow() {
     asked.result().await.unwrap();
 }
 
-/// Bounds the memory of a waiting call, beside its task and its body.
+/// Bounds the memory of a waiting call, without its task and its body.
 #[tokio::test(start_paused = true)]
 async fn a_waiting_call_is_small() {
     let stage = Stage::new(&["a"]).await;

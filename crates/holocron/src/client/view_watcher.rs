@@ -28,7 +28,7 @@ const HOSTS_AT_ONCE: usize = 2;
 const HOST_PATIENCE: Duration = Duration::from_millis(250);
 /// How long the store may take.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
-/// In every round of this number, the store is read even if hosts answer.
+/// One round in this many reads the store even if hosts answer.
 const STORE_EVERY: u32 = 4;
 /// The pause after the first round; doubles with each.
 const PAUSE_MIN: Duration = Duration::from_millis(250);

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use holocron_protocol::ids::{Position, VnodeHash};
 
-/// Where a vnode's newest record stands in the tail.
+/// The place of a vnode's newest record in the tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TailPlace {
     pub(crate) position: Position,

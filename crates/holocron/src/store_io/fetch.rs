@@ -36,7 +36,7 @@ const WHOLE_LEN_MAX: u32 = 256 << 10;
 pub(crate) struct Extent {
     /// Everything at or below is in the checkpoint.
     pub(crate) low_water: Position,
-    /// Where the newest checkpoint record stands; 0 when there is none.
+    /// The position of the newest checkpoint record; 0 when there is none.
     pub(crate) checkpoint_at: Position,
     /// The last batch.
     pub(crate) through: Position,

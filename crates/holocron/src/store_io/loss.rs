@@ -24,11 +24,11 @@ const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Bytes that a look reads of a batch: it only has to exist.
 const LOOK_LEN: u64 = 32;
 
-/// Another cluster's object stands at `cluster`.
+/// The `cluster` object is of another cluster.
 pub(crate) const FOREIGN: &str = "the store is lost: it holds another cluster where this one was";
-/// Nothing stands at `cluster`.
+/// There is no `cluster` object.
 pub(crate) const EMPTIED: &str = "the store is lost: the `cluster` object is missing. The bucket or directory was \
-                                  emptied, made anew, or replaced";
+                                  emptied, recreated, or replaced";
 
 /// The object that a look reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use holocron_protocol::control::founding::{Absent, PREFIXES, Remains};
 use holocron_store::{GaveUp, LIST_LEN_MAX, Patience, Store, list_until};
 use tokio_util::sync::CancellationToken;
 
-/// What stands under the prefix although `absent` is missing.
+/// What exists under the prefix although `absent` is missing.
 pub(crate) async fn remains(
     store: &dyn Store,
     absent: Absent,

@@ -159,7 +159,7 @@ impl Link {
         Ok(Room { shared: &self.shared, permit })
     }
 
-    /// Sends a message and waits for the reply, for as long as the link lives. Dropping the future gives up waiting.
+    /// Sends a message and waits for the reply, until the link is lost. Dropping the future gives up waiting.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ pub struct Progress {
     pub committed: Position,
     /// Positions up to here may have been trimmed.
     pub low_water: Position,
-    /// Where the newest checkpoint record stands; 0 when there is none.
+    /// The position of the newest checkpoint record; 0 when there is none.
     pub checkpoint_at: Position,
     /// Whether changes wait to be committed. If so, a journal without progress means that the host is hung.
     pub waiting: bool,
@@ -59,21 +59,21 @@ pub enum PeerMessage {
     Sealed {
         /// Which session.
         session: SessionId,
-        /// Where its seal stands.
+        /// The position of its seal.
         position: Position,
     },
     /// A new epoch record.
     Epoch {
         /// Its number.
         epoch: Epoch,
-        /// The record as it stands in the store.
+        /// The bytes of the record in the store.
         stored: Bytes,
     },
     /// The sender has committed the release of slots that the receiver waits for.
     Released {
         /// The session that released.
         session: SessionId,
-        /// Where the newest such Release stands.
+        /// The position of the newest such Release.
         position: Position,
     },
     /// Asks the leader to seal a host, even if it is healthy: the session it has when the leader receives this.
@@ -90,7 +90,7 @@ pub enum PeerMessage {
 pub enum PeerReply {
     /// Received.
     Noted,
-    /// The newest epoch record, as it stands in the store; empty when none is known yet.
+    /// The bytes of the newest epoch record in the store; empty when none is known yet.
     View(Bytes),
     /// The receiver is not the leader.
     NotLeader {

@@ -151,14 +151,14 @@ async fn a_large_body_arrives_complete_over_tcp() {
 async fn another_cluster_is_refused_by_name() {
     let network = MemoryNetwork::default();
     let _served = Served::start(&network, "a").await;
-    let stranger = Hello { cluster: Some(ClusterId::new(8)), who: "a test".into() };
-    match Link::open(&network, "a", stranger).await {
+    let foreign = Hello { cluster: Some(ClusterId::new(8)), who: "a test".into() };
+    match Link::open(&network, "a", foreign).await {
         Err(OpenError::Refused { why, .. }) => assert!(why.contains("cluster"), "{why}"),
         other => panic!("{other:?}"),
     }
     // A peer that doesn't know its cluster yet learns it.
-    let unknowing = Hello { cluster: None, who: "a test".into() };
-    let link = Link::open(&network, "a", unknowing).await.unwrap();
+    let without_cluster = Hello { cluster: None, who: "a test".into() };
+    let link = Link::open(&network, "a", without_cluster).await.unwrap();
     assert_eq!(link.welcome().cluster, CLUSTER);
 }
 
@@ -226,7 +226,7 @@ async fn a_bad_body_costs_its_caller_an_error_and_nothing_else() {
         matches!(refused, Some(Received::Frame(Frame::PeerReply(4, PeerReply::Refused(_))))),
         "{refused:?}"
     );
-    // The connection lives, and so does what was in flight on it.
+    // The connection stays open, and the call in flight on it is still answered.
     reply_before.send(reply("still here"));
     assert_eq!(raw.outcome().await, (1, Outcome::Reply(body("still here"))));
     raw.write(&Frame::Call(5, call("after"))).await;
