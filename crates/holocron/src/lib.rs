@@ -1,12 +1,13 @@
 //! Holocron: virtual nodes with durable state in an object store.
 //!
-//! A *virtual node* is an actor with a stable name and durable state. Any host can pick a failed host's vnodes up and
-//! continue: the store is the only thing hosts share.
+//! A *virtual node* is an actor with a stable name and durable state. Any host can take over the vnodes of a failed
+//! host: the store is the only thing hosts share.
 #![cfg_attr(not(test), warn(missing_docs))]
 
 mod api;
 pub mod client;
 mod host;
+mod planted;
 mod session;
 mod store_io;
 mod transport;

@@ -1,9 +1,9 @@
-//! What goes between a client and a host: one attempt of one request, and its answer.
+//! Calls and answers: one attempt of one request, and how a host answers it.
 //!
 //! Invariants:
 //!
 //! * Every [`Call`] gets exactly one [`Answer`]: a [`ReplyTo`] dropped without one answers [`Outcome::Unclear`].
-//! * An answer that speaks of a state leaves only when that state is committed; refusals speak of none.
+//! * An answer that depends on a state is sent only once that state is committed. A refusal depends on no state.
 
 use std::sync::{
     Arc,
@@ -38,7 +38,7 @@ pub struct Call {
     pub mode: Mode,
     /// Its id and what the exactly-once window needs; queries carry one too, unused.
     pub request: Request,
-    /// The newest epoch the caller knows: a host that knows less looks before it refuses.
+    /// The newest epoch the caller knows.
     pub epoch: Epoch,
     /// The command or query, in bincode.
     pub body: Bytes,
@@ -51,25 +51,24 @@ pub enum Outcome {
     Reply(Bytes),
     /// The handler panicked; the vnode was rolled back. Recorded like a reply.
     Panicked,
-    /// The request can't be carried out as it is, for example because its state would be too large. Recorded like a
-    /// reply.
+    /// The request can't be carried out, for example because its state would be too large. Recorded like a reply.
     Rejected(String),
-    /// The window has dropped entries this request might be among: not run. Send it again with this base if every
-    /// attempt so far was answered so.
+    /// Not run: the window has dropped entries, and this request may be among them. Send it again with this base if
+    /// no earlier attempt may have run.
     Rebase(CommitNumber),
     /// Not run: this host doesn't own the vnode's slot at the epoch of the answer.
     NotOwner,
-    /// Not run: too much is waiting here.
+    /// Not run: too many calls are in flight here.
     Busy,
-    /// Not run: the vnode is resting after repeated panics.
+    /// Not run: the vnode is quarantined after repeated panics.
     Quarantined,
-    /// Not run: no such kind here.
+    /// Not run: this host does not know the kind.
     UnknownKind,
     /// Not run: the body isn't a command or query of this kind, or is too large.
     Undecodable(String),
-    /// Not run: the stored state can't be read by this host; the sentence names why.
+    /// Not run: this host can't read the stored state; the text says why.
     Unreadable(String),
-    /// It may have run: the session ended before it was known.
+    /// It may have run: the session ended before the outcome was known.
     Unclear,
 }
 
@@ -78,17 +77,17 @@ pub enum Outcome {
 pub struct Answer {
     /// The newest epoch the host knew.
     pub epoch: Epoch,
-    /// The newest commit number of the vnode known committed; zero in refusals.
+    /// The newest commit number of the vnode that is known to be committed; zero in refusals.
     pub commit: CommitNumber,
     /// How it ended.
     pub outcome: Outcome,
 }
 
-/// Where a call's one answer goes.
+/// Where the one answer to a call goes.
 #[derive(Debug)]
 pub struct ReplyTo {
     destination: Option<Destination>,
-    /// Counts the call as in flight for as long as this lives.
+    /// Counts the call as in flight until dropped.
     counted_in: Option<Counted>,
 }
 
@@ -115,8 +114,8 @@ impl ReplyTo {
         (Self { destination: Some(Destination::Here(sender)), counted_in: None }, receiver)
     }
 
-    /// To the other end of a connection, under the id its caller gave. The channel is unbounded because the number of
-    /// calls in flight on a connection is bounded where they are read.
+    /// To the other end of a connection, under the call's id. The channel is unbounded because the reader of a
+    /// connection bounds its calls in flight.
     #[must_use]
     pub fn link(id: u64, answers: mpsc::UnboundedSender<(u64, Answer)>) -> Self {
         Self { destination: Some(Destination::Link { id, answers }), counted_in: None }
@@ -136,7 +135,7 @@ impl ReplyTo {
     }
 
     fn deliver(&mut self, answer: Answer) {
-        // A caller that went away needs no answer.
+        // A caller that has gone needs no answer.
         match self.destination.take() {
             Some(Destination::Here(sender)) => drop(sender.send(answer)),
             Some(Destination::Link { id, answers }) => drop(answers.send((id, answer))),

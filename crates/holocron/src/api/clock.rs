@@ -1,7 +1,8 @@
 //! Time: the one place that reads a clock.
 //!
-//! Durations come from the host's own steady clock, never from a comparison between machines, and no rule of safety
-//! rests on them. The steady clock counts suspend (`CLOCK_BOOTTIME`), so that a laptop that slept knows it was away.
+//! Durations come from the host's own steady clock. Clocks of different machines are never compared, and no safety
+//! rule depends on them. The steady clock includes time in suspend (`CLOCK_BOOTTIME`), so that a laptop notices that
+//! it slept.
 
 use core::fmt::Debug;
 
@@ -55,7 +56,10 @@ const SIMULATED_WALL_MS: u64 = 1_767_225_600_000;
 
 impl Clock for TokioClock {
     fn now(&self) -> Time {
-        Time::from_micros(u64::try_from(self.started.elapsed().as_micros()).expect("580,000 years"))
+        Time::from_micros(
+            u64::try_from(self.started.elapsed().as_micros())
+                .expect("a u64 holds 580,000 years of microseconds"),
+        )
     }
 
     fn wall_ms(&self) -> u64 {

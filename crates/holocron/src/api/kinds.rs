@@ -11,9 +11,9 @@ use crate::api::vnode::{Context, Vnode};
 
 /// A vnode in memory, its type erased.
 pub(crate) trait AnyVnode: Send {
-    /// Runs a command on its bytes; the reply's bytes, or why the command can't be decoded.
+    /// Runs an encoded command; returns the encoded reply, or why the command can't be decoded.
     fn command(&mut self, context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, String>;
-    /// Answers a query on its bytes; the answer's bytes, or why the query can't be decoded.
+    /// Answers an encoded query; returns the encoded answer, or why the query can't be decoded.
     fn query(&self, context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, String>;
     /// Appends the state.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String>;
@@ -25,7 +25,7 @@ pub(crate) trait AnyVnode: Send {
 pub(crate) trait AnyKind: Send + Sync {
     fn version(&self) -> u32;
     fn fresh(&self) -> Box<dyn AnyVnode>;
-    /// From a state of that version; the sentence says why it can't be read.
+    /// Loads a state that was stored by that version; the error says why it can't be read.
     fn load(&self, version: u32, state: &[u8]) -> Result<Box<dyn AnyVnode>, String>;
 }
 
@@ -38,7 +38,7 @@ impl Kinds {
     ///
     /// # Panics
     ///
-    /// When two types claim one name: that is a mistake in the program.
+    /// When two types have the same name: that is a mistake in the program.
     pub(crate) fn add<V: Vnode>(&mut self) {
         let replaced = self.0.insert(V::KIND, Arc::new(Kind::<V>(PhantomData)));
         assert!(replaced.is_none(), "two kinds are named {:?}", V::KIND);
@@ -74,7 +74,7 @@ impl<V: Vnode> AnyKind for Kind<V> {
             core::cmp::Ordering::Less => V::migrate(version, state)?,
             core::cmp::Ordering::Greater => {
                 return Err(format!(
-                    "stored by version {version} of the kind; this host knows {}",
+                    "stored by version {version} of the kind; this host knows versions up to {}",
                     V::VERSION
                 ));
             }

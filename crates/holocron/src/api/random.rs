@@ -1,16 +1,16 @@
-//! Chance: the one place that draws it, from a seed handed in.
+//! Randomness: the one place that draws random numbers, from a seed that is passed in.
 
 use std::sync::{Arc, Mutex};
 
 use holocron_protocol::ids::{ClientId, ClusterId, Nonce, SessionId};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// A source of random numbers, shared by whoever holds a clone.
+/// A source of random numbers, shared by all its clones.
 #[derive(Clone, Debug)]
 pub struct Random(Arc<Mutex<StdRng>>);
 
 impl Random {
-    /// From the operating system. Session ids are never used again because they come from here.
+    /// From the operating system. Session ids are never reused because they come from here.
     #[must_use]
     pub fn from_system() -> Self {
         Self(Arc::new(Mutex::new(StdRng::from_os_rng())))

@@ -1,4 +1,4 @@
-//! What can be set, and what each setting trades. Values nobody should change are constants beside their use.
+//! Settings, and what each trades. Values that should not be changed are constants next to their use.
 
 use core::time::Duration;
 
@@ -7,61 +7,65 @@ use holocron_protocol::request::window::WindowLimits;
 /// The settings of a host. The defaults suit a directory or a bucket in the same region.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long a batch may wait for company. Longer means fewer requests and slower acknowledgements; zero flushes
-    /// whenever no create is in flight.
+    /// How long a batch waits for more changes before it is written. Higher: fewer requests. Lower: faster
+    /// acknowledgements; at zero a batch is written whenever no create is in flight.
     pub linger: Duration,
-    /// Largest state of one vnode, in bytes. Larger means larger batches that everybody's acknowledgement waits for; a
-    /// command that leaves more is rolled back and answered `Rejected`.
+    /// Largest state of one vnode, in bytes. Higher: larger batches, which delay the acknowledgements of all vnodes.
+    /// A command that leaves a larger state is rolled back and answered `Rejected`.
     pub state_len_max: usize,
-    /// Largest command or query, in bytes; more is answered at once with an error.
+    /// Largest command or query, in bytes; a larger one is answered with an error at once.
     pub call_len_max: usize,
-    /// Calls in flight at one vnode before its callers are answered `Busy`.
+    /// Calls in flight at one vnode; further ones are answered `Busy`.
     pub vnode_calls_max: u32,
-    /// What a vnode remembers of its clients' requests, in every envelope of it. A higher hard limit lets more clients
-    /// call one vnode all the time without being sent back, and makes each commit of it larger, by about 35 bytes for
-    /// each of them; a higher soft limit does so for vnodes at rest.
+    /// What a vnode remembers of its clients' requests; stored in each of its envelopes. A higher hard limit lets
+    /// more clients call one vnode continuously without a `Rebase`, and adds about 35 bytes per client to each
+    /// commit. A higher soft limit does the same for vnodes at rest.
     pub window: WindowLimits,
-    /// Calls in flight at the host before callers are answered `Busy`. More means more memory under overload.
+    /// Calls in flight at the host; further ones are answered `Busy`. Higher: more memory under overload.
     pub host_calls_max: u64,
-    /// Vnodes kept in memory, each at about 8 KB and its state. Above it the longest unused go; they come back on use
-    /// for one ranged read.
+    /// Vnodes in memory, each at about 8 KB plus its state. Above this number the longest unused are evicted; their
+    /// next call loads them with one ranged read.
     pub vnodes_active_max: u64,
-    /// After how long without a call a vnode leaves memory; it takes up to twice that.
+    /// How long a vnode stays in memory without a call; eviction may take up to twice as long.
     pub idle_after: Duration,
-    /// Batches above the last checkpoint at which the next is due. More means longer recovery and fewer packs.
+    /// Batches above the last checkpoint at which the next is due. Higher: longer recovery, fewer packs.
     pub checkpoint_batches: u64,
     /// Bytes of batches above the last checkpoint at which the next is due.
     pub checkpoint_len: u64,
-    /// The least time between two checkpoints that nothing but copying asks for; paces the copying of adopted slots.
+    /// The least time between two checkpoints that are due only for copying; limits the rate of copying after a
+    /// takeover.
     pub copy_pause: Duration,
-    /// Bytes of adopted states copied per checkpoint. More means sources go sooner and commands compete with copying.
+    /// Bytes copied per checkpoint after a takeover. Higher: the former owner's data is released sooner. Lower: less
+    /// interference with commands.
     pub copy_len: u64,
-    /// How often the leader asks each host how it is. Shorter notices a silent host sooner and costs messages.
+    /// How often the leader sends each host a heartbeat. Shorter: silent hosts are noticed sooner, and more messages
+    /// are sent.
     pub heartbeat: Duration,
-    /// Heartbeats missed before a host is suspected. Fewer is quicker and is wrong more often; a wrong suspicion costs
+    /// Missed heartbeats before a host is suspected. Lower: faster suspicion, but more often wrong; a wrong one costs
     /// one host one session.
     pub heartbeats_missed_max: u32,
-    /// How long a journal may stand still while work waits before its host counts as hung.
+    /// How long a journal may make no progress while work waits, before its host counts as hung.
     pub standstill_max: Duration,
-    /// How long a host may take to release slots before it is sealed as a whole.
+    /// How long a host may take to release slots before its session is sealed.
     pub handoff_timeout: Duration,
-    /// How often the leader's hint is written; what hosts that hear nothing else wait for.
+    /// How often the leader's hint is written. Hosts that get no message from the leader wait for it.
     pub leader_hint_every: Duration,
-    /// How often a host's own hint is written, and the leader lists all of them.
+    /// How often a host writes its own hint, and the leader lists those of all hosts.
     pub host_hint_every: Duration,
-    /// How long one try of a store request may take before it is tried again.
+    /// How long one try of a store request may take before the next try.
     pub store_try_timeout: Duration,
     /// How long the store may take to answer at start before the host gives up.
     pub store_start_timeout: Duration,
-    /// Panics of one vnode in a row after which its callers are turned away for a while.
+    /// Panics of one vnode in a row after which it is quarantined: its callers are refused for a while.
     pub panics_max: u32,
-    /// How long a vnode rests after [`Settings::panics_max`] panics; doubles with each further one, up to a minute.
+    /// How long a vnode is quarantined after [`Settings::panics_max`] panics; doubles with each further one, up to a
+    /// minute.
     pub rest: Duration,
-    /// Slots of a cluster this host creates. Fixed for ever then: more slots spread load more evenly and make epoch
-    /// records longer.
+    /// Slots of a cluster that this host creates; fixed permanently then. Higher: more even load, longer epoch
+    /// records.
     pub slots: u16,
-    /// Positions of a journal that are trimmed as one, in a cluster this host creates. Fixed for ever then: fewer
-    /// keeps less behind and leaves more marks.
+    /// Positions of a journal that are trimmed as one, in a cluster that this host creates; fixed permanently then.
+    /// Lower: fewer untrimmed positions, more marks.
     pub segment_len: u32,
 }
 

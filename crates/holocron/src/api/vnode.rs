@@ -3,11 +3,11 @@
 use holocron_protocol::ids::{Epoch, VnodeName};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A kind of virtual node: a state with a stable name that any host can pick up and continue.
+/// A kind of virtual node: a state with a stable name that any host can load and continue.
 ///
-/// The runtime owns the state: it loads it before the first command, commits it before any reply leaves, and hands it
-/// to another host when this one fails. Handlers are plain synchronous functions over memory; they must be
-/// deterministic only in the sense that the *state* they leave is what is kept, never the call.
+/// The runtime owns the state: it loads it before the first command, commits it before any reply is sent, and moves
+/// it to another host when this one fails. Handlers are plain synchronous functions over memory. They need not be
+/// deterministic: the *state* that they leave is stored, never the call.
 ///
 /// ```
 /// use holocron::{Context, Vnode};
@@ -44,22 +44,24 @@ pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
     /// The kind's name, 1 to 64 bytes; part of every vnode's durable name, so it must never change.
     const KIND: &'static str;
 
-    /// The version of the stored state. Raise it when the state's encoding changes, and teach [`Vnode::migrate`] the
-    /// older ones. A state of a newer version than this is left untouched and its callers get a clear error.
+    /// The version of the stored state. Raise it when the encoding of the state changes, and make [`Vnode::migrate`]
+    /// read the older versions. A state of a newer version is left untouched, and its callers get an error that says
+    /// so.
     const VERSION: u32 = 1;
 
-    /// What may change the state. Carried in bincode, which is not self-describing: add variants at the end.
+    /// What may change the state. Encoded in bincode, which is not self-describing: add variants at the end.
     type Command: Serialize + DeserializeOwned + Send + 'static;
-    /// What a command answers. May be a `Result`: an `Err` is a reply like any other, and what the handler changed is
-    /// kept.
+    /// What a command answers. May be a `Result`: an `Err` is a reply like any other, and the changes of the handler
+    /// are kept.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
     /// What reads the state.
     type Query: Serialize + DeserializeOwned + Send + 'static;
     /// What a query answers.
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 
-    /// Runs one command. Its reply leaves when the state it left is committed. It may run again after a panic of
-    /// another command, on the state before both; effects other than the state and the reply are the user's own.
+    /// Runs one command. Its reply is sent once the state that it left is committed. It may run again when another
+    /// command panics, on the state before both; effects other than the state and the reply are the user's own
+    /// responsibility.
     fn command(&mut self, context: &Context<'_>, command: Self::Command) -> Self::Reply;
 
     /// Answers one query.
@@ -69,23 +71,23 @@ pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
     ///
     /// # Errors
     ///
-    /// A sentence for the callers, when it can't; the stored state stays as it is.
-    #[expect(unused_variables, reason = "the names are for those who implement it")]
+    /// A message for the callers, when it can't; the stored state stays as it is.
+    #[expect(unused_variables, reason = "the names are for implementers")]
     fn migrate(from: u32, stored: &[u8]) -> Result<Self, String> {
         Err(format!("no migration from version {from} to {}", Self::VERSION))
     }
 
-    /// Called once the state is loaded, before the first command; for those who hold resources outside, with the
-    /// epoch as fencing token in the context.
-    #[expect(unused_variables, reason = "the name is for those who implement it")]
+    /// Called once the state is loaded, before the first command. For vnodes that hold external resources: the epoch
+    /// in the context is their fencing token.
+    #[expect(unused_variables, reason = "the name is for implementers")]
     fn on_activate(&mut self, context: &Context<'_>) {}
 
-    /// Called before the vnode leaves memory in good order. Not called when the host fails: don't rest safety on it.
-    #[expect(unused_variables, reason = "the name is for those who implement it")]
+    /// Called before the vnode is evicted from memory. Not called when the host fails: safety must not depend on it.
+    #[expect(unused_variables, reason = "the name is for implementers")]
     fn on_passivate(&mut self, context: &Context<'_>) {}
 }
 
-/// What a handler may know of its parts.
+/// What a handler can see of its vnode.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     pub(crate) name: &'a VnodeName,
@@ -99,8 +101,8 @@ impl Context<'_> {
         self.name.key()
     }
 
-    /// The epoch that gave this host the vnode's slot: a fencing token. Whoever serves the vnode later has a larger
-    /// one, so an outside resource that remembers the largest it has seen can refuse a host that was overruled.
+    /// The epoch that gave this host the vnode's slot: a fencing token. A later owner has a larger one, so an
+    /// external resource that remembers the largest it has seen can refuse a fenced host.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch

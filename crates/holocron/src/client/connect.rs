@@ -1,4 +1,4 @@
-//! How a client comes to its first view: from the store, from hosts it is told of, or from the host it lives beside.
+//! Setting up a client, and its first view: from the store, from given hosts, or from the host in its process.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub enum ConnectError {
     /// The URL or its options are wrong.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The store gave no answer, or can't be used as things are set up.
+    /// The store gave no answer, or can't be used with this setup.
     #[error(transparent)]
     Unreachable(#[from] GaveUp),
     /// There is no cluster under the prefix, or one of another format version.
@@ -53,7 +53,7 @@ pub enum ConnectError {
     Call(#[from] crate::client::CallError),
 }
 
-/// Sets a client up.
+/// Sets up a client.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it connects"]
 pub struct ClientBuilder {
@@ -81,7 +81,7 @@ impl ClientBuilder {
         }
     }
 
-    /// An option of the store, such as an endpoint; goes before the environment's.
+    /// An option of the store, such as an endpoint; overrides the environment.
     pub fn option(mut self, key: &str, value: &str) -> Self {
         self.options.push((key.to_owned(), value.to_owned()));
         self
@@ -93,7 +93,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The address of a host to begin with.
+    /// Adds the address of a host that can give a first view.
     pub fn seed(mut self, address: &str) -> Self {
         self.seeds.push(address.to_owned());
         self
@@ -105,30 +105,31 @@ impl ClientBuilder {
         self
     }
 
-    /// Another source of chance than the operating system. Two clients must never share a seed: client ids come from it.
+    /// Another source of randomness than the operating system. Two clients must never share a seed: client ids are
+    /// drawn from it.
     pub fn random(mut self, random: Random) -> Self {
         self.random = random;
         self
     }
 
-    /// Calls in flight; more wait. More means more memory when hosts are slow.
+    /// Maximum of calls in flight; further ones wait. Higher: more memory when hosts are slow.
     pub fn in_flight_max(mut self, calls: usize) -> Self {
         self.in_flight_max = calls;
         self
     }
 
-    /// How long connecting may take in all: opening and reading the store, and reaching a host. 10 s unless set;
-    /// [`DEADLINE_MAX`] at most. Calls have deadlines of their own, see [`Client::with_deadline`].
+    /// How long connecting may take in all: opening and reading the store, and reaching a host. Default: 10 s;
+    /// [`DEADLINE_MAX`] at most. Calls have their own deadlines, see [`Client::with_deadline`].
     pub fn connect_deadline(mut self, deadline: Duration) -> Self {
         self.connect_deadline = deadline;
         self
     }
 
-    /// Connects: returns when the client knows who serves what, or at the [deadline](Self::connect_deadline).
+    /// Connects: returns when the client has a view, or at the [deadline](Self::connect_deadline).
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], with a sentence for whoever runs it.
+    /// [`ConnectError`], with a message for the operator.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let deadline = Instant::now() + self.connect_deadline.min(DEADLINE_MAX);
         let store = match (self.store, self.url) {
@@ -160,7 +161,7 @@ fn left_until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// Opens a store in a thread of its own: a directory may be on a mount that hangs.
+/// Opens a store in its own thread: a directory may be on a mount that hangs.
 async fn open_store(
     url: String,
     options: Vec<(String, String)>,
@@ -175,22 +176,22 @@ async fn open_store(
 }
 
 impl Client {
-    /// Connects to the cluster under a store's URL: the newest epoch there says where its hosts are. Takes 10 s at most;
-    /// [`ClientBuilder::connect_deadline`] sets another deadline.
+    /// Connects to the cluster under a store's URL: its newest epoch record has the addresses of its hosts. Takes 10
+    /// s at most; [`ClientBuilder::connect_deadline`] sets another deadline.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], with a sentence for whoever runs it.
+    /// [`ConnectError`], with a message for the operator.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         Self::builder(url).connect().await
     }
 
-    /// Sets a client up that finds the cluster through its store.
+    /// Sets up a client that finds the cluster through its store.
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(Some(url))
     }
 
-    /// Sets a client up that knows no store, only the addresses of some hosts: see [`ClientBuilder::seed`].
+    /// Sets up a client that has no store, only the addresses of some hosts: see [`ClientBuilder::seed`].
     pub fn of_hosts() -> ClientBuilder {
         ClientBuilder::new(None)
     }
@@ -212,7 +213,7 @@ pub enum AskError {
     },
 }
 
-/// Asks one host something, over a connection of its own and within a deadline; for tools.
+/// Sends one message to one host, over its own connection and within a deadline; for tools.
 ///
 /// # Errors
 ///
@@ -241,12 +242,12 @@ pub async fn ask(
 #[derive(Debug)]
 struct StoreViews {
     log: EpochLog,
-    /// The `cluster` object as it was at first. It never changes.
+    /// The `cluster` object as it was when the client connected. It never changes.
     cluster: Bytes,
     newest: tokio::sync::Mutex<Option<View>>,
 }
 
-/// How long a client waits for the store to tell it of a view.
+/// How long one store request for a view may take, retries included.
 const READ_BUDGET: Duration = Duration::from_secs(5);
 
 impl StoreViews {
@@ -255,13 +256,13 @@ impl StoreViews {
         let first = Patience::at_start(within);
         let found = get_until(&*store, keys::CLUSTER, first, &stop).await?;
         let Some(found) = found else {
-            // A listing also tells what answers "not found" to everything and is no store.
+            // A list also exposes a server that is no store and answers "not found" to everything.
             let remains = remains(&*store, Absent::Cluster, first, &stop).await?;
             let why = if remains.is_empty() {
                 "there is no cluster under this prefix".to_owned()
             } else {
                 format!(
-                    "the `cluster` object is missing under this prefix, but of a cluster there remains: {remains}. The \
+                    "the `cluster` object is missing under this prefix, but parts of a cluster remain: {remains}. The \
                      store was emptied, replaced or restored in part"
                 )
             };
@@ -270,7 +271,7 @@ impl StoreViews {
         let cluster = match Cluster::decode(keys::CLUSTER, &found) {
             Ok(cluster) => cluster,
             Err(malformed) => {
-                // So is what answers everything with something else.
+                // A list also exposes a server that is no store and answers everything with something else.
                 list_until(&*store, keys::CLUSTER, first, &stop).await?;
                 return Err(ConnectError::Cluster(malformed.to_string()));
             }
@@ -279,8 +280,9 @@ impl StoreViews {
         Ok(Self { log, cluster: found, newest: tokio::sync::Mutex::default() })
     }
 
-    /// That no view of another cluster is taken for one of this, and no old view for the newest of an emptied store.
-    async fn is_same(&self) -> Result<(), NoViews> {
+    /// Checks that the store still holds this cluster. Otherwise a view of another cluster could be taken for one of
+    /// this, or an old view for the newest after the store was emptied.
+    async fn check_cluster(&self) -> Result<(), NoViews> {
         let EpochLog { store, patience, stop, .. } = &self.log;
         let found = get_until(&**store, keys::CLUSTER, *patience, stop).await;
         let found = found.map_err(|gave_up| NoViews::Unreadable(gave_up.to_string()))?;
@@ -295,7 +297,7 @@ impl StoreViews {
 #[async_trait]
 impl Views for StoreViews {
     async fn newer(&self, known: Epoch) -> Result<Option<View>, NoViews> {
-        self.is_same().await?;
+        self.check_cluster().await?;
         let mut newest = self.newest.lock().await;
         let read = self.log.newest(newest.take()).await;
         let found = read.map_err(|error| NoViews::Unreadable(error.to_string()))?;
@@ -328,7 +330,7 @@ mod tests {
     async fn connecting_ends_at_its_deadline_when_no_host_can_be_reached() {
         let within = Duration::from_secs(1);
         let started = Instant::now();
-        // Nobody listens at port 1.
+        // No process listens at port 1.
         let connecting = Client::of_hosts().seed("127.0.0.1:1").connect_deadline(within);
         let error = connecting.connect().await.unwrap_err();
         assert!(matches!(error, ConnectError::Call(_)), "{error:?}");

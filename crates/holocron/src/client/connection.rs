@@ -1,7 +1,8 @@
-//! A kept link: a host's address, and a link to it whenever somebody wants one.
+//! A connection to a host: its address, and a link to it that is opened when a caller needs it.
 //!
-//! One task connects, for all callers; after a failure it rests before the next try, so a dead host costs a few attempts
-//! a second however many callers wait for it. While the link is open, what the host pushes goes to the client's routes.
+//! One task connects for all callers. It backs off after a failure, so a dead host costs a few attempts a second
+//! however many callers wait for it. While the link is open, the epoch records that the host pushes go to the
+//! client's routes.
 
 use core::{fmt, time::Duration};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::shared::Shared;
 use crate::transport::link::{Link, OpenError};
 
-/// A link that lived shorter than this counts as a failure to connect.
-const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// A link that was open for less than this counts as a failure to connect.
+const OPEN_MIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Connection {
     core: Arc<Core>,
@@ -25,21 +26,21 @@ pub(super) struct Connection {
 struct Core {
     address: String,
     state: Mutex<State>,
-    /// Somebody wants a link.
+    /// A caller wants a link.
     wanted: Notify,
-    /// A try to connect has ended, well or not.
+    /// A try to connect has succeeded or failed.
     tried: Notify,
     end: CancellationToken,
 }
 
 enum State {
     Open(Arc<Link>),
-    /// Why, if a try was made.
+    /// Not open, and why.
     Closed(String),
 }
 
 impl Connection {
-    /// To an address; connects when first wanted.
+    /// A connection to an address; opens a link when a caller first wants one.
     pub(super) fn start(shared: &Arc<Shared>, address: &str) -> Arc<Self> {
         let core = Arc::new(Core {
             address: address.to_owned(),
@@ -48,8 +49,12 @@ impl Connection {
             tried: Notify::new(),
             end: shared.end.child_token(),
         });
-        tokio::spawn(Arc::clone(&core).keep(Arc::clone(shared)));
+        tokio::spawn(Arc::clone(&core).run(Arc::clone(shared)));
         Arc::new(Self { core })
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.core.address
     }
 
     /// The link, if it is open now.
@@ -62,7 +67,7 @@ impl Connection {
 
     /// The link, once it is open; or why the next try to open it failed.
     pub(super) async fn link(&self) -> Result<Arc<Link>, String> {
-        // Before looking, so that a try which ends in between isn't missed.
+        // Registered before the check, so that a try that ends in between is not missed.
         let tried = self.core.tried.notified();
         if let Some(link) = self.open() {
             return Ok(link);
@@ -93,7 +98,7 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn keep(self: Arc<Self>, shared: Arc<Shared>) {
+    async fn run(self: Arc<Self>, shared: Arc<Shared>) {
         let end = self.end.clone();
         tokio::select! {
             biased;
@@ -101,7 +106,7 @@ impl Core {
             () = self.reconnect(&shared) => {}
         }
         // Closes the link, unless a caller is about to send on it.
-        *self.state() = State::Closed("the host has left".into());
+        *self.state() = State::Closed("the newest view no longer has this address".into());
         self.tried.notify_waiters();
     }
 
@@ -113,14 +118,16 @@ impl Core {
             match Link::open(&*shared.network, &self.address, hello).await {
                 Ok(link) => {
                     self.follow(link, shared).await;
-                    failures = if since.elapsed() < SHORT_LIFE { failures + 1 } else { 0 };
+                    failures = if since.elapsed() < OPEN_MIN { failures + 1 } else { 0 };
                 }
                 Err(error) => {
                     match &error {
                         OpenError::Unreachable { .. } | OpenError::NotListening { .. } => {
-                            tracing::debug!(%error, "no link");
+                            tracing::debug!(%error, "connecting failed; retried when a call needs it");
                         }
-                        OpenError::Refused { .. } => tracing::warn!(%error, "no link"),
+                        OpenError::Refused { .. } => {
+                            tracing::warn!(%error, "connection refused; retried when a call needs it");
+                        }
                     }
                     failures += 1;
                     *self.state() = State::Closed(error.to_string());
@@ -133,16 +140,16 @@ impl Core {
         }
     }
 
-    /// Passes on what the host pushes, until the link is lost.
+    /// Passes on the epoch records that the host pushes, until the link is lost.
     async fn follow(&self, link: Link, shared: &Arc<Shared>) {
         let link = Arc::new(link);
-        shared.met(link.welcome().cluster);
+        shared.note_cluster(link.welcome().cluster);
         let mut epochs = link.epochs();
         *self.state() = State::Open(Arc::clone(&link));
         self.tried.notify_waiters();
         loop {
             let (epoch, stored) = epochs.borrow_and_update().clone();
-            shared.pushed(epoch, stored, &self.address);
+            shared.install_pushed(epoch, stored, &self.address);
             tokio::select! {
                 biased;
                 () = link.lost() => break,

@@ -1,17 +1,17 @@
-//! The client: calls a vnode by its name, wherever it is, however often it moves meanwhile.
+//! The client: calls a vnode by its name, wherever it is, even if it moves during the call.
 //!
 //! A client keeps the newest view it knows and one link to each host it has called. A call goes to the host that owns
-//! the vnode's slot, in this process if that is here. Whatever goes wrong on the way (the slot moved, the host died, the
-//! network broke) the client learns of a newer view, by itself and usually because a host pushes it, and sends the
+//! the vnode's slot; a host in the same process is called without a network. When an attempt fails (the slot moved,
+//! the host died, the network broke), the client gets a newer view, usually because a host pushes it, and sends the
 //! request again, until its deadline. The caller sees a slow call, or an error that says what it may do.
 //!
 //! Invariants:
 //!
-//! * A command takes effect at most once, by the rules of [`holocron_protocol::request::attempts`]: every attempt is accounted for,
-//!   and one whose answer didn't come counts as sent.
+//! * A command takes effect at most once, by the rules of [`holocron_protocol::request::attempts`]: every attempt is
+//!   counted, and an unanswered one counts as sent.
 //! * An error other than [`CallError::Unclear`] and [`CallError::Unreadable`] means that the call left no effect.
 //! * The epochs of a client's views only grow.
-//! * Calls in flight are bounded; more wait, until their deadline.
+//! * Calls in flight are bounded; further ones wait until their deadline.
 
 pub(crate) mod connect;
 mod connection;
@@ -46,14 +46,14 @@ use crate::{
     },
 };
 
-/// How long a call may take unless its caller says otherwise.
+/// The default deadline of a call.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
-/// How long a call may take at most, whatever its caller says.
+/// The longest deadline of a call; a longer one is shortened to it.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// Calls of one client in flight unless its owner says otherwise.
+/// The default maximum of calls in flight per client.
 pub const IN_FLIGHT_MAX_DEFAULT: usize = 16_384;
 
-/// A source of views beside the hosts: the store.
+/// A source of views other than the hosts: the store.
 #[async_trait]
 pub trait Views: fmt::Debug + Send + Sync + 'static {
     /// The newest view, if it is newer than `known`.
@@ -67,10 +67,10 @@ pub trait Views: fmt::Debug + Send + Sync + 'static {
 /// Why a source has no view.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoViews {
-    /// It can't be read now.
+    /// It can't be read at the moment.
     #[error("{0}")]
     Unreadable(String),
-    /// It is no longer the store that the cluster lives in.
+    /// It is no longer the store of this cluster.
     #[error("{0}")]
     StoreLost(String),
 }
@@ -87,34 +87,35 @@ pub struct LocalHost {
 /// What a client is made of.
 #[derive(Debug)]
 pub struct ClientParts {
-    /// How it reaches hosts.
+    /// The network to the hosts.
     pub network: Arc<dyn Network>,
-    /// Addresses of some hosts, to get a first view from; may be empty when there is another source.
+    /// Addresses of some hosts that can give a first view; may be empty when there is another source.
     pub seeds: Vec<String>,
-    /// Another source of views, asked when hosts can't help.
+    /// Another source of views, read when no host helps.
     pub views: Option<Arc<dyn Views>>,
     /// The host in this process.
     pub local: Option<LocalHost>,
-    /// The cluster it belongs to; `None`: that of the first host reached.
+    /// The cluster it belongs to. `None`: the cluster of the first host reached.
     pub cluster: Option<ClusterId>,
-    /// Chance: for the client's id and for back-off.
+    /// Randomness for the client's id and for back-off.
     pub random: Random,
-    /// Calls in flight; more wait. More means more memory when hosts are slow.
+    /// Maximum of calls in flight; further ones wait. Higher: more memory when hosts are slow.
     pub in_flight_max: usize,
 }
 
-/// Calls vnodes. Cheap to clone; all clones are one client with one set of connections, which close when the last goes.
+/// Calls vnodes. Cheap to clone; all clones are one client with one set of connections, which close when the last
+/// clone is dropped.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    _open: Arc<Open>,
+    _end_on_drop: Arc<EndOnDrop>,
     deadline: Duration,
 }
 
-/// Ends the client's tasks with its last clone.
-struct Open(Arc<Shared>);
+/// Ends the client's tasks when the last clone is dropped.
+struct EndOnDrop(Arc<Shared>);
 
-impl Drop for Open {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.end.cancel();
     }
@@ -123,20 +124,21 @@ impl Drop for Open {
 /// Why a call failed: what its caller may do now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// Not run: too much is in flight, here or at the host, and was until the deadline. Try again later, or send less.
+    /// Not run: too many calls were in flight, here or at the host, until the deadline. Try again later, or send
+    /// less.
     #[error("busy: too many calls are in flight")]
     Busy,
-    /// It may have run, or may yet. The client has tried until the deadline to find out; a new call would be another
-    /// request, so look at the vnode before acting.
+    /// It may have run, or may still run. The client tried until the deadline to find out. A new call would be
+    /// another request, so look at the vnode before acting.
     #[error("unclear: the call may have taken effect")]
     Unclear,
-    /// Not run (or a query that wasn't answered): no host could be reached that serves the vnode. Try again later.
+    /// Not run (or an unanswered query): no host that serves the vnode could be reached. Try again later.
     #[error("unavailable: {why}")]
     Unavailable {
-        /// What was last in the way.
+        /// The last obstacle.
         why: String,
     },
-    /// Not run, and never will be as it is. Send something else.
+    /// Not run, and a retry will be rejected too. Send something else.
     #[error("rejected: {why}")]
     Rejected {
         /// What is wrong with it.
@@ -148,21 +150,25 @@ pub enum CallError {
     /// Not run: the host doesn't know the vnode's kind. Register it there.
     #[error("the host doesn't know this kind of vnode")]
     UnknownKind,
-    /// It ran, but what it answered isn't of the type this caller expects: the two ends were built from different
-    /// versions of the kind.
+    /// It ran, but its reply isn't of the type this caller expects: the two ends were built from different versions
+    /// of the kind.
     #[error("the reply can't be read: {why}")]
     Unreadable {
-        /// Why, as the codec says it.
+        /// The codec's error.
         why: String,
     },
 }
 
 impl Client {
-    /// A client that begins to look for a view as soon as it is asked something. Call in a tokio runtime.
+    /// A client that begins to look for a view at its first call. Call in a tokio runtime.
     #[must_use]
     pub fn new(parts: ClientParts) -> Self {
         let shared = Shared::start(parts);
-        Self { _open: Arc::new(Open(Arc::clone(&shared))), shared, deadline: DEADLINE_DEFAULT }
+        Self {
+            _end_on_drop: Arc::new(EndOnDrop(Arc::clone(&shared))),
+            shared,
+            deadline: DEADLINE_DEFAULT,
+        }
     }
 
     /// The same client, with another deadline for calls; [`DEADLINE_MAX`] at most.
@@ -188,13 +194,13 @@ impl Client {
         self.shared.routes().view().cloned()
     }
 
-    /// A vnode, by its key. Costs nothing: the vnode needs not exist, and comes to exist with its first command.
+    /// A vnode, by its key. Sends nothing: the vnode need not exist, and is created by its first command.
     #[must_use]
     pub fn get<V: Vnode>(&self, key: &str) -> VnodeRef<V> {
         VnodeRef { client: self.clone(), name: VnodeName::new(V::KIND, key), kind: PhantomData }
     }
 
-    /// Calls a vnode with an encoded command or query; the encoded reply.
+    /// Sends a vnode an encoded command or query; returns the encoded reply.
     ///
     /// # Errors
     ///
@@ -224,7 +230,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// One vnode, as its callers hold it.
+/// A handle to one vnode.
 pub struct VnodeRef<V> {
     client: Client,
     name: Result<VnodeName, InvalidName>,
@@ -232,7 +238,7 @@ pub struct VnodeRef<V> {
 }
 
 impl<V: Vnode> VnodeRef<V> {
-    /// Runs a command. Its reply comes when what it changed is durable; it takes effect at most once.
+    /// Runs a command. Its reply arrives once its changes are durable; it takes effect at most once.
     ///
     /// # Errors
     ///
@@ -241,7 +247,7 @@ impl<V: Vnode> VnodeRef<V> {
         self.call(Mode::Command, command).await
     }
 
-    /// Asks a query, linearizable: the answer reflects everything acknowledged before the query was asked.
+    /// Asks a query, linearizable: the answer reflects everything acknowledged before the query was sent.
     ///
     /// # Errors
     ///
@@ -250,8 +256,8 @@ impl<V: Vnode> VnodeRef<V> {
         self.call(Mode::Query, query).await
     }
 
-    /// Asks a query of the owner's memory, without asking the store whether it is still the owner: cheaper, and stale if
-    /// it was fenced a moment ago.
+    /// Asks a query of the owner's memory, without a check in the store that it is still the owner: cheaper, and
+    /// stale if it was fenced a moment ago.
     ///
     /// # Errors
     ///
@@ -276,7 +282,7 @@ impl<V: Vnode> VnodeRef<V> {
         let name = self.name.as_ref().map_err(|invalid| reject(invalid.to_string()))?;
         let mut body = Vec::new();
         codec::try_to_bincode(&ask, &mut body).map_err(reject)?;
-        // It may be large, and the call may wait for long.
+        // Frees its memory now: it may be large, and the call may wait long.
         drop(ask);
         let reply = self.client.call(name, mode, body.into(), self.client.deadline).await?;
         codec::from_bincode(V::KIND, &reply)

@@ -1,13 +1,13 @@
-//! A driver: one request, followed to its end over however many attempts.
+//! Request driver: one request, until its end, in any number of attempts.
 //!
-//! Each step finds the owner in the newest routes, sends one attempt there and waits for its answer. An attempt is given
-//! up when a newer view names another owner; its answer is still taken if it comes and says how the request ended. The
-//! deadline runs beside all steps.
+//! Each step finds the owner in the newest routes, sends one attempt there and waits for its answer. An attempt is
+//! abandoned when a newer view names another owner; a late answer to it still counts if it says how the request
+//! ended. The deadline runs in parallel.
 //!
 //! Invariants:
 //!
-//! * At most one attempt is out. One that was given up, or whose link broke, counts as sent and unanswered.
-//! * "Not run" is said only when [`holocron_protocol::request::attempts`] says so.
+//! * At most one attempt is in flight. An abandoned one, or one whose link broke, counts as sent and unanswered.
+//! * A caller is told "not run" only when [`holocron_protocol::request::attempts`] says so.
 
 use core::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 use std::{collections::VecDeque, sync::Arc};
@@ -27,18 +27,19 @@ use tokio::{
 
 use super::{
     CallError,
-    request_numbers::Begun,
+    request_numbers::UnfinishedRequest,
     routes::{Routes, Target},
     shared::Shared,
 };
 use crate::api::call::{Answer, Call, Mode, Outcome, ReplyTo};
 
-/// A call unanswered for so long looks for a newer view: its host may be cut off from the others without knowing.
+/// A call that is unanswered for this long looks for a newer view: its host may be partitioned from the others
+/// without knowing.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
-/// Given-up attempts whose answer is still waited for.
-const LATE_MAX: usize = 8;
+/// Abandoned attempts whose answer is still awaited.
+const ABANDONED_MAX: usize = 8;
 
-/// What is asked, of whom.
+/// What to send, and to which vnode.
 pub(super) struct Ask<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) name: &'a VnodeName,
@@ -49,47 +50,47 @@ pub(super) struct Ask<'a> {
 pub(super) struct RequestDriver<'a> {
     ask: Ask<'a>,
     hash: VnodeHash,
-    /// The request's standing; a query has none, because it may run any number of times.
-    begun: Option<Begun<'a>>,
-    late: Late,
+    /// The request and its attempts; none for a query, because that may run any number of times.
+    request: Option<UnfinishedRequest<'a>>,
+    abandoned: AbandonedAttempts,
     /// Failures in a row since the view last changed.
     failures: u32,
-    /// What the caller hears if time runs out and the request has certainly not run.
+    /// The error at the deadline if the request has certainly not run.
     obstacle: CallError,
 }
 
 /// What to do after an attempt.
 enum Next {
-    /// The next attempt at once.
+    /// Make the next attempt at once.
     Again,
-    /// The next attempt when there is a newer view, or after a pause.
+    /// Make the next attempt when there is a newer view, or after a back-off.
     Pause,
-    /// Nothing more.
+    /// Return this.
     End(Result<Bytes, CallError>),
 }
 
 impl<'a> RequestDriver<'a> {
     pub(super) fn new(ask: Ask<'a>) -> Self {
         let hash = ask.name.hash();
-        let begun = match ask.mode {
+        let request = match ask.mode {
             Mode::Command => Some(ask.shared.numbers.begin(hash)),
             Mode::Query | Mode::Local => None,
         };
         let obstacle = unavailable("no answer came in time");
-        Self { ask, hash, begun, late: Late::default(), failures: 0, obstacle }
+        Self { ask, hash, request, abandoned: AbandonedAttempts::default(), failures: 0, obstacle }
     }
 
     /// Follows the request to its end.
     pub(super) async fn run(mut self, deadline: Instant) -> Result<Bytes, CallError> {
-        let patience = patience(self.ask.shared, deadline);
-        tokio::pin!(patience);
+        let timeout = until_deadline(self.ask.shared, deadline);
+        tokio::pin!(timeout);
         loop {
             tokio::select! {
                 biased;
                 next = self.step() => if let Next::End(result) = next {
                     return result;
                 },
-                () = &mut patience => return Err(self.give_up()),
+                () = &mut timeout => return Err(self.give_up()),
             }
         }
     }
@@ -113,11 +114,11 @@ impl<'a> RequestDriver<'a> {
             return Next::Pause;
         };
         let epoch = shared.newest_epoch(routes);
-        // The likely end of each wait stands first, so that mostly nothing else is polled.
+        // The likely branch is first, so that the others are rarely polled.
         let sent = tokio::select! {
             biased;
-            sent = send(&self.ask, epoch, &mut self.begun, &route.target) => sent,
-            answer = self.late.ended() => return self.judge(answer),
+            sent = send(&self.ask, epoch, &mut self.request, &route.target) => sent,
+            answer = self.abandoned.final_answer() => return self.judge(answer),
             () = moved(shared, self.hash, route.session) => return Next::Again,
         };
         let mut receiver = match sent {
@@ -133,9 +134,9 @@ impl<'a> RequestDriver<'a> {
                 Ok(answer) => self.judge(answer),
                 Err(_lost) => self.unanswered("the connection was lost"),
             },
-            answer = self.late.ended() => self.judge(answer),
+            answer = self.abandoned.final_answer() => self.judge(answer),
             () = moved(shared, self.hash, route.session) => {
-                self.late.push(receiver);
+                self.abandoned.push(receiver);
                 match self.unanswered("the vnode's slot moved") {
                     Next::Pause => Next::Again,
                     next @ (Next::Again | Next::End(_)) => next,
@@ -144,11 +145,11 @@ impl<'a> RequestDriver<'a> {
         }
     }
 
-    /// What an answer means.
+    /// Decides what to do after an answer.
     fn judge(&mut self, answer: Answer) -> Next {
-        self.ask.shared.heard(answer.epoch);
-        match &mut self.begun {
-            Some(begun) => begun.learn(answer.commit),
+        self.ask.shared.note_epoch(answer.epoch);
+        match &mut self.request {
+            Some(request) => request.learn(answer.commit),
             None => self.ask.shared.numbers.learn(self.hash, answer.commit),
         }
         match answer.outcome {
@@ -165,7 +166,7 @@ impl<'a> RequestDriver<'a> {
                 self.settle(Attempted::Refused)
             }
             Outcome::Quarantined => {
-                self.refused(unavailable("the vnode is resting after repeated panics"))
+                self.refused(unavailable("the vnode is quarantined after repeated panics"))
             }
             Outcome::UnknownKind => self.refused(CallError::UnknownKind),
             Outcome::Undecodable(why) => self.refused(CallError::Rejected { why }),
@@ -176,41 +177,42 @@ impl<'a> RequestDriver<'a> {
 
     /// The vnode has answered.
     fn ended(&mut self, outcome: Ended, commit: CommitNumber) -> Next {
-        if self.begun.is_some() {
+        if self.request.is_some() {
             return self.settle(Attempted::Done(Recorded { outcome, commit }));
         }
         Next::End(result(outcome))
     }
 
-    /// Not run, and trying again soon is no use.
+    /// Not run, and an early retry is of no use.
     fn refused(&mut self, error: CallError) -> Next {
         let next = self.settle(Attempted::Refused);
-        let not_run = self.begun.as_ref().is_none_or(|begun| begun.given_up() == GivenUp::NotRun);
+        let not_run =
+            self.request.as_ref().is_none_or(|request| request.given_up() == GivenUp::NotRun);
         if not_run {
             return Next::End(Err(error));
         }
-        // An earlier attempt may have run, and only the vnode knows.
+        // An earlier attempt may have run: only the vnode can tell.
         next
     }
 
-    /// Nobody says whether the attempt ran.
+    /// The attempt was lost: it may have run.
     fn unanswered(&mut self, why: &str) -> Next {
         self.obstacle = unavailable(why);
         self.settle(Attempted::Lost)
     }
 
     fn settle(&mut self, attempted: Attempted) -> Next {
-        let Some(begun) = &mut self.begun else { return Next::Pause };
-        match begun.answered(attempted) {
+        let Some(request) = &mut self.request else { return Next::Pause };
+        match request.answered(attempted) {
             Verdict::Finished(recorded) => Next::End(result(recorded.outcome)),
             Verdict::Resend => Next::Again,
             Verdict::Retry => Next::Pause,
-            Verdict::Wait => unreachable!("at most one attempt is out"),
+            Verdict::Wait => unreachable!("at most one attempt is in flight"),
             Verdict::Unclear => Next::End(Err(CallError::Unclear)),
         }
     }
 
-    /// Waits for a view newer than that of `seen`, or for a while that grows with each failure.
+    /// Waits for a view newer than that of `seen`, or for a back-off that grows with each failure.
     async fn pause(&mut self, seen: Epoch) -> Next {
         let shared = self.ask.shared;
         let changed = shared.changed();
@@ -219,11 +221,11 @@ impl<'a> RequestDriver<'a> {
             return Next::Again;
         }
         self.failures += 1;
-        // A newer view helps against everything but too much work.
-        let _stuck = (self.obstacle != CallError::Busy).then(|| shared.stuck());
+        // A newer view helps in every case except overload.
+        let _need = (self.obstacle != CallError::Busy).then(|| shared.need_view());
         tokio::select! {
             biased;
-            answer = self.late.ended() => self.judge(answer),
+            answer = self.abandoned.final_answer() => self.judge(answer),
             () = changed => {
                 self.failures = 0;
                 Next::Again
@@ -232,9 +234,9 @@ impl<'a> RequestDriver<'a> {
         }
     }
 
-    /// What the caller hears when time has run out.
+    /// The error at the deadline.
     fn give_up(self) -> CallError {
-        match self.begun.as_ref().map(Begun::given_up) {
+        match self.request.as_ref().map(UnfinishedRequest::given_up) {
             Some(GivenUp::Unclear) => CallError::Unclear,
             Some(GivenUp::NotRun) | None => {
                 self.ask.shared.store_lost().map_or(self.obstacle, |why| unavailable(&why))
@@ -255,33 +257,33 @@ fn result(outcome: Ended) -> Result<Bytes, CallError> {
     }
 }
 
-/// Sends one attempt, as soon as there is a link with room. An error says why it wasn't sent.
+/// Sends one attempt, as soon as the link to the host has room. The error says why it was not sent.
 async fn send(
     ask: &Ask<'_>,
     epoch: Epoch,
-    begun: &mut Option<Begun<'_>>,
+    request: &mut Option<UnfinishedRequest<'_>>,
     target: &Target,
 ) -> Result<oneshot::Receiver<Answer>, String> {
-    let call = |begun: &mut Option<Begun<'_>>| Call {
+    let call = |request: &mut Option<UnfinishedRequest<'_>>| Call {
         name: ask.name.clone(),
         mode: ask.mode,
-        request: begun.as_mut().map_or_else(|| no_request(ask.shared), Begun::send),
+        request: request.as_mut().map_or_else(|| no_request(ask.shared), UnfinishedRequest::send),
         epoch,
         body: ask.body.clone(),
     };
     match target {
-        Target::Here => {
-            let local = ask.shared.local.as_ref().expect("routes lead here only if a host is here");
+        Target::Local => {
+            let local = ask.shared.local.as_ref().expect("only a local host is routed here");
             let (reply, receiver) = ReplyTo::here();
-            local.serve.call(call(begun), reply);
+            local.serve.call(call(request), reply);
             Ok(receiver)
         }
-        Target::There(kept) => {
-            let link = kept.link().await?;
+        Target::Remote(connection) => {
+            let link = connection.link().await?;
             let room = link.room().await.map_err(|error| error.to_string())?;
-            room.call(&call(begun)).map_err(|error| {
-                // It was counted, and never left.
-                let verdict = begun.as_mut().map(|begun| begun.answered(Attempted::Refused));
+            room.call(&call(request)).map_err(|error| {
+                // It was counted as sent, but was not sent.
+                let verdict = request.as_mut().map(|request| request.answered(Attempted::Refused));
                 assert!(
                     matches!(verdict, None | Some(Verdict::Retry)),
                     "{verdict:?} before the end"
@@ -292,7 +294,7 @@ async fn send(
     }
 }
 
-/// What a query carries where a command carries its request.
+/// What a query carries instead of a request.
 fn no_request(shared: &Shared) -> Request {
     let number = RequestNumber::ZERO;
     Request {
@@ -305,7 +307,7 @@ fn no_request(shared: &Shared) -> Request {
 /// Completes when the newest view no longer names a session as owner.
 async fn moved(shared: &Shared, vnode: VnodeHash, owner: SessionId) {
     loop {
-        // Before looking, so that a view that comes in between isn't missed.
+        // Registered before the check, so that a view that arrives in between is not missed.
         let changed = shared.changed();
         if shared.routes().owner(vnode) != Some(owner) {
             return;
@@ -314,38 +316,38 @@ async fn moved(shared: &Shared, vnode: VnodeHash, owner: SessionId) {
     }
 }
 
-/// Completes at the deadline; looks for a newer view when a call is slow.
-async fn patience(shared: &Shared, deadline: Instant) {
+/// Completes at the deadline; looks for a newer view when the call is slow.
+async fn until_deadline(shared: &Shared, deadline: Instant) {
     let slow = Instant::now() + SLOW_AFTER;
     if slow < deadline {
         sleep_until(slow).await;
-        let _stuck = shared.stuck();
+        let _need = shared.need_view();
         sleep_until(deadline).await;
     } else {
         sleep_until(deadline).await;
     }
 }
 
-/// Attempts that were given up and may yet be answered.
+/// Abandoned attempts that may still be answered.
 #[derive(Default)]
-struct Late(VecDeque<oneshot::Receiver<Answer>>);
+struct AbandonedAttempts(VecDeque<oneshot::Receiver<Answer>>);
 
-impl Late {
+impl AbandonedAttempts {
     fn push(&mut self, receiver: oneshot::Receiver<Answer>) {
-        if self.0.len() == LATE_MAX {
+        if self.0.len() == ABANDONED_MAX {
             self.0.pop_front();
         }
         self.0.push_back(receiver);
     }
 
-    /// The first answer that says how the request ended; any other says nothing that isn't counted already.
-    async fn ended(&mut self) -> Answer {
+    /// The first answer that ends the request. Others are dropped: their attempts are counted already.
+    async fn final_answer(&mut self) -> Answer {
         poll_fn(|context| {
             let mut at = 0;
             while let Some(receiver) = self.0.get_mut(at) {
                 match Pin::new(receiver).poll(context) {
                     Poll::Pending => at += 1,
-                    Poll::Ready(Ok(answer)) if is_end(&answer.outcome) => {
+                    Poll::Ready(Ok(answer)) if is_final(&answer.outcome) => {
                         return Poll::Ready(answer);
                     }
                     Poll::Ready(_) => drop(self.0.remove(at)),
@@ -357,7 +359,7 @@ impl Late {
     }
 }
 
-const fn is_end(outcome: &Outcome) -> bool {
+const fn is_final(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Reply(_) | Outcome::Panicked | Outcome::Rejected(_) => true,
         Outcome::Rebase(_)

@@ -1,7 +1,7 @@
-//! The client's numbers: which of its requests still wait, and the newest commit number it knows of each vnode.
+//! Request numbers: which requests of the client are unfinished, and the newest commit number it knows of each vnode.
 //!
-//! The rules are [`holocron_protocol::request::attempts`]'s; here they are shared by all callers of a client, under a lock that is
-//! held for a few instructions.
+//! The rules are in [`holocron_protocol::request::attempts`]. Here all callers of a client share them, under a lock
+//! that is held for a few instructions.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,32 +14,32 @@ use holocron_protocol::{
 };
 
 #[derive(Debug)]
-pub(super) struct RequestNumbers(Mutex<Books>);
+pub(super) struct RequestNumbers(Mutex<State>);
 
 #[derive(Debug)]
-struct Books {
+struct State {
     numbering: Numbering,
     bases: Bases,
 }
 
 impl RequestNumbers {
-    /// An empty one; the client must not begin more than `waiting_len_max` requests at a time.
+    /// An instance without requests. The client must not begin more than `waiting_len_max` at a time.
     pub(super) fn new(client: ClientId, waiting_len_max: usize) -> Self {
         let numbering = Numbering::new(client, waiting_len_max);
-        Self(Mutex::new(Books { numbering, bases: Bases::default() }))
+        Self(Mutex::new(State { numbering, bases: Bases::default() }))
     }
 
-    /// Begins a request, which ends when what is returned is dropped.
+    /// Begins a request; it ends when the returned value is dropped.
     ///
     /// # Panics
     ///
-    /// When too many wait.
-    pub(super) fn begin(&self, vnode: VnodeHash) -> Begun<'_> {
-        let mut books = self.books();
-        let id = books.numbering.begin().expect("the client admits no more calls than that");
-        let base = books.bases.newest(vnode);
-        drop(books);
-        Begun {
+    /// When too many requests are unfinished.
+    pub(super) fn begin(&self, vnode: VnodeHash) -> UnfinishedRequest<'_> {
+        let mut state = self.state();
+        let id = state.numbering.begin().expect("the client admits at most that many calls");
+        let base = state.bases.newest(vnode);
+        drop(state);
+        UnfinishedRequest {
             numbers: self,
             vnode,
             attempts: Attempts::new(id, base),
@@ -47,56 +47,56 @@ impl RequestNumbers {
         }
     }
 
-    /// Learns that a commit number of a vnode is committed.
+    /// Notes that a commit number of a vnode is committed.
     pub(super) fn learn(&self, vnode: VnodeHash, commit: CommitNumber) {
         if commit > CommitNumber::ZERO {
-            self.books().bases.learn(vnode, commit);
+            self.state().bases.learn(vnode, commit);
         }
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A request that waits.
+/// A request from its start to its end.
 #[derive(Debug)]
-pub(super) struct Begun<'a> {
+pub(super) struct UnfinishedRequest<'a> {
     numbers: &'a RequestNumbers,
     vnode: VnodeHash,
     attempts: Attempts,
     learned: CommitNumber,
 }
 
-impl Begun<'_> {
+impl UnfinishedRequest<'_> {
     /// What the next attempt carries; it counts as sent.
     pub(super) fn send(&mut self) -> Request {
-        let lowest = self.numbers.books().numbering.lowest();
+        let lowest = self.numbers.state().numbering.lowest();
         self.attempts.send(lowest)
     }
 
-    /// Takes an attempt's answer.
+    /// Takes the answer to an attempt.
     pub(super) fn answered(&mut self, answer: Answer) -> Verdict {
         self.attempts.answered(answer)
     }
 
-    /// What can be said of it if it is given up now.
+    /// What is known of it if it is given up now.
     pub(super) fn given_up(&self) -> GivenUp {
         self.attempts.given_up()
     }
 
-    /// Learns that a commit number of its vnode is committed; the numbers hears of it when the request ends.
+    /// Notes that a commit number of its vnode is committed. Other requests of the client use it when this one ends.
     pub(super) fn learn(&mut self, commit: CommitNumber) {
         self.learned = self.learned.max(commit);
     }
 }
 
-impl Drop for Begun<'_> {
+impl Drop for UnfinishedRequest<'_> {
     fn drop(&mut self) {
-        let mut books = self.numbers.books();
-        books.numbering.finish(self.attempts.id().number);
+        let mut state = self.numbers.state();
+        state.numbering.finish(self.attempts.id().number);
         if self.learned > CommitNumber::ZERO {
-            books.bases.learn(self.vnode, self.learned);
+            state.bases.learn(self.vnode, self.learned);
         }
     }
 }

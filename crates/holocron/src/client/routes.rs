@@ -12,60 +12,63 @@ use crate::transport::serve::View;
 #[derive(Default)]
 pub(super) struct Routes {
     view: Option<View>,
-    /// Where each open session of the view lives.
+    /// Where each open session of the view runs.
     targets: BTreeMap<SessionId, Target>,
     /// By address: the hosts of the view, and the seeds.
-    links: BTreeMap<String, Arc<Connection>>,
+    connections: BTreeMap<String, Arc<Connection>>,
 }
 
 /// Where calls of a session's slots go.
 #[derive(Clone)]
 pub(super) enum Target {
     /// To the host in this process.
-    Here,
+    Local,
     /// To a host elsewhere.
-    There(Arc<Connection>),
+    Remote(Arc<Connection>),
 }
 
-/// Who owns a vnode's slot, and where that is.
+/// The session that owns a vnode's slot, and how to reach it.
 pub(super) struct Route {
     pub(super) session: SessionId,
     pub(super) target: Target,
 }
 
 impl Routes {
-    /// Those of a client that knows nothing but seeds.
-    pub(super) fn to_seeds(links: BTreeMap<String, Arc<Connection>>) -> Self {
-        Self { links, ..Self::default() }
+    /// The routes of a client that knows only seeds.
+    pub(super) fn to_seeds(connections: BTreeMap<String, Arc<Connection>>) -> Self {
+        Self { connections, ..Self::default() }
     }
 
-    /// Those of a newer view. `link` gives the link to an address that had none.
+    /// The routes of a newer view. `connect` makes a connection to a new address.
     pub(super) fn of_view(
         &self,
         view: View,
         is_here: impl Fn(&holocron_protocol::ids::HostName) -> bool,
         seeds: &[String],
-        link: impl Fn(&str) -> Arc<Connection>,
+        connect: impl Fn(&str) -> Arc<Connection>,
     ) -> Self {
-        let mut links = BTreeMap::new();
+        let mut connections = BTreeMap::new();
         let mut targets = BTreeMap::new();
-        let mut keep = |address: &str| {
-            let kept = links.entry(address.to_owned()).or_insert_with(|| {
-                self.links.get(address).map_or_else(|| link(address), Arc::clone)
+        let mut connection_to = |address: &str| {
+            let connection = connections.entry(address.to_owned()).or_insert_with(|| {
+                self.connections.get(address).map_or_else(|| connect(address), Arc::clone)
             });
-            Arc::clone(kept)
+            Arc::clone(connection)
         };
         for seed in seeds {
-            keep(seed);
+            connection_to(seed);
         }
         for (name, host) in &view.record.hosts {
-            let target =
-                if is_here(name) { Target::Here } else { Target::There(keep(&host.address)) };
+            let target = if is_here(name) {
+                Target::Local
+            } else {
+                Target::Remote(connection_to(&host.address))
+            };
             for session in host.sessions.values() {
                 targets.insert(*session, target.clone());
             }
         }
-        Self { view: Some(view), targets, links }
+        Self { view: Some(view), targets, connections }
     }
 
     pub(super) fn view(&self) -> Option<&View> {
@@ -91,9 +94,9 @@ impl Routes {
         Some(record.holding(DomainId::HOME, slot)?.owner?.session)
     }
 
-    /// Links to all hosts that may know a newer view, in order of address.
-    pub(super) fn links(&self) -> impl ExactSizeIterator<Item = &Arc<Connection>> {
-        self.links.values()
+    /// Connections to all hosts that may know a newer view, in order of address.
+    pub(super) fn connections(&self) -> impl ExactSizeIterator<Item = &Arc<Connection>> {
+        self.connections.values()
     }
 }
 
@@ -101,7 +104,7 @@ impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Routes")
             .field("epoch", &self.epoch())
-            .field("links", &self.links.keys())
+            .field("connections", &self.connections.keys())
             .finish_non_exhaustive()
     }
 }

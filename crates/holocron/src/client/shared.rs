@@ -1,4 +1,4 @@
-//! What all clones of a client share: its routes, its numbers, and what it wants to know.
+//! What all clones of a client share: its routes, its request numbers, and whether it needs a newer view.
 
 use core::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -35,12 +35,12 @@ const PAUSE_MAX_MS: u64 = 250;
 /// Why a newer view is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
-    /// It isn't.
+    /// No newer view is wanted.
     Nothing,
-    /// A host has spoken of one.
+    /// A host has named a newer epoch, whose record has not arrived yet.
     Announced,
-    /// Somebody is stuck without one.
-    Help,
+    /// A caller may be blocked for lack of a newer view.
+    Needed,
 }
 
 #[derive(Debug)]
@@ -56,21 +56,21 @@ pub(super) struct Shared {
     random: Random,
     in_flight: Semaphore,
     routes: RwLock<Arc<Routes>>,
-    /// One new view at a time.
+    /// Held while a view is installed: one at a time.
     installing: Mutex<()>,
     /// The routes were replaced. Wakes callers in the order they began to wait.
     changed: Notify,
-    /// The newest epoch that any answer spoke of.
-    heard: AtomicU64,
-    /// Callers that a newer view might help.
-    stuck: AtomicUsize,
-    /// Callers that any view would help.
+    /// The newest epoch that any answer named.
+    newest_named: AtomicU64,
+    /// Callers that may be blocked for lack of a newer view.
+    blocked: AtomicUsize,
+    /// Callers that wait for the first view.
     without_view: AtomicUsize,
     /// A newer view is wanted.
     wanted: Notify,
-    /// What was last in the way of a view.
+    /// The last obstacle to a newer view.
     obstacle: Mutex<String>,
-    /// How the store was lost, if the last look into it showed that.
+    /// How the store was lost, if the last read of it showed that.
     store_lost: Mutex<Option<String>>,
 }
 
@@ -93,17 +93,17 @@ impl Shared {
             routes: RwLock::default(),
             installing: Mutex::default(),
             changed: Notify::new(),
-            heard: AtomicU64::new(0),
-            stuck: AtomicUsize::new(0),
+            newest_named: AtomicU64::new(0),
+            blocked: AtomicUsize::new(0),
             without_view: AtomicUsize::new(0),
             wanted: Notify::new(),
             obstacle: Mutex::new("no host was asked yet".into()),
             store_lost: Mutex::default(),
         });
         let seeds = &shared.seeds;
-        let links =
+        let connections =
             seeds.iter().map(|seed| (seed.clone(), Connection::start(&shared, seed))).collect();
-        shared.replace(Routes::to_seeds(links));
+        shared.replace(Routes::to_seeds(connections));
         tokio::spawn(view_watcher::run(Arc::clone(&shared)));
         if let Some(local) = &shared.local {
             tokio::spawn(view_watcher::follow(Arc::clone(&shared), local.serve.views()));
@@ -124,7 +124,7 @@ impl Shared {
         self.changed.notified()
     }
 
-    /// Takes over a view if it is newer.
+    /// Installs a view if it is newer.
     pub(super) fn install(self: &Arc<Self>, view: View) {
         let _one = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
         let routes = self.routes();
@@ -133,8 +133,8 @@ impl Shared {
         }
         tracing::debug!(client = %self.id, epoch = %view.record.epoch, "new view");
         let is_here = |name: &_| self.local.as_ref().is_some_and(|local| local.name == *name);
-        let link = |address: &str| Connection::start(self, address);
-        self.replace(routes.of_view(view, is_here, &self.seeds, link));
+        let connect = |address: &str| Connection::start(self, address);
+        self.replace(routes.of_view(view, is_here, &self.seeds, connect));
         self.changed.notify_waiters();
     }
 
@@ -143,66 +143,68 @@ impl Shared {
             let mut current = self.routes.write().unwrap_or_else(PoisonError::into_inner);
             core::mem::replace(&mut *current, Arc::new(routes))
         };
-        // Links that the view dropped close here, outside the lock.
+        // Connections that the view dropped close here, outside the lock.
         drop(old);
     }
 
-    /// Takes over a pushed record if it is newer.
-    pub(super) fn pushed(self: &Arc<Self>, epoch: Epoch, stored: Bytes, from: &str) {
+    /// Installs a pushed record if it is newer.
+    pub(super) fn install_pushed(self: &Arc<Self>, epoch: Epoch, stored: Bytes, from: &str) {
         if epoch <= self.routes().epoch() {
             return;
         }
         match EpochRecord::decode(&keys::epoch(epoch), &stored) {
             Ok(record) => self.install(View { record: Arc::new(record), stored }),
-            Err(error) => tracing::warn!(from, %error, "a pushed epoch record can't be read"),
+            Err(error) => {
+                tracing::warn!(from, %error, "pushed epoch record can't be read; ignored")
+            }
         }
     }
 
-    /// Hears that an epoch exists.
-    pub(super) fn heard(&self, epoch: Epoch) {
-        if epoch.get() > self.heard.load(Ordering::Relaxed) {
-            self.heard.fetch_max(epoch.get(), Ordering::Relaxed);
+    /// Notes that an epoch exists.
+    pub(super) fn note_epoch(&self, epoch: Epoch) {
+        if epoch.get() > self.newest_named.load(Ordering::Relaxed) {
+            self.newest_named.fetch_max(epoch.get(), Ordering::Relaxed);
             self.wanted.notify_one();
         }
     }
 
     /// The newest epoch known to exist, for calls to carry.
     pub(super) fn newest_epoch(&self, routes: &Routes) -> Epoch {
-        routes.epoch().max(Epoch::new(self.heard.load(Ordering::Relaxed)))
+        routes.epoch().max(Epoch::new(self.newest_named.load(Ordering::Relaxed)))
     }
 
     /// Why a newer view is wanted.
     pub(super) fn want(&self) -> Want {
         let routes = self.routes();
-        // Once there is a view, those who waited for any have what they want, even if they haven't looked yet. Otherwise
-        // a client that only reads the view would begin to connect to hosts, and end in the middle of that.
+        // Once there is a view, callers that waited for the first one are served, even if they have not looked yet.
+        // Otherwise a client that only reads the view would begin to connect to hosts, and end in the middle of that.
         let without_view = routes.view().is_none() && self.without_view.load(Ordering::Relaxed) > 0;
-        if without_view || self.stuck.load(Ordering::Relaxed) > 0 {
-            return Want::Help;
+        if without_view || self.blocked.load(Ordering::Relaxed) > 0 {
+            return Want::Needed;
         }
-        let heard = self.heard.load(Ordering::Relaxed) > routes.epoch().get();
-        if heard { Want::Announced } else { Want::Nothing }
+        let is_announced = self.newest_named.load(Ordering::Relaxed) > routes.epoch().get();
+        if is_announced { Want::Announced } else { Want::Nothing }
     }
 
-    /// Completes when somebody may want a newer view.
+    /// Completes when a newer view may be wanted.
     pub(super) fn wanted(&self) -> Notified<'_> {
         self.wanted.notified()
     }
 
-    /// While this is held, a newer view is looked for.
-    pub(super) fn stuck(&self) -> Stuck<'_> {
-        self.counted(&self.stuck)
+    /// While the returned value lives, the client looks for a newer view.
+    pub(super) fn need_view(&self) -> ViewNeed<'_> {
+        self.counted(&self.blocked)
     }
 
-    fn counted<'a>(&'a self, count: &'a AtomicUsize) -> Stuck<'a> {
+    fn counted<'a>(&'a self, count: &'a AtomicUsize) -> ViewNeed<'a> {
         count.fetch_add(1, Ordering::Relaxed);
         self.wanted.notify_one();
-        Stuck(count)
+        ViewNeed(count)
     }
 
     /// The first view, once there is one.
     pub(super) async fn first_view(&self) -> View {
-        let _stuck = self.counted(&self.without_view);
+        let _need = self.counted(&self.without_view);
         loop {
             let changed = self.changed();
             if let Some(view) = self.routes().view() {
@@ -227,7 +229,7 @@ impl Shared {
         self.jittered(Duration::from_millis(doubled.min(PAUSE_MAX_MS)))
     }
 
-    /// Between half of a span and the whole.
+    /// A random duration between half of `span` and all of it.
     pub(super) fn jittered(&self, span: Duration) -> Duration {
         let micros = u64::try_from(span.as_micros()).expect("a pause is short");
         Duration::from_micros(micros / 2 + self.random.below(micros / 2 + 1))
@@ -242,18 +244,18 @@ impl Shared {
         Hello { cluster: self.cluster.get().copied(), who: format!("client {}", self.id) }
     }
 
-    /// Notes the cluster of the first host met; from then on, hosts of others refuse the client.
-    pub(super) fn met(&self, cluster: ClusterId) {
+    /// Notes the cluster of the first host reached; from then on, hosts of other clusters refuse the client.
+    pub(super) fn note_cluster(&self, cluster: ClusterId) {
         self.cluster.get_or_init(|| cluster);
     }
 
-    /// What was last in the way of a view.
+    /// The last obstacle to a newer view.
     pub(super) fn obstacle(&self) -> String {
         let last = || self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.store_lost().unwrap_or_else(last)
     }
 
-    /// How the store was lost, if it was. Then no host can be expected to help.
+    /// How the store was lost, if it was. Then hosts are not expected to help.
     pub(super) fn store_lost(&self) -> Option<String> {
         self.store_lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -267,11 +269,11 @@ impl Shared {
     }
 }
 
-/// A caller that a view might help, while it is counted.
+/// Counts a caller that needs a newer view, until dropped.
 #[derive(Debug)]
-pub(super) struct Stuck<'a>(&'a AtomicUsize);
+pub(super) struct ViewNeed<'a>(&'a AtomicUsize);
 
-impl Drop for Stuck<'_> {
+impl Drop for ViewNeed<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! How fast calls go over loopback TCP to a host that answers at once; run by hand:
+//! Measures calls over loopback TCP to a host that answers at once. Run by hand:
 //! `cargo test --release -p holocron -- --ignored --nocapture speed`.
 
 use tokio::sync::watch;

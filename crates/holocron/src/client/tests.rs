@@ -1,4 +1,4 @@
-//! The client among hosts that only pretend.
+//! The client among fake hosts.
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     transport::{link::SILENCE_MAX, server::Limits},
 };
 
-/// A cluster of hosts that the test plays, and a client that knows the address of the first.
+/// A cluster of fake hosts, and a client that knows the address of the first.
 struct Stage {
     network: MemoryNetwork,
     hosts: Vec<Served>,
@@ -63,7 +63,7 @@ impl Stage {
         self.ask(Mode::Command, text)
     }
 
-    /// The next view, with those hosts and that owner; nobody has seen it yet.
+    /// The next view, with those hosts and that owner; not shown to any host yet.
     fn next_view(&mut self, names: &[&str], owner: &str) -> View {
         self.view = view_after(&self.view, &at_their_names(names), owner);
         self.view.clone()
@@ -91,7 +91,7 @@ fn is_unavailable(result: &Result<Bytes, CallError>) -> bool {
     matches!(result, Err(CallError::Unavailable { .. }))
 }
 
-/// Whatever comes to that host is answered so.
+/// Answers every call at that host with the same outcome.
 fn always(mut calls: Calls, outcome: Outcome) {
     tokio::spawn(async move {
         while let Some((_, reply)) = calls.recv().await {
@@ -127,10 +127,9 @@ async fn a_call_follows_not_owner_to_the_pushed_view() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_speaks_of_a_newer_epoch_is_told_it_in_turn() {
+async fn a_call_carries_the_newest_epoch_that_a_host_named() {
     let mut stage = Stage::new(&["a"]).await;
     let asked = stage.command("x");
-    // So that a host which knows less than the client looks before it refuses.
     stage.hosts[0].answer(answer(2, 0, Outcome::NotOwner)).await;
     let call = stage.hosts[0].answer(reply("done")).await;
     assert_eq!(call.epoch, Epoch::new(2));
@@ -138,7 +137,7 @@ async fn a_host_that_speaks_of_a_newer_epoch_is_told_it_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_hosts_are_asked_for_a_view_that_the_owner_only_speaks_of() {
+async fn a_view_that_the_owner_only_named_is_found_at_other_hosts() {
     let mut stage = Stage::new(&["a", "b", "c"]).await;
     let asked = stage.command("x");
     let (_, refuse) = stage.hosts[0].next().await;
@@ -151,7 +150,7 @@ async fn other_hosts_are_asked_for_a_view_that_the_owner_only_speaks_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_view_that_was_only_heard_of_is_looked_for_though_nobody_is_stuck() {
+async fn an_announced_view_is_found_though_no_call_needs_it() {
     let mut stage = Stage::new(&["a", "b"]).await;
     let asked = stage.command("x");
     let second = stage.next_view(&["a", "b"], "b");
@@ -177,7 +176,7 @@ async fn an_older_view_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_store_is_asked_when_no_host_answers() {
+async fn the_store_is_read_when_no_host_answers() {
     #[derive(Debug)]
     struct Stored(View);
     #[async_trait]
@@ -196,7 +195,7 @@ async fn the_store_is_asked_when_no_host_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_in_the_process_is_called_without_a_network() {
+async fn a_host_in_the_same_process_is_called_without_a_network() {
     let (host, mut calls) = FakeHost::new();
     let network = MemoryNetwork::default();
     let name = HostName::new("here").unwrap();
@@ -230,7 +229,7 @@ async fn a_client_of_another_cluster_says_why_it_has_no_view() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_met_its_cluster_stays_with_it() {
+async fn a_client_stays_with_the_first_cluster_it_reached() {
     let stage = Stage::new(&["a"]).await;
     stage.client.ready().await.unwrap();
     assert_eq!(stage.client.shared.hello().cluster, Some(CLUSTER));
@@ -239,7 +238,7 @@ async fn a_client_that_met_its_cluster_stays_with_it() {
 // ---- Failover -----------------------------------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
-async fn calls_of_a_dead_host_go_on_when_the_next_view_is_pushed() {
+async fn calls_to_a_dead_host_are_retried_when_the_next_view_is_pushed() {
     let mut stage = Stage::new(&["a", "b"]).await;
     let calls: Vec<_> = (0..50).map(|_| stage.command("x")).collect();
     let mut first_attempts = Vec::new();
@@ -247,7 +246,7 @@ async fn calls_of_a_dead_host_go_on_when_the_next_view_is_pushed() {
         first_attempts.push(stage.hosts[0].next().await.0);
     }
     stage.network.kill("a");
-    // Nobody takes over for a while.
+    // The slot has no live owner for a while.
     sleep(Duration::from_secs(2)).await;
     assert!(stage.hosts[1].calls.is_empty());
     let second = stage.next_view(&["b"], "b");
@@ -272,17 +271,17 @@ async fn calls_of_a_dead_host_go_on_when_the_next_view_is_pushed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_of_a_frozen_host_go_on_too() {
+async fn calls_to_a_frozen_host_are_retried_too() {
     let mut stage = Stage::new(&["a", "b"]).await;
     let started = Instant::now();
     let asked = stage.command("x");
-    stage.hosts[0].next().await.1.send(reply("too late to be heard"));
+    stage.hosts[0].next().await.1.send(reply("never arrives"));
     stage.network.freeze("a");
     let second = stage.next_view(&["b"], "b");
-    let view_watcher = stage.hosts[1].host.clone();
+    let other = stage.hosts[1].host.clone();
     tokio::spawn(async move {
         sleep(SILENCE_MAX * 2).await;
-        view_watcher.views.send_replace(Some(second));
+        other.views.send_replace(Some(second));
     });
     let call = stage.hosts[1].answer(reply("alive")).await;
     assert_eq!(call.epoch, Epoch::new(2));
@@ -295,7 +294,7 @@ async fn calls_of_a_frozen_host_go_on_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_owner_that_was_overruled_is_left_and_its_late_reply_still_counts() {
+async fn a_call_moves_to_the_new_owner_and_a_late_reply_of_the_old_one_still_counts() {
     let mut stage = Stage::new(&["a", "b"]).await;
     let asked = stage.command("x");
     let (_, late) = stage.hosts[0].next().await;
@@ -307,7 +306,7 @@ async fn a_slow_owner_that_was_overruled_is_left_and_its_late_reply_still_counts
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_refusal_says_nothing() {
+async fn a_late_refusal_is_ignored() {
     let mut stage = Stage::new(&["a", "b"]).await;
     let asked = stage.command("x");
     let (_, late) = stage.hosts[0].next().await;
@@ -316,13 +315,13 @@ async fn a_late_refusal_says_nothing() {
     let (_, waits) = stage.hosts[1].next().await;
     late.send(answer(2, 0, Outcome::NotOwner));
     sleep(Duration::from_millis(100)).await;
-    assert!(stage.hosts[1].calls.is_empty(), "only one attempt is out");
+    assert!(stage.hosts[1].calls.is_empty(), "only one attempt is in flight");
     waits.send(reply("done"));
     assert_eq!(asked.result().await.unwrap(), body("done"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_off_owner_that_still_answers_pings_is_found_out() {
+async fn a_slow_call_to_a_partitioned_owner_finds_the_new_one() {
     let mut stage = Stage::new(&["a", "b"]).await;
     let asked = stage.command("x");
     let (_, _hangs) = stage.hosts[0].next().await;
@@ -336,7 +335,7 @@ async fn a_cut_off_owner_that_still_answers_pings_is_found_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restarted_host_is_reconnected_to() {
+async fn the_client_reconnects_to_a_restarted_host() {
     let mut stage = Stage::new(&["a"]).await;
     let asked = stage.ask(Mode::Query, "x");
     stage.hosts[0].next().await;
@@ -388,7 +387,7 @@ async fn a_refused_attempt_is_settled_and_a_rebase_after_it_is_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_say_which_requests_still_wait_and_what_is_known_committed() {
+async fn attempts_carry_the_lowest_unfinished_request_and_the_newest_known_commit() {
     let mut stage = Stage::new(&["a"]).await;
     let first = stage.command("1");
     let (call, reply_to_first) = stage.hosts[0].next().await;
@@ -416,7 +415,7 @@ async fn attempts_say_which_requests_still_wait_and_what_is_known_committed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_gives_its_request_up() {
+async fn a_dropped_call_ends_its_request() {
     let mut stage = Stage::new(&["a"]).await;
     let first = stage.command("1");
     let _unanswered = stage.hosts[0].next().await;
@@ -438,15 +437,15 @@ async fn queries_take_no_numbers_and_run_any_number_of_times() {
     let command = stage.command("x");
     let call = stage.hosts[0].answer(reply("x")).await;
     assert_eq!(call.request.id.number, RequestNumber::new(1));
-    assert_eq!(call.request.base, CommitNumber::new(7), "a query's answer teaches a base too");
+    assert_eq!(call.request.base, CommitNumber::new(7), "the base comes from a query's answer");
     command.result().await.unwrap();
 }
 
-// ---- What callers are told ----------------------------------------------------------------------------------------
+// ---- What callers get ---------------------------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
 async fn a_command_that_was_never_sent_is_unavailable_at_its_deadline() {
-    let client = Client::new(parts(&MemoryNetwork::default(), &["nobody"]));
+    let client = Client::new(parts(&MemoryNetwork::default(), &["unreachable"]));
     let started = Instant::now();
     let result = Asked::new(&client, Mode::Command, "x", DEADLINE_DEFAULT).result().await;
     assert!(is_unavailable(&result), "{result:?}");
@@ -487,7 +486,7 @@ async fn a_command_refused_until_its_deadline_has_not_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_that_waiting_does_not_change_are_told_at_once() {
+async fn refusals_that_a_retry_does_not_change_are_returned_at_once() {
     let mut stage = Stage::new(&["a"]).await;
     let started = Instant::now();
     let rejected = |why: &str| CallError::Rejected { why: why.into() };
@@ -511,7 +510,7 @@ async fn refusals_that_waiting_does_not_change_are_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_after_a_lost_attempt_is_not_the_end() {
+async fn a_request_with_a_lost_attempt_is_retried_after_a_refusal() {
     let mut stage = Stage::new(&["a"]).await;
     let asked = stage.command("x");
     stage.hosts[0].answer(answer(1, 0, Outcome::Unclear)).await;
@@ -558,7 +557,7 @@ async fn a_host_that_takes_one_call_at_a_time_gets_one_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_deadline_is_too_long_to_count() {
+async fn the_longest_deadline_does_not_overflow() {
     let mut stage = Stage::new(&["a"]).await;
     let client = stage.client.clone().with_deadline(Duration::MAX);
     client.ready().await.unwrap();
@@ -568,7 +567,7 @@ async fn no_deadline_is_too_long_to_count() {
     asked.result().await.unwrap();
 }
 
-/// What a caller that waits costs, beside its task and its body.
+/// Bounds the memory of a waiting call, without its task and its body.
 #[tokio::test(start_paused = true)]
 async fn a_waiting_call_is_small() {
     let stage = Stage::new(&["a"]).await;
@@ -587,11 +586,11 @@ async fn too_large_a_body_is_rejected_before_it_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_clone_closes_the_connections() {
+async fn dropping_the_last_clone_closes_the_connections() {
     let stage = Stage::new(&["a"]).await;
     let clone = stage.client.clone();
     clone.ready().await.unwrap();
-    let link = clone.shared.routes().links().next().unwrap().open().unwrap();
+    let link = clone.shared.routes().connections().next().unwrap().open().unwrap();
     drop(stage.client);
     assert!(!link.is_lost());
     let shared = Arc::downgrade(&clone.shared);
@@ -600,21 +599,21 @@ async fn the_last_clone_closes_the_connections() {
     assert!(shared.upgrade().is_none(), "a task still holds the client");
 }
 
-/// When each attempt of a command came, under one seed.
+/// When each attempt of a command arrived, under one seed.
 async fn attempts_of(seed: u64) -> Vec<Duration> {
     let Stage { network, mut hosts, .. } = Stage::new(&["a"]).await;
     let random = Random::from_seed(seed);
     let client = Client::new(ClientParts { random, ..parts(&network, &["a"]) });
     let started = Instant::now();
     let asked = Asked::new(&client, Mode::Command, "x", DEADLINE_DEFAULT);
-    let mut came = Vec::new();
+    let mut arrived = Vec::new();
     for _ in 0..20 {
         hosts[0].answer(answer(1, 0, Outcome::Busy)).await;
-        came.push(started.elapsed());
+        arrived.push(started.elapsed());
     }
     hosts[0].answer(reply("done")).await;
     asked.result().await.unwrap();
-    came
+    arrived
 }
 
 #[tokio::test(start_paused = true)]

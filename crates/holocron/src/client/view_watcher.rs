@@ -1,8 +1,8 @@
-//! View watcher: finds a newer view while calls wait for one.
+//! View watcher: finds a newer view when calls need one.
 //!
-//! Hosts push each new view over every open link, so looking out mostly means having links to hosts that are alive. In
-//! each round two hosts, others each time, are connected to and probed; only when neither answers, or when hosts have not
-//! helped for a while, is the store asked. Rounds come with growing pauses, and end when nobody is stuck any more.
+//! Hosts push each new view over every open link, so the watcher mainly needs links to hosts that are alive. Each
+//! round connects to two hosts, in rotation, and probes them. It reads the store only if neither answers, and in
+//! every fourth round. Pauses between rounds grow; the rounds end when no caller needs a newer view.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -20,28 +20,28 @@ use super::{
 };
 use crate::transport::serve::View;
 
-/// How long a view that was heard of may take to be pushed before it is looked for.
+/// How long an announced view may take to be pushed before the watcher looks for it.
 const PUSH_PATIENCE: Duration = Duration::from_millis(100);
-/// Hosts asked at once.
+/// Hosts probed at once.
 const HOSTS_AT_ONCE: usize = 2;
 /// How long a host may take before the round goes on without it.
 const HOST_PATIENCE: Duration = Duration::from_millis(250);
 /// How long the store may take.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
-/// The store is asked in each round of so many, even if hosts answer.
+/// One round in this many reads the store even if hosts answer.
 const STORE_EVERY: u32 = 4;
 /// The pause after the first round; doubles with each.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The longest pause between rounds.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Looks out whenever somebody is stuck, until the client ends.
+/// Looks for a newer view whenever one is wanted, until the client ends.
 pub(super) async fn run(shared: Arc<Shared>) {
     let end = shared.end.clone();
     tokio::select! {
         biased;
         () = end.cancelled() => {}
-        () = look_out(&shared) => {}
+        () = watch_need(&shared) => {}
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut views: watch::Receiver<Optio
     }
 }
 
-async fn look_out(shared: &Arc<Shared>) {
+async fn watch_need(shared: &Arc<Shared>) {
     // Clients begin at different hosts.
     let mut turn = shared.below(1 << 16);
     loop {
@@ -70,13 +70,13 @@ async fn look_out(shared: &Arc<Shared>) {
         match shared.want() {
             Want::Nothing => wanted.await,
             Want::Announced if timeout(PUSH_PATIENCE, changed).await.is_ok() => {}
-            Want::Announced | Want::Help => help(shared, &mut turn).await,
+            Want::Announced | Want::Needed => find_view(shared, &mut turn).await,
         }
     }
 }
 
-/// Rounds, until nobody wants a newer view any more.
-async fn help(shared: &Arc<Shared>, turn: &mut usize) {
+/// Rounds until no newer view is wanted.
+async fn find_view(shared: &Arc<Shared>, turn: &mut usize) {
     let mut rounds = 0;
     while shared.want() != Want::Nothing {
         let changed = shared.changed();
@@ -89,44 +89,44 @@ async fn help(shared: &Arc<Shared>, turn: &mut usize) {
     }
 }
 
-/// Asks once, then pauses. Whatever brings a new view also cuts this short.
+/// One round and the pause after it. The caller drops it when a new view arrives.
 async fn round(shared: &Arc<Shared>, turn: usize, rounds: u32) {
     let routes = shared.routes();
-    let hosts: Vec<_> = routes.links().collect();
-    let asked = (turn..turn + hosts.len().min(HOSTS_AT_ONCE))
-        .map(|place| ask(shared, hosts[place % hosts.len()]));
-    let answered = join_all(asked).await.contains(&true);
+    let hosts: Vec<_> = routes.connections().collect();
+    let probes = (turn..turn + hosts.len().min(HOSTS_AT_ONCE))
+        .map(|place| probe(shared, hosts[place % hosts.len()]));
+    let answered = join_all(probes).await.contains(&true);
     if !answered || rounds % STORE_EVERY == STORE_EVERY - 1 {
-        ask_store(shared).await;
+        read_store(shared).await;
     }
     sleep(shared.jittered((PAUSE_MIN * (1 << rounds.min(4))).min(PAUSE_MAX))).await;
 }
 
-/// Makes sure of a link to a host, which then pushes its newest view; says whether it answers.
-async fn ask(shared: &Shared, host: &Connection) -> bool {
-    let asked = timeout(HOST_PATIENCE, async {
+/// Opens a link to a host, which then pushes its newest view; returns whether the host answers.
+async fn probe(shared: &Shared, host: &Connection) -> bool {
+    let probed = timeout(HOST_PATIENCE, async {
         let link = host.link().await?;
         link.probe().await.map_err(|lost| lost.to_string())
     });
-    match asked.await {
+    match probed.await {
         Ok(Ok(())) => true,
         Ok(Err(why)) => {
             shared.set_obstacle(why);
             false
         }
         Err(_elapsed) => {
-            shared.set_obstacle(format!("{host:?} doesn't answer"));
+            shared.set_obstacle(format!("{}: no answer within {HOST_PATIENCE:?}", host.address()));
             false
         }
     }
 }
 
-async fn ask_store(shared: &Arc<Shared>) {
+async fn read_store(shared: &Arc<Shared>) {
     let Some(views) = &shared.views else { return };
     let routes = shared.routes();
     if routes.view().is_none() {
-        // Whoever gives up meanwhile is told what it waited for.
-        shared.set_obstacle("the store has not said yet where the hosts are".into());
+        // What a caller that gives up meanwhile gets as the reason.
+        shared.set_obstacle("the newest epoch record has not been read from the store yet".into());
     }
     match timeout(STORE_PATIENCE, views.newer(routes.epoch())).await {
         Ok(Ok(view)) => {
@@ -138,6 +138,7 @@ async fn ask_store(shared: &Arc<Shared>) {
         }
         Ok(Err(NoViews::Unreadable(why))) => shared.set_obstacle(why),
         Ok(Err(NoViews::StoreLost(why))) => shared.set_store_lost(Some(why)),
-        Err(_elapsed) => shared.set_obstacle("the store doesn't answer".into()),
+        Err(_elapsed) => shared
+            .set_obstacle(format!("the store gave no answer within {STORE_PATIENCE:?}").into()),
     }
 }

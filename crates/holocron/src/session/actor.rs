@@ -1,16 +1,16 @@
 //! The actor of one active vnode: runs its commands and queries, hands its state to the journal.
 //!
-//! State runs ahead, answers don't: a command runs at once on the state in memory; its answer is *pending* until the
-//! envelope that holds its effect is handed to the journal, and leaves when that batch commits. One envelope is
-//! encoded per drained mailbox, not per command. The actor decides nothing about epochs or ownership and never awaits
-//! the store: loading runs in a task and comes back as a message.
+//! State runs ahead of commits, answers don't: a command runs at once on the state in memory; its answer is *pending*
+//! until the envelope that holds its effect is handed to the journal, and is sent when that batch commits. One
+//! envelope is encoded per drained mailbox, not per command. The actor decides nothing about epochs or ownership and
+//! never awaits the store: loading runs in a task and returns as a message.
 //!
 //! Invariants:
 //!
-//! * What was handed to the journal stands. A panic rolls back to it, never past it, and runs again only what came
-//!   after it.
-//! * An answer that saw a change leaves with or after that change's commit.
-//! * A request id takes effect once: the window is asked before a command runs, and stored with what it did.
+//! * A state that was handed to the journal stays. A panic rolls back to the last one, never past it, and runs again
+//!   only what came after it.
+//! * An answer that depends on a change is sent with or after the commit of that change.
+//! * A request id takes effect once: the window is checked before a command runs, and stored with its effect.
 
 mod crowd;
 mod process;
@@ -45,21 +45,21 @@ use crate::{
     store_io::state_reader::Unloadable,
 };
 
-/// What an actor is told.
+/// A message to the actor of a vnode.
 pub(crate) enum Message {
     /// Run a command or query.
     Call(Call, ReplyTo),
-    /// The stored state has been read, or can't be.
+    /// The stored state was read, or can't be.
     Loaded(Result<Option<StateRecord>, Unloadable>),
     /// Hand the state to the journal: everything that was in the mailbox before has run.
     Encode,
-    /// The slot is leaving: hand over what there is, and say so.
+    /// The slot is leaving: hand over all changes, then reply.
     Flush(oneshot::Sender<()>),
-    /// Nobody asked for a while: leave memory if nothing is in the way.
+    /// It was not called for a while: leave memory if it can.
     Passivate,
 }
 
-/// What others keep of an active vnode.
+/// What the session holds of an active vnode.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) name: VnodeName,
@@ -87,15 +87,15 @@ pub(crate) struct Activation {
 /// Where a vnode's newest committed state is.
 #[derive(Clone, Debug)]
 pub(crate) enum Stored {
-    /// Nowhere: it is new.
+    /// Nowhere: the vnode is new.
     Nowhere,
-    /// Here, as its record.
+    /// In memory, as its record.
     Here(Bytes),
     /// In the store.
     At(crate::store_io::state_reader::Located),
 }
 
-/// The actor of a vnode; all it has is in its state.
+/// The actor of a vnode; its data is all in [`Active`].
 pub(crate) struct VnodeActor;
 
 /// An active vnode.
@@ -108,34 +108,35 @@ pub(crate) struct Active {
     phase: Phase,
     /// Commands and queries that ran since the last hand-over, in order, with their answers.
     pending: Vec<Pending>,
-    /// Whether the state has changes that were not handed over. Pending holds them.
+    /// Whether the state has changes that are not handed over yet. Their answers are in `pending`.
     dirty: bool,
-    /// Whether an Encode is in the mailbox.
+    /// Whether an Encode message is in the mailbox, or will be.
     encode_queued: bool,
-    /// The last envelope handed over, kept at least while it is in flight.
+    /// The last envelope handed over, in memory at least while it is in flight.
     handed: Option<Handed>,
-    /// Requests that may not run again: they panicked or left too large a state.
-    condemned: BTreeMap<RequestId, Outcome>,
-    trouble: Trouble,
+    /// Requests that must not run again, with their outcome: they panicked or left too large a state.
+    failed: BTreeMap<RequestId, Outcome>,
+    quarantine: Quarantine,
     scratch: Vec<u8>,
 }
 
 enum Phase {
     /// Its state is being read; calls wait.
-    Loading { waiting: VecDeque<Work>, why: Reading },
+    Loading { waiting: VecDeque<Work>, why: LoadReason },
     /// In memory.
     Running { vnode: Box<dyn AnyVnode>, window: Window, commit: CommitNumber },
-    /// Its stored state can't be read; callers are told why.
+    /// Its stored state can't be read; callers get this reason.
     Unreadable { why: String },
 }
 
 /// Why a state is being read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
+enum LoadReason {
     /// The vnode has become active.
-    First,
-    /// It is rolled back, and what it handed over last was let go; what waits runs again with that check.
-    Again(process::StorableCheck),
+    Activation,
+    /// The vnode is rolled back, and its last envelope is no longer in memory; the waiting calls run again with this
+    /// check.
+    Rollback(process::StorableCheck),
 }
 
 /// A call waiting to run.
@@ -153,15 +154,15 @@ struct Pending {
 struct Handed {
     position: Position,
     commit: CommitNumber,
-    /// The whole envelope; none once it is known committed and was let go.
+    /// The whole envelope; none once it is known to be committed and was dropped from memory.
     envelope: Option<(holocron_protocol::journal::batch::StateKind, Bytes)>,
 }
 
-/// How often it panicked, and until when it rests.
+/// Panics since the vnode became active, and until when its callers are refused.
 #[derive(Default)]
-struct Trouble {
+struct Quarantine {
     panics: u32,
-    resting_until: Option<Time>,
+    until: Option<Time>,
 }
 
 impl Actor for VnodeActor {
@@ -181,13 +182,13 @@ impl Actor for VnodeActor {
             kind,
             tenure,
             myself,
-            phase: Phase::Loading { waiting: VecDeque::new(), why: Reading::First },
+            phase: Phase::Loading { waiting: VecDeque::new(), why: LoadReason::Activation },
             pending: Vec::new(),
             dirty: false,
             encode_queued: false,
             handed: None,
-            condemned: BTreeMap::new(),
-            trouble: Trouble::default(),
+            failed: BTreeMap::new(),
+            quarantine: Quarantine::default(),
             scratch: Vec::new(),
         };
         active.load(stored);
@@ -206,8 +207,9 @@ impl Actor for VnodeActor {
             Message::Encode => active.on_encode(),
             Message::Flush(done) => {
                 active.hand_over_now();
-                // The one who waits may have given up.
-                done.send(()).unwrap_or_else(|()| tracing::debug!("nobody waits for the flush"));
+                // The waiting task may have given up.
+                done.send(())
+                    .unwrap_or_else(|()| tracing::debug!("flush is done, but its caller has gone"));
             }
             Message::Passivate => active.on_passivate(),
         }
@@ -247,11 +249,11 @@ impl Active {
         };
         let (waiting, why) = (core::mem::take(waiting), *why);
         tracing::trace!(vnode = %self.handle.name, found = ?loaded.as_ref().map(Option::is_some), waiting = waiting.len(), "state is read");
-        self.phase = match self.take_up(loaded, why) {
+        self.phase = match self.phase_of(loaded, why) {
             Ok(phase) => phase,
             Err(Unloadable::Unreadable(why)) => {
-                waiting.iter().for_each(|_| self.taken());
-                return self.give_up(waiting, &why);
+                waiting.iter().for_each(|_| self.leave_queue());
+                return self.become_unreadable(waiting, &why);
             }
             // The calls are dropped, which answers them Unclear.
             Err(Unloadable::Over) => return,
@@ -260,11 +262,11 @@ impl Active {
         self.run(waiting, why);
     }
 
-    /// From the stored record to the state in memory.
-    fn take_up(
+    /// Decodes the stored record into the state in memory.
+    fn phase_of(
         &mut self,
         loaded: Result<Option<StateRecord>, Unloadable>,
-        why: Reading,
+        why: LoadReason,
     ) -> Result<Phase, Unloadable> {
         let fresh = |kind: &dyn AnyKind| kind.fresh();
         let Some(record) = loaded? else {
@@ -276,13 +278,13 @@ impl Active {
         };
         if record.name != self.handle.name {
             return Err(Unloadable::Unreadable(format!(
-                "{} stands where it should: same hash",
+                "another vnode of the same hash is stored there: {}",
                 record.name
             )));
         }
         let (vnode, window) = self.decode(&record.envelope)?;
-        if let Reading::Again(_) = why {
-            // Whoever rolled back once may have to again before anything is handed over.
+        if let LoadReason::Rollback(_) = why {
+            // There may be another rollback before the next hand-over.
             let position = self.handed.as_ref().map_or(Position::ZERO, |handed| handed.position);
             let envelope = Some((record.kind, record.envelope));
             self.handed = Some(Handed { position, commit: record.commit, envelope });
@@ -341,7 +343,7 @@ impl Active {
             return;
         }
         if let Some(handed) = &mut self.handed {
-            // Committed: it can be read back from the store should it be needed.
+            // It is committed, so it can be read back from the store if needed.
             handed.envelope = None;
         }
         let at_rest = match self.phase {
@@ -363,26 +365,28 @@ impl Active {
 
     fn note_panic(&mut self) {
         let settings = &self.session.settings;
-        self.trouble.panics = self.trouble.panics.saturating_add(1);
-        let beyond = self.trouble.panics.checked_sub(settings.panics_max);
+        self.quarantine.panics = self.quarantine.panics.saturating_add(1);
+        let beyond = self.quarantine.panics.checked_sub(settings.panics_max);
         let Some(beyond) = beyond else {
             return;
         };
         let rest = settings.rest.saturating_mul(1 << beyond.min(6)).min(REST_MAX);
-        tracing::warn!(vnode = %self.handle.name, panics = self.trouble.panics, ?rest, "rests after repeated panics");
-        self.trouble.resting_until = Some(self.session.clock.now() + rest);
+        let panics = self.quarantine.panics;
+        tracing::warn!(vnode = %self.handle.name, panics, ?rest, "vnode is quarantined after panics");
+        self.quarantine.until = Some(self.session.clock.now() + rest);
     }
 
     fn answer(&self, commit: CommitNumber, outcome: Outcome) -> Answer {
         Answer { epoch: self.session.epoch(), commit, outcome }
     }
 
-    fn taken(&self) {
+    /// Counts a call as no longer queued.
+    fn leave_queue(&self) {
         self.handle.queued.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// The longest a vnode rests after panics.
+/// The longest quarantine of a vnode.
 const REST_MAX: core::time::Duration = core::time::Duration::from_secs(60);
 
 impl fmt::Debug for Active {

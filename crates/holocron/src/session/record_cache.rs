@@ -1,9 +1,9 @@
-//! States kept near: objects of former owners' journals and packs that were read whole, so that the first use of a vnode
-//! after a takeover finds its state without a request. Bounded; what is dropped is read by ranged gets.
+//! A cache of journal objects and packs of former owners that were read whole, so that the first use of a vnode after
+//! a takeover needs no request. Bounded; evicted objects are read by ranged gets.
 //!
-//! But for the batches of a former owner that goes on with other slots: it copies what it released into packs of its own
-//! and trims, so once its batch is gone nobody has these bytes where our index says. Those are kept until they have been
-//! copied here; there is at most a tail of each source.
+//! Exception: batches of a live former owner are pinned, because it may trim them before we have copied them: it
+//! copies what it released into packs of its own, and our index still names the batch. There is at most one tail of
+//! each source.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,55 +14,55 @@ use std::{
 use bytes::Bytes;
 use holocron_protocol::state::place::FileId;
 
-/// Bytes kept at most.
+/// Bytes of unpinned objects at most.
 const CACHE_LEN_MAX: usize = 64 << 20;
 
-/// Whole objects, by file.
+/// A cache of whole objects, by file.
 #[derive(Debug, Default)]
-pub(crate) struct RecordCache(Mutex<Kept>);
+pub(crate) struct RecordCache(Mutex<Objects>);
 
 #[derive(Debug, Default)]
-struct Kept {
-    objects: BTreeMap<FileId, Bytes>,
+struct Objects {
+    evictable: BTreeMap<FileId, Bytes>,
     oldest_first: VecDeque<FileId>,
     len: usize,
     pinned: BTreeMap<FileId, Bytes>,
 }
 
 impl RecordCache {
-    /// Keeps an object; the oldest go when it gets too much.
+    /// Adds an object; evicts the oldest ones when the cache is full.
     pub(crate) fn keep(&self, file: FileId, object: Bytes) {
-        let mut kept = self.0.lock().expect("a map's lock");
-        kept.len += object.len();
-        if let Some(before) = kept.objects.insert(file, object) {
-            kept.len -= before.len();
+        let mut objects = self.0.lock().expect("a map's lock");
+        objects.len += object.len();
+        if let Some(before) = objects.evictable.insert(file, object) {
+            objects.len -= before.len();
         } else {
-            kept.oldest_first.push_back(file);
+            objects.oldest_first.push_back(file);
         }
-        while kept.len > CACHE_LEN_MAX {
-            let Some(oldest) = kept.oldest_first.pop_front() else {
+        while objects.len > CACHE_LEN_MAX {
+            let Some(oldest) = objects.oldest_first.pop_front() else {
                 return;
             };
-            let dropped = kept.objects.remove(&oldest).map_or(0, |object| object.len());
-            kept.len -= dropped;
+            let dropped = objects.evictable.remove(&oldest).map_or(0, |object| object.len());
+            objects.len -= dropped;
         }
     }
 
-    /// Keeps an object until everything was copied.
+    /// Adds an object that is not evicted: it stays until [`RecordCache::clear`].
     pub(crate) fn pin(&self, file: FileId, object: Bytes) {
         self.0.lock().expect("a map's lock").pinned.insert(file, object);
     }
 
-    /// A part of an object, if it is kept.
+    /// A part of an object, if it is cached.
     pub(crate) fn find(&self, file: &FileId, range: Range<usize>) -> Option<Bytes> {
-        let kept = self.0.lock().expect("a map's lock");
-        let object = kept.objects.get(file).or_else(|| kept.pinned.get(file))?;
+        let objects = self.0.lock().expect("a map's lock");
+        let object = objects.evictable.get(file).or_else(|| objects.pinned.get(file))?;
         (range.end <= object.len()).then(|| object.slice(range))
     }
 
-    /// Lets go of every object: their states have been copied.
+    /// Drops all objects: their states have been copied.
     pub(crate) fn clear(&self) {
-        *self.0.lock().expect("a map's lock") = Kept::default();
+        *self.0.lock().expect("a map's lock") = Objects::default();
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_when_it_gets_too_much() {
+    fn the_oldest_are_evicted_when_the_cache_is_full() {
         let record_cache = RecordCache::default();
         let big = Bytes::from(vec![7; CACHE_LEN_MAX / 2]);
         record_cache.keep(file(1), big.clone());
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_else_has_stays() {
+    fn pinned_objects_are_not_evicted() {
         let record_cache = RecordCache::default();
         let big = Bytes::from(vec![7; CACHE_LEN_MAX / 2]);
         record_cache.pin(file(1), big.clone());

@@ -1,5 +1,5 @@
-//! The actors above the vnodes: one per host, and one per slot while it has active vnodes. They hold their children
-//! together, so that a slot or a host can be dropped at once, and they outlive any child's failure.
+//! The actors above the vnodes: one per host, and one per slot while it has active vnodes. They group their children,
+//! so that all vnodes of a slot or a host stop at once, and they survive a child's failure.
 
 use ractor::{
     Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent,
@@ -10,30 +10,30 @@ use ractor::{
 #[derive(Debug)]
 pub(crate) struct Supervisor;
 
-/// Nobody sends a supervisor anything.
+/// A supervisor receives no messages.
 #[derive(Debug)]
-pub(crate) enum Nothing {}
+pub(crate) enum NoMessage {}
 
 impl Actor for Supervisor {
-    type Msg = Nothing;
+    type Msg = NoMessage;
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<Nothing>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, _: ActorRef<NoMessage>, (): ()) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 
     async fn handle_supervisor_evt(
         &self,
-        _: ActorRef<Nothing>,
+        _: ActorRef<NoMessage>,
         event: SupervisionEvent,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            // A vnode's own panics are caught where they happen: this is a bug of ours. The vnode starts anew, from
-            // its committed state, at its next call.
+            // Panics of user code are caught where they happen, so this is a bug of ours. The vnode starts again from
+            // its committed state at its next call.
             SupervisionEvent::ActorFailed(child, error) => {
-                tracing::error!(actor = %child.get_id(), %error, "an actor failed");
+                tracing::error!(actor = %child.get_id(), %error, "actor failed; restarts at the next call");
             }
             SupervisionEvent::ActorStarted(_)
             | SupervisionEvent::ActorTerminated(..)

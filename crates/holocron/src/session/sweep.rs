@@ -1,21 +1,22 @@
-//! Leaving memory: vnodes nobody called for a while, and the longest unused when there are too many.
+//! Eviction of vnodes: those that were not called for a while, and the longest unused when there are too many.
 //!
-//! The sweep is a clock in the sense of page replacement: active vnodes stand in a queue; whoever was used since the
-//! hand last passed goes to the back, whoever wasn't is asked to leave. So no call reads a clock or moves in a list.
+//! The sweep is the clock algorithm of page replacement: active vnodes are in a queue; one that was used since the
+//! last pass goes to the back, one that was not is asked to leave. So no call reads a clock or moves an entry of a
+//! list.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use super::Session;
 use crate::session::actor::Message;
 
-/// Vnodes looked at in one go, so that a sweep of very many does not keep calls waiting.
+/// Vnodes checked in one go, so that a large sweep does not delay calls.
 const SWEEP_LEN_MAX: usize = 10_000;
 
 impl Session {
     /// Sweeps until the session ends.
     pub(crate) async fn run_sweep(self: Arc<Self>) {
         let full_round = self.settings.idle_after;
-        // Often enough that a memory budget is kept, seldom enough to be free.
+        // Often enough to keep the memory limit, rarely enough to be cheap.
         let pause = (full_round / 8)
             .clamp(core::time::Duration::from_millis(10), core::time::Duration::from_secs(1));
         let mut round_began = self.clock.now();
@@ -58,9 +59,9 @@ impl Session {
             let Some(handle) = next else {
                 return;
             };
-            let still_there =
+            let active =
                 self.active.get(&handle.hash).filter(|entry| Arc::ptr_eq(&entry.handle, &handle));
-            let Some(entry) = still_there else {
+            let Some(entry) = active else {
                 continue;
             };
             if !handle.used.swap(false, Ordering::Relaxed) {

@@ -1,12 +1,12 @@
-//! The committed batches above the last checkpoint, kept in memory: what the next checkpoint is made of, and where the
-//! newest state of a vnode is found without a request. Bounded, because a checkpoint is due when it grows.
+//! The committed batches above the last checkpoint, in memory. The next checkpoint is made of them, and they give the
+//! newest state of a vnode without a request. Bounded, because a checkpoint is due when they grow.
 
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use holocron_protocol::ids::{Position, VnodeHash};
 
-/// Where a vnode's newest record stands in the tail.
+/// The place of a vnode's newest record in the tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TailPlace {
     pub(crate) position: Position,
@@ -14,7 +14,7 @@ pub(crate) struct TailPlace {
     pub(crate) len: u32,
 }
 
-/// A state record of a batch: whose, and where in the object.
+/// A state record of a batch: its vnode, and its place in the object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TailEntry {
     pub(crate) hash: VnodeHash,
@@ -38,7 +38,7 @@ struct TailBatch {
 }
 
 impl Tail {
-    /// Takes a batch in that has just been committed.
+    /// Adds a batch that was just committed.
     pub(crate) fn push(&mut self, position: Position, object: Bytes, entries: Vec<TailEntry>) {
         assert!(
             self.batches.back().is_none_or(|last| last.position < position),
@@ -52,7 +52,7 @@ impl Tail {
         self.batches.push_back(TailBatch { position, object, entries });
     }
 
-    /// Forgets the batches at or below `low_water`: a committed checkpoint holds what they say.
+    /// Drops the batches at or below `low_water`: a committed checkpoint holds their content.
     pub(crate) fn drop_through(&mut self, low_water: Position) {
         while let Some(batch) = self.batches.pop_front_if(|batch| batch.position <= low_water) {
             self.len -= batch.object.len() as u64;
@@ -91,12 +91,12 @@ impl Tail {
             .map(|batch| batch.object.clone())
     }
 
-    /// How many batches it holds.
+    /// The number of batches.
     pub(crate) fn batches(&self) -> u64 {
         self.batches.len() as u64
     }
 
-    /// How many bytes they are.
+    /// The bytes of all batches.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }

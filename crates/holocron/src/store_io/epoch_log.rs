@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::transport::serve::View;
 
-/// The wait before the log is listed once more; grows by as much each time.
+/// The pause before the log is listed again; grows by this much each time.
 const LIST_PAUSE: Duration = Duration::from_millis(20);
 const LIST_PAUSES_MAX: u32 = 50;
 
@@ -40,14 +40,14 @@ pub(crate) enum LogError {
     /// The store gave no answer in time.
     #[error(transparent)]
     GaveUp(#[from] GaveUp),
-    /// A record can't be understood.
+    /// A record can't be decoded.
     #[error(transparent)]
     Malformed(#[from] Malformed),
 }
 
 impl EpochLog {
-    /// The newest record: by probing forward from one that is known, else by a list; `None` when the log is empty.
-    /// A known record that still is the newest comes back as it is.
+    /// The newest record: by probing forward from a known one, else by a list; `None` when the log is empty. A known
+    /// record that is still the newest is returned unchanged.
     pub(crate) async fn newest(&self, known: Option<View>) -> Result<Option<View>, LogError> {
         let known_epoch = known.as_ref().map_or(Epoch::ZERO, |view| view.record.epoch);
         let segments = self.cluster.epoch_segments();
@@ -70,7 +70,7 @@ impl EpochLog {
                 }
                 ReadEffect::GetMark(segment) => ReadEvent::Marked(self.mark(segment).await?),
                 ReadEffect::ListMarks => {
-                    // A log that moves under its reader is read again, but not in a hurry.
+                    // A log that changes while it is read is read again, with a growing pause.
                     tokio::time::sleep(LIST_PAUSE * lists).await;
                     lists = (lists + 1).min(LIST_PAUSES_MAX);
                     let keys = self.list(keys::EPOCH_MARKS).await?;

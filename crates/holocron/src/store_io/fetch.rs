@@ -1,5 +1,5 @@
 //! Reading a whole journal: the batches above its low water in one round of gets, then its packs, or only their
-//! indexes, in another. What was fetched once isn't fetched again: bytes of a position never change.
+//! indexes, in another. Fetched objects are cached: the bytes of a position never change.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,6 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future, stream};
-use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     format::{codec::Malformed, keys},
     ids::{PackNumber, Position, SessionId},
@@ -23,7 +22,9 @@ use holocron_store::{GaveUp, Patience, Store, get_range_until, get_until};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-/// Gets under way at once for one journal.
+use crate::planted;
+
+/// Gets in flight for one journal.
 const GETS_MAX: usize = 64;
 
 /// A pack up to this long is read whole instead of only its index: at 100 MB/s that takes 3 ms more, and then the first
@@ -35,12 +36,18 @@ const WHOLE_LEN_MAX: u32 = 256 << 10;
 pub(crate) struct Extent {
     /// Everything at or below is in the checkpoint.
     pub(crate) low_water: Position,
-    /// Where the newest checkpoint record stands; 0 when there is none.
+    /// The position of the newest checkpoint record; 0 when there is none.
     pub(crate) checkpoint_at: Position,
     /// The last batch.
     pub(crate) through: Position,
     /// What follows it.
     pub(crate) end: JournalEnd,
+}
+
+impl Extent {
+    fn contains(&self, position: Position) -> bool {
+        self.low_water < position && position <= self.through
+    }
 }
 
 /// A journal as it was fetched: everything a recovery takes from it.
@@ -49,7 +56,7 @@ pub(crate) struct FetchedJournal {
     pub(crate) end: JournalEnd,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) packs: Vec<PackIndex>,
-    /// The packs themselves, in the same order, where they are so small that they were read whole.
+    /// The packs, in the same order; `None` for those too large to be read whole.
     pub(crate) whole: Vec<Option<Bytes>>,
     pub(crate) batches: Vec<(Batch, Bytes)>,
 }
@@ -57,27 +64,27 @@ pub(crate) struct FetchedJournal {
 /// Why a journal wasn't fetched.
 #[derive(Debug)]
 pub(crate) enum NotFetched {
-    /// The object of this key is gone: it was trimmed meanwhile. Find out anew what the range is.
+    /// The object at this key is gone: it was trimmed meanwhile. Find the extent again.
     Moved(String),
-    /// An object can't be understood: a person has to look.
+    /// An object can't be decoded: an operator has to look.
     Malformed(Malformed),
-    /// Told to stop.
+    /// The read was cancelled.
     Stopped,
 }
 
-/// Fetches journals, and keeps what it fetched until it is told to let go.
+/// Fetches journals, and caches the objects until [`JournalReader::keep_only`] drops them.
 #[derive(Debug)]
 pub(crate) struct JournalReader {
     store: Arc<dyn Store>,
     patience: Patience,
     stop: CancellationToken,
-    kept: Mutex<BTreeMap<SessionId, Kept>>,
+    cached: Mutex<BTreeMap<SessionId, CachedJournal>>,
 }
 
 type Cell = Arc<OnceCell<Bytes>>;
 
 #[derive(Debug, Default)]
-struct Kept {
+struct CachedJournal {
     positions: BTreeMap<Position, Cell>,
     /// Whole packs, or the indexes of large ones.
     packs: BTreeMap<PackNumber, Cell>,
@@ -85,7 +92,7 @@ struct Kept {
 
 impl JournalReader {
     pub(crate) fn new(store: Arc<dyn Store>, patience: Patience, stop: CancellationToken) -> Self {
-        Self { store, patience, stop, kept: Mutex::default() }
+        Self { store, patience, stop, cached: Mutex::default() }
     }
 
     /// Fetches a range of a journal: one round for the batches, one for the packs.
@@ -97,14 +104,9 @@ impl JournalReader {
         let first = extent.low_water.next().get();
         let positions = (first..=extent.through.get()).map(Position::new);
         let objects: Vec<(Position, Bytes)> = stream::iter(positions)
-            .map(|position| async move {
-                match self.position(session, position).await {
-                    Err(NotFetched::Moved(_)) if is_planted(Bug::MissingIsEmpty) => Ok(None),
-                    got => got.map(|object| Some((position, object))),
-                }
-            })
+            .map(|position| async move { Ok((position, self.position(session, position).await?)) })
             .buffered(GETS_MAX)
-            .try_filter_map(future::ok)
+            .filter(|object| future::ready(!planted::missing_is_empty(object)))
             .try_collect()
             .await?;
         let mut batches = Vec::with_capacity(objects.len());
@@ -122,8 +124,7 @@ impl JournalReader {
             }
             batches.push((batch, object));
         }
-        let holes = is_planted(Bug::MissingIsEmpty);
-        if checkpoint.is_none() && extent.checkpoint_at > Position::ZERO && !holes {
+        if extent.checkpoint_at > Position::ZERO && !extent.contains(extent.checkpoint_at) {
             let key = keys::journal_position(session, extent.checkpoint_at);
             return Err(NotFetched::Malformed(Malformed::new(
                 &key,
@@ -148,7 +149,7 @@ impl JournalReader {
         position: Position,
     ) -> Result<Bytes, NotFetched> {
         let cell =
-            self.cell(session, |kept| Arc::clone(kept.positions.entry(position).or_default()));
+            self.cell(session, |cached| Arc::clone(cached.positions.entry(position).or_default()));
         let key = keys::journal_position(session, position);
         let got = cell.get_or_try_init(|| async {
             present(get_until(&*self.store, &key, self.patience, &self.stop).await, &key)
@@ -163,7 +164,7 @@ impl JournalReader {
         pack: PackRef,
     ) -> Result<(PackIndex, Option<Bytes>), NotFetched> {
         let cell =
-            self.cell(session, |kept| Arc::clone(kept.packs.entry(pack.number).or_default()));
+            self.cell(session, |cached| Arc::clone(cached.packs.entry(pack.number).or_default()));
         let key = keys::pack(session, pack.number);
         let is_whole = pack.length <= WHOLE_LEN_MAX;
         let range = if is_whole { 0..pack.length.into() } else { pack.index_range() };
@@ -177,18 +178,21 @@ impl JournalReader {
         }
         let (found, index) = PackIndex::of_object(&key, bytes)?;
         if found != pack {
-            return Err(NotFetched::Malformed(Malformed::new(&key, "another pack stands there")));
+            return Err(NotFetched::Malformed(Malformed::new(
+                &key,
+                "holds another pack than the checkpoint names",
+            )));
         }
         Ok((index, Some(bytes.clone())))
     }
 
-    fn cell(&self, session: SessionId, find: impl FnOnce(&mut Kept) -> Cell) -> Cell {
-        find(self.kept.lock().expect("a map's lock").entry(session).or_default())
+    fn cell(&self, session: SessionId, find: impl FnOnce(&mut CachedJournal) -> Cell) -> Cell {
+        find(self.cached.lock().expect("a map's lock").entry(session).or_default())
     }
 
-    /// Lets go of everything fetched of the sessions that aren't to be kept.
+    /// Drops the cached objects of all sessions for which `keep` is false.
     pub(crate) fn keep_only(&self, keep: impl Fn(SessionId) -> bool) {
-        self.kept.lock().expect("a map's lock").retain(|&session, _| keep(session));
+        self.cached.lock().expect("a map's lock").retain(|&session, _| keep(session));
     }
 }
 
@@ -209,10 +213,7 @@ fn checkpoint_of(key: &str, batch: &Batch) -> Result<Checkpoint, NotFetched> {
             return Ok(Checkpoint::decode(&content)?);
         }
     }
-    Err(NotFetched::Malformed(Malformed::new(
-        key,
-        "it is said to hold a checkpoint and holds none",
-    )))
+    Err(NotFetched::Malformed(Malformed::new(key, "should hold a checkpoint, but holds none")))
 }
 
 impl From<Malformed> for NotFetched {

@@ -1,13 +1,13 @@
-//! Looks whether the store still is the one that the cluster lives in: carries out [`holocron_protocol::control::loss`].
+//! Checks that the store is still the one that the cluster lives in: carries out
+//! [`holocron_protocol::control::loss`].
 //!
-//! A look is one get beside the request that an answer waits for anyway, so it costs no round. Once the store is lost
-//! this says so for good: the host stops, and nothing is read or written for it any more.
+//! A look is one get in parallel with the request that an answer waits for anyway, so it adds no round trip. A lost
+//! store stays lost: the host stops, and neither reads nor writes the store any more.
 
 use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     control::loss::{Doubt, Look, StoreState},
     format::keys,
@@ -17,20 +17,20 @@ use holocron_store::{GaveUp, Patience, Store, get_range_until, get_until};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::clock::Clock;
+use crate::{api::clock::Clock, planted};
 
-/// The pause between two looks for something that was missing.
+/// The pause between two looks for a missing object.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
-/// Bytes of a batch that a look asks for: that it is there says enough.
+/// Bytes that a look reads of a batch: it only has to exist.
 const LOOK_LEN: u64 = 32;
 
-/// Another cluster's object stands at `cluster`.
+/// The `cluster` object is of another cluster.
 pub(crate) const FOREIGN: &str = "the store is lost: it holds another cluster where this one was";
-/// Nothing stands at `cluster`.
+/// There is no `cluster` object.
 pub(crate) const EMPTIED: &str = "the store is lost: the `cluster` object is missing. The bucket or directory was \
-                                  emptied, made anew, or replaced";
+                                  emptied, recreated, or replaced";
 
-/// What is looked for.
+/// The object that a look reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Object {
     /// The `cluster` object, as it was when the host started.
@@ -44,13 +44,13 @@ pub(crate) enum Object {
 /// Why a look doesn't confirm that the store is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotSame {
-    /// The session is over, or the host is to stop: nothing is known of the store.
+    /// The session is over, or the host is stopping: the state of the store is unknown.
     SessionOver,
     /// The store is lost; [`LossWatch::why`] says how.
     Lost,
 }
 
-/// A host's watch for the loss of its store.
+/// Watches for the loss of a host's store.
 #[derive(Debug)]
 pub(crate) struct LossWatch {
     store: Arc<dyn Store>,
@@ -59,21 +59,21 @@ pub(crate) struct LossWatch {
     clock: Arc<dyn Clock>,
     patience: Patience,
     lost: watch::Sender<Option<String>>,
-    /// How many looks miss their object now.
+    /// How many looks miss their object at the moment.
     doubts: watch::Sender<u32>,
 }
 
-/// A look that misses its object, for as long as it does.
-struct Doubting<'a>(&'a watch::Sender<u32>);
+/// Counts a look that misses its object, until dropped.
+struct CountedDoubt<'a>(&'a watch::Sender<u32>);
 
-impl<'a> Doubting<'a> {
+impl<'a> CountedDoubt<'a> {
     fn begin(doubts: &'a watch::Sender<u32>) -> Self {
         doubts.send_modify(|doubts| *doubts += 1);
         Self(doubts)
     }
 }
 
-impl Drop for Doubting<'_> {
+impl Drop for CountedDoubt<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|doubts| *doubts -= 1);
     }
@@ -104,37 +104,37 @@ impl LossWatch {
         why.expect("it was waited for")
     }
 
-    /// Completes when a look that began after this call has found its object, and no other look misses one. `object` is asked again for each look:
-    /// what was a witness a moment ago may be trimmed now.
+    /// Completes when a look that began after this call has found its object, and no other look misses one. `object`
+    /// is called for each look: a witness of a moment ago may be trimmed by now.
     pub(crate) async fn confirm(
         &self,
         mut object: impl FnMut() -> Object,
         stop: &CancellationToken,
     ) -> Result<(), NotSame> {
-        if is_planted(Bug::SkipWitness) {
+        if planted::skip_witness() {
             return Ok(());
         }
-        let (mut doubt, mut doubting) = (Doubt::default(), None);
+        let (mut doubt, mut counted) = (Doubt::default(), None);
         loop {
             if self.lost.borrow().is_some() {
                 return Err(NotSame::Lost);
             }
             let object = object();
             let look = self.look(object, stop).await.map_err(|_stopped| NotSame::SessionOver)?;
-            // As of the answer: a look may have waited for a store that was away.
+            // The time of the answer: a look may have waited for an unavailable store.
             match doubt.looked(self.clock.now(), look) {
                 StoreState::Same => {
-                    drop(doubting);
-                    return self.undoubted(stop).await;
+                    drop(counted);
+                    return self.until_no_doubt(stop).await;
                 }
                 StoreState::SessionOver => return Err(NotSame::SessionOver),
                 StoreState::Doubtful => {
-                    if doubting.is_none() {
+                    if counted.is_none() {
                         tracing::warn!(
                             ?object,
-                            "missing in the store; no answers until it is found"
+                            "object is missing in the store; answers wait until it is found"
                         );
-                        doubting = Some(Doubting::begin(&self.doubts));
+                        counted = Some(CountedDoubt::begin(&self.doubts));
                     }
                     tokio::select! {
                         biased;
@@ -156,7 +156,7 @@ impl LossWatch {
     }
 
     /// Waits until no look misses its object any more, or the store is lost.
-    async fn undoubted(&self, stop: &CancellationToken) -> Result<(), NotSame> {
+    async fn until_no_doubt(&self, stop: &CancellationToken) -> Result<(), NotSame> {
         if *self.doubts.borrow() > 0 {
             let mut doubts = self.doubts.subscribe();
             tokio::select! {
@@ -177,7 +177,7 @@ impl LossWatch {
                 if look == Look::There && found.as_ref() != Some(&self.cluster) {
                     tracing::error!(
                         key = keys::CLUSTER,
-                        "is damaged; hosts that start now will stop"
+                        "object is damaged; hosts that start now will stop"
                     );
                 }
                 Ok(look)
@@ -194,7 +194,7 @@ impl LossWatch {
             }
             Object::Epoch(epoch, segment) => {
                 let found = self.exists(&keys::epoch(epoch), stop).await?
-                    // History may have been cut while this host slept.
+                    // The epoch log may have been trimmed while this host slept.
                     || self.get(&keys::epoch_mark(segment), stop).await?.is_some();
                 Ok(if found { Look::There } else { Look::Missing })
             }
@@ -208,13 +208,13 @@ impl LossWatch {
     async fn exists(&self, key: &str, stop: &CancellationToken) -> Result<bool, GaveUp> {
         match get_range_until(&*self.store, key, 0..LOOK_LEN, self.patience, stop).await {
             Ok(found) => Ok(found.is_some()),
-            // Something stands there, damaged. That is another fault than a lost store.
+            // A damaged object is another fault than a lost store.
             Err(GaveUp::Rejected(_)) => Ok(true),
             Err(gave_up) => Err(gave_up),
         }
     }
 
-    /// What an operator has to know.
+    /// The reason, for the operator.
     async fn explain(&self, object: Object, stop: &CancellationToken) -> String {
         let key = match object {
             Object::Cluster => keys::CLUSTER.to_owned(),
@@ -249,7 +249,7 @@ mod tests {
         Cluster::new(ClusterId::new(id)).encode(Nonce::new(1))
     }
 
-    /// A watch over a store in which its cluster and one batch stand.
+    /// A watch over a store that holds its cluster object and one batch.
     async fn watch() -> (Arc<dyn Store>, LossWatch) {
         let store: Arc<dyn Store> = Arc::new(Memory::default());
         store.put(keys::CLUSTER, cluster(1)).await.unwrap();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_there_confirms_that_the_store_is_the_same() {
+    async fn an_object_that_is_found_confirms_the_store() {
         let (_store, watch) = watch().await;
         for object in [Object::Cluster, batch(1)] {
             assert_eq!(look(&watch, object).await, Ok(()));
@@ -281,18 +281,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_missing_for_long_is_lost_and_stays_so() {
+    async fn a_store_is_permanently_lost_when_an_object_is_missing_for_long() {
         let (store, watch) = watch().await;
         store.delete(&batch_key(1)).await.unwrap();
         let began = tokio::time::Instant::now();
         assert_eq!(look(&watch, batch(1)).await, Err(NotSame::Lost));
         assert!(began.elapsed() >= holocron_protocol::control::loss::DOUBT_MIN);
         assert!(watch.why().unwrap().contains(&batch_key(1)), "{:?}", watch.why());
-        assert_eq!(look(&watch, Object::Cluster).await, Err(NotSame::Lost), "for good");
+        assert_eq!(look(&watch, Object::Cluster).await, Err(NotSame::Lost), "permanently");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn while_one_look_misses_its_object_no_other_confirms_anything() {
+    async fn while_one_look_misses_its_object_no_other_confirms_the_store() {
         let (store, watch) = watch().await;
         store.delete(&batch_key(1)).await.unwrap();
         let misses = look(&watch, batch(1));
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_batch_that_was_trimmed_meanwhile_gives_way_to_the_witness_of_now() {
+    async fn a_look_for_a_trimmed_batch_is_followed_by_one_for_the_current_witness() {
         let (_store, watch) = watch().await;
         let mut trimmed = [batch(9), batch(1)].into_iter();
         let object = || trimmed.next().expect("two looks");
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_session_that_was_collected_is_over_and_the_store_is_not_lost() {
+    async fn a_session_that_was_deleted_is_over_and_the_store_is_not_lost() {
         let (store, watch) = watch().await;
         store.put(&keys::end_mark(SESSION), Bytes::from_static(b"mark")).await.unwrap();
         assert_eq!(look(&watch, batch(9)).await, Err(NotSame::SessionOver));

@@ -1,7 +1,7 @@
 //! Store requests on behalf of the rules: reading the epoch log, sealing a journal, fetching journals, packs and single
 //! states, watching whether the store fails or is lost.
 //!
-//! Imports [`crate::transport`] and [`crate::api`].
+//! Imports [`crate::transport`], [`crate::api`] and, for one line per planted bug, [`crate::planted`].
 
 pub(crate) mod epoch_log;
 pub(crate) mod fetch;

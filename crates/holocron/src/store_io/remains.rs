@@ -4,7 +4,7 @@ use holocron_protocol::control::founding::{Absent, PREFIXES, Remains};
 use holocron_store::{GaveUp, LIST_LEN_MAX, Patience, Store, list_until};
 use tokio_util::sync::CancellationToken;
 
-/// What lies under the prefix beside what is absent.
+/// What exists under the prefix although `absent` is missing.
 pub(crate) async fn remains(
     store: &dyn Store,
     absent: Absent,
@@ -17,7 +17,7 @@ pub(crate) async fn remains(
             Ok(listed) => {
                 remains += Remains::among(absent, listed.iter().map(|object| &*object.key));
             }
-            // More than a list may hold.
+            // More objects than one list may return.
             Err(GaveUp::Rejected(_)) => remains.sessions += LIST_LEN_MAX as u64,
             Err(gave_up) => return Err(gave_up),
         }

@@ -1,4 +1,4 @@
-//! Carrying out a sealing: `protocol::sealing` decides, this asks the store.
+//! Carries out a sealing: `protocol::journal::sealing` decides, this module asks the store.
 
 use core::time::Duration;
 
@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::random::Random;
 
-/// The wait before the second list of a sealing; doubles up to a second. The first costs no wait.
+/// The pause before the second list of a sealing; doubles up to a second. There is none before the first.
 const LIST_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long one create of a seal is tried before the journal is looked at again: its owner may be writing.
+/// How long one create of a seal is retried before the journal is read again: its owner may be writing.
 const SEAL_BUDGET: Duration = Duration::from_secs(10);
 
-/// Whoever reads and seals journals.
+/// Reads and seals journals for one host.
 #[derive(Clone, Debug)]
 pub(crate) struct Sealer {
     pub(crate) store: Arc<dyn holocron_store::Store>,
@@ -45,18 +45,18 @@ struct Round {
 /// How a sealing ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SealEnd {
-    /// The session is over; it ended there.
+    /// The session is sealed; it ended there.
     Sealed(Sealed),
-    /// Nothing needs the session any more: read the epoch log.
+    /// No slot needs the session any more: read the epoch log.
     Detached,
-    /// An object that must be understood can't be: a person has to look.
+    /// A required object can't be decoded: an operator has to look.
     Broken(Malformed),
-    /// Told to stop.
+    /// The sealing was cancelled.
     Stopped,
 }
 
 impl Sealer {
-    /// Ends a session, or learns where it ended. Any number of hosts may do it at once.
+    /// Ends a session, or finds where it ended. Several hosts may do this at once.
     pub(crate) async fn seal(
         &self,
         session: SessionId,
@@ -116,7 +116,7 @@ impl Sealer {
         let get = async |key: String| get_until(&*self.store, &key, self.patience, stop).await;
         let seen = join_all(positions.iter().map(|&position| async move {
             let key = keys::journal_position(session, position);
-            get(key.clone()).await.map(|found| (position, see(&key, found.as_ref())))
+            get(key.clone()).await.map(|found| (position, seen(&key, found.as_ref())))
         }));
         let marked = join_all(marks.iter().map(|&segment| async move {
             let found = get(keys::trim_mark(session, segment)).await;
@@ -152,13 +152,13 @@ impl Sealer {
         }
         Ok(match created {
             Created::Won => CreateOutcome::Won,
-            Created::Lost(existing) => CreateOutcome::Lost(see(&key, Some(&existing))),
+            Created::Lost(existing) => CreateOutcome::Lost(seen(&key, Some(&existing))),
             Created::Unknown => CreateOutcome::Unknown,
         })
     }
 }
 
-fn see(key: &str, found: Option<&Bytes>) -> Seen {
+fn seen(key: &str, found: Option<&Bytes>) -> Seen {
     let Some(object) = found else {
         return Seen::Absent;
     };

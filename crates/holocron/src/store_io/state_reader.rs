@@ -1,4 +1,4 @@
-//! Reading what sessions left in the store: single states, journals up to their end, packs.
+//! Reading single states from the store.
 
 use holocron_protocol::{
     ids::VnodeHash,
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 /// Why a stored state can't be loaded.
 #[derive(Clone, Debug)]
 pub(crate) enum Unloadable {
-    /// It stands there and can't be read by this host.
+    /// It exists, but this host can't read it.
     Unreadable(String),
     /// The session ended meanwhile.
     Over,

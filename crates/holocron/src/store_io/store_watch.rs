@@ -1,4 +1,4 @@
-//! Whether this host's own store requests succeed: what isn't heard while they fail is nobody's fault.
+//! Whether this host's own store requests succeed. While they fail, missed heartbeats don't count.
 
 use std::{
     ops::Range,
@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use holocron_store::{Error, Listed, Store};
 
-/// Failures in a row after which the store counts as failing: one may be a stray.
+/// Failures in a row after which the store counts as failing: a single one may be an accident.
 const FAILURES_MAX: u32 = 2;
 
-/// A store that notes how its requests fare.
+/// A store that records whether its requests succeed.
 #[derive(Debug)]
 pub(crate) struct WatchedStore {
     inner: Arc<dyn Store>,
@@ -27,7 +27,7 @@ impl WatchedStore {
         Self { inner, failures: AtomicU32::new(0) }
     }
 
-    /// Whether the newest requests failed.
+    /// Whether the last requests failed.
     pub(crate) fn fails(&self) -> bool {
         self.failures.load(Ordering::Relaxed) >= FAILURES_MAX
     }

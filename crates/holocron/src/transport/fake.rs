@@ -1,4 +1,4 @@
-//! For tests of the transport and the client: hosts that answer what the test says, a network in memory, and views.
+//! For tests of the transport and the client: fake hosts, a network in memory, and views.
 
 use core::{
     pin::Pin,
@@ -40,7 +40,7 @@ use crate::{
 };
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::new(7);
-/// How long a test waits for what should come, so that it fails instead of hanging.
+/// How long a test waits for an event before it fails.
 pub(crate) const NEXT_MAX: Duration = Duration::from_secs(60);
 
 /// An answer of a host that knows that epoch.
@@ -60,7 +60,7 @@ pub(crate) fn body(text: &'static str) -> Bytes {
 
 // ---- Hosts --------------------------------------------------------------------------------------------------------
 
-/// What transport and clients see of a host that the test plays.
+/// A host as transport and clients see it; the test answers its calls.
 #[derive(Debug)]
 pub(crate) struct FakeHost {
     pub(crate) cluster: ClusterId,
@@ -68,13 +68,13 @@ pub(crate) struct FakeHost {
     calls: mpsc::UnboundedSender<(Call, ReplyTo)>,
 }
 
-/// The calls that came to a [`FakeHost`].
+/// The calls that arrived at a [`FakeHost`].
 pub(crate) type Calls = mpsc::UnboundedReceiver<(Call, ReplyTo)>;
 
 impl FakeHost {
     pub(crate) fn new() -> (Arc<Self>, Calls) {
-        let (calls, came) = mpsc::unbounded_channel();
-        (Arc::new(Self { cluster: CLUSTER, views: watch::channel(None).0, calls }), came)
+        let (calls, arrived) = mpsc::unbounded_channel();
+        (Arc::new(Self { cluster: CLUSTER, views: watch::channel(None).0, calls }), arrived)
     }
 }
 
@@ -125,10 +125,10 @@ impl Served {
     /// The next call.
     pub(crate) async fn next(&mut self) -> (Call, ReplyTo) {
         let next = timeout(NEXT_MAX, self.calls.recv());
-        next.await.expect("no call came").expect("the host lives as long as the test")
+        next.await.expect("no call arrived").expect("the host lives as long as the test")
     }
 
-    /// Answers the next call, and says what it was.
+    /// Answers the next call and returns it.
     pub(crate) async fn answer(&mut self, answer: Answer) -> Call {
         let (call, reply) = self.next().await;
         reply.send(answer);
@@ -202,7 +202,7 @@ struct Place {
 impl MemoryNetwork {
     /// The host there dies: its connections break and new ones are refused.
     pub(crate) fn kill(&self, address: &str) {
-        self.0.lock().unwrap().remove(address).expect("somebody listens there").cut.cancel();
+        self.0.lock().unwrap().remove(address).expect("a host listens there").cut.cancel();
     }
 
     /// The host there stops: its connections stay open and it reads and writes nothing.
@@ -271,7 +271,7 @@ impl<S> Wire<S> {
         Self { half, cut: Box::pin(cut.clone().cancelled_owned()), frozen: Arc::clone(frozen) }
     }
 
-    /// The half, unless it is out of order.
+    /// The half, unless the connection is cut or frozen.
     fn usable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Pin<&mut S>>>
     where
         S: Unpin,

@@ -1,18 +1,18 @@
-//! Frames: how calls, answers and messages lie on the wire.
+//! Frames: the encoding of calls, answers and messages on the wire.
 //!
 //! A frame is a header of 13 bytes and a body: the body's length (`u32`), the frame's kind (`u8`) and an id (`u64`:
-//! what an answer belongs to, the number of an epoch record, else zero), little-endian. The length stands outside everything else, so a body that
-//! is too large or can't be decoded is stepped over: its sender gets an error and the connection lives on. Only a
-//! header that makes no sense ends the connection, because nothing tells where the next frame would start.
+//! of the call or message, the number of an epoch record, else zero), little-endian. The length is outside everything
+//! else, so a body that is too large or can't be decoded is skipped: its sender gets an error and the connection
+//! stays open. Only an invalid header ends the connection, because the start of the next frame is then unknown.
 //!
-//! Calls and answers are encoded by hand: they are most of the traffic, and their bodies stay slices of the bytes that
-//! were read. Everything else is bincode behind the codec module.
+//! Calls and answers are encoded by hand: they are most of the traffic, and their bodies stay slices of the bytes
+//! read. Everything else is bincode behind the codec module.
 //!
 //! Invariants:
 //!
-//! * Nothing that arrives makes a reader panic, or buffer more than about twice what has arrived. Decoding a message
-//!   takes no more than `codec::from_bincode` says.
-//! * A call or an answer has one encoding: what decodes encodes to the same bytes.
+//! * No input makes a reader panic, or buffer more than about twice what has arrived. Decoding a message takes no
+//!   more memory than `codec::from_bincode` promises.
+//! * A call or an answer has one encoding: what was decoded encodes to the same bytes.
 //! * The first frame of each direction is readable by every version: its magic and version come first.
 
 mod read;
@@ -38,43 +38,44 @@ use crate::{
 pub const TRANSPORT_VERSION: u16 = 1;
 /// Largest body of a frame, in bytes.
 pub const FRAME_LEN_MAX: usize = 16 << 20;
-/// Largest command, query or reply that is sure to fit into a frame beside its names, in bytes.
+/// Largest command, query or reply that always fits into a frame beside its names, in bytes.
 pub const PAYLOAD_LEN_MAX: usize = FRAME_LEN_MAX - 4096;
-/// Largest body of a connection's first frame, in bytes: a stranger gets no more memory than this.
+/// Largest body of a connection's first frame, in bytes: an unknown peer gets no more memory than this.
 pub const HELLO_LEN_MAX: usize = 4096;
 /// Bytes of a frame's header.
 const HEADER_LEN: usize = 13;
 
 const MAGIC: [u8; 4] = *b"HLCN";
 
-/// What a connection's opener says first.
+/// The first frame of the side that opens a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The cluster it means; `None` when it doesn't know yet.
+    /// The cluster that it looks for; `None` when it does not know it yet.
     pub cluster: Option<ClusterId>,
     /// Who it is, for logs; a few words.
     pub who: String,
 }
 
-/// What a host answers to a [`Hello`] it likes.
+/// A host's answer to a [`Hello`] that it accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The cluster it belongs to.
     pub cluster: ClusterId,
-    /// Calls it takes in from one connection before it stops reading. Who stays below never waits behind its own calls.
+    /// Calls in flight from one connection before the host stops reading it. A client that stays below this never
+    /// waits behind its own calls.
     pub calls_max: u32,
-    /// Other messages it works on at once for one connection; more are refused.
+    /// Other messages in flight from one connection; more are refused.
     pub messages_max: u32,
 }
 
 /// One frame.
 #[derive(Clone, Debug)]
 pub enum Frame {
-    /// The opener's first; with the version it speaks. The rest is absent when that isn't ours.
+    /// The opener's first frame, with its transport version. The rest is absent when that isn't ours.
     Hello(u16, Option<Hello>),
-    /// The host's first, when it takes the connection.
+    /// The host's first frame, when it accepts the connection.
     Welcome(Welcome),
-    /// The host's first and last, when it doesn't: why.
+    /// The host's first and last frame, when it refuses the connection: why.
     Refusal(String),
     /// One attempt of one request.
     Call(u64, Call),
@@ -84,20 +85,20 @@ pub enum Frame {
     Peer(u64, PeerMessage),
     /// The reply to the message of that id.
     PeerReply(u64, PeerReply),
-    /// The newest epoch record, its number and as it stands in the store. Sent by hosts without being asked.
+    /// The newest epoch record: its number, and its bytes in the store. Sent by hosts without a request.
     Epoch(Epoch, Bytes),
-    /// Are you there?
+    /// Asks for a [`Frame::Pong`].
     Ping,
-    /// Yes.
+    /// The answer to a [`Frame::Ping`].
     Pong,
 }
 
-/// What came in.
+/// What was read.
 #[derive(Debug)]
 pub enum Received {
     /// A frame.
     Frame(Frame),
-    /// A frame whose header is fine and whose body isn't: whoever waits for that id is told, nobody else suffers.
+    /// A frame with a valid header and an unusable body: only the call or message of its id fails.
     Unusable {
         /// The kind in its header.
         kind: Kind,
@@ -108,22 +109,22 @@ pub enum Received {
     },
 }
 
-/// Why no more frames come.
+/// Why no more frames can be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Failed(#[from] io::Error),
-    /// It ended in the middle of a frame.
+    /// The connection ended in the middle of a frame.
     #[error("the connection ended inside a frame")]
     CutShort,
-    /// A header made no sense.
+    /// A header is invalid.
     #[error("{0}")]
     Malformed(#[from] Malformed),
 }
 
 impl Broken {
-    /// Whether the other end closed the connection with bytes of ours on their way to it, as a client does that ends.
+    /// Whether the other end closed the connection while bytes from us were in flight, as a client that ends does.
     pub(crate) fn is_hang_up(&self) -> bool {
         match self {
             Self::Failed(error) => is_hang_up(error),
@@ -132,7 +133,7 @@ impl Broken {
     }
 }
 
-/// Whether this is how the operating system says that the other end has closed the connection.
+/// Whether the operating system reports with this error that the other end closed the connection.
 pub(crate) fn is_hang_up(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -148,7 +149,7 @@ pub(crate) fn is_hang_up(error: &io::Error) -> bool {
 #[error("{0} bytes; at most {FRAME_LEN_MAX} fit into a frame")]
 pub struct TooLarge(pub usize);
 
-/// The kind of a frame, as its header has it.
+/// The kind of a frame, as in its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {

@@ -1,17 +1,18 @@
-//! A link: one connection to a host, shared by everybody in this process who asks that host something.
+//! A link: one connection to a host, shared by all callers in this process.
 //!
-//! Calls are appended to a buffer under a short lock; one task writes whatever has gathered, another reads answers and
-//! hands each to its caller, in whatever order they come. So a thousand callers cost a few system calls, not thousands.
+//! Calls are appended to a buffer under a short lock. One task writes the whole buffer at once; another reads
+//! answers, in any order, and passes each to its caller. So a thousand callers cost a few system calls, not
+//! thousands.
 //!
 //! A host that stopped answering without closing the connection (a partition, a paused process) is noticed by pings:
-//! while anything waits, silence is bounded by [`SILENCE_MAX`].
+//! while a request is in flight, silence is bounded by [`SILENCE_MAX`].
 //!
 //! Invariants:
 //!
-//! * A call that [`Room::call`] took was handed to the connection at most once. If the link is lost before the answer,
-//!   the caller's receiver closes: the call may have run, or not.
-//! * A call that it refused was not and will not be sent.
-//! * Calls unanswered never exceed what the host said it takes, given-up ones included, so no ping waits behind them.
+//! * A call that [`Room::call`] accepted is sent at most once. If the link is lost before the answer, the caller's
+//!   receiver closes: the call may have run, or not.
+//! * A refused call was not and will not be sent.
+//! * Unanswered calls, abandoned ones included, never exceed the host's limit, so no ping waits behind them.
 
 mod open;
 mod reading;
@@ -45,27 +46,27 @@ use crate::{
     },
 };
 
-/// How long connecting and the first frames may take.
+/// How long connecting and the handshake may take.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a host may leave a ping unanswered before the link is given up.
+/// How long a ping may be unanswered before the link is closed.
 pub const SILENCE_MAX: Duration = Duration::from_secs(1);
-/// Bytes that may wait to be written before callers wait too. The last call over it still fits.
+/// Unwritten bytes above which callers wait. The call that exceeds it is still accepted.
 const OUTGOING_LEN_MAX: usize = 16 << 20;
-/// A buffer grown beyond this, in bytes, is given back once it is written.
-const BUFFER_KEPT_MAX: usize = 256 << 10;
+/// A write buffer that grew beyond this, in bytes, is freed after the write.
+const BUFFER_CAPACITY_MAX: usize = 256 << 10;
 
 /// Why a call wasn't sent. It has not run and will not.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NotSent {
-    /// The link is gone.
-    #[error("the connection is gone")]
+    /// The link was lost.
+    #[error("the connection was lost")]
     Lost,
     /// The call is larger than a frame.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
 }
 
-/// The link broke before the reply came. The message may have been acted on, or not.
+/// The link was lost before the reply came. The host may have acted on the message, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the connection was lost before the reply came")]
 pub struct LinkLost;
@@ -80,10 +81,10 @@ struct Shared {
     address: String,
     welcome: Welcome,
     state: Mutex<State>,
-    /// Bytes in the outgoing buffer, to be looked at without its lock.
+    /// Bytes in the outgoing buffer, readable without its lock.
     backlog: AtomicUsize,
-    /// Something is there to be written.
-    written: Notify,
+    /// The outgoing buffer has bytes to write.
+    outgoing_ready: Notify,
     /// The outgoing buffer was taken.
     taken: Notify,
     calls: Semaphore,
@@ -94,13 +95,14 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Who waits for the answer of which id. Those who gave up stay until it comes, because the host still works on it.
+    /// Callers by the id that they wait for. An abandoned call stays until its answer comes, because the host still
+    /// works on it.
     waiting: BTreeMap<u64, Waiting>,
     last_id: u64,
     outgoing: Vec<u8>,
     /// Bytes ever appended to `outgoing`.
     sent: u64,
-    /// Who waits for the next pong.
+    /// Callers that wait for the next pong.
     probes: Vec<oneshot::Sender<()>>,
     lost: bool,
 }
@@ -111,7 +113,7 @@ enum Waiting {
 }
 
 impl Link {
-    /// Connects, says hello, and waits for the host's welcome.
+    /// Connects, sends a hello, and waits for the host's welcome.
     ///
     /// # Errors
     ///
@@ -131,7 +133,7 @@ impl Link {
             welcome,
             state: Mutex::default(),
             backlog: AtomicUsize::new(0),
-            written: Notify::new(),
+            outgoing_ready: Notify::new(),
             taken: Notify::new(),
             end: CancellationToken::new(),
         });
@@ -140,7 +142,7 @@ impl Link {
         Ok(Self { shared, epochs })
     }
 
-    /// What the host said of itself.
+    /// The host's welcome: its cluster and limits.
     #[must_use]
     pub fn welcome(&self) -> &Welcome {
         &self.shared.welcome
@@ -157,7 +159,7 @@ impl Link {
         Ok(Room { shared: &self.shared, permit })
     }
 
-    /// Sends a message and waits for the reply, for as long as the link lives. Dropping the future gives up waiting.
+    /// Sends a message and waits for the reply, until the link is lost. Dropping the future gives up waiting.
     ///
     /// # Errors
     ///
@@ -177,7 +179,7 @@ impl Link {
         receiver.await.map_err(|_closed| LinkLost)
     }
 
-    /// Asks whether the host is still there, and waits until it says so. Dropping the future gives up waiting.
+    /// Sends a ping and waits for the pong. Dropping the future gives up waiting.
     ///
     /// # Errors
     ///
@@ -189,7 +191,7 @@ impl Link {
             if state.lost {
                 return Err(LinkLost);
             }
-            // Those who gave up go now, so that a host which never answers doesn't let them pile up.
+            // Removes callers that gave up, so that they do not accumulate at a host that never answers.
             state.probes.retain(|probe| !probe.is_closed());
             state.probes.push(sender);
         }
@@ -197,20 +199,20 @@ impl Link {
         receiver.await.map_err(|_closed| LinkLost)
     }
 
-    /// The newest epoch record that this host pushed, its number and as it stands in the store, and every newer one; epoch
-    /// zero before the first. Closes with the link.
+    /// The newest epoch record that this host pushed (its number, and its bytes in the store), and every newer one;
+    /// epoch zero before the first. Closes with the link.
     #[must_use]
     pub fn epochs(&self) -> watch::Receiver<(Epoch, Bytes)> {
         self.epochs.clone()
     }
 
-    /// Whether it is known to be gone.
+    /// Whether the link is known to be lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.shared.end.is_cancelled()
     }
 
-    /// Waits until it is gone.
+    /// Waits until the link is lost.
     pub async fn lost(&self) {
         self.shared.end.cancelled().await;
     }
@@ -218,7 +220,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.shared.lose("closed here");
+        self.shared.lose("closed by this process");
     }
 }
 
@@ -245,7 +247,7 @@ impl Room<'_> {
     pub fn call(self, call: &Call) -> Result<oneshot::Receiver<Answer>, NotSent> {
         let (sender, receiver) = oneshot::channel();
         self.shared.queue(Waiting::Call(sender), |out, id| frame::put_call(out, id, call))?;
-        // It comes back with the answer.
+        // The permit comes back with the answer.
         self.permit.forget();
         Ok(receiver)
     }
@@ -259,14 +261,14 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing under this lock panics half-way, so a poisoned one is still whole.
+        // No code under this lock panics in the middle of a change, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the outgoing buffer isn't too full.
+    /// Waits until the outgoing buffer has room.
     async fn drained(&self) {
         while self.backlog.load(Ordering::Acquire) >= OUTGOING_LEN_MAX {
-            // Made before looking again, so that a buffer taken in between isn't missed.
+            // Registered before the second check, so that a buffer taken in between is not missed.
             let taken = self.taken.notified();
             if self.backlog.load(Ordering::Acquire) >= OUTGOING_LEN_MAX {
                 taken.await;
@@ -274,7 +276,7 @@ impl Shared {
         }
     }
 
-    /// Appends a frame and remembers who waits for its id.
+    /// Appends a frame and registers the caller that waits for its id.
     fn queue(
         &self,
         waiting: Waiting,
@@ -292,7 +294,7 @@ impl Shared {
         state.waiting.insert(id, waiting);
         drop(state);
         if before == 0 {
-            self.written.notify_one();
+            self.outgoing_ready.notify_one();
         }
         Ok(())
     }
@@ -300,7 +302,7 @@ impl Shared {
     fn ponged(&self) {
         let probes = core::mem::take(&mut self.state().probes);
         for probe in probes {
-            // Who gave up needs no answer.
+            // A caller that gave up needs no answer.
             let _gone = probe.send(());
         }
     }
@@ -309,10 +311,10 @@ impl Shared {
         let mut state = self.state();
         frame::put(&mut state.outgoing, &Frame::Ping).expect("a ping fits into a frame");
         drop(state);
-        self.written.notify_one();
+        self.outgoing_ready.notify_one();
     }
 
-    /// Ends the link: both tasks stop, and whoever waits hears of it.
+    /// Ends the link: both tasks stop, and the requests in flight fail.
     fn lose(&self, why: &str) {
         let waiting = {
             let mut state = self.state();
@@ -330,16 +332,16 @@ impl Shared {
         self.calls.close();
         self.messages.close();
         self.taken.notify_waiters();
-        // Their receivers close, in the order they asked.
+        // Closes the receivers of the callers, in the order of their requests.
         drop(waiting);
     }
 }
 
-/// Writes whatever has gathered, in one piece, until the link ends.
+/// Writes the outgoing buffer, each time all of it at once, until the link ends.
 async fn write(shared: Arc<Shared>, mut writes: impl AsyncWrite + Unpin) {
     let mut buffer = Vec::new();
     loop {
-        if buffer.capacity() > BUFFER_KEPT_MAX {
+        if buffer.capacity() > BUFFER_CAPACITY_MAX {
             buffer = Vec::new();
         }
         buffer.clear();
@@ -351,8 +353,8 @@ async fn write(shared: Arc<Shared>, mut writes: impl AsyncWrite + Unpin) {
         shared.taken.notify_waiters();
         let written = async {
             if buffer.is_empty() {
-                shared.written.notified().await;
-                // Whoever else is ready to ask now gets onto the same write.
+                shared.outgoing_ready.notified().await;
+                // Callers that are ready to send now join the same write.
                 tokio::task::yield_now().await;
                 return Ok(());
             }

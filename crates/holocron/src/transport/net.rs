@@ -6,7 +6,7 @@
 //! Invariants:
 //!
 //! * A [`Stream`] is an ordered, reliable pair of byte streams; dropping both halves closes the connection.
-//! * Time-outs are the callers': a connect here may hang for as long as the operating system likes.
+//! * Timeouts are the callers': a connect here may hang as long as the operating system allows.
 
 use core::{fmt, fmt::Debug, time::Duration};
 use std::io;
@@ -25,10 +25,10 @@ pub trait Network: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When nobody answers there, as the operating system says it.
+    /// The error of the operating system, when the address does not answer.
     async fn connect(&self, address: &str) -> io::Result<Stream>;
 
-    /// Takes connections at an address; port 0 picks a free one.
+    /// Listens at an address; port 0 picks a free one.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ pub trait Listener: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When this connection couldn't be taken; the next may.
+    /// When this connection couldn't be accepted; the next may be.
     async fn accept(&self) -> io::Result<(Stream, String)>;
 
     /// The address it listens at, its port resolved.
@@ -76,8 +76,8 @@ impl Debug for Stream {
     }
 }
 
-/// How long a TCP connection may be silent before the operating system probes it: catches peers that vanished while
-/// nothing was asked of them. The transport's own pings are quicker when something is.
+/// How long a TCP connection may be silent before the operating system probes it. This finds peers that vanished
+/// while no request was in flight; during a request the transport's own pings are quicker.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(30);
 
 /// The machine's TCP.
@@ -116,7 +116,7 @@ impl Listener for TcpArrivals {
 }
 
 fn tcp(stream: TcpStream) -> io::Result<Stream> {
-    // Writes are coalesced above; waiting for more below would only add delay.
+    // The transport coalesces writes; the delay of Nagle's algorithm would not help.
     stream.set_nodelay(true)?;
     keep_alive(&stream)?;
     let (reads, writes) = stream.into_split();

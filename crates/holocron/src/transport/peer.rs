@@ -1,5 +1,5 @@
-//! What hosts (and operators' tools) say to each other beside calls. Nothing here carries safety: every message is a
-//! hint that saves a wait or a request, and what it says is checked against the store before it is relied on.
+//! Messages between hosts (and from operators' tools), except calls. Safety does not depend on them: every message is
+//! a hint that saves a wait or a request, and its content is checked in the store before use.
 
 use bytes::Bytes;
 use holocron_protocol::{
@@ -8,25 +8,25 @@ use holocron_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How far a session's journal has come, as its host says. A hint for whoever must seal or read it.
+/// The progress of a session's journal, as its host reports it. A hint for hosts that seal or read the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The newest committed position.
     pub committed: Position,
-    /// What may have been trimmed.
+    /// Positions up to here may have been trimmed.
     pub low_water: Position,
-    /// Where the newest checkpoint record stands; 0 when there is none.
+    /// The position of the newest checkpoint record; 0 when there is none.
     pub checkpoint_at: Position,
-    /// Whether something waits to be committed: a standstill then means "hung".
+    /// Whether changes wait to be committed. If so, a journal without progress means that the host is hung.
     pub waiting: bool,
 }
 
-/// What a host wants to be in the cluster as.
+/// A host's request to join the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinRequest {
     /// Its stable name.
     pub name: HostName,
-    /// Where others reach it.
+    /// The address at which other hosts reach it.
     pub address: String,
     /// Its session in the home domain.
     pub session: SessionId,
@@ -37,84 +37,84 @@ pub struct JoinRequest {
 /// A message to a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerMessage {
-    /// What is your newest epoch record?
+    /// Asks for the newest epoch record.
     View,
-    /// Take me in. For the leader.
+    /// Asks the leader to let a host join.
     Join(JoinRequest),
-    /// I lead that epoch; how are you?
+    /// A heartbeat of the leader; the reply is the host's [`Health`].
     Heartbeat {
         /// The newest epoch the leader knows.
         epoch: Epoch,
-        /// Who leads.
+        /// The leader's session.
         leader: SessionId,
     },
-    /// I am about to seal that session; you may soon need its journal.
+    /// The sender is about to seal that session; the receiver may soon need its journal.
     Prefetch {
         /// Whose journal.
         session: SessionId,
-        /// How far it was known to have come.
+        /// Its last known progress.
         progress: Progress,
     },
     /// That session is sealed.
     Sealed {
         /// Which session.
         session: SessionId,
-        /// Where its seal stands.
+        /// The position of its seal.
         position: Position,
     },
     /// A new epoch record.
     Epoch {
         /// Its number.
         epoch: Epoch,
-        /// The record as it stands in the store.
+        /// The bytes of the record in the store.
         stored: Bytes,
     },
-    /// I have committed the release of slots you wait for.
+    /// The sender has committed the release of slots that the receiver waits for.
     Released {
         /// The session that released.
         session: SessionId,
-        /// Where the newest such Release stands.
+        /// The position of the newest such Release.
         position: Position,
     },
-    /// Seal that host, though it may be well: the session it lives when the leader hears this. For the leader.
+    /// Asks the leader to seal a host, even if it is healthy: the session it has when the leader receives this.
     Seal(HostName),
-    /// The host that lives this session leaves on purpose: seal it and give its slots away. For the leader. A session,
-    /// because another process may have the host's name by the time this arrives.
+    /// Asks the leader to let the host of this session leave: seal the session and reassign its slots. Names the
+    /// session, because another process may have the host's name by the time this arrives.
     Leave(SessionId),
-    /// How are things?
+    /// Asks for the [`HostStatus`].
     Status,
 }
 
 /// The reply to a [`PeerMessage`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerReply {
-    /// Taken note of.
+    /// Received.
     Noted,
-    /// The newest epoch record, as it stands in the store; empty when none is known yet.
+    /// The bytes of the newest epoch record in the store; empty when none is known yet.
     View(Bytes),
-    /// Not for me: the leader is there, as far as I know.
+    /// The receiver is not the leader.
     NotLeader {
         /// The leader's address, if known.
         leader: Option<String>,
     },
     /// Refused, and why.
     Refused(String),
-    /// How this host is.
+    /// The health of this host.
     Health(Health),
-    /// How this host is, for people.
+    /// The status of this host, for people.
     Status(HostStatus),
 }
 
 /// A host's reply to a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// Its session; another than expected means it started anew.
+    /// Its session. Another than expected means that it has started a new one.
     pub session: SessionId,
     /// The newest epoch it knows.
     pub epoch: Epoch,
-    /// How far its journal has come.
+    /// The progress of its journal.
     pub progress: Progress,
-    /// What lets sources of its slots go, as far as it wasn't seen to have an effect yet; bounded.
+    /// Reports that let the leader drop sources of its slots; repeated until an epoch record reflects them. Bounded.
     pub facts: Vec<SlotReport>,
     /// Sessions whose Release it waits for.
     pub awaiting: Vec<SessionId>,
@@ -131,7 +131,7 @@ pub struct HostStatus {
     pub epoch: Epoch,
     /// Whether it leads.
     pub leads: bool,
-    /// How far its journal has come.
+    /// The progress of its journal.
     pub progress: Progress,
     /// Slots it serves.
     pub slots_serving: u32,
@@ -143,7 +143,7 @@ pub struct HostStatus {
     pub vnodes_known: u64,
     /// Commands committed since it started.
     pub commands: u64,
-    /// Commands since it started that had run before: their callers, who had no answer, were given the recorded one.
+    /// Commands since it started that had run before: their callers had got no answer, and get the recorded one.
     pub repeats: u64,
     /// Queries answered since it started.
     pub queries: u64,

@@ -1,4 +1,4 @@
-//! What a host offers to whoever reached it, over the network or in the process.
+//! What a host offers to its callers, over the network or in the process.
 
 use core::fmt::Debug;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ pub struct View {
 /// A host, as its transport and its in-process clients see it.
 #[async_trait]
 pub trait Serve: Debug + Send + Sync + 'static {
-    /// The cluster it belongs to; a caller of another one is turned away in its first frame.
+    /// The cluster it belongs to; callers of another one are refused at their first frame.
     fn cluster(&self) -> ClusterId;
 
-    /// Takes a call in. Never blocks; the answer comes by `reply`, in any order.
+    /// Accepts a call. Never blocks; the answer goes to `reply`, in any order.
     fn call(&self, call: Call, reply: ReplyTo);
 
     /// Answers another host or an operator's tool.

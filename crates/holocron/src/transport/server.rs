@@ -1,16 +1,15 @@
-//! The server: takes connections for a host, reads calls and messages, writes answers in any order.
+//! The server: accepts connections for a host, reads calls and messages, writes answers in any order.
 //!
-//! Each connection has one task that reads and one that writes. A reader that has taken in as many calls as it may stops
-//! reading until answers have gone out, so a caller that ignores the bound it was told slows down itself and nobody
-//! else. Answers that are ready together leave together.
+//! Each connection has one task that reads and one that writes. A reader whose calls in flight are at the limit stops
+//! reading until answers are written, so a caller that ignores the limit delays only itself. Answers that are ready
+//! together are written together.
 //!
 //! Invariants:
 //!
-//! * A body that is too large or undecodable costs its sender an error. Only a header that makes no sense, or a first
-//!   frame that isn't ours, costs the connection; nothing a peer sends costs more than that.
+//! * A body that is too large or undecodable costs its sender an error. Only an invalid header, or a first frame that
+//!   is no hello, costs the connection; nothing that a peer sends costs more.
 //! * Connections, calls and messages in flight are bounded; a call counts until its answer is written.
-//! * A stopped server takes in no more calls and says so, and waits for the answers of those it took in, for
-//!   [`STOP_GRACE`] at most.
+//! * A stopped server refuses new calls, and waits for the answers of those it accepted, for [`STOP_GRACE`] at most.
 
 mod connection;
 
@@ -29,17 +28,17 @@ use crate::transport::{
     serve::{Serve, View},
 };
 
-/// How long a stopping server waits for the answers of calls it took in.
+/// How long a stopping server waits for the answers of calls that it accepted.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
-/// How long the server rests when no connection can be taken, for example because the process has no file left.
+/// The pause after a failed accept, for example because the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How much a server takes on.
+/// The limits of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time; more are closed as they come.
+    /// Open connections; further ones are closed at once.
     pub connections_max: usize,
-    /// Calls in flight on one connection. Clients are told, and wait.
+    /// Calls in flight on one connection. Clients know this limit and wait.
     pub calls_max: u32,
     /// Other messages in flight on one connection; more are refused.
     pub messages_max: u32,
@@ -51,7 +50,7 @@ impl Default for Limits {
     }
 }
 
-/// Takes connections for a host until `stop`, and returns when the last one is closed.
+/// Accepts connections for a host until `stop`, and returns when the last one is closed.
 pub async fn run(
     listener: Box<dyn Listener>,
     serve: Arc<dyn Serve>,
@@ -75,7 +74,7 @@ pub async fn run(
                     tracing::warn!(
                         from,
                         connections = limits.connections_max,
-                        "too many connections: closed"
+                        "too many connections; closed the new one"
                     );
                     continue;
                 };
@@ -86,7 +85,7 @@ pub async fn run(
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be taken");
+                tracing::warn!(%error, "accepting a connection failed; will retry");
                 tokio::select! {
                     biased;
                     () = host.stop.cancelled() => break,
@@ -112,9 +111,11 @@ struct Host {
 impl Host {
     async fn connection(self: Arc<Self>, stream: Stream, from: &str) {
         let Stream { reads, writes } = stream;
-        match Connection::greet(&self, reads, writes).await {
+        match Connection::handshake(&self, reads, writes).await {
             Ok(connection) => connection.run(&self, from).await,
-            Err(NotServed::HungUp) => tracing::debug!(from, "connection ends before it began"),
+            Err(NotServed::HungUp) => {
+                tracing::debug!(from, "connection closed before the handshake was complete")
+            }
             Err(NotServed::TurnedAway(why)) => {
                 tracing::info!(from, why, "connection turned away");
             }
@@ -140,8 +141,8 @@ impl Host {
     }
 }
 
-/// The newest view to be pushed. One task follows the host's views and wakes the connections in the order they began to
-/// wait: a thousand receivers of one watch channel are woken in an order that no seed decides.
+/// The newest view to be pushed. One task follows the host's views and wakes the connections in the order in which
+/// they began to wait: the seed does not determine in which order a watch channel wakes its receivers.
 #[derive(Debug, Default)]
 struct Newest {
     view: Mutex<Option<View>>,

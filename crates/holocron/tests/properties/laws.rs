@@ -1,8 +1,9 @@
-//! The laws of frames, whatever arrives. The tests beside this file and a fuzz target share them.
+//! The laws of frames, for any input. The tests beside this file and a fuzz target share them.
 //!
-//! Reading a stream panics never, takes no more memory than its [`Bound`], and finds the same however the stream is cut
-//! into pieces. A call, an answer and an epoch record have one encoding: they are written as the very bytes they were
-//! read from. Of the other frames, which nobody keeps, less is asked: what they are written as reads as the same frame.
+//! Reading a stream never panics, takes no more memory than its [`Bound`], and gives the same result however the
+//! stream is split. A call, an answer and an epoch record have one encoding: they are written as the same bytes they
+//! were read from. Other frames are not stored, so the law is weaker: what they are written as reads as the same
+//! frame.
 
 use std::{
     pin::Pin,
@@ -18,17 +19,17 @@ use crate::memory::{Bound, within};
 
 /// Bytes of a frame's header.
 const HEADER_LEN: usize = 13;
-/// The read buffer doubles; a length in bincode may claim some bytes that aren't there.
+/// The read buffer doubles; a length in bincode may claim some bytes that are absent.
 const STREAM: Bound = Bound { flat: 4 << 20, per_byte: 300 };
 
-/// Whether the other end has shown who it is.
+/// Whether the handshake is complete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Peer {
     Stranger,
     Trusted,
 }
 
-/// A stream that arrives in pieces of that many bytes.
+/// A stream that arrives in pieces of `piece_len` bytes.
 struct Pieces<'a> {
     left: &'a [u8],
     piece_len: usize,
@@ -68,7 +69,7 @@ pub(crate) fn read_all(
     }
 }
 
-/// A stream of frames; how many of them could be used.
+/// Checks a stream of frames; returns how many of them are usable.
 pub(crate) fn stream(bytes: &[u8], peer: Peer) -> usize {
     let read = within(STREAM, bytes.len(), || read_all(bytes, usize::MAX, peer));
     let pieces = read_all(bytes, 1 + bytes.len() % 7, peer);
@@ -88,7 +89,7 @@ pub(crate) fn stream(bytes: &[u8], peer: Peer) -> usize {
 
 fn one(frame: &Frame, bytes: &[u8]) {
     match frame {
-        // Nothing is said of its body, since the versions differ.
+        // The law says nothing of its body, since the versions differ.
         Frame::Hello(_, None) => {}
         Frame::Call(..) | Frame::Answer(..) | Frame::Epoch(..) => {
             assert_eq!(written(frame), bytes);
@@ -110,7 +111,7 @@ pub(crate) fn written(frame: &Frame) -> Bytes {
     out.into()
 }
 
-/// What the frame is written as reads as this frame and no other.
+/// Checks that the frame, written and read, is the same.
 pub(crate) fn reads_back(frame: &Frame) {
     let out = written(frame);
     let (frames, end) = read_all(&out, usize::MAX, Peer::Trusted);

@@ -1,26 +1,26 @@
-//! A vnode that a crowd calls: its window holds more clients than it keeps at rest, so its envelope is large.
+//! A vnode with many clients: its window holds more of them than the soft limit, so its envelope is large.
 //!
-//! A hot vnode hands its envelope over once per drained mailbox, which is many times per batch. With the window of a
-//! crowd that would be most of the batch, each copy making the one before it void. So such an envelope goes into each
-//! batch once: what runs later waits, pending, until that batch has left. At rest the window is trimmed.
+//! A hot vnode hands its envelope over once per drained mailbox, which is many times per batch. With a large window
+//! these copies would fill most of the batch, and each makes the one before it obsolete. So such an envelope goes
+//! into each batch once: what runs later stays pending until that batch has left. At rest the window is trimmed.
 
 use std::sync::Arc;
 
 use super::{Active, Message, Phase};
 
 impl Active {
-    /// Hands the state over, or has that done when the open batch has left.
+    /// Hands the state over, at once or when the open batch has left.
     pub(super) fn on_encode(&mut self) {
         tracing::trace!(vnode = %self.handle.name, dirty = self.dirty, pending = self.pending.len(), "encode");
         self.encode_queued = false;
-        if !self.dirty || !self.put_off() {
+        if !self.dirty || !self.defer_to_next_batch() {
             self.hand_over_now();
         }
     }
 
-    /// Whether the hand-over has to wait until the open batch has left, because it holds an envelope of this crowd
-    /// already. If so, an Encode comes then.
-    fn put_off(&mut self) -> bool {
+    /// Defers the hand-over until the open batch has left, if that batch already holds a large envelope of this
+    /// vnode; returns whether it did. If so, an Encode message follows then.
+    fn defer_to_next_batch(&mut self) -> bool {
         let soft = &self.session.settings.window.soft;
         let Phase::Running { window, .. } = &self.phase else { return false };
         let Some(handed) = self.handed.as_ref().filter(|_| window.exceeds(soft)) else {
@@ -41,8 +41,8 @@ impl Active {
         true
     }
 
-    /// Trims a window that is too large for a vnode at rest, and hands it over; whether it did. What many clients made
-    /// necessary is not stored for ever.
+    /// Trims a window that is too large for a vnode at rest, and hands it over; returns whether it did. So a large
+    /// window is not stored permanently.
     pub(super) fn trim_at_rest(&mut self) -> bool {
         let soft = &self.session.settings.window.soft;
         let Phase::Running { window, .. } = &mut self.phase else { return false };

@@ -8,7 +8,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     ids::{CommitNumber, Position},
     journal::batch::{StateFields, StateKind},
@@ -19,29 +18,30 @@ use holocron_protocol::{
 };
 
 use super::{
-    Active, Handed, Message, Pending, Phase, Reading, Stored, Work,
+    Active, Handed, LoadReason, Message, Pending, Phase, Stored, Work,
     recorded::{outcome_of, recorded},
 };
 use crate::{
     api::call::{Call, Mode, Outcome, ReplyTo},
+    planted,
     session::journal::Released,
     store_io::state_reader::Unloadable,
 };
 
-/// Why the state in memory can't stand: it is rolled back to the last hand-over and what came since runs again.
+/// The state in memory is invalid: roll back to the last hand-over and run again what came since.
 struct Rollback {
-    /// What may not run again, and what it is answered instead; none when it isn't known which call is at fault.
-    culprit: Option<(RequestId, Outcome)>,
+    /// The request at fault, which must not run again, and its outcome; none when the request at fault is not known.
+    at_fault: Option<(RequestId, Outcome)>,
     /// The call that was running, unless it is pending already.
     work: Option<Work>,
 }
 
-/// How closely to look while running again.
+/// How often to check, while running again, that the state can be stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum StorableCheck {
-    /// Encode once per drained mailbox.
+    /// At the hand-over, once per drained mailbox.
     AtHandOver,
-    /// Encode after every command, to find the one that leaves a state that can't be stored.
+    /// After every command, to find the one that leaves a state that can't be stored.
     EveryCommand,
 }
 
@@ -53,16 +53,16 @@ enum Unstorable {
 
 impl Active {
     pub(super) fn on_call(&mut self, call: Call, reply: ReplyTo) {
-        tracing::trace!(vnode = %self.handle.name, request = ?call.request.id.number, "takes");
+        tracing::trace!(vnode = %self.handle.name, request = ?call.request.id.number, "call leaves the mailbox");
         match &mut self.phase {
             Phase::Loading { waiting, .. } => waiting.push_back(Work { call, reply }),
             Phase::Unreadable { why } => {
                 let outcome = Outcome::Unreadable(why.clone());
-                self.taken();
+                self.leave_queue();
                 reply.send(self.answer(CommitNumber::ZERO, outcome));
             }
             Phase::Running { .. } => {
-                self.taken();
+                self.leave_queue();
                 if let Err(rollback) = self.step(Work { call, reply }) {
                     self.recover(*rollback, StorableCheck::AtHandOver);
                 }
@@ -70,20 +70,20 @@ impl Active {
         }
     }
 
-    /// Runs calls that waited for the state; they count as taken from the mailbox now.
-    pub(super) fn run(&mut self, waiting: VecDeque<Work>, why: Reading) {
+    /// Runs calls that waited for the state; they no longer count as queued.
+    pub(super) fn run(&mut self, waiting: VecDeque<Work>, why: LoadReason) {
         for _ in 0..waiting.len() {
-            self.taken();
+            self.leave_queue();
         }
         let check = match why {
-            Reading::First => StorableCheck::AtHandOver,
-            Reading::Again(check) => check,
+            LoadReason::Activation => StorableCheck::AtHandOver,
+            LoadReason::Rollback(check) => check,
         };
-        self.run_again(waiting, check);
+        self.run_all(waiting, check);
     }
 
-    /// Runs calls, and rolls back and runs again what came since, until all have run.
-    fn run_again(&mut self, mut queue: VecDeque<Work>, mut check: StorableCheck) {
+    /// Runs calls until all have run. After each rollback it runs again what came since the last hand-over.
+    fn run_all(&mut self, mut queue: VecDeque<Work>, mut check: StorableCheck) {
         while let Some(work) = queue.pop_front() {
             let ran = self.step(work).and_then(|()| match check {
                 StorableCheck::AtHandOver => Ok(()),
@@ -98,39 +98,37 @@ impl Active {
 
     fn recover(&mut self, rollback: Rollback, check: StorableCheck) {
         if let Some((queue, check)) = self.roll_back(rollback, VecDeque::new(), check) {
-            self.run_again(queue, check);
+            self.run_all(queue, check);
         }
     }
 
-    /// Rolls back to the last hand-over; what is to run again is what came since, in order, without what is condemned,
-    /// then the rest. None when that waits for the state, or never runs. Each round condemns one more call or starts to
-    /// look more closely, so it ends.
+    /// Rolls back to the last hand-over. Returns what is to run again: the calls since then, in order, then `rest`. A
+    /// failed request among them gets its outcome without running. None when they wait for the state, or never run.
+    /// Each round adds a failed request or starts to check every command, so this ends.
     fn roll_back(
         &mut self,
         rollback: Rollback,
         rest: VecDeque<Work>,
         check: StorableCheck,
     ) -> Option<(VecDeque<Work>, StorableCheck)> {
-        let check = if rollback.culprit.is_none() { StorableCheck::EveryCommand } else { check };
+        let check = if rollback.at_fault.is_none() { StorableCheck::EveryCommand } else { check };
         let mut queue: VecDeque<Work> =
             self.pending.drain(..).map(|pending| pending.work).collect();
         queue.extend(rollback.work);
         queue.extend(rest);
         self.dirty = false;
-        if let Some((id, outcome)) = rollback.culprit
-            && self.condemned.insert(id, outcome).is_some()
+        if let Some((id, outcome)) = rollback.at_fault
+            && self.failed.insert(id, outcome).is_some()
         {
-            // Even without it the state can't be stored, so nothing can be committed here. What is stored stays.
-            self.give_up(queue, "its state can't be encoded");
+            // The state can't be stored even without this request, so nothing can be committed here. The stored state
+            // stays as it is.
+            self.become_unreadable(queue, "its state can't be encoded");
             return None;
         }
         let handed = self
             .handed
             .as_ref()
-            .filter(|handed| {
-                !is_planted(Bug::RollBackInFlight)
-                    || handed.position <= self.session.journal.committed()
-            })
+            .filter(|handed| !planted::roll_back_in_flight(handed.position, &self.session.journal))
             .and_then(|handed| handed.envelope.clone().map(|envelope| (handed.commit, envelope)));
         let commit = match &self.phase {
             Phase::Running { commit, .. } => *commit,
@@ -140,7 +138,7 @@ impl Active {
             Some((commit, (_, envelope))) => match self.decode(&envelope) {
                 Ok((vnode, window)) => Phase::Running { vnode, window, commit },
                 Err(Unloadable::Unreadable(why)) => {
-                    self.give_up(queue, &why);
+                    self.become_unreadable(queue, &why);
                     return None;
                 }
                 Err(Unloadable::Over) => return None,
@@ -150,11 +148,12 @@ impl Active {
                 window: window::Window::default(),
                 commit,
             },
-            // Let go when it was committed long ago: read it back. The calls wait, as at the first load.
+            // Its envelope was dropped from memory after the commit: read it back. The calls wait, as at the first
+            // load.
             None => {
                 let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
                 self.handle.queued.fetch_add(waiting, Ordering::AcqRel);
-                self.phase = Phase::Loading { waiting: queue, why: Reading::Again(check) };
+                self.phase = Phase::Loading { waiting: queue, why: LoadReason::Rollback(check) };
                 let stored = self.session.locate(&self.handle);
                 self.load(stored.unwrap_or(Stored::Nowhere));
                 return None;
@@ -164,9 +163,9 @@ impl Active {
         Some((queue, check))
     }
 
-    /// The state can't be used: callers are told why, now and from now on.
-    pub(super) fn give_up(&mut self, queue: VecDeque<Work>, why: &str) {
-        tracing::warn!(vnode = %self.handle.name, why, "can't go on");
+    /// The state can't be used: callers get the reason, now and from now on.
+    pub(super) fn become_unreadable(&mut self, queue: VecDeque<Work>, why: &str) {
+        tracing::warn!(vnode = %self.handle.name, why, "vnode is unreadable; its callers get an error");
         self.phase = Phase::Unreadable { why: why.to_owned() };
         let answer = self.answer(CommitNumber::ZERO, Outcome::Unreadable(why.to_owned()));
         queue.into_iter().for_each(|work| work.reply.send(answer.clone()));
@@ -188,34 +187,32 @@ impl Active {
             unreachable!("calls run only on a state in memory");
         };
         let (request, next) = (&work.call.request, commit.next());
-        if is_planted(Bug::NoWindow) {
-            *window = window::Window::default();
-        }
+        planted::no_window(window);
         match window.admit(request) {
             Admission::Run => {}
             Admission::Recorded(recorded) => {
                 self.session.parts.counts.repeats.fetch_add(1, Ordering::Relaxed);
                 let seen = recorded.commit;
-                self.leave(work, seen, outcome_of(recorded.outcome));
+                self.answer_when_committed(work, seen, outcome_of(recorded.outcome));
                 return Ok(());
             }
             Admission::Rebase => {
                 let judged_on = if self.dirty { next } else { *commit };
-                self.leave(work, judged_on, Outcome::Rebase(judged_on));
+                self.answer_when_committed(work, judged_on, Outcome::Rebase(judged_on));
                 return Ok(());
             }
-            // Its client has said it no longer waits for it.
+            // Its client has said that it no longer waits for this request.
             Admission::Stale => return Ok(()),
         }
-        let outcome = if let Some(outcome) = self.condemned.get(&request.id) {
+        let outcome = if let Some(outcome) = self.failed.get(&request.id) {
             outcome.clone()
         } else {
-            if let Some(until) = self.trouble.resting_until {
+            if let Some(until) = self.quarantine.until {
                 if self.session.clock.now() < until {
                     work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Quarantined));
                     return Ok(());
                 }
-                self.trouble.resting_until = None;
+                self.quarantine.until = None;
             }
             let context =
                 crate::api::vnode::Context { name: &self.handle.name, epoch: self.tenure };
@@ -227,10 +224,10 @@ impl Active {
                     return Ok(());
                 }
                 Err(_) => {
-                    tracing::warn!(vnode = %self.handle.name, "a command panicked; the vnode is rolled back");
-                    let culprit = Some((request.id, Outcome::Panicked));
+                    tracing::warn!(vnode = %self.handle.name, "command panicked; the vnode is rolled back");
+                    let at_fault = Some((request.id, Outcome::Panicked));
                     self.note_panic();
-                    return Err(Box::new(Rollback { culprit, work: Some(work) }));
+                    return Err(Box::new(Rollback { at_fault, work: Some(work) }));
                 }
             }
         };
@@ -258,7 +255,7 @@ impl Active {
                 Ok(Ok(answer)) => Outcome::Reply(answer.into()),
                 Ok(Err(why)) => Outcome::Undecodable(why),
                 Err(_) => {
-                    tracing::warn!(vnode = %self.handle.name, "a query panicked");
+                    tracing::warn!(vnode = %self.handle.name, "query panicked");
                     Outcome::Panicked
                 }
             };
@@ -269,17 +266,17 @@ impl Active {
             unreachable!("calls run only on a state in memory");
         };
         let seen = if self.dirty { commit.next() } else { *commit };
-        self.leave(work, seen, outcome);
+        self.answer_when_committed(work, seen, outcome);
     }
 
-    /// Lets an answer go that speaks of the state of commit `seen`: with the pending ones if that isn't handed over
-    /// yet, else by the journal's rules.
-    fn leave(&mut self, work: Work, seen: CommitNumber, outcome: Outcome) {
+    /// Sends an answer that depends on the state of commit `seen`: with the pending ones if that state is not handed
+    /// over yet, else by the journal's rules.
+    fn answer_when_committed(&mut self, work: Work, seen: CommitNumber, outcome: Outcome) {
         let Phase::Running { commit, .. } = &self.phase else {
             unreachable!("calls run only on a state in memory");
         };
         if seen > *commit {
-            assert!(self.dirty, "{}: an answer saw a change that nobody made", self.handle.name);
+            assert!(self.dirty, "{}: an answer depends on a missing commit", self.handle.name);
             self.pending.push(Pending { work, outcome });
             return;
         }
@@ -290,10 +287,14 @@ impl Active {
         self.session.journal.answer(work.call.mode, served, sees, released);
     }
 
-    /// Hands the state over to the journal, with the answers that may leave when it is committed.
+    /// Hands the state over to the journal, with the answers that may be sent when it is committed.
     pub(super) fn hand_over_now(&mut self) {
         if !self.dirty {
-            assert!(self.pending.is_empty(), "{}: answers wait for no change", self.handle.name);
+            assert!(
+                self.pending.is_empty(),
+                "{}: pending answers, but no change",
+                self.handle.name
+            );
             return;
         }
         match self.encode() {
@@ -331,7 +332,7 @@ impl Active {
             envelope: &envelope,
         };
         self.dirty = false;
-        self.condemned.clear();
+        self.failed.clear();
         match self.session.journal.append(self.handle.slot, self.tenure, fields, &mut answers) {
             Ok(position) => {
                 *commit = next;
@@ -341,7 +342,7 @@ impl Active {
                     envelope: Some((StateKind::Put, envelope)),
                 });
             }
-            // The slot has left, or the session is over: none of it happened, and none of it will here.
+            // The slot has left, or the session is over: none of these changes is committed, here or later.
             Err(crate::session::journal::Closed) => {
                 for released in answers {
                     released.refuse(Outcome::NotOwner);
@@ -384,15 +385,15 @@ impl Active {
             };
             // The newest command is at fault: the state was storable before it.
             let last = self.pending.last().expect("a change has a pending command");
-            Box::new(Rollback { culprit: Some((last.work.call.request.id, outcome)), work: None })
+            Box::new(Rollback { at_fault: Some((last.work.call.request.id, outcome)), work: None })
         })
     }
 
-    /// The state can't be stored: whose fault is it?
+    /// The rollback after a state that can't be stored; the request at fault is not known yet.
     fn unstorable(&mut self, unstorable: &Unstorable) -> Rollback {
         if let Unstorable::Panicked = unstorable {
             self.note_panic();
         }
-        Rollback { culprit: None, work: None }
+        Rollback { at_fault: None, work: None }
     }
 }

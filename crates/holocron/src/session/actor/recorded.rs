@@ -1,10 +1,10 @@
-//! Outcomes as the request window keeps them, there and back.
+//! Conversion of outcomes to those that the request window stores, and back.
 
 use holocron_protocol::request::window;
 
 use crate::api::call::Outcome;
 
-/// What the window keeps of an outcome.
+/// What the window stores of an outcome.
 pub(super) fn recorded(outcome: &Outcome) -> window::Outcome {
     match outcome {
         Outcome::Reply(reply) => window::Outcome::Reply(reply.clone()),

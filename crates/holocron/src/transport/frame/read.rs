@@ -1,4 +1,4 @@
-//! Reading frames: a byte stream, cut and decoded.
+//! Reading frames: splits a byte stream and decodes its frames.
 
 use bytes::{Bytes, BytesMut};
 use holocron_protocol::{
@@ -14,30 +14,30 @@ use super::{
 };
 use crate::api::call::{Answer, Call, Mode, Outcome};
 
-/// Largest body that is stepped over, in bytes. A header that claims more is taken for garbage.
+/// Largest body that is skipped, in bytes. A header that claims more is invalid.
 pub(super) const SKIP_LEN_MAX: usize = 256 << 20;
 /// How much is read at once, in bytes.
 const READ_LEN: usize = 32 << 10;
 
-/// Cuts a byte stream into frames. For whoever speaks to a host without a [`Link`](crate::transport::link::Link): tests and tools.
+/// Splits a byte stream into frames. For users without a [`Link`](crate::transport::link::Link): tests and tools.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     reads: R,
     buffer: BytesMut,
-    /// Bytes still to come of a body that is stepped over.
+    /// Bytes of a skipped body that have not arrived yet.
     skip: usize,
-    /// Largest body that is taken in, in bytes.
+    /// Largest body that is accepted, in bytes.
     length_max: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    /// For a stranger's connection: takes bodies of [`HELLO_LEN_MAX`] until [`FrameReader::trust`].
+    /// For the connection of an unknown peer: accepts bodies up to [`HELLO_LEN_MAX`] until [`FrameReader::trust`].
     #[must_use]
     pub fn new(reads: R) -> Self {
         Self { reads, buffer: BytesMut::new(), skip: 0, length_max: HELLO_LEN_MAX }
     }
 
-    /// From now on takes bodies of [`FRAME_LEN_MAX`].
+    /// From now on accepts bodies up to [`FRAME_LEN_MAX`].
     pub fn trust(&mut self) {
         self.length_max = FRAME_LEN_MAX;
     }
@@ -47,7 +47,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     ///
     /// # Errors
     ///
-    /// [`Broken`]: no more frames come.
+    /// [`Broken`]: no more frames can be read.
     pub async fn next(&mut self) -> Result<Option<Received>, Broken> {
         loop {
             if let Some(received) = self.buffered()? {
@@ -62,7 +62,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads once; `false` when the other end closed the connection between two frames. Dropping the future loses
     /// nothing.
     pub(crate) async fn fill(&mut self) -> Result<bool, Broken> {
-        // Doubling, not the length that the header claims: a liar gets memory only for what it sends.
+        // Grows by doubling, not to the length in the header: a peer that claims a false length gets memory only for
+        // what it sends.
         self.buffer.reserve(self.buffer.len().max(READ_LEN));
         if self.reads.read_buf(&mut self.buffer).await? > 0 {
             return Ok(true);
@@ -70,7 +71,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if self.is_inside_frame() { Err(Broken::CutShort) } else { Ok(false) }
     }
 
-    /// Whether part of a frame has arrived, or of a body that is stepped over.
+    /// Whether a frame, or a skipped body, has arrived in part.
     pub(crate) fn is_inside_frame(&self) -> bool {
         !self.buffer.is_empty() || self.skip > 0
     }
@@ -80,7 +81,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.buffer.capacity()
     }
 
-    /// The next frame that has arrived as a whole.
+    /// The next frame that has arrived completely.
     pub(crate) fn buffered(&mut self) -> Result<Option<Received>, Malformed> {
         if self.skip > 0 {
             let skipped = self.skip.min(self.buffer.len());
@@ -92,11 +93,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let length = u32::from_le_bytes(header[..4].try_into().expect("four bytes")) as usize;
         let id = u64::from_le_bytes(header[5..].try_into().expect("eight bytes"));
         let Some(kind) = Kind::from_byte(header[4]) else {
-            return fail(format!("of unknown kind {}", header[4]));
+            return fail(format!("unknown kind {}", header[4]));
         };
         if length > self.length_max {
             if length > SKIP_LEN_MAX || self.length_max < FRAME_LEN_MAX {
-                return fail(format!("a header that claims {length} bytes"));
+                return fail(format!("its header claims {length} bytes"));
             }
             drop(self.buffer.split_to(HEADER_LEN));
             self.skip = length;
@@ -150,7 +151,7 @@ fn call(body: &Bytes) -> Result<Call, Malformed> {
         [0] => Mode::Command,
         [1] => Mode::Query,
         [2] => Mode::Local,
-        _ => return Err(Malformed::new("call", "of an unknown mode")),
+        _ => return Err(Malformed::new("call", "unknown mode")),
     };
     let client = ClientId::new(u128::from_le_bytes(fields.take()?));
     let number = RequestNumber::new(fields.number()?);
@@ -185,7 +186,7 @@ fn answer(body: &Bytes) -> Result<Answer, Malformed> {
         (8, _) => Outcome::Undecodable(text(&rest)?),
         (9, _) => Outcome::Unreadable(text(&rest)?),
         (10, 0) => Outcome::Unclear,
-        _ => return Err(Malformed::new("answer", "of an unknown outcome")),
+        _ => return Err(Malformed::new("answer", "unknown outcome")),
     };
     Ok(Answer { epoch, commit, outcome })
 }
@@ -196,7 +197,7 @@ fn text(body: &Bytes) -> Result<String, Malformed> {
     Ok(text.to_owned())
 }
 
-/// What is left of a body.
+/// The unread rest of a body.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {

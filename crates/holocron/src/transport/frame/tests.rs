@@ -1,4 +1,4 @@
-//! Frames read back as they were written, and nothing else is read.
+//! Frames read back as they were written, and anything else is rejected.
 
 use futures::FutureExt;
 use holocron_protocol::{
@@ -37,7 +37,7 @@ fn header(length: u32, kind: u8, id: u64) -> Vec<u8> {
 }
 
 #[test]
-fn an_oversize_body_is_stepped_over_and_named() {
+fn an_oversize_body_is_skipped_and_reported() {
     let length = FRAME_LEN_MAX + 1;
     let mut bytes = header(u32::try_from(length).unwrap(), Kind::Call as u8, 9);
     bytes.resize(HEADER_LEN + length, 0);
@@ -49,7 +49,7 @@ fn an_oversize_body_is_stepped_over_and_named() {
 }
 
 #[test]
-fn a_header_that_makes_no_sense_ends_the_reading() {
+fn an_invalid_header_ends_the_reading() {
     let too_long = u32::try_from(SKIP_LEN_MAX + 1).unwrap();
     for bytes in [header(0, 99, 0), header(too_long, Kind::Call as u8, 0), b"GET / HTTP/1.1".into()]
     {
@@ -62,7 +62,7 @@ fn a_header_that_makes_no_sense_ends_the_reading() {
 }
 
 #[test]
-fn a_stranger_gets_room_for_a_hello_only() {
+fn an_unknown_peer_may_send_no_more_than_a_hello() {
     let length = u32::try_from(HELLO_LEN_MAX + 1).unwrap();
     let (_, end) = read_all(&header(length, Kind::Hello as u8, 0), false);
     assert!(matches!(end, Err(Broken::Malformed(_))), "{end:?}");
@@ -82,7 +82,7 @@ fn an_undecodable_body_costs_one_frame() {
 }
 
 #[test]
-fn a_connection_that_ends_inside_a_frame_is_not_a_good_end() {
+fn a_connection_that_ends_inside_a_frame_is_an_error() {
     let bytes = frame_bytes(&Frame::Refusal("no".into()));
     for end in 1..bytes.len() {
         let (frames, end) = read_all(&bytes[..end], true);
@@ -91,7 +91,7 @@ fn a_connection_that_ends_inside_a_frame_is_not_a_good_end() {
 }
 
 #[test]
-fn a_hello_of_another_version_is_understood_as_one() {
+fn a_hello_of_another_version_is_read_as_a_hello() {
     let mut bytes = frame_bytes(&Frame::Hello(1, Some(Hello { cluster: None, who: "x".into() })));
     bytes[HEADER_LEN + 4] = 77;
     let (frames, _) = read_all(&bytes, false);
@@ -99,7 +99,7 @@ fn a_hello_of_another_version_is_understood_as_one() {
 }
 
 #[test]
-fn what_does_not_fit_leaves_nothing_behind() {
+fn a_frame_that_is_too_large_writes_nothing() {
     let mut out = frame_bytes(&Frame::Ping);
     let before = out.clone();
     let error = put(&mut out, &Frame::Epoch(Epoch::new(1), vec![0; FRAME_LEN_MAX + 1].into()));
@@ -127,7 +127,7 @@ fn a_payload_of_the_promised_length_fits_beside_the_longest_names() {
 }
 
 #[test]
-fn a_lying_length_gets_memory_only_for_what_comes() {
+fn a_false_length_gets_memory_only_for_what_arrives() {
     let mut bytes = header(u32::try_from(FRAME_LEN_MAX).unwrap(), Kind::Call as u8, 1);
     bytes.extend([0; 100]);
     let mut reader = FrameReader::new(&bytes[..]);
@@ -215,7 +215,7 @@ proptest! {
         prop_assert_eq!((*read_id, read), (id, &answer));
     }
 
-    /// What decodes is the encoding of what it decodes to: damaged calls and answers aren't read as something else.
+    /// Only the one encoding of a call or answer is decoded: a damaged one is never read as another.
     #[test]
     fn calls_and_answers_have_one_encoding(call in calls(), answer in answers(), at: prop::sample::Index, flip in 1..=255_u8) {
         let mut call_bytes = Vec::new();

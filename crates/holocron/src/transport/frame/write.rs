@@ -1,4 +1,4 @@
-//! Writing frames: appended to a buffer that goes out in one piece.
+//! Writing frames: appends them to a buffer that is written at once.
 
 use holocron_protocol::{
     format::codec,

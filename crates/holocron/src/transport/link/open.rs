@@ -1,4 +1,4 @@
-//! How a link begins: connect, say hello, be welcomed.
+//! Opening a link: connect, hello, welcome.
 
 use std::io;
 
@@ -16,21 +16,21 @@ use crate::transport::{
 /// Why a link couldn't be opened.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Nobody answered there, or not in time. Trying again may help.
+    /// The host did not answer, or not in time. A retry may help.
     #[error("{address}: {why}")]
     Unreachable {
         /// Where.
         address: String,
-        /// Why, as the network says it.
+        /// The error of the network.
         why: String,
     },
-    /// The machine answered: nobody listens there. A process that was there is gone.
-    #[error("{address}: nobody listens there")]
+    /// The machine answered that no process listens there. A process that listened there has ended.
+    #[error("{address}: no process listens there")]
     NotListening {
         /// Where.
         address: String,
     },
-    /// A host answered and doesn't want this connection: another cluster, or another version. Trying again won't help.
+    /// The host refused the connection: it is of another cluster, or another version. A retry won't help.
     #[error("{address} refuses: {why}")]
     Refused {
         /// Where.
@@ -40,7 +40,7 @@ pub enum OpenError {
     },
 }
 
-/// A connection whose host welcomes us.
+/// A connection that the host has accepted.
 pub(super) struct Opened {
     pub(super) reader: FrameReader<Box<dyn AsyncRead + Send + Unpin>>,
     pub(super) writes: Box<dyn AsyncWrite + Send + Unpin>,
@@ -53,11 +53,11 @@ pub(super) async fn open(
     hello: Hello,
 ) -> Result<Opened, OpenError> {
     let address = address.to_owned();
-    match timeout(OPEN_TIMEOUT, greet(network, &address, hello)).await {
+    match timeout(OPEN_TIMEOUT, handshake(network, &address, hello)).await {
         Ok(Ok(opened)) => Ok(opened),
-        Ok(Err(Unwelcome::NotListening)) => Err(OpenError::NotListening { address }),
-        Ok(Err(Unwelcome::Failed(why))) => Err(OpenError::Unreachable { address, why }),
-        Ok(Err(Unwelcome::Refused(why))) => Err(OpenError::Refused { address, why }),
+        Ok(Err(HandshakeError::NotListening)) => Err(OpenError::NotListening { address }),
+        Ok(Err(HandshakeError::Failed(why))) => Err(OpenError::Unreachable { address, why }),
+        Ok(Err(HandshakeError::Refused(why))) => Err(OpenError::Refused { address, why }),
         Err(_elapsed) => {
             let why = format!("no answer within {OPEN_TIMEOUT:?}");
             Err(OpenError::Unreachable { address, why })
@@ -65,40 +65,47 @@ pub(super) async fn open(
     }
 }
 
-enum Unwelcome {
+enum HandshakeError {
     NotListening,
     Failed(String),
     Refused(String),
 }
 
-impl From<io::Error> for Unwelcome {
+impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
-async fn greet(network: &dyn Network, address: &str, hello: Hello) -> Result<Opened, Unwelcome> {
+async fn handshake(
+    network: &dyn Network,
+    address: &str,
+    hello: Hello,
+) -> Result<Opened, HandshakeError> {
     let Stream { reads, mut writes } = network.connect(address).await.map_err(|error| {
         if error.kind() == io::ErrorKind::ConnectionRefused {
-            Unwelcome::NotListening
+            HandshakeError::NotListening
         } else {
             error.into()
         }
     })?;
     let mut first = Vec::new();
     frame::put(&mut first, &Frame::Hello(frame::TRANSPORT_VERSION, Some(hello)))
-        .map_err(|error| Unwelcome::Failed(error.to_string()))?;
+        .map_err(|error| HandshakeError::Failed(error.to_string()))?;
     writes.write_all(&first).await?;
     writes.flush().await?;
     let mut reader = FrameReader::new(reads);
-    let answer = reader.next().await.map_err(|broken| Unwelcome::Failed(broken.to_string()))?;
+    let answer =
+        reader.next().await.map_err(|broken| HandshakeError::Failed(broken.to_string()))?;
     match answer {
         Some(Received::Frame(Frame::Welcome(welcome))) => {
             reader.trust();
             Ok(Opened { reader, writes, welcome })
         }
-        Some(Received::Frame(Frame::Refusal(why))) => Err(Unwelcome::Refused(why)),
-        Some(other) => Err(Unwelcome::Failed(format!("unexpected first frame: {other:?}"))),
-        None => Err(Unwelcome::Failed("closed before its welcome".into())),
+        Some(Received::Frame(Frame::Refusal(why))) => Err(HandshakeError::Refused(why)),
+        Some(other) => Err(HandshakeError::Failed(format!("unexpected first frame: {other:?}"))),
+        None => {
+            Err(HandshakeError::Failed("the host closed the connection before its welcome".into()))
+        }
     }
 }

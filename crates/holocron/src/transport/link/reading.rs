@@ -1,4 +1,4 @@
-//! The reading side of a link: answers to their callers, and whether the host is still there.
+//! The reading side of a link: passes answers to their callers, and notices a host that is silent.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crate::{
     },
 };
 
-/// How often a link looks whether it should ping: after so much silence while something waits.
+/// How often a link checks for silence; a ping is sent after this much silence while a request is in flight.
 const PING_AFTER: Duration = Duration::from_millis(250);
-/// After so many looks in silence with nothing waiting, a ping keeps the connection alive: 10 seconds.
-const IDLE_LOOKS_MAX: u32 = 40;
-/// The slowest connection that is still waited for, in bytes a second: what was sent since the host was last heard
-/// extends [`SILENCE_MAX`] by the time it takes at this speed.
+/// After this many silent checks without a request in flight, a ping keeps the connection alive: 10 seconds.
+const IDLE_CHECKS_MAX: u32 = 40;
+/// The lowest speed of a connection that is not given up, in bytes a second: the bytes sent since the host was last
+/// heard extend [`SILENCE_MAX`] by the time they take at this speed.
 const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 
 pub(super) struct Reading {
@@ -34,13 +34,13 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Hands answers to their callers and watches for silence, until the link ends.
+    /// Passes answers to their callers and checks for silence, until the link ends.
     pub(super) async fn run<R: AsyncRead + Unpin>(self, mut reader: FrameReader<R>) {
         let mut silence = Silence::default();
-        let mut looks = interval(PING_AFTER);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = interval(PING_AFTER);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = self.shared.end.clone();
-        // The welcome may have brought more in its wake.
+        // More frames may have arrived with the welcome.
         let mut step = self.take(&mut reader);
         while let Ok(()) = step {
             step = tokio::select! {
@@ -54,7 +54,7 @@ impl Reading {
                     Ok(false) => Err("closed by the host".into()),
                     Err(broken) => Err(broken.to_string()),
                 },
-                now = looks.tick() => self.look(&mut silence, now),
+                now = checks.tick() => self.check_silence(&mut silence, now),
             };
         }
         if let Err(why) = step {
@@ -62,7 +62,7 @@ impl Reading {
         }
     }
 
-    /// Takes every frame that has arrived.
+    /// Handles every frame that has arrived.
     fn take<R: AsyncRead + Unpin>(&self, reader: &mut FrameReader<R>) -> Result<(), String> {
         let mut answers = Vec::new();
         let end = loop {
@@ -77,8 +77,14 @@ impl Reading {
                 }
                 Ok(Some(Received::Frame(Frame::Pong))) => self.shared.ponged(),
                 Ok(Some(Received::Unusable { kind, id, why })) => {
-                    tracing::warn!(address = self.shared.address, ?kind, id, why, "unusable frame");
-                    self.forget(kind, id);
+                    tracing::warn!(
+                        address = self.shared.address,
+                        ?kind,
+                        id,
+                        why,
+                        "frame can't be read; its caller gets no answer"
+                    );
+                    self.fail(kind, id);
                 }
                 Ok(Some(Received::Frame(other))) => {
                     break Err(format!("unexpected frame {other:?}"));
@@ -103,10 +109,13 @@ impl Reading {
         self.shared.calls.add_permits(found.len());
         for (waiting, answer) in found {
             match waiting {
-                // Who gave up needs no answer.
+                // A caller that gave up needs no answer.
                 Waiting::Call(sender) => drop(sender.send(answer)),
                 Waiting::Message(_) => {
-                    tracing::warn!(address = self.shared.address, "a message got a call's answer");
+                    tracing::warn!(
+                        address = self.shared.address,
+                        "answer to a call has the id of a message; ignored"
+                    );
                 }
             }
         }
@@ -122,8 +131,8 @@ impl Reading {
         }
     }
 
-    /// An answer that can't be read: its caller's receiver closes, as if the link were lost.
-    fn forget(&self, kind: Kind, id: u64) {
+    /// Handles an unreadable answer: its caller's receiver closes, as if the link were lost.
+    fn fail(&self, kind: Kind, id: u64) {
         match kind {
             Kind::PeerReply => self.reply(id, None),
             Kind::Answer => {
@@ -142,30 +151,30 @@ impl Reading {
         }
     }
 
-    fn look(&self, silence: &mut Silence, now: Instant) -> Result<(), String> {
-        let (waits, sent) = {
+    fn check_silence(&self, silence: &mut Silence, now: Instant) -> Result<(), String> {
+        let (in_flight, sent) = {
             let state = self.shared.state();
             (!state.waiting.is_empty() || !state.probes.is_empty(), state.sent)
         };
-        match silence.look(now, waits, sent) {
+        match silence.check(now, in_flight, sent) {
             Verdict::Fine => Ok(()),
             Verdict::Ping => {
                 self.shared.ping();
                 Ok(())
             }
-            Verdict::Gone => Err("it no longer answers pings".into()),
+            Verdict::Gone => Err("the host no longer answers pings".into()),
         }
     }
 }
 
-/// How long the host has been silent, judged at each look.
+/// How long the host has been silent, updated by each check.
 #[derive(Default)]
 struct Silence {
-    /// Whether it was heard since the last look.
+    /// Whether bytes came in since the last check.
     heard: bool,
-    /// Looks since it was last heard.
-    looks: u32,
-    /// Bytes sent up to the last look at which it had been heard.
+    /// Checks since bytes last came in.
+    checks: u32,
+    /// Bytes sent up to the last check that found new bytes.
     sent: u64,
     /// Since when a ping is unanswered.
     pinged: Option<Instant>,
@@ -179,14 +188,14 @@ enum Verdict {
 }
 
 impl Silence {
-    fn look(&mut self, now: Instant, waits: bool, sent: u64) -> Verdict {
+    fn check(&mut self, now: Instant, in_flight: bool, sent: u64) -> Verdict {
         if self.heard {
             *self = Self { sent, ..Self::default() };
             return Verdict::Fine;
         }
-        self.looks += 1;
+        self.checks += 1;
         let Some(pinged) = self.pinged else {
-            if !waits && self.looks < IDLE_LOOKS_MAX {
+            if !in_flight && self.checks < IDLE_CHECKS_MAX {
                 return Verdict::Fine;
             }
             self.pinged = Some(now);

@@ -44,17 +44,17 @@ async fn send(link: &Link, text: &'static str) -> oneshot::Receiver<Answer> {
 
 /// The next record pushed.
 async fn next(epochs: &mut watch::Receiver<(Epoch, Bytes)>) -> (Epoch, Bytes) {
-    timeout(NEXT_MAX, epochs.changed()).await.expect("no record came").unwrap();
+    timeout(NEXT_MAX, epochs.changed()).await.expect("no record arrived").unwrap();
     epochs.borrow_and_update().clone()
 }
 
-/// A peer that writes frames as it likes.
-struct Raw {
+/// A peer that writes any bytes.
+struct RawPeer {
     reader: FrameReader<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
     writes: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
-impl Raw {
+impl RawPeer {
     async fn connect(network: &dyn Network, address: &str) -> Self {
         let Stream { reads, writes } = network.connect(address).await.unwrap();
         Self { reader: FrameReader::new(reads), writes }
@@ -81,7 +81,7 @@ impl Raw {
     }
 
     async fn read(&mut self) -> Option<Received> {
-        timeout(NEXT_MAX * 2, self.reader.next()).await.expect("no frame came").unwrap()
+        timeout(NEXT_MAX * 2, self.reader.next()).await.expect("no frame arrived").unwrap()
     }
 
     async fn outcome(&mut self) -> (u64, Outcome) {
@@ -123,7 +123,7 @@ async fn answers_come_in_any_order_over_tcp() {
 }
 
 #[tokio::test]
-async fn nobody_listens_over_tcp() {
+async fn an_address_without_a_listener_is_reported_over_tcp() {
     let address = {
         let listener = Tcp.listen("127.0.0.1:0").await.unwrap();
         listener.local_address()
@@ -133,15 +133,15 @@ async fn nobody_listens_over_tcp() {
 }
 
 #[tokio::test]
-async fn a_large_body_comes_through_whole_over_tcp() {
+async fn a_large_body_arrives_complete_over_tcp() {
     let mut served = Served::start_with(&Tcp, "127.0.0.1:0", Limits::default()).await;
     let link = link(&Tcp, &served.address).await;
     let large: Bytes =
         (0..5 << 20).map(|byte: u32| byte.to_le_bytes()[0]).collect::<Vec<_>>().into();
     let asked = link.room().await.unwrap().call(&Call { body: large.clone(), ..call("") }).unwrap();
     let small = send(&link, "small").await;
-    let came = served.answer(answer(1, 1, Outcome::Reply(large.clone()))).await;
-    assert_eq!(came.body, large);
+    let arrived = served.answer(answer(1, 1, Outcome::Reply(large.clone()))).await;
+    assert_eq!(arrived.body, large);
     served.answer(reply("small too")).await;
     assert_eq!(asked.await.unwrap().outcome, Outcome::Reply(large));
     assert_eq!(small.await.unwrap(), reply("small too"));
@@ -151,14 +151,14 @@ async fn a_large_body_comes_through_whole_over_tcp() {
 async fn another_cluster_is_refused_by_name() {
     let network = MemoryNetwork::default();
     let _served = Served::start(&network, "a").await;
-    let stranger = Hello { cluster: Some(ClusterId::new(8)), who: "a test".into() };
-    match Link::open(&network, "a", stranger).await {
+    let foreign = Hello { cluster: Some(ClusterId::new(8)), who: "a test".into() };
+    match Link::open(&network, "a", foreign).await {
         Err(OpenError::Refused { why, .. }) => assert!(why.contains("cluster"), "{why}"),
         other => panic!("{other:?}"),
     }
-    // Who doesn't know its cluster yet learns it.
-    let unknowing = Hello { cluster: None, who: "a test".into() };
-    let link = Link::open(&network, "a", unknowing).await.unwrap();
+    // A peer that doesn't know its cluster yet learns it.
+    let without_cluster = Hello { cluster: None, who: "a test".into() };
+    let link = Link::open(&network, "a", without_cluster).await.unwrap();
     assert_eq!(link.welcome().cluster, CLUSTER);
 }
 
@@ -166,7 +166,7 @@ async fn another_cluster_is_refused_by_name() {
 async fn another_version_is_refused_with_advice() {
     let network = MemoryNetwork::default();
     let _served = Served::start(&network, "a").await;
-    let mut raw = Raw::connect(&network, "a").await;
+    let mut raw = RawPeer::connect(&network, "a").await;
     let mut bytes = Vec::new();
     frame::put(&mut bytes, &Frame::Hello(TRANSPORT_VERSION, Some(hello()))).unwrap();
     // The version stands after the header and the magic.
@@ -180,15 +180,15 @@ async fn another_version_is_refused_with_advice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_says_nothing_or_something_else_is_closed_and_the_host_goes_on() {
+async fn a_connection_without_a_hello_is_closed_and_the_host_goes_on() {
     let network = MemoryNetwork::default();
     let mut served = Served::start(&network, "a").await;
-    let mut silent = Raw::connect(&network, "a").await;
-    let mut rude = Raw::connect(&network, "a").await;
-    rude.write_bytes(b"GET / HTTP/1.1\r\n\r\n").await;
-    let mut hasty = Raw::connect(&network, "a").await;
-    hasty.write(&Frame::Call(1, call("too early"))).await;
-    for raw in [&mut silent, &mut rude, &mut hasty] {
+    let mut silent = RawPeer::connect(&network, "a").await;
+    let mut http = RawPeer::connect(&network, "a").await;
+    http.write_bytes(b"GET / HTTP/1.1\r\n\r\n").await;
+    let mut early = RawPeer::connect(&network, "a").await;
+    early.write(&Frame::Call(1, call("too early"))).await;
+    for raw in [&mut silent, &mut http, &mut early] {
         assert!(raw.read().await.is_none());
     }
     let link = link(&network, "a").await;
@@ -201,14 +201,14 @@ async fn who_says_nothing_or_something_else_is_closed_and_the_host_goes_on() {
 async fn a_bad_body_costs_its_caller_an_error_and_nothing_else() {
     let network = MemoryNetwork::default();
     let mut served = Served::start(&network, "a").await;
-    let mut raw = Raw::welcomed(&network, "a").await;
+    let mut raw = RawPeer::welcomed(&network, "a").await;
     raw.write(&Frame::Call(1, call("before"))).await;
     let (_, reply_before) = served.next().await;
     // Undecodable.
     raw.write_bytes(&[header(2, Kind::Call, 2), vec![9, 9]].concat()).await;
     let (id, outcome) = raw.outcome().await;
     assert!(id == 2 && matches!(outcome, Outcome::Undecodable(_)), "{outcome:?}");
-    // Too large; answered while it still comes.
+    // Too large; answered while the body still arrives.
     raw.write_bytes(&header(FRAME_LEN_MAX + 1, Kind::Call, 3)).await;
     let (id, outcome) = raw.outcome().await;
     assert!(
@@ -226,7 +226,7 @@ async fn a_bad_body_costs_its_caller_an_error_and_nothing_else() {
         matches!(refused, Some(Received::Frame(Frame::PeerReply(4, PeerReply::Refused(_))))),
         "{refused:?}"
     );
-    // The connection lives, and so does what was in flight on it.
+    // The connection stays open, and the call in flight on it is still answered.
     reply_before.send(reply("still here"));
     assert_eq!(raw.outcome().await, (1, Outcome::Reply(body("still here"))));
     raw.write(&Frame::Call(5, call("after"))).await;
@@ -235,16 +235,16 @@ async fn a_bad_body_costs_its_caller_an_error_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_header_that_makes_no_sense_costs_that_connection_only() {
+async fn an_invalid_header_costs_that_connection_only() {
     let network = MemoryNetwork::default();
     let mut served = Served::start(&network, "a").await;
     let other = link(&network, "a").await;
-    let mut raw = Raw::welcomed(&network, "a").await;
+    let mut raw = RawPeer::welcomed(&network, "a").await;
     raw.write(&Frame::Call(1, call("in flight"))).await;
     let (_, unanswered) = served.next().await;
     raw.write_bytes(&[0xff; 13]).await;
     assert!(raw.read().await.is_none());
-    unanswered.send(reply("to nobody"));
+    unanswered.send(reply("unread"));
     let asked = send(&other, "well").await;
     served.answer(reply("fine")).await;
     assert_eq!(asked.await.unwrap(), reply("fine"));
@@ -303,7 +303,7 @@ async fn a_dead_host_closes_every_receiver() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frozen_host_is_noticed_while_something_waits() {
+async fn a_frozen_host_is_noticed_while_a_call_is_in_flight() {
     let network = MemoryNetwork::default();
     let _served = Served::start(&network, "a").await;
     let link = link(&network, "a").await;
@@ -344,7 +344,7 @@ async fn a_slow_call_of_a_live_host_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_never_says_hello_is_given_up() {
+async fn opening_a_link_to_a_frozen_host_times_out() {
     let network = MemoryNetwork::default();
     let _served = Served::start(&network, "a").await;
     network.freeze("a");
@@ -355,7 +355,7 @@ async fn a_host_that_never_says_hello_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_in_flight_are_bounded_and_given_up_ones_count() {
+async fn calls_in_flight_are_bounded_and_abandoned_ones_count() {
     let network = MemoryNetwork::default();
     let limits = Limits { calls_max: 2, ..Limits::default() };
     let mut served = Served::start_with(&network, "a", limits).await;
@@ -365,7 +365,7 @@ async fn calls_in_flight_are_bounded_and_given_up_ones_count() {
     // Two are in flight: the third waits here, and pings still pass.
     assert!(timeout(Duration::from_secs(5), link.room()).await.is_err());
     link.probe().await.unwrap();
-    served.answer(reply("to nobody")).await;
+    served.answer(reply("unread")).await;
     let third = send(&link, "third").await;
     served.answer(reply("2")).await;
     served.answer(reply("3")).await;
@@ -373,11 +373,11 @@ async fn calls_in_flight_are_bounded_and_given_up_ones_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_ignores_the_bound_is_not_read_any_more() {
+async fn a_peer_that_ignores_the_limit_is_no_longer_read() {
     let network = MemoryNetwork::default();
     let limits = Limits { calls_max: 2, ..Limits::default() };
     let mut served = Served::start_with(&network, "a", limits).await;
-    let mut raw = Raw::welcomed(&network, "a").await;
+    let mut raw = RawPeer::welcomed(&network, "a").await;
     for id in 1..=5 {
         raw.write(&Frame::Call(id, call("flood"))).await;
     }
@@ -400,7 +400,7 @@ async fn messages_beyond_the_bound_are_refused() {
     let network = MemoryNetwork::default();
     let limits = Limits { messages_max: 1, ..Limits::default() };
     let _served = Served::start_with(&network, "a", limits).await;
-    let mut raw = Raw::welcomed(&network, "a").await;
+    let mut raw = RawPeer::welcomed(&network, "a").await;
     // The fake host never answers this one.
     raw.write(&Frame::Peer(1, PeerMessage::Status)).await;
     raw.write(&Frame::Peer(2, PeerMessage::View)).await;
@@ -420,7 +420,7 @@ async fn connections_beyond_the_bound_are_closed() {
     let second = Link::open(&network, "a", hello()).await;
     assert!(matches!(second, Err(OpenError::Unreachable { .. })), "{second:?}");
     drop(first);
-    // Its place is free as soon as the host sees it go.
+    // Its permit is free as soon as the host sees it close.
     sleep(Duration::from_millis(1)).await;
     link(&network, "a").await;
 }
@@ -438,13 +438,13 @@ async fn every_view_is_pushed() {
     let second = view_after(&first, &[("b", "b")], "b");
     served.show(&second);
     assert_eq!(next(&mut early_epochs).await, (Epoch::new(2), second.stored.clone()));
-    // Who comes later gets the newest at once.
+    // A later link gets the newest at once.
     let late = link(&network, "a").await;
     assert_eq!(next(&mut late.epochs()).await, (Epoch::new(2), second.stored));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stopped_server_answers_what_it_took_in_and_takes_nothing_more() {
+async fn a_stopped_server_answers_accepted_calls_and_refuses_new_ones() {
     let network = MemoryNetwork::default();
     let mut served = Served::start(&network, "a").await;
     let link = link(&network, "a").await;
@@ -454,7 +454,7 @@ async fn a_stopped_server_answers_what_it_took_in_and_takes_nothing_more() {
     sleep(Duration::from_secs(1)).await;
     let after = send(&link, "after").await;
     assert_eq!(after.await.unwrap().outcome, Outcome::NotOwner);
-    // Slow is not gone.
+    // A slow answer is still awaited.
     sleep(Duration::from_secs(3)).await;
     reply_to.send(reply("done"));
     assert_eq!(asked.await.unwrap(), reply("done"));
@@ -464,7 +464,7 @@ async fn a_stopped_server_answers_what_it_took_in_and_takes_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stopped_server_waits_for_answers_only_so_long() {
+async fn a_stopped_server_waits_for_answers_for_a_limited_time() {
     let network = MemoryNetwork::default();
     let mut served = Served::start(&network, "a").await;
     let link = link(&network, "a").await;
@@ -479,12 +479,12 @@ async fn a_stopped_server_waits_for_answers_only_so_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_vanished_is_let_go() {
+async fn the_connection_of_a_vanished_peer_is_closed() {
     let network = MemoryNetwork::default();
     let limits = Limits { connections_max: 1, ..Limits::default() };
     let _served = Served::start_with(&network, "a", limits).await;
     // It never pings, as a link would.
-    let _raw = Raw::welcomed(&network, "a").await;
+    let _raw = RawPeer::welcomed(&network, "a").await;
     sleep(Duration::from_secs(70)).await;
     link(&network, "a").await;
 }

@@ -19,23 +19,24 @@ use crate::{
     },
 };
 
-/// How long a stranger may take to say hello.
+/// How long the first frame of a connection may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a peer may take to take the last bytes of a connection that ends.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-/// A peer that wasn't heard in two such spans is gone: its pings come much more often.
-const SILENCE_LOOK: Duration = Duration::from_secs(30);
+/// How long the last bytes of a connection may take to be written.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a connection is checked for silence. It is closed after at most two intervals without bytes: a live peer
+/// pings much more often.
+const SILENCE_CHECK: Duration = Duration::from_secs(30);
 /// Answers written in one piece, at most.
 const ANSWERS_AT_ONCE: usize = 1024;
-/// Bytes gathered before they are written.
+/// Bytes collected before they are written.
 const BUFFER_LEN: usize = 64 << 10;
-/// Frames other than answers that may wait to be written; their senders wait then.
+/// Frames other than answers that may wait to be written; when there are more, their senders wait.
 const NOTICES_LEN_MAX: usize = 16;
 
 type Reads = Box<dyn AsyncRead + Send + Unpin>;
 type Writes = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// A connection whose opener is welcome.
+/// A connection after the handshake.
 pub(super) struct Connection {
     reader: FrameReader<Reads>,
     writes: Writes,
@@ -44,9 +45,9 @@ pub(super) struct Connection {
 
 /// Why a connection isn't served.
 pub(super) enum NotServed {
-    /// It was closed before it said anything, or before it was welcomed: by a client that ended, or a health check.
+    /// It was closed before its hello or before our welcome: by a client that ended, or a health check.
     HungUp,
-    /// It isn't wanted, and why.
+    /// It is refused, and why.
     TurnedAway(String),
 }
 
@@ -57,8 +58,8 @@ impl From<&str> for NotServed {
 }
 
 impl Connection {
-    /// Reads the first frame and answers it. An opener that isn't wanted was told why.
-    pub(super) async fn greet(
+    /// Reads the first frame and answers it. A refused opener is told why.
+    pub(super) async fn handshake(
         host: &Host,
         reads: Reads,
         mut writes: Writes,
@@ -69,21 +70,21 @@ impl Connection {
             () = host.stop.cancelled() => return Err("stopping".into()),
             first = timeout(HELLO_TIMEOUT, reader.next()) => first,
         };
-        let (answer, greeted) = match first {
+        let (answer, accepted) = match first {
             Ok(Ok(Some(Received::Frame(Frame::Hello(version, hello))))) => {
                 match judge(host, version, hello) {
                     Ok((welcome, who)) => (Frame::Welcome(welcome), Ok(who)),
                     Err(why) => (Frame::Refusal(why.clone()), Err(why)),
                 }
             }
-            // Whoever this is doesn't understand our frames either.
-            Ok(Ok(Some(_))) => return Err("its first frame is no hello".into()),
+            // Not answered: a peer that sends no hello can't read our frames either.
+            Ok(Ok(Some(_))) => return Err("its first frame is not a hello".into()),
             Ok(Ok(None)) => return Err(NotServed::HungUp),
             Ok(Err(broken)) if broken.is_hang_up() && !reader.is_inside_frame() => {
                 return Err(NotServed::HungUp);
             }
             Ok(Err(broken)) => return Err(NotServed::TurnedAway(broken.to_string())),
-            Err(_elapsed) => return Err("it said nothing in time".into()),
+            Err(_elapsed) => return Err("it sent no hello in time".into()),
         };
         let mut out = Vec::new();
         frame::put(&mut out, &answer).expect("a welcome and a refusal fit into a frame");
@@ -92,13 +93,13 @@ impl Connection {
             writes.flush().await
         });
         let written = written.await;
-        // Whether or not a refusal arrives, it is what matters.
-        let who = greeted.map_err(NotServed::TurnedAway)?;
+        // A refusal is returned whether or not the peer received it.
+        let who = accepted.map_err(NotServed::TurnedAway)?;
         match written {
             Ok(Ok(())) => {}
             Ok(Err(error)) if frame::is_hang_up(&error) => return Err(NotServed::HungUp),
             Ok(Err(error)) => return Err(NotServed::TurnedAway(error.to_string())),
-            Err(_elapsed) => return Err("it takes no bytes".into()),
+            Err(_elapsed) => return Err("it did not take the welcome in time".into()),
         }
         reader.trust();
         Ok(Self { reader, writes, who })
@@ -133,23 +134,24 @@ impl Connection {
                 Err(broken) => tracing::warn!(from, who, %broken, "connection closed"),
             },
             in_time = answered(host, &in_flight) => if !in_time {
-                tracing::warn!(from, who, "closed before its last answers");
+                tracing::warn!(from, who, "server stopped; connection closed before its last answers");
             }
         }
-        // The reader is gone: a writer with nothing left to write ends by itself.
-        if !writer.is_finished() && timeout(FAREWELL_TIMEOUT, &mut writer).await.is_err() {
+        // The reader has ended: a writer with nothing left to write ends by itself.
+        if !writer.is_finished() && timeout(LAST_WRITE_TIMEOUT, &mut writer).await.is_err() {
             writer.abort();
         }
     }
 }
 
-/// Completes when the server stops and every call that was taken in has been answered, or not in time.
+/// After the server has stopped, waits until every accepted call is answered; false if that takes longer than
+/// [`STOP_GRACE`].
 async fn answered(host: &Host, in_flight: &Semaphore) -> bool {
     host.stop.cancelled().await;
     timeout(STOP_GRACE, in_flight.acquire_many(host.limits.calls_max)).await.is_ok()
 }
 
-/// Whether the opener is welcome.
+/// Accepts the opener, or says why it is refused.
 fn judge(
     host: &Host,
     version: u16,
@@ -183,8 +185,8 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Reads until the peer closes the connection or goes silent.
     async fn run(self, mut reader: FrameReader<Reads>) -> Result<(), Broken> {
-        let mut looks = interval(SILENCE_LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = interval(SILENCE_CHECK);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = true;
         loop {
             while let Some(received) = reader.buffered()? {
@@ -198,14 +200,14 @@ impl Reading<'_> {
                         return Ok(());
                     }
                 }
-                _ = looks.tick() => if !core::mem::replace(&mut heard, false) {
+                _ = checks.tick() => if !core::mem::replace(&mut heard, false) {
                     return Ok(());
                 },
             }
         }
     }
 
-    /// Takes one frame in; waits while too much is in flight.
+    /// Handles one frame; waits while too many calls are in flight.
     async fn take(&self, received: Received) {
         match received {
             Received::Frame(Frame::Call(id, call)) => self.call(id, call).await,
@@ -215,9 +217,9 @@ impl Reading<'_> {
             Received::Unusable { kind: Kind::Peer, id, why } => {
                 self.notice(Frame::PeerReply(id, PeerReply::Refused(why))).await;
             }
-            // Nobody waits for anything else.
+            // No caller waits for an answer to any other frame.
             other @ (Received::Frame(_) | Received::Unusable { .. }) => {
-                tracing::debug!(?other, "ignored");
+                tracing::debug!(?other, "frame ignored");
             }
         }
     }
@@ -228,7 +230,7 @@ impl Reading<'_> {
         }
         let reply = ReplyTo::link(id, self.answers.clone());
         let permit = self.calls.acquire().await.expect("never closed");
-        // It comes back when the answer is written.
+        // The permit comes back when the answer is written.
         permit.forget();
         self.host.serve.call(call, reply);
     }
@@ -239,7 +241,7 @@ impl Reading<'_> {
         reply.send(refusal(Outcome::Undecodable(why)));
     }
 
-    /// Works on a message in a task of its own, because it may take a while.
+    /// Handles a message in its own task, because it may take a while.
     async fn message(&self, id: u64, message: PeerMessage) {
         let Ok(permit) = Arc::clone(&self.messages).try_acquire_owned() else {
             let refused = PeerReply::Refused("too many messages are in flight".into());
@@ -273,7 +275,7 @@ struct Writing {
 }
 
 impl Writing {
-    /// Writes until nobody is left who could send something.
+    /// Writes until all senders are gone.
     async fn run(mut self, mut writes: Writes) -> io::Result<()> {
         let newest = Arc::clone(&self.newest);
         let mut changed = Box::pin(newest.changed());
@@ -286,7 +288,7 @@ impl Writing {
                 tokio::select! {
                     biased;
                     () = &mut changed => {
-                        // First, so that a change in between is seen or noticed.
+                        // Registered before the read, so that a change in between is not missed.
                         changed.set(newest.changed());
                         self.push_newest();
                     }
@@ -297,7 +299,7 @@ impl Writing {
                         batch.drain(..).for_each(|(id, answer)| self.put_answer(id, &answer));
                     }
                 }
-                // Whoever else is ready to answer now gets onto the same write.
+                // Answers that are ready now join the same write.
                 tokio::task::yield_now().await;
             }
             answers += self.gather();
@@ -310,7 +312,7 @@ impl Writing {
         writes.shutdown().await
     }
 
-    /// Takes what else is there, up to about [`BUFFER_LEN`]; says how many answers.
+    /// Takes the frames that are ready, up to about [`BUFFER_LEN`]; returns how many are answers.
     fn gather(&mut self) -> usize {
         let mut answers = 0;
         while self.buffer.len() < BUFFER_LEN {
@@ -334,8 +336,8 @@ impl Writing {
 
     fn put_answer(&mut self, id: u64, answer: &Answer) {
         if let Err(error) = frame::put_answer(&mut self.buffer, id, answer) {
-            // It did run, so no refusal would be true.
-            tracing::warn!(id, %error, "a reply doesn't fit: its caller is told that the outcome is unclear");
+            // It did run, so a refusal would be false.
+            tracing::warn!(id, %error, "reply doesn't fit into a frame; its caller gets Unclear");
             let unclear = Answer { outcome: Outcome::Unclear, ..answer.clone() };
             frame::put_answer(&mut self.buffer, id, &unclear).expect("small");
         }
@@ -343,7 +345,7 @@ impl Writing {
 
     fn put(&mut self, frame: &Frame) {
         if let Err(error) = frame::put(&mut self.buffer, frame) {
-            tracing::warn!(%error, "a frame doesn't fit");
+            tracing::warn!(%error, "frame is too large; not sent");
             if let Frame::PeerReply(id, _) = frame {
                 let refused = Frame::PeerReply(
                     *id,

@@ -1,0 +1,31 @@
+//! The wrong variants of rules, one function per planted bug, in alphabetical order.
+//!
+//! Each function changes nothing unless its bug is planted in this process; in a release build none ever is. The rule
+//! itself is where the function is called.
+
+use holocron_planted::{Bug, is_planted};
+use holocron_protocol::{ids::Position, request::window::Window};
+
+use crate::{session::journal::Journal, store_io::fetch::NotFetched};
+
+/// [`Bug::MissingIsEmpty`]: whether to leave out an object of a journal because it is missing.
+pub(crate) fn missing_is_empty<T>(object: &Result<T, NotFetched>) -> bool {
+    is_planted(Bug::MissingIsEmpty) && matches!(object, Err(NotFetched::Moved(_)))
+}
+
+/// [`Bug::NoWindow`]: forgets all requests of a vnode.
+pub(crate) fn no_window(window: &mut Window) {
+    if is_planted(Bug::NoWindow) {
+        *window = Window::default();
+    }
+}
+
+/// [`Bug::RollBackInFlight`]: whether to roll back past the envelope at `position` because it is still in flight.
+pub(crate) fn roll_back_in_flight(position: Position, journal: &Journal) -> bool {
+    is_planted(Bug::RollBackInFlight) && position > journal.committed()
+}
+
+/// [`Bug::SkipWitness`]: whether to send answers without a look at the store.
+pub(crate) fn skip_witness() -> bool {
+    is_planted(Bug::SkipWitness)
+}
