@@ -127,7 +127,7 @@ pub(crate) fn first(sessions: usize) -> Arc<Record> {
         draft.join(&name(session), host(session)).unwrap();
     }
     draft.move_slot(HOME, SLOT, &name(0)).unwrap();
-    memory().lock().unwrap().keep(draft.finish(leader(), "begins", 0))
+    compact(draft.finish(leader(), "begins", 0))
 }
 
 /// The next epoch, or `None` when that change isn't possible or changes nothing.
@@ -137,65 +137,61 @@ pub(crate) fn next(record: &Arc<Record>, change: Change) -> Option<Arc<Record>> 
     if let Some(next) = memory.next.get(&key) {
         return next.clone();
     }
-    let next = memory.draft(record, change);
+    let next = draft(record, change);
     memory.next.insert(key, next.clone());
     next
 }
 
-impl Memory {
-    fn draft(&self, record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
-        let mut draft = Draft::after(&record.real.0, RecordDigest::of(b"the record before"));
-        if let Some(session) = change.take_out {
-            draft.remove(session_id(session.into()));
-        }
-        if let Some(session) = change.give_to {
-            draft.move_slot(HOME, SLOT, &name(session.into())).ok()?;
-        }
-        for session in (0..SESSIONS_MAX).filter(|&session| change.known.sealed >> session & 1 == 1)
-        {
-            draft.seal_known(session_id(session), Position::new(1));
-        }
-        for held in record.chain() {
-            let fact = |bits: u8, fact: fn(Tenure) -> SourceFact| {
-                (bits >> held.0 & 1 == 1).then(|| fact(tenure(held)))
-            };
-            let facts = [
-                fact(change.known.full, SourceFact::Full),
-                fact(change.known.empty, SourceFact::Empty),
-            ];
-            for fact in facts.into_iter().flatten() {
-                draft.report(SlotReport { domain: HOME, slot: SLOT, fact });
-            }
-        }
-        let next = draft.finish(leader(), "goes on", 0);
-        // A slot without an owner waits for a host; nobody comes in this model.
-        next.holding(HOME, SLOT)?.owner?;
-        let next = self.keep(next);
-        let same = (next.owner, &next.sources, next.lives)
-            == (record.owner, &record.sources, record.lives);
-        (!same).then_some(next)
+fn draft(record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
+    let mut draft = Draft::after(&record.real.0, RecordDigest::of(b"the record before"));
+    if let Some(session) = change.take_out {
+        draft.remove(session_id(session.into()));
     }
+    if let Some(session) = change.give_to {
+        draft.move_slot(HOME, SLOT, &name(session.into())).ok()?;
+    }
+    for session in (0..SESSIONS_MAX).filter(|&session| change.known.sealed >> session & 1 == 1) {
+        draft.seal_known(session_id(session), Position::new(1));
+    }
+    for held in record.chain() {
+        let fact = |bits: u8, fact: fn(Tenure) -> SourceFact| {
+            (bits >> held.0 & 1 == 1).then(|| fact(tenure(held)))
+        };
+        let facts = [
+            fact(change.known.full, SourceFact::Full),
+            fact(change.known.empty, SourceFact::Empty),
+        ];
+        for fact in facts.into_iter().flatten() {
+            draft.report(SlotReport { domain: HOME, slot: SLOT, fact });
+        }
+    }
+    let next = draft.finish(leader(), "goes on", 0);
+    // A slot without an owner waits for a host; nobody comes in this model.
+    next.holding(HOME, SLOT)?.owner?;
+    let next = compact(next);
+    let same =
+        (next.owner, &next.sources, next.lives) == (record.owner, &record.sources, record.lives);
+    (!same).then_some(next)
+}
 
-    fn keep(&self, record: EpochRecord) -> Arc<Record> {
-        let holding = record.holding(HOME, SLOT).unwrap();
-        let compact = Arc::new(Record {
-            epoch: number(record.epoch),
-            owner: holding.owner.map_or((0, 0), held),
-            sources: holding.sources.iter().copied().map(held).collect(),
-            holding: holding.clone(),
-            real: Real(Arc::new(record.clone())),
-            lives: core::array::from_fn(|session| {
-                match record.sessions.get(&session_id(session)).map(|entry| entry.state) {
-                    Some(SessionState::Open) => Life::Open,
-                    Some(SessionState::Sealed(None)) => Life::ToBeSealed,
-                    Some(SessionState::Sealed(Some(_))) => Life::Sealed,
-                    Some(SessionState::Detached(_)) => Life::Detached,
-                    None => Life::Unknown,
-                }
-            }),
-        });
-        compact
-    }
+fn compact(record: EpochRecord) -> Arc<Record> {
+    let holding = record.holding(HOME, SLOT).unwrap();
+    Arc::new(Record {
+        epoch: number(record.epoch),
+        owner: holding.owner.map_or((0, 0), held),
+        sources: holding.sources.iter().copied().map(held).collect(),
+        holding: holding.clone(),
+        lives: core::array::from_fn(|session| {
+            match record.sessions.get(&session_id(session)).map(|entry| entry.state) {
+                Some(SessionState::Open) => Life::Open,
+                Some(SessionState::Sealed(None)) => Life::ToBeSealed,
+                Some(SessionState::Sealed(Some(_))) => Life::Sealed,
+                Some(SessionState::Detached(_)) => Life::Detached,
+                None => Life::Unknown,
+            }
+        }),
+        real: Real(Arc::new(record)),
+    })
 }
 
 fn leader() -> Leader {
