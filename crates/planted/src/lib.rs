@@ -121,6 +121,14 @@ bugs! {
     DeletePacksInUse = "delete-packs-in-use",
     /// A recovery that waits for a Release or a repaired journal never looks again (12).
     NeverLookAgain = "never-look-again",
+    /// A session joins though its end mark was looked up before the newest record was read: it may be detached by now (5).
+    AdmitWithoutClearance = "admit-without-clearance",
+    /// A host whose name another process has taken rejoins, so that the two seal each other again and again (12).
+    RejoinWhenReplaced = "rejoin-when-replaced",
+    /// A host that leaves is removed while it owns slots, so that its callers wait for a seal instead of a handoff (12).
+    RemoveUndrained = "remove-undrained",
+    /// A host is sealed for being slow though the store doesn't answer this host either (12).
+    BlameHostForStore = "blame-host-for-store",
 }
 
 impl Bug {

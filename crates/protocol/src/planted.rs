@@ -6,6 +6,7 @@
 use holocron_planted::{Bug, is_planted};
 
 use crate::{
+    control::suspicion::AfterSeal,
     format::segment::{TrimStep, Trimmed},
     ids::{Epoch, Segment},
     slot::tenure::Submitted,
@@ -59,4 +60,29 @@ pub(crate) fn unread(rule: bool) -> bool {
 /// [`Bug::DeleteSeal`].
 pub(crate) fn is_garbage(rule: bool) -> bool {
     rule || is_planted(Bug::DeleteSeal)
+}
+
+/// [`Bug::AdmitWithoutClearance`].
+pub(crate) fn clearance(rule: bool) -> bool {
+    rule || is_planted(Bug::AdmitWithoutClearance)
+}
+
+/// [`Bug::ReuseSessionId`].
+pub(crate) fn is_fresh(rule: bool) -> bool {
+    rule || is_planted(Bug::ReuseSessionId)
+}
+
+/// [`Bug::RejoinWhenReplaced`].
+pub(crate) fn after_seal(rule: AfterSeal) -> AfterSeal {
+    if is_planted(Bug::RejoinWhenReplaced) { AfterSeal::Rejoin } else { rule }
+}
+
+/// [`Bug::RemoveUndrained`].
+pub(crate) fn is_drained(rule: bool) -> bool {
+    rule || is_planted(Bug::RemoveUndrained)
+}
+
+/// [`Bug::BlameHostForStore`].
+pub(crate) fn store_at_fault(rule: bool) -> bool {
+    rule && !is_planted(Bug::BlameHostForStore)
 }

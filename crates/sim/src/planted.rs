@@ -64,6 +64,22 @@ pub const fn noticed(bug: Bug) -> Noticed {
             model: "ownership_model",
             test: "switched::a_release_that_is_newer_than_its_reader",
         },
+        // Rules of the control plane that keep no promise by themselves: their traces say what they are for.
+        Bug::AdmitWithoutClearance => Noticed::InModel {
+            model: "control_traces",
+            test: "switched::a_join_cleared_as_of_an_older_record",
+        },
+        Bug::RejoinWhenReplaced => Noticed::InModel {
+            model: "control_traces",
+            test: "switched::a_replaced_host_that_rejoins",
+        },
+        Bug::RemoveUndrained => {
+            Noticed::InModel { model: "control_traces", test: "switched::a_host_removed_undrained" }
+        }
+        Bug::BlameHostForStore => Noticed::InModel {
+            model: "control_traces",
+            test: "switched::a_host_blamed_for_the_store",
+        },
         Bug::TrustAlreadyExists
         | Bug::ReplyBeforeCommit
         | Bug::TrimBeforeCommit

@@ -155,7 +155,7 @@ impl Shared {
         match EpochRecord::decode(&keys::epoch(epoch), &stored) {
             Ok(record) => self.install(View { record: Arc::new(record), stored }),
             Err(error) => {
-                tracing::warn!(from, %error, "pushed epoch record can't be read; ignored")
+                tracing::warn!(from, %error, "pushed epoch record can't be read; ignored");
             }
         }
     }

@@ -138,7 +138,8 @@ async fn read_store(shared: &Arc<Shared>) {
         }
         Ok(Err(NoViews::Unreadable(why))) => shared.set_obstacle(why),
         Ok(Err(NoViews::StoreLost(why))) => shared.set_store_lost(Some(why)),
-        Err(_elapsed) => shared
-            .set_obstacle(format!("the store gave no answer within {STORE_PATIENCE:?}").into()),
+        Err(_elapsed) => {
+            shared.set_obstacle(format!("the store gave no answer within {STORE_PATIENCE:?}"));
+        }
     }
 }

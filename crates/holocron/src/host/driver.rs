@@ -12,8 +12,10 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use bytes::Bytes;
 use futures::FutureExt;
 use holocron_protocol::{
-    control::election::{
-        self, CreateOutcome, Election, ElectionSettings, HeardBy, News, ReadOutcome,
+    control::{
+        election::{self, CreateOutcome, Election, ElectionSettings, HeardBy, News, ReadOutcome},
+        leader,
+        member::{self, Identity, Member, MemberSettings},
     },
     format::keys,
     ids::{Epoch, SessionId},
@@ -22,13 +24,13 @@ use holocron_protocol::{
 };
 use holocron_store::Patience;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::event::Event;
 pub(super) use self::life::Life;
 use super::{
     Stopped,
     leader_io::Lead,
-    member_io::Member,
     shared::{Shared, why},
 };
 use crate::{
@@ -49,14 +51,14 @@ pub(crate) struct Driver {
     pub(super) view: Option<View>,
     pub(super) life: Life,
     pub(super) member: Member,
+    /// Ends the watch over the leader's connection.
+    pub(super) leader_watch: Option<CancellationToken>,
     pub(super) lead: Option<Lead>,
     /// The record this host last tried to create.
     pub(super) created: Option<View>,
     /// A create that waits for a session to be open.
     pub(super) create_waits: Option<Epoch>,
     ticked: Time,
-    /// Which leader's heartbeat came last, and when.
-    heard: Option<(SessionId, Time)>,
     store_fails: bool,
     pub(super) stopped: Option<Stopped>,
 }
@@ -130,6 +132,16 @@ impl Driver {
             ..ElectionSettings::default()
         };
         let life = Life::open(shared);
+        let identity = Identity {
+            name: parts.name.clone(),
+            address: parts.address.clone(),
+            weight: parts.weight,
+        };
+        let of_member = MemberSettings {
+            hint_every: parts.settings.host_hint_every,
+            leader_silence_max: settings.silence_max,
+        };
+        let member = Member::new(identity, of_member, life.id());
         let news = view.as_ref().map(|view| News::of(&view.record, &parts.name, Some(life.id())));
         let election = Election::new(settings, now, news);
         let mut run = Self {
@@ -138,17 +150,18 @@ impl Driver {
             election,
             view: None,
             life,
-            member: Member::default(),
+            member,
+            leader_watch: None,
             lead: None,
             created: None,
             create_waits: None,
             ticked: now,
-            heard: None,
             store_fails: false,
             stopped: None,
         };
         if let Some(view) = view {
-            run.take_view(&view);
+            run.set_view(&view);
+            run.member(member::Event::Epoch(view.record));
         }
         Ok(run)
     }
@@ -169,17 +182,15 @@ impl Driver {
             // Paused: nothing that was not heard meanwhile says anything.
             tracing::warn!(host = %self.shared.parts.name, "was paused; looks at the log before anything else");
             self.elect(election::Event::Paused);
-            if let Some(lead) = &mut self.lead {
-                lead.paused(now);
-            }
+            self.lead(leader::Event::Paused);
         }
         self.watch_store();
         self.elect(election::Event::Tick);
-        self.member_tick();
+        self.member(member::Event::Tick);
         self.lead_tick();
     }
 
-    /// What is not heard while our own store requests fail is nobody's fault.
+    /// While our own requests fail, missed heartbeats don't count.
     fn watch_store(&mut self) {
         let fails = self.shared.parts.watched.fails();
         if fails != self.store_fails {
@@ -203,13 +214,15 @@ impl Driver {
                 }
                 self.elect(election::Event::Created(outcome));
             }
-            Event::EpochNotWanted => self.elect(election::Event::Created(CreateOutcome::Withdrawn)),
-            Event::OwnCleared { session, epoch, detached } => {
-                self.on_own_cleared(session, epoch, detached);
+            Event::EpochWithdrawn => self.elect(election::Event::Created(CreateOutcome::Withdrawn)),
+            Event::OwnEndMark { session, epoch, mark } => {
+                self.on_own_end_mark(session, epoch, mark);
             }
             Event::Marked(outcome) => self.elect(election::Event::Marked(outcome)),
             Event::Opened(session) => self.on_opened(session),
-            Event::SessionOver(session) => self.on_session_over(session),
+            // While the host stops, a session that ends means nothing.
+            Event::SessionOver(_) if self.shared.parts.stop.is_cancelled() => {}
+            Event::SessionOver(session) => self.member(member::Event::SessionOver(session)),
             Event::Failed(why) => self.stopped = Some(Stopped::Failed(why)),
             Event::Heartbeat { epoch, leader, reply } => self.on_heartbeat(epoch, leader, reply),
             Event::HintMoved(epoch) => {
@@ -218,10 +231,10 @@ impl Driver {
             Event::LeaderUnreachable(leader) => {
                 self.elect(election::Event::LeaderSuspected { leader });
             }
-            Event::Join(request, reply) => self.on_join(request, reply),
-            Event::SealHost(host, reply) => self.on_seal_host(&host, reply),
-            Event::Leave(session, reply) => self.on_leave(session, reply),
-            Event::LeaveSelf => self.leave_self(),
+            Event::Join(request, reply) => self.ask_lead(leader::Event::Join(request), reply),
+            Event::SealHost(host, reply) => self.ask_lead(leader::Event::SealHost(host), reply),
+            Event::Leave(session, reply) => self.ask_lead(leader::Event::Leave(session), reply),
+            Event::LeaveSelf => self.member(member::Event::LeaveAsked),
             Event::Prefetch { session, progress } => {
                 self.life.recovery(Input::Prefetch(session, progress));
             }
@@ -233,8 +246,11 @@ impl Driver {
                 let released = recovery::Event::Released(session, position);
                 self.life.recovery(Input::Event(released));
             }
-            Event::Facts(facts) => self.on_facts(facts),
-            Event::Lead(event) => self.on_lead(event),
+            Event::Facts(facts) => {
+                self.member(member::Event::Facts(facts));
+                self.lead(leader::Event::Facts(self.member.facts()));
+            }
+            Event::Lead(event) => self.lead(event),
         }
     }
 
@@ -253,29 +269,15 @@ impl Driver {
         }
     }
 
-    /// A record from whatever source: the election hears of it, and we act on it.
+    /// A record from whatever source: the election hears of it, and the member acts on it.
     pub(super) fn learn(&mut self, view: &View) {
         if view.record.epoch <= self.election.newest() {
             return;
         }
         let news = self.news(view);
-        self.take_view(view);
+        self.set_view(view);
         self.elect(election::Event::Learned(news));
-        self.still_heard();
-    }
-
-    /// A leader that goes on leading is heard as it was: its next epoch doesn't give it the long wait of one that was not
-    /// heard yet.
-    fn still_heard(&mut self) {
-        let settings = &self.shared.parts.settings;
-        let quiet = settings.heartbeat * settings.heartbeats_missed_max;
-        let (Some((leader, at)), Some(view)) = (self.heard, &self.view) else {
-            return;
-        };
-        if leader == view.record.leader.session && self.now().since(at) < quiet {
-            let epoch = view.record.epoch;
-            self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Connection });
-        }
+        self.member(member::Event::Epoch(Arc::clone(&view.record)));
     }
 
     pub(super) fn news(&self, view: &View) -> News {
@@ -283,53 +285,50 @@ impl Driver {
     }
 
     fn on_log_read(&mut self, read: Result<Option<View>, LogError>) {
-        let outcome = match read {
-            Ok(Some(view)) if view.record.epoch > self.election.newest() => {
-                let news = self.news(&view);
-                self.take_view(&view);
-                ReadOutcome::Newest(news)
+        let newer = match read {
+            Ok(newest) => newest.filter(|view| view.record.epoch > self.election.newest()),
+            Err(LogError::GaveUp(_)) => {
+                return self.elect(election::Event::Read(ReadOutcome::Unknown));
             }
-            Ok(_) => ReadOutcome::Nothing,
-            Err(LogError::GaveUp(_)) => ReadOutcome::Unknown,
             Err(LogError::Malformed(malformed)) => {
-                tracing::error!(%malformed, "the newest epoch can't be read; nobody writes the next until somebody has looked");
-                ReadOutcome::Unknown
+                tracing::error!(host = %self.shared.parts.name, %malformed, "newest epoch can't be read; no host writes the next one until an operator has looked");
+                return self.elect(election::Event::Read(ReadOutcome::Unknown));
             }
         };
-        let newer = matches!(outcome, ReadOutcome::Newest(_));
-        self.elect(election::Event::Read(outcome));
-        if newer {
-            self.still_heard();
-        }
+        let Some(view) = newer else {
+            return self.elect(election::Event::Read(ReadOutcome::Nothing));
+        };
+        let news = self.news(&view);
+        self.set_view(&view);
+        self.elect(election::Event::Read(ReadOutcome::Newest(news)));
+        self.member(member::Event::Epoch(view.record));
     }
 
-    /// A newer record: everybody is told, the session acts on it.
-    pub(super) fn take_view(&mut self, view: &View) {
-        if view.record.epoch <= self.epoch() {
-            return;
-        }
+    /// A newer record is the newest known, for this host and for all that follow its views.
+    pub(super) fn set_view(&mut self, view: &View) {
+        assert!(view.record.epoch > self.epoch(), "{} after {}", view.record.epoch, self.epoch());
         tracing::info!(host = %self.shared.parts.name, epoch = %view.record.epoch, leader = %view.record.leader.host,
-            reason = %view.record.reason, "epoch");
+            reason = %view.record.reason, "new epoch");
         self.view = Some(view.clone());
         self.shared.views.replace(view);
-        self.on_view(view);
+        self.life.note_epoch(view.record.epoch);
     }
 
     fn on_heartbeat(&mut self, epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply>) {
-        self.heard = Some((leader, self.now()));
-        let is_leader = self.view.as_ref().is_some_and(|view| view.record.leader.session == leader);
-        if epoch > self.epoch() || is_leader {
-            self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Connection });
-        }
+        self.member(member::Event::Heartbeat(epoch, leader));
         // The leader may have gone meanwhile.
         drop(reply.send(PeerReply::Health(self.health())));
     }
 
-    fn health(&self) -> Health {
-        let awaiting = match (self.life.session(), &self.view) {
+    /// The live sessions whose Release our own slots wait for.
+    pub(super) fn awaited(&self) -> Vec<SessionId> {
+        match (self.life.session(), &self.view) {
             (Some(session), Some(view)) => session.awaited(&view.record),
             _ => Vec::new(),
-        };
+        }
+    }
+
+    fn health(&self) -> Health {
         Health {
             session: self.life.id(),
             epoch: self.epoch(),
@@ -339,7 +338,7 @@ impl Driver {
                 .map(|session| session.journal.progress())
                 .unwrap_or_default(),
             facts: self.member.facts(),
-            awaiting,
+            awaiting: self.awaited(),
         }
     }
 }

@@ -2,37 +2,9 @@
 //! a hint that saves a wait or a request, and its content is checked in the store before use.
 
 use bytes::Bytes;
-use holocron_protocol::{
-    epoch::draft::SlotReport,
-    ids::{Epoch, HostName, Position, SessionId},
-};
+pub use holocron_protocol::control::report::{Health, JoinRequest, Progress};
+use holocron_protocol::ids::{Epoch, HostName, Position, SessionId};
 use serde::{Deserialize, Serialize};
-
-/// The progress of a session's journal, as its host reports it. A hint for hosts that seal or read the journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// The newest committed position.
-    pub committed: Position,
-    /// Positions up to here may have been trimmed.
-    pub low_water: Position,
-    /// The position of the newest checkpoint record; 0 when there is none.
-    pub checkpoint_at: Position,
-    /// Whether changes wait to be committed. If so, a journal without progress means that the host is hung.
-    pub waiting: bool,
-}
-
-/// A host's request to join the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JoinRequest {
-    /// Its stable name.
-    pub name: HostName,
-    /// The address at which other hosts reach it.
-    pub address: String,
-    /// Its session in the home domain.
-    pub session: SessionId,
-    /// Its share of the slots relative to others; 100 is one share.
-    pub weight: u32,
-}
 
 /// A message to a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,21 +75,6 @@ pub enum PeerReply {
     Health(Health),
     /// The status of this host, for people.
     Status(HostStatus),
-}
-
-/// A host's reply to a heartbeat.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    /// Its session. Another than expected means that it has started a new one.
-    pub session: SessionId,
-    /// The newest epoch it knows.
-    pub epoch: Epoch,
-    /// The progress of its journal.
-    pub progress: Progress,
-    /// Reports that let the leader drop sources of its slots; repeated until an epoch record reflects them. Bounded.
-    pub facts: Vec<SlotReport>,
-    /// Sessions whose Release it waits for.
-    pub awaiting: Vec<SessionId>,
 }
 
 /// What `holocron status` shows of one host.

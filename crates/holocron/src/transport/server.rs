@@ -114,7 +114,7 @@ impl Host {
         match Connection::handshake(&self, reads, writes).await {
             Ok(connection) => connection.run(&self, from).await,
             Err(NotServed::HungUp) => {
-                tracing::debug!(from, "connection closed before the handshake was complete")
+                tracing::debug!(from, "connection closed before the handshake was complete");
             }
             Err(NotServed::TurnedAway(why)) => {
                 tracing::info!(from, why, "connection turned away");

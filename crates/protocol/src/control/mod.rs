@@ -1,9 +1,13 @@
-//! The control plane: who leads, which hosts are members, which session is suspected.
+//! The control plane: who leads, which hosts are members, which session is suspected, what the next epoch says.
 //!
 //! Imports [`crate::epoch`], [`crate::journal`] and [`crate::format`]. Nothing imports it.
 
+pub mod admission;
 pub mod election;
 pub mod founding;
 pub mod hints;
+pub mod leader;
 pub mod loss;
+pub mod member;
+pub mod report;
 pub mod suspicion;

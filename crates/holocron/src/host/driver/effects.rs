@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use holocron_protocol::{
     control::{
+        admission::{Admission, admission},
         election::{self, CreateOutcome, Effect, MarkOutcome},
         hints::LeaderHint,
+        leader::{Base, Next, Writer, next_record},
     },
-    epoch::log::MarkState,
+    epoch::{
+        log::MarkState,
+        record::{EpochRecord, RecordDigest},
+    },
     format::keys,
     ids::{Epoch, SessionId},
 };
-use holocron_store::{Created, Patience, create_once, get_until, put_until};
+use holocron_store::{Created, GaveUp, Patience, create_once, get_until, put_until};
 
 use super::{Driver, Event};
 use crate::{store_io::loss::Object, transport::serve::View};
@@ -46,67 +52,78 @@ impl Driver {
 
     /// Makes the next record and creates it; if no session of ours is open, as soon as one is.
     pub(crate) fn create(&mut self, epoch: Epoch) {
-        let session = self.life.id();
         if !self.life.is_open() {
             self.create_waits = Some(epoch);
-        } else if self
-            .view
-            .as_ref()
-            .is_some_and(|view| !view.record.sessions.contains_key(&session))
-        {
-            self.clear_own(session, epoch);
-        } else {
-            self.create_next(epoch);
+            return;
+        }
+        let session = self.life.id();
+        match self.view.as_ref().map(|view| admission(&view.record, session)) {
+            Some(Admission::CheckEndMark) => self.check_own_end_mark(session, epoch),
+            Some(Admission::Member | Admission::Over) | None => self.create_next(epoch),
         }
     }
 
-    /// A record that doesn't list our session may have forgotten it: taken in, sealed and detached while we slept. One
-    /// like that is never given slots again, by whomever; its end mark tells.
-    fn clear_own(&self, session: SessionId, epoch: Epoch) {
+    fn check_own_end_mark(&self, session: SessionId, epoch: Epoch) {
         let (log, shared) = (self.log.clone(), Arc::clone(&self.shared));
         self.shared.spawn(async move {
-            let got =
-                get_until(&*log.store, &keys::end_mark(session), log.patience, &log.stop).await;
-            let detached = got.ok().map(|mark| mark.is_some());
-            shared.tell_self(Event::OwnCleared { session, epoch, detached });
+            let key = keys::end_mark(session);
+            let got = get_until(&*log.store, &key, log.patience, &log.stop).await;
+            shared.tell_self(Event::OwnEndMark { session, epoch, mark: mark_outcome(&got) });
         });
     }
 
-    pub(super) fn on_own_cleared(
-        &mut self,
-        session: SessionId,
-        epoch: Epoch,
-        detached: Option<bool>,
-    ) {
+    pub(super) fn on_own_end_mark(&mut self, session: SessionId, epoch: Epoch, mark: MarkOutcome) {
         if session != self.life.id() {
             return self.create(epoch);
         }
-        match detached {
-            Some(false) => self.create_next(epoch),
-            Some(true) => {
-                self.life.end("it was detached while we slept");
-                self.shared.tell_self(Event::EpochNotWanted);
+        match mark {
+            MarkOutcome::Seen(MarkState::Absent) => self.create_next(epoch),
+            MarkOutcome::Seen(MarkState::Present) => {
+                self.life.end("it was detached while this host slept");
+                self.shared.tell_self(Event::EpochWithdrawn);
             }
-            None => self.shared.tell_self(Event::EpochNotWanted),
+            MarkOutcome::Unknown => self.shared.tell_self(Event::EpochWithdrawn),
         }
     }
 
-    /// If a newer record was learned meanwhile, nothing is made.
+    /// The next record, if there is one to write.
+    fn next_record(&mut self, epoch: Epoch) -> Option<EpochRecord> {
+        let parts = &self.shared.parts;
+        let base = match &self.view {
+            None => Base::Founding(&parts.cluster),
+            Some(view) => Base::After(&view.record, RecordDigest::of(&view.stored)),
+        };
+        let writer = Writer {
+            identity: self.member.identity(),
+            session: self.life.id(),
+            now: parts.clock.now(),
+            wall_ms: parts.clock.wall_ms(),
+        };
+        let leadership = self.lead.as_mut().map(|lead| &mut lead.leadership);
+        match next_record(epoch, base, writer, leadership) {
+            Next::Record(record) => Some(*record),
+            Next::Stale | Next::NothingNew => None,
+            Next::Refused(refused) => {
+                tracing::warn!(host = %parts.name, %refused, "can't lead");
+                None
+            }
+        }
+    }
+
     fn create_next(&mut self, epoch: Epoch) {
-        let shared = Arc::clone(&self.shared);
-        let Some(record) = self.make_next(epoch) else {
-            // Nothing is to be written after all; the election hears it as a create that came to nothing.
-            shared.tell_self(Event::EpochNotWanted);
+        let Some(record) = self.next_record(epoch) else {
+            self.shared.tell_self(Event::EpochWithdrawn);
             return;
         };
+        let shared = Arc::clone(&self.shared);
         let stored = record.encode(self.shared.parts.random.nonce());
         let view = View { record: Arc::new(record), stored };
         let (log, key) = (self.log.clone(), keys::epoch(epoch));
         let loss = Arc::clone(&self.shared.parts.loss);
         self.shared.spawn(async move {
-            // Before, not beside: a record in the log of the cluster that took this one's place would be read there.
+            // Before the create, not beside it: a record in the log of a cluster that replaced this one would be read there.
             if loss.confirm(|| Object::Cluster, &log.stop).await.is_err() {
-                return shared.tell_self(Event::EpochNotWanted);
+                return shared.tell_self(Event::EpochWithdrawn);
             }
             let created =
                 create_once(&log.store, &key, view.stored.clone(), log.patience, &log.stop).await;
@@ -124,12 +141,7 @@ impl Driver {
         let mark = keys::epoch_mark(log.cluster.epoch_segments().segment(epoch));
         self.shared.spawn(async move {
             let got = get_until(&*log.store, &mark, log.patience, &log.stop).await;
-            let outcome = match got {
-                Ok(Some(_)) => MarkOutcome::Seen(MarkState::Present),
-                Ok(None) => MarkOutcome::Seen(MarkState::Absent),
-                Err(_) => MarkOutcome::Unknown,
-            };
-            shared.tell_self(Event::Marked(outcome));
+            shared.tell_self(Event::Marked(mark_outcome(&got)));
         });
     }
 
@@ -148,5 +160,13 @@ impl Driver {
                 tracing::debug!(%error, "the leader's hint was not put");
             }
         });
+    }
+}
+
+fn mark_outcome(got: &Result<Option<Bytes>, GaveUp>) -> MarkOutcome {
+    match got {
+        Ok(Some(_)) => MarkOutcome::Seen(MarkState::Present),
+        Ok(None) => MarkOutcome::Seen(MarkState::Absent),
+        Err(_) => MarkOutcome::Unknown,
     }
 }

@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 use holocron_protocol::{
-    control::election::{CreateOutcome, MarkOutcome},
+    control::{
+        election::{CreateOutcome, MarkOutcome},
+        leader,
+    },
     epoch::draft::SlotReport,
     ids::{Epoch, HostName, Position, SessionId},
 };
 use tokio::sync::oneshot;
 
 use crate::{
-    host::leader_io::LeadEvent,
     store_io::epoch_log::LogError,
     transport::{
         peer::{JoinRequest, PeerReply, Progress},
@@ -28,11 +30,10 @@ pub(crate) enum Event {
     LogRead(Result<Option<View>, LogError>),
     /// The create of an epoch ended.
     EpochCreated(View, CreateOutcome),
-    /// It turned out that no epoch is to be written.
-    EpochNotWanted,
-    /// Whether our session, which the newest record doesn't list, was detached; none if the store didn't say. Asked for
-    /// before the next record gives it slots.
-    OwnCleared { session: SessionId, epoch: Epoch, detached: Option<bool> },
+    /// No epoch is written after all; answers the election's create.
+    EpochWithdrawn,
+    /// The end mark of our own session, which the newest record doesn't list, was asked for when `epoch` was to be created.
+    OwnEndMark { session: SessionId, epoch: Epoch, mark: MarkOutcome },
     /// The mark of an epoch's segment was asked for.
     Marked(MarkOutcome),
     /// A session of ours was opened.
@@ -64,5 +65,5 @@ pub(crate) enum Event {
     /// What lets sources go.
     Facts(Vec<SlotReport>),
     /// Something for the leader's duties.
-    Lead(LeadEvent),
+    Lead(leader::Event),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     format::keys,
-    ids::{DomainId, HostName, Position, SessionId},
+    ids::{DomainId, Epoch, HostName, Position, SessionId},
     journal::batch::Opening,
 };
 use holocron_store::{Created, create_once};
@@ -132,6 +132,13 @@ impl Life {
             ended.cancelled().await;
             shared.tell_self(Event::SessionOver(id));
         });
+    }
+
+    /// The newest epoch this host knows, for the answers of the session.
+    pub(crate) fn note_epoch(&self, epoch: Epoch) {
+        if let Some(open) = &self.open {
+            open.session.note_epoch(epoch);
+        }
     }
 
     /// Hands something to the recovery task.

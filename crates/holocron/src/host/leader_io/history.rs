@@ -1,4 +1,4 @@
-//! Cutting the epoch log: old segments are marked, then deleted, one step after each epoch.
+//! Trimming the epoch log: old segments are marked, then deleted.
 
 use std::sync::Arc;
 
@@ -8,43 +8,37 @@ use holocron_protocol::{
         keys::{self, Key},
         segment::{TrimStep, Trimmed},
     },
-    ids::Epoch,
+    ids::{Epoch, Segment},
     journal::batch::Mark,
 };
 use holocron_store::{Created, create_once, delete_until, list_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    host::{driver::Driver, shared::Shared},
-    transport::serve::View,
-};
+use crate::host::{driver::Driver, shared::Shared};
 
 impl Driver {
-    /// Deletes what history need not be kept, in a task of its own; one at a time.
-    pub(super) fn collect_epochs(&mut self, view: &View) {
-        let Some(lead) = &mut self.lead else {
-            return;
-        };
-        let newest = view.record.epoch;
-        // Nothing can be due before a whole segment lies below what is kept.
-        if newest.get() < u64::from(self.shared.parts.cluster.epoch_segment_len) {
+    /// Deletes old epochs, in a task of its own; one at a time.
+    pub(super) fn trim_epoch_log(&self, newest: Epoch) {
+        let Some(lead) = &self.lead else { return };
+        let segments = self.shared.parts.cluster.epoch_segments();
+        // Spares the list of the marks where nothing can be due.
+        if Retention::default().due(newest, segments) == Segment::ZERO {
             return;
         }
-        let Ok(busy) = Arc::clone(&lead.cutting).try_lock_owned() else {
+        let Ok(mut trimmed) = Arc::clone(&lead.trimming).try_lock_owned() else {
             return;
         };
         let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
         self.shared.spawn(async move {
-            let mut trimmed = busy;
-            if cut(&shared, newest, &mut trimmed, &stop).await.is_none() {
-                tracing::debug!(%newest, "the epoch log was not cut to the end");
+            if trim(&shared, newest, &mut trimmed, &stop).await.is_none() {
+                tracing::debug!(%newest, "epoch log was not trimmed to the end");
             }
         });
     }
 }
 
 /// `None` when it was stopped, or the store gave no answer.
-async fn cut(
+async fn trim(
     shared: &Shared,
     newest: Epoch,
     trimmed: &mut Option<Trimmed>,

@@ -1,4 +1,4 @@
-//! Watching the hosts: heartbeats over a connection each, hints where there is none.
+//! Watching the hosts: heartbeats over a connection each, hints where there is none, probes of the store.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,16 +7,16 @@ use std::{
 
 use holocron_protocol::{
     control::{
+        admission::Cleared,
         hints::HostHint,
-        suspicion::{self, Work},
+        leader::{AT_ONCE, Event as LeaderEvent},
+        report::JoinRequest,
     },
     format::keys::{self, Key},
-    ids::{DomainId, HostName, SessionId},
-    time::Time,
+    ids::{HostName, SessionId},
 };
 use holocron_store::{Patience, get_until, list_until};
 
-use super::LeadEvent;
 use crate::{
     host::{
         driver::{Driver, Event},
@@ -25,48 +25,28 @@ use crate::{
     },
     transport::{
         link::{Link, OpenError},
-        peer::{Health, JoinRequest, PeerMessage, PeerReply},
-        serve::View,
+        peer::{PeerMessage, PeerReply},
     },
 };
 
 impl Driver {
-    /// Watches the hosts of the newest epoch and no others.
-    pub(super) fn watch_hosts(&mut self, view: &View) {
-        let now = self.now();
-        let Some(lead) = &mut self.lead else {
-            return;
-        };
-        let others: BTreeMap<SessionId, (&HostName, &String)> = view
-            .record
-            .hosts
-            .iter()
-            .filter(|(name, _)| **name != self.shared.parts.name)
-            .filter_map(|(name, host)| {
-                let session = host.sessions.get(&DomainId::HOME)?;
-                Some((*session, (name, &host.address)))
-            })
-            .collect();
+    /// Watches these hosts' sessions and no others.
+    pub(super) fn watch_hosts(&mut self, hosts: BTreeMap<SessionId, (HostName, String)>) {
+        let Some(lead) = &mut self.lead else { return };
         lead.watchers.retain(|session, (address, stop)| {
-            let stays = others.get(session).is_some_and(|(_, now)| *now == address);
+            let stays = hosts.get(session).is_some_and(|(_, now)| now == address);
             if !stays {
                 stop.cancel();
             }
             stays
         });
-        lead.heard.retain(|name, _| view.record.hosts.contains_key(name));
-        for (&session, &(name, address)) in &others {
+        for (session, (name, address)) in hosts {
             if lead.watchers.contains_key(&session) {
                 continue;
             }
             let stop = lead.stop.child_token();
             lead.watchers.insert(session, (address.clone(), stop.clone()));
-            let watcher = Watcher {
-                shared: Arc::clone(&self.shared),
-                name: name.clone(),
-                session,
-                address: address.clone(),
-            };
+            let watcher = Watcher { shared: Arc::clone(&self.shared), name, session, address };
             self.shared.spawn(async move {
                 tokio::select! {
                     biased;
@@ -75,72 +55,16 @@ impl Driver {
                 }
             });
         }
-        let watched = others.into_iter().map(|(session, (name, _))| (session, name.clone()));
-        lead.note(now, suspicion::Event::Watch(watched.collect()));
     }
 
-    pub(super) fn on_health(&mut self, host: HostName, health: Health) {
-        let now = self.now();
-        let (Some(lead), Some(view)) = (&mut self.lead, &self.view) else {
-            return;
-        };
-        let listed =
-            view.record.hosts.get(&host).and_then(|entry| entry.sessions.get(&DomainId::HOME));
-        // A session that isn't in the record says nothing for the one that is.
-        if listed != Some(&health.session) {
-            return;
-        }
-        let progress = suspicion::Progress {
-            committed: health.progress.committed,
-            work: if health.progress.waiting { Work::Waiting } else { Work::None },
-        };
-        lead.note(now, suspicion::Event::Heartbeat(health.session, progress));
-        lead.changes.facts(health.facts.clone(), now);
-        lead.heard.insert(host, health);
-        self.note_handoffs_done(now);
-    }
-
-    /// A hand-over is done when everybody has acted on its epoch and nobody waits for the host any more.
-    fn note_handoffs_done(&mut self, now: Time) {
-        let own = match (self.life.session(), &self.view) {
-            (Some(session), Some(view)) => session.awaited(&view.record),
-            _ => Vec::new(),
-        };
-        let (Some(lead), Some(view)) = (&mut self.lead, &self.view) else {
-            return;
-        };
-        let epoch = view.record.epoch;
-        for entry in view.record.hosts.values() {
-            let up_to_date = lead.heard.values().all(|health| health.epoch >= epoch);
-            let awaited = |session| {
-                own.contains(session)
-                    || lead.heard.values().any(|health| health.awaiting.contains(session))
-            };
-            if up_to_date && !entry.sessions.values().any(awaited) {
-                for &session in entry.sessions.values() {
-                    lead.note(now, suspicion::Event::HandoffDone(session, epoch));
-                }
-            }
-        }
-    }
-
-    /// Lists the hosts' hints every so often: for those that no connection reaches.
-    pub(super) fn list_hints(&mut self, now: Time) {
-        let every = self.shared.parts.settings.host_hint_every;
-        let Some(lead) = &mut self.lead else {
-            return;
-        };
-        if now < lead.list_hints_at {
-            return;
-        }
-        lead.list_hints_at = now + every;
-        let stop = lead.stop.clone();
-        let shared = Arc::clone(&self.shared);
-        // Gets only for hosts that are not heard otherwise.
-        let connected: BTreeSet<HostName> = lead.heard.keys().cloned().collect();
+    /// Lists the hosts' hints, and reads those of all hosts except these.
+    pub(super) fn list_hints(&self, except: BTreeSet<HostName>) {
+        let Some(lead) = &self.lead else { return };
+        let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
         self.shared.spawn(async move {
             let parts = &shared.parts;
-            let patience = Patience { budget: Some(every), ..parts.patience() };
+            let budget = Some(parts.settings.host_hint_every);
+            let patience = Patience { budget, ..parts.patience() };
             let Ok(listed) = list_until(&*parts.store, keys::HOST_HINTS, patience, &stop).await
             else {
                 return;
@@ -150,66 +74,52 @@ impl Driver {
                 let Some(Key::HostHint(name)) = keys::parse(&object.key) else {
                     continue;
                 };
-                if connected.contains(&name) || name == parts.name {
+                if except.contains(&name) || name == parts.name {
                     continue;
                 }
                 if let Ok(Some(body)) = get_until(&*parts.store, &object.key, patience, &stop).await
                 {
                     match HostHint::decode(&object.key, &body) {
                         Ok(hint) => drop(hints.insert(name, hint)),
-                        Err(malformed) => tracing::warn!(%malformed, "ignored"),
+                        Err(malformed) => tracing::warn!(%malformed, "host hint ignored"),
                     }
                 }
             }
-            shared.tell_self(Event::Lead(LeadEvent::Hints(hints)));
+            shared.tell_self(Event::Lead(LeaderEvent::Hints(hints)));
         });
     }
 
-    pub(super) fn on_hints(&mut self, hints: &BTreeMap<HostName, HostHint>) {
-        let now = self.now();
-        let (Some(lead), Some(view)) = (&mut self.lead, &self.view) else {
-            return;
-        };
-        let mut joins = Vec::new();
-        for name in lead.hints.saw(hints) {
-            let Some((hint, &session)) = hints
-                .get(&name)
-                .and_then(|hint| hint.sessions.get(&DomainId::HOME).map(|session| (hint, session)))
-            else {
-                continue;
-            };
-            // A sign of life of this session, and of no other that has its name in the record. One that no record lists
-            // asks to be taken in.
-            if view.record.is_open(session) {
-                lead.note(now, suspicion::Event::Hinted(session));
-            } else if !view.record.sessions.contains_key(&session) {
-                let weight = holocron_protocol::epoch::record::WEIGHT_DEFAULT;
-                joins.push(JoinRequest { name, address: hint.address.clone(), session, weight });
-            }
-        }
-        for request in joins {
-            self.clear_join(request);
-        }
-    }
-
-    /// Before a session that no record lists is taken in: it must never have been detached.
-    pub(super) fn clear_join(&mut self, request: JoinRequest) {
-        let Some(lead) = &self.lead else {
-            return;
-        };
-        if lead.changes.joins.get(&request.name).is_some_and(|(waiting, _)| *waiting == request) {
-            return;
-        }
-        let (shared, epoch, stop) = (Arc::clone(&self.shared), self.epoch(), lead.stop.clone());
+    /// Looks up the end mark of a session that asks to join.
+    pub(super) fn check_end_mark(&self, request: JoinRequest) {
+        let Some(lead) = &self.lead else { return };
+        let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
+        let cleared = Cleared { as_of: self.epoch() };
         self.shared.spawn(async move {
             let key = keys::end_mark(request.session);
             let patience = shared.parts.patience();
-            let event = match get_until(&*shared.parts.store, &key, patience, &stop).await {
-                Ok(None) => LeadEvent::Cleared(request, epoch),
-                Ok(Some(_)) => LeadEvent::Detached(request),
-                Err(_) => return,
-            };
-            shared.tell_self(Event::Lead(event));
+            match get_until(&*shared.parts.store, &key, patience, &stop).await {
+                Ok(None) => {
+                    shared.tell_self(Event::Lead(LeaderEvent::Cleared(request, cleared)));
+                }
+                Ok(Some(_)) => {
+                    tracing::warn!(host = %request.name, session = %request.session, "join ignored: the session was detached; its host has to open a new one");
+                }
+                Err(gave_up) => {
+                    tracing::debug!(host = %request.name, %gave_up, "end mark was not read; the host asks to join again");
+                }
+            }
+        });
+    }
+
+    /// Gets an object of the store, to see whether it answers at once.
+    pub(super) fn probe_store(&self) {
+        let Some(lead) = &self.lead else { return };
+        let (shared, stop, asked_at) = (Arc::clone(&self.shared), lead.stop.clone(), self.now());
+        self.shared.spawn(async move {
+            let patience = Patience { budget: Some(AT_ONCE), ..shared.parts.patience() };
+            if get_until(&*shared.parts.store, keys::CLUSTER, patience, &stop).await.is_ok() {
+                shared.tell_self(Event::Lead(LeaderEvent::StoreAnswered(asked_at)));
+            }
         });
     }
 }
@@ -230,14 +140,14 @@ impl Watcher {
             match self.shared.links.to(&self.address).await {
                 Ok(link) => {
                     tries = Tries::default();
-                    self.tell(LeadEvent::Connected(self.session));
+                    self.tell(LeaderEvent::Connected(self.session));
                     self.beat(&link).await;
-                    self.tell(LeadEvent::Broken(self.session));
-                    // At once: a process that has died refuses, and that is word enough.
+                    self.tell(LeaderEvent::Broken(self.session));
+                    // At once: the machine of a process that has died refuses, which tells enough.
                     continue;
                 }
                 Err(OpenError::NotListening { .. } | OpenError::Refused { .. }) => {
-                    self.tell(LeadEvent::Refused(self.session));
+                    self.tell(LeaderEvent::Refused(self.session));
                 }
                 Err(OpenError::Unreachable { .. }) => {}
             }
@@ -257,7 +167,7 @@ impl Watcher {
             drop(leader);
             let answered = async {
                 if let Ok(PeerReply::Health(health)) = link.message(message).await {
-                    self.tell(LeadEvent::Health(self.name.clone(), health));
+                    self.tell(LeaderEvent::Health(self.name.clone(), health));
                 }
             };
             tokio::select! {
@@ -273,7 +183,7 @@ impl Watcher {
         }
     }
 
-    fn tell(&self, event: LeadEvent) {
+    fn tell(&self, event: LeaderEvent) {
         self.shared.tell_self(Event::Lead(event));
     }
 }

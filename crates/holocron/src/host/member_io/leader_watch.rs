@@ -21,25 +21,16 @@ use crate::{
         links::Tries,
         shared::Shared,
     },
-    transport::{link::OpenError, serve::View},
+    transport::link::OpenError,
 };
 
 impl Driver {
-    /// Watches the leader of the newest epoch, and nobody else.
-    pub(super) fn watch_leader(&mut self, view: &View) {
-        let leader = &view.record.leader;
-        if self.member.watching.as_ref().is_some_and(|(session, _)| *session == leader.session) {
-            return;
-        }
-        if let Some((_, stop)) = self.member.watching.take() {
-            stop.cancel();
-        }
-        if self.member.sessions.contains(&leader.session) {
-            return;
-        }
+    /// Watches this leader, and no other.
+    pub(super) fn watch_leader(&mut self, leader: Leader) {
+        self.watch_no_leader();
         let stop = self.shared.parts.stop.child_token();
-        self.member.watching = Some((leader.session, stop.clone()));
-        let watch = LeaderWatch { shared: Arc::clone(&self.shared), leader: leader.clone() };
+        self.leader_watch = Some(stop.clone());
+        let watch = LeaderWatch { shared: Arc::clone(&self.shared), leader };
         self.shared.spawn(async move {
             tokio::select! {
                 biased;
@@ -47,6 +38,12 @@ impl Driver {
                 () = watch.run(stop.clone()) => {}
             }
         });
+    }
+
+    pub(super) fn watch_no_leader(&mut self) {
+        if let Some(stop) = self.leader_watch.take() {
+            stop.cancel();
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
+use crate::epoch::record::{EpochRecord, Holding};
 use crate::ids::{DomainId, HostName, SessionId, Slot, Tenure};
 
 /// A slot with this many sources isn't moved voluntarily: its owner's full checkpoint comes first.
@@ -18,6 +19,24 @@ pub struct SlotReport {
     pub slot: Slot,
     /// What is known for ever.
     pub fact: SourceFact,
+}
+
+impl SlotReport {
+    /// Whether a record doesn't reflect the report yet, so that the next one would change with it. Once it does, the
+    /// report need not be told or kept any more.
+    #[must_use]
+    pub fn is_news_to(&self, record: &EpochRecord) -> bool {
+        let Some(domain) = record.domains.get(&self.domain) else { return false };
+        let Holding { owner, sources } = domain.slots.holding(self.slot);
+        match self.fact {
+            SourceFact::Full(full) => {
+                // Only a tenure of the chain stands between its sources and the owner.
+                let in_chain = *owner == Some(full) || sources.contains(&full);
+                in_chain && sources.iter().any(|source| source.epoch < full.epoch)
+            }
+            SourceFact::Empty(empty) => sources.contains(&empty),
+        }
+    }
 }
 
 /// A fact that lets sources go. Neither ever stops being true.

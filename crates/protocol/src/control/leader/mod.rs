@@ -1,0 +1,393 @@
+//! The leader's duties: which hosts are watched, which joins are admitted, which hosts count as failed, what the next
+//! epoch changes, what is sealed, detached and collected.
+//!
+//! A leadership lasts from the first record of a session to the first of another session. Everything it decides is written
+//! as the next epoch; until that is committed nothing of it is true. Pending changes are kept until a record says them.
+//!
+//! Invariants:
+//!
+//! * A session that no record lists joins only if it was cleared as of the newest record ([`super::admission`]).
+//! * What is held against a host names its session. A host that joined again with another isn't touched by it.
+//! * A host that is slow, not silent, counts as failed only while the store answers this host at once.
+//! * A session is sealed by one task at a time, and collected by one.
+
+mod changes;
+mod hosts;
+mod next;
+mod requests;
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::{String, ToString},
+    sync::Arc,
+    vec,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use self::changes::{Changes, Noted};
+pub use self::{
+    changes::GARBAGE_DELAY,
+    hosts::AT_ONCE,
+    next::{Base, MOVES_MAX, Next, Writer, next_record},
+    requests::Answer,
+};
+use crate::{
+    checkpoint::collect::Detached,
+    control::{
+        admission::Cleared,
+        hints::{HostHint, HostHintWatch},
+        report::{Health, JoinRequest, Progress},
+        suspicion::{self, SlotBackoff, SuspicionSettings, Watch},
+    },
+    epoch::{
+        draft::{Draft, SlotReport},
+        record::{EpochRecord, RecordDigest, SessionState},
+    },
+    ids::{DomainId, Epoch, HostName, Position, SessionId},
+    journal::sealing::Hint,
+    time::Time,
+};
+
+/// How long after an epoch the leader looks whether slots are spread evenly.
+pub const BALANCE_AFTER: Duration = Duration::from_millis(200);
+/// How long the next such look comes after it.
+pub const BALANCE_EVERY: Duration = Duration::from_secs(1);
+
+/// A leader's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaderSettings {
+    /// When a host is suspected.
+    pub suspicion: SuspicionSettings,
+    /// How often the hosts' hints are listed.
+    pub list_hints_every: Duration,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A record of this session is the newest, with its digest; and the record before, if this one was created just now.
+    Written(Arc<EpochRecord>, RecordDigest, Option<Arc<EpochRecord>>),
+    /// Time passed; whether our own store requests succeed, and the sessions whose Release our own slots wait for.
+    Tick(StoreHealth, Vec<SessionId>),
+    /// Our own tick came late: this process was paused.
+    Paused,
+    /// A host answered a heartbeat.
+    Health(HostName, Health),
+    /// The connection to a session's host is up.
+    Connected(SessionId),
+    /// It broke.
+    Broken(SessionId),
+    /// A reconnect was refused: no process listens there.
+    Refused(SessionId),
+    /// Answers [`Effect::ListHints`].
+    Hints(BTreeMap<HostName, HostHint>),
+    /// Answers [`Effect::Seal`]: the seal stands there.
+    Sealed(SessionId, Position),
+    /// Answers [`Effect::Seal`]: it could not be sealed and is tried again.
+    NotSealed(SessionId),
+    /// Answers [`Effect::Collect`]: nothing is left except seal and marks.
+    Collected(SessionId),
+    /// Answers [`Effect::ProbeStore`], which was asked at that time.
+    StoreAnswered(Time),
+    /// Answers [`Effect::CheckEndMark`]: the mark is absent, by a request that began as of that record.
+    Cleared(JoinRequest, Cleared),
+    /// What lets sources go.
+    Facts(Vec<SlotReport>),
+    /// A host asks to join.
+    Join(JoinRequest),
+    /// The host of this session asks to leave.
+    Leave(SessionId),
+    /// An operator asks for a host to be sealed.
+    SealHost(HostName),
+}
+
+/// Whether our own store requests succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// They do.
+    Working,
+    /// They don't.
+    Failing,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Watch the connections to these hosts' sessions and to no others.
+    Watch(BTreeMap<SessionId, (HostName, String)>),
+    /// Write the next epoch.
+    WriteEpoch,
+    /// This host counts as failed, for this reason.
+    Failed(HostName, String),
+    /// Tell all hosts except this one that a session will be sealed, and how far it was known to have come.
+    AnnounceSeal(HostName, SessionId, Progress),
+    /// Seal a session's journal.
+    Seal(SessionId, Hint),
+    /// Tell all hosts that a session is sealed.
+    AnnounceSealed(SessionId, Position),
+    /// Delete what is left of a detached session.
+    Collect(Detached),
+    /// Delete old epochs, the newest being this.
+    TrimEpochLog(Epoch),
+    /// Get any object of the store, to see whether it answers at once.
+    ProbeStore,
+    /// List the hosts' hints and read those of all hosts except these.
+    ListHints(BTreeSet<HostName>),
+    /// Get the end mark of the session that asks to join.
+    CheckEndMark(JoinRequest),
+    /// Send the newest record to that address.
+    PushEpoch(String),
+    /// Answer the request that this event carried.
+    Answer(Answer),
+    /// End our own session.
+    EndOwnSession,
+}
+
+/// A leadership.
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    own: HostName,
+    settings: LeaderSettings,
+    record: Arc<EpochRecord>,
+    digest: RecordDigest,
+    changes: Changes,
+    watch: Watch,
+    backoff: SlotBackoff,
+    /// What each host said last.
+    heard: BTreeMap<HostName, Health>,
+    /// The sessions whose Release our own slots wait for; unknown from an epoch to the next tick.
+    own_awaiting: Option<Vec<SessionId>>,
+    sealing: BTreeSet<SessionId>,
+    collecting: BTreeSet<SessionId>,
+    hints: HostHintWatch,
+    list_hints_at: Time,
+    balance_at: Time,
+    store_probe: hosts::StoreProbe,
+    /// Hosts that joined without a share of the slots because they were sealed a moment ago.
+    waiting_for_share: BTreeMap<HostName, JoinRequest>,
+}
+
+impl Leadership {
+    /// A leadership that begins with this record.
+    #[must_use]
+    pub fn new(
+        own: HostName,
+        settings: LeaderSettings,
+        now: Time,
+        record: Arc<EpochRecord>,
+        digest: RecordDigest,
+    ) -> Self {
+        Self {
+            own,
+            settings,
+            record,
+            digest,
+            changes: Changes::default(),
+            watch: Watch::new(settings.suspicion, now),
+            backoff: SlotBackoff::default(),
+            heard: BTreeMap::new(),
+            own_awaiting: None,
+            sealing: BTreeSet::new(),
+            collecting: BTreeSet::new(),
+            hints: HostHintWatch::default(),
+            list_hints_at: now + settings.list_hints_every,
+            balance_at: now,
+            store_probe: hosts::StoreProbe::new(now),
+            waiting_for_share: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one event to its effects. Never blocks, never fails.
+    ///
+    /// # Panics
+    ///
+    /// When a record of another leader is said to be ours.
+    #[must_use]
+    pub fn step(&mut self, now: Time, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Written(record, digest, before) => self.on_written(now, record, digest, before),
+            Event::Tick(store, awaiting) => {
+                self.own_awaiting = Some(awaiting);
+                self.note(
+                    now,
+                    match store {
+                        StoreHealth::Working => suspicion::Event::StoreWorking,
+                        StoreHealth::Failing => suspicion::Event::StoreFailing,
+                    },
+                );
+                self.on_tick(now)
+            }
+            // The watch notices the late tick by itself and gives every host a new start.
+            Event::Paused => self.note(now, suspicion::Event::Tick),
+            Event::Health(host, health) => self.on_health(now, host, health),
+            Event::Connected(session) => self.note(now, suspicion::Event::Connected(session)),
+            Event::Broken(session) => self.note(now, suspicion::Event::Broken(session)),
+            Event::Refused(session) => {
+                self.note(now, suspicion::Event::Refused(session));
+                self.on_tick(now)
+            }
+            Event::Hints(hints) => self.on_hints(now, &hints),
+            Event::Sealed(session, position) => {
+                self.changes.sealed(session, position, now);
+                vec![Effect::AnnounceSealed(session, position)]
+            }
+            Event::NotSealed(session) => {
+                self.sealing.remove(&session);
+                self.seal(session).into_iter().collect()
+            }
+            Event::Collected(session) => {
+                self.changes.forget(session, now);
+                Vec::new()
+            }
+            Event::StoreAnswered(asked_at) => self.on_store_answered(now, asked_at),
+            Event::Cleared(request, cleared) => {
+                self.changes.joins.insert(request.name.clone(), (request, cleared));
+                self.on_tick(now)
+            }
+            Event::Facts(reports) => {
+                self.changes.report(&self.record, &reports, now);
+                Vec::new()
+            }
+            Event::Join(request) => self.on_join(request),
+            Event::Leave(session) => self.on_leave(now, session),
+            Event::SealHost(host) => self.on_seal_host(now, &host),
+        }
+    }
+
+    /// Tells the watch something that says nothing about ourselves.
+    fn note(&mut self, now: Time, event: suspicion::Event) -> Vec<Effect> {
+        let (suspicion::Own::Running | suspicion::Own::Paused) = self.watch.step(now, event);
+        Vec::new()
+    }
+
+    fn on_written(
+        &mut self,
+        now: Time,
+        record: Arc<EpochRecord>,
+        digest: RecordDigest,
+        before: Option<Arc<EpochRecord>>,
+    ) -> Vec<Effect> {
+        assert!(self.record.epoch <= record.epoch, "{} after {}", record.epoch, self.record.epoch);
+        let (own, leader) = (self.record.leader.session, record.leader.session);
+        assert_eq!(own, leader, "a leadership is one session's");
+        (self.record, self.digest) = (record, digest);
+        self.changes.written(&self.record);
+        self.own_awaiting = None;
+        self.balance_at = now + BALANCE_AFTER;
+        if let Some(before) = before {
+            self.note_handoffs(now, &before);
+        }
+        let mut effects = vec![self.watch_hosts(now)];
+        let wanted: Vec<SessionId> = self.record.seals_wanted().collect();
+        effects.extend(wanted.into_iter().filter_map(|session| self.seal(session)));
+        effects.extend(self.collect_detached());
+        effects.push(Effect::TrimEpochLog(self.record.epoch));
+        effects
+    }
+
+    /// Seals a session, unless that is under way.
+    fn seal(&mut self, session: SessionId) -> Option<Effect> {
+        if !self.sealing.insert(session) {
+            return None;
+        }
+        let host = self.record.sessions.get(&session).map(|entry| &entry.host);
+        let progress = host.and_then(|host| self.progress(host, session));
+        let hint = progress.map_or(Hint::Nothing, |progress| Hint::Committed(progress.committed));
+        Some(Effect::Seal(session, hint))
+    }
+
+    /// How far a session had come, by what its host said last.
+    fn progress(&self, host: &HostName, session: SessionId) -> Option<Progress> {
+        let health = self.heard.get(host).filter(|health| health.session == session);
+        health.map(|health| health.progress)
+    }
+
+    /// Deletes what is left of detached sessions. The record that says so is the newest: we have just written or read it.
+    fn collect_detached(&mut self) -> Vec<Effect> {
+        let detached: Vec<Detached> = self
+            .record
+            .detached()
+            .filter_map(|(session, entry)| match entry.state {
+                SessionState::Detached(sealed_at) => Some(Detached { session, sealed_at }),
+                SessionState::Open | SessionState::Sealed(_) => None,
+            })
+            .collect();
+        self.collecting
+            .retain(|session| detached.iter().any(|detached| detached.session == *session));
+        let begun =
+            detached.into_iter().filter(|detached| self.collecting.insert(detached.session));
+        begun.map(Effect::Collect).collect()
+    }
+
+    /// Whatever is due.
+    fn on_tick(&mut self, now: Time) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match self.watch.step(now, suspicion::Event::Tick) {
+            suspicion::Own::Running => effects.extend(self.judge_suspects(now)),
+            // What wasn't heard while this process was paused says nothing.
+            suspicion::Own::Paused => {}
+        }
+        if now >= self.list_hints_at {
+            self.list_hints_at = now + self.settings.list_hints_every;
+            // Hosts that answer heartbeats need no hint.
+            effects.push(Effect::ListHints(self.heard.keys().cloned().collect()));
+        }
+        self.end_backoffs(now);
+        self.look_for_balance(now);
+        if self.changes.is_due(now) {
+            effects.push(Effect::WriteEpoch);
+        }
+        effects
+    }
+
+    /// Hosts that were sealed a moment ago get their share of the slots when their back-off ends.
+    fn end_backoffs(&mut self, now: Time) {
+        let backoff = &self.backoff;
+        let due = |host: &HostName| backoff.slots_from(host, now) <= now;
+        let waited: Vec<HostName> =
+            self.waiting_for_share.keys().filter(|host| due(host)).cloned().collect();
+        for host in waited {
+            let request = self.waiting_for_share.remove(&host).expect("it was just found");
+            self.changes.shares.insert(host, request);
+        }
+    }
+
+    /// Looks whether slots should move, once no host waits for slots any more.
+    fn look_for_balance(&mut self, now: Time) {
+        if now < self.balance_at {
+            return;
+        }
+        self.balance_at = now + BALANCE_EVERY;
+        if self.heard.values().any(|health| !health.awaiting.is_empty()) {
+            return;
+        }
+        if Draft::after(&self.record, self.digest).rebalance(MOVES_MAX) > 0 {
+            self.changes.balance = true;
+        }
+    }
+
+    /// The host that lives a session counts as failed: it is sealed, and the next epoch gives its slots to others.
+    fn fail(&mut self, now: Time, session: SessionId, why: &str) -> Vec<Effect> {
+        let record = Arc::clone(&self.record);
+        let Some((host, entry)) = record.host_of(session) else { return Vec::new() };
+        if *host == self.own || self.changes.fail(session, why) == Noted::Before {
+            return Vec::new();
+        }
+        self.backoff.sealed(host, now);
+        let mut effects = vec![Effect::Failed(host.clone(), why.to_string())];
+        for &session in entry.sessions.values() {
+            let progress = self.progress(host, session);
+            let announce = |progress| Effect::AnnounceSeal(host.clone(), session, progress);
+            effects.extend(progress.map(announce));
+            effects.extend(self.seal(session));
+        }
+        effects.push(Effect::WriteEpoch);
+        effects
+    }
+}
+
+/// The session of a host in the home domain.
+fn home_session(record: &EpochRecord, host: &HostName) -> Option<SessionId> {
+    record.hosts.get(host)?.sessions.get(&DomainId::HOME).copied()
+}

@@ -1,0 +1,247 @@
+//! The next record: every pending change on top of the newest one.
+
+use alloc::{
+    borrow::ToOwned,
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
+
+use super::{Changes, Leadership};
+use crate::{
+    control::{member::Identity, report::JoinRequest, suspicion::SlotBackoff},
+    epoch::{
+        draft::{Draft, Refused},
+        record::{EpochRecord, Handover, HostEntry, HostState, Leader, RecordDigest},
+    },
+    format::cluster::Cluster,
+    ids::{DomainId, Epoch, HostName, SessionId},
+    planted,
+    time::Time,
+};
+
+/// Most slots moved by one epoch; the rest follows when these have arrived.
+pub const MOVES_MAX: usize = 1_024;
+
+/// What the next record follows.
+#[derive(Clone, Copy, Debug)]
+pub enum Base<'a> {
+    /// An empty log.
+    Founding(&'a Cluster),
+    /// The newest record, and the digest of its stored bytes.
+    After(&'a EpochRecord, RecordDigest),
+}
+
+/// Who writes the next record, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer<'a> {
+    /// The host that will lead by it.
+    pub identity: &'a Identity,
+    /// Its session, which is a member or was cleared as of the base.
+    pub session: SessionId,
+    /// Now.
+    pub now: Time,
+    /// Now by the wall clock, in milliseconds.
+    pub wall_ms: u64,
+}
+
+/// What came of making the next record.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// This record is to be created.
+    Record(Box<EpochRecord>),
+    /// A newer record was read since the create was decided.
+    Stale,
+    /// It would say nothing new.
+    NothingNew,
+    /// This host can't lead, and why.
+    Refused(Refused),
+}
+
+/// Makes the record of `epoch`. Without a leadership it takes over.
+#[must_use]
+pub fn next_record(
+    epoch: Epoch,
+    base: Base<'_>,
+    writer: Writer<'_>,
+    leadership: Option<&mut Leadership>,
+) -> Next {
+    let mut draft = match base {
+        Base::Founding(cluster) => Draft::first(cluster),
+        Base::After(record, digest) => Draft::after(record, digest),
+    };
+    if draft.epoch() != epoch {
+        return Next::Stale;
+    }
+    let mut reasons = Vec::new();
+    let changes = match (leadership, base) {
+        (Some(leadership), Base::After(record, _)) => {
+            assert_eq!(record.leader.session, writer.session, "a leadership is one session's");
+            leadership.apply(&mut draft, &mut reasons, record, writer.now);
+            Some(&mut leadership.changes)
+        }
+        (Some(_), Base::Founding(_)) => unreachable!("a leader has written a record"),
+        (None, _) => match take_over(&mut draft, &mut reasons, base, writer) {
+            Ok(()) => None,
+            Err(refused) => return Next::Refused(refused),
+        },
+    };
+    let moves = draft.rebalance(MOVES_MAX);
+    if reasons.is_empty() {
+        let moved = if moves > 0 {
+            "slots move towards balance"
+        } else {
+            "unneeded sources and sessions go"
+        };
+        reasons.push(moved.to_owned());
+    }
+    let Identity { name, address, .. } = writer.identity;
+    let leader =
+        Leader { host: name.clone(), session: writer.session, address: address.to_owned() };
+    let record = draft.finish(leader, &reasons.join("; "), writer.wall_ms);
+    match base {
+        Base::After(before, _) if !record.is_news_after(before) => {
+            if let Some(changes) = changes {
+                changes.without_effect();
+            }
+            Next::NothingNew
+        }
+        Base::After(..) | Base::Founding(_) => Next::Record(Box::new(record)),
+    }
+}
+
+/// A host that becomes leader takes itself in and removes a leader that failed. What failed is the session that led: a
+/// session that has taken its place under its name is left alone.
+fn take_over(
+    draft: &mut Draft,
+    reasons: &mut Vec<String>,
+    base: Base<'_>,
+    writer: Writer<'_>,
+) -> Result<(), Refused> {
+    let Identity { name, address, weight } = writer.identity;
+    reasons.push(match base {
+        Base::Founding(_) => format!("{name} founds the cluster"),
+        Base::After(record, _) => {
+            let before = &record.leader;
+            let failed = before.host != *name && record.handover == Handover::Stays;
+            if failed && draft.remove(before.session) {
+                format!("{name} takes over from {}, which is not heard", before.host)
+            } else {
+                format!("{name} takes over")
+            }
+        }
+    });
+    draft.join(name, entry(address, writer.session, *weight))
+}
+
+impl Leadership {
+    fn apply(
+        &mut self,
+        draft: &mut Draft,
+        reasons: &mut Vec<String>,
+        record: &EpochRecord,
+        now: Time,
+    ) {
+        for (&session, why) in &self.changes.fails {
+            if draft.remove(session) {
+                reasons.push(why.clone());
+            }
+        }
+        let Changes { seals, reports, forgets, .. } = &self.changes;
+        for (&session, &position) in seals {
+            draft.seal_known(session, position);
+        }
+        for report in reports {
+            draft.report(*report);
+        }
+        for &session in forgets {
+            draft.forget(session);
+        }
+        self.give_shares(draft, reasons, record);
+        self.admit(draft, reasons, record.epoch, now);
+        self.let_leave(draft, reasons, record);
+    }
+
+    fn give_shares(&self, draft: &mut Draft, reasons: &mut Vec<String>, record: &EpochRecord) {
+        for (name, request) in &self.changes.shares {
+            if record.is_open(request.session) && draft.join(name, requested(request)).is_ok() {
+                reasons.push(format!("{name} gets its share of the slots after its back-off"));
+            }
+        }
+    }
+
+    /// Pending joins. One that was cleared as of an older record is dropped: its host asks again.
+    fn admit(&mut self, draft: &mut Draft, reasons: &mut Vec<String>, newest: Epoch, now: Time) {
+        let (backoff, waiting) = (&self.backoff, &mut self.waiting_for_share);
+        self.changes.joins.retain(|name, (request, cleared)| {
+            if !cleared.holds_after(newest) {
+                return false;
+            }
+            match draft.join(name, first_entry(request, backoff, now, waiting)) {
+                Ok(()) => {
+                    reasons.push(format!("{name} joins"));
+                    true
+                }
+                Err(_) => false,
+            }
+        });
+    }
+
+    /// A host that leaves is drained while it owns slots, then removed.
+    fn let_leave(&self, draft: &mut Draft, reasons: &mut Vec<String>, record: &EpochRecord) {
+        let owning = owning(record);
+        for &session in &self.changes.leaves {
+            // One that was replaced in this very draft has nothing left to leave.
+            let Some(host) = draft.host_of(session).cloned() else { continue };
+            let drained = planted::is_drained(!owning.contains(&session));
+            if !drained && draft.hosts().len() > 1 {
+                draft.drain(session);
+                reasons.push(format!("{host} is leaving"));
+                continue;
+            }
+            if session == record.leader.session {
+                // Our own last epoch: the first of the others tries the next one at once.
+                let successor = draft.hosts().keys().find(|name| **name != host).cloned();
+                draft.resign(successor.as_ref()).expect("it is among the hosts");
+            }
+            draft.remove(session);
+            reasons.push(format!("{host} has left"));
+        }
+    }
+}
+
+/// The sessions that own slots.
+fn owning(record: &EpochRecord) -> BTreeSet<SessionId> {
+    let slots = record.domains.values().flat_map(|domain| domain.slots.distinct());
+    slots.filter_map(|holding| Some(holding.owner?.session)).collect()
+}
+
+/// How a host joins: one that was sealed a moment ago gets no slots yet.
+fn first_entry(
+    request: &JoinRequest,
+    backoff: &SlotBackoff,
+    now: Time,
+    waiting: &mut BTreeMap<HostName, JoinRequest>,
+) -> HostEntry {
+    if backoff.slots_from(&request.name, now) <= now {
+        return requested(request);
+    }
+    waiting.insert(request.name.clone(), request.clone());
+    HostEntry { weight: 0, ..requested(request) }
+}
+
+fn requested(request: &JoinRequest) -> HostEntry {
+    entry(&request.address, request.session, request.weight)
+}
+
+fn entry(address: &str, session: SessionId, weight: u32) -> HostEntry {
+    HostEntry {
+        address: address.to_owned(),
+        sessions: [(DomainId::HOME, session)].into(),
+        state: HostState::Active,
+        weight,
+        zone: None,
+    }
+}

@@ -1,0 +1,51 @@
+//! What hosts tell the leader: requests to join, progress and health. Hints: nothing of it carries safety.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    epoch::draft::SlotReport,
+    ids::{Epoch, HostName, Position, SessionId},
+};
+
+/// The progress of a session's journal, as its host reports it. A hint for hosts that seal or read the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The newest committed position.
+    pub committed: Position,
+    /// Positions up to here may have been trimmed.
+    pub low_water: Position,
+    /// The position of the newest checkpoint record; 0 when there is none.
+    pub checkpoint_at: Position,
+    /// Whether changes wait to be committed. If so, a journal without progress means that the host is hung.
+    pub waiting: bool,
+}
+
+/// A host's request to join the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// Its stable name.
+    pub name: HostName,
+    /// The address at which other hosts reach it.
+    pub address: String,
+    /// Its session in the home domain.
+    pub session: SessionId,
+    /// Its share of the slots relative to others; 100 is one share.
+    pub weight: u32,
+}
+
+/// A host's reply to a heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Its session. Another than expected means that it has started a new one.
+    pub session: SessionId,
+    /// The newest epoch it knows.
+    pub epoch: Epoch,
+    /// The progress of its journal.
+    pub progress: Progress,
+    /// Reports that let the leader drop sources of its slots; repeated until an epoch record reflects them. Bounded.
+    pub facts: Vec<SlotReport>,
+    /// Sessions whose Release it waits for.
+    pub awaiting: Vec<SessionId>,
+}
