@@ -19,7 +19,7 @@ pub enum Error {
         source: BoxError,
     },
     /// The store says that something stands at the key. That may be the caller's own write, or nothing at all.
-    #[error("{key}: said to exist already")]
+    #[error("{key}: the store reports that it exists already")]
     Conflict {
         /// The key.
         key: String,
@@ -34,7 +34,7 @@ pub enum Error {
         source: BoxError,
     },
     /// It can never succeed as asked: an illegal key, a range beyond the object, a listing without bound.
-    #[error("{key}: cannot be done")]
+    #[error("{key}: invalid request")]
     Rejected {
         /// The key, or the prefix of a listing.
         key: String,

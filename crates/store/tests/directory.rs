@@ -264,7 +264,7 @@ fn a_directory_that_cannot_be_one_is_refused_with_its_path_and_what_to_do() {
         (
             "dangling",
             format!(
-                "{} is a symbolic link to nowhere, which can't be followed (No such file or directory (os error 2)); mend \
+                "{} is a symbolic link to nowhere, which can't be followed (No such file or directory (os error 2)); fix \
                  or remove the link",
                 at("dangling").display()
             ),
@@ -281,7 +281,9 @@ fn a_directory_that_cannot_be_one_is_refused_with_its_path_and_what_to_do() {
     }
     let said = refusal(open_or_make(&format!("file://{}", at("missing/below").display()), &[]));
     assert!(
-        said.ends_with("itself would be made: make the one above it, or mount its file system"),
+        said.ends_with(
+            "itself would be created: create the directory above it, or mount its file system"
+        ),
         "{said}"
     );
     assert_eq!(std::fs::read_dir(above.path()).unwrap().count(), 2, "nothing was made");

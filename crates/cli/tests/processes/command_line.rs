@@ -109,7 +109,7 @@ async fn probe_tells_a_fit_store_from_none() {
     assert!(report["create_p50_ms"].as_f64().unwrap() > 0.0);
     let output = run(&["probe", "ftp://example.org/x"]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("none of file, memory, s3, gs, az"));
+    assert!(text(&output.stderr).contains("not a known scheme: use file, memory, s3, gs or az"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

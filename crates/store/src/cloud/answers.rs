@@ -61,7 +61,7 @@ const CODES: [(&str, &str); 20] = [
     ("NoSuchBucket", "make the bucket, or check its name in the URL, the region and endpoint"),
     ("ContainerNotFound", "make the container, or check its name in the URL and the account"),
     ("InvalidBucketName", "check the bucket's name in the URL"),
-    ("PermanentRedirect", "the bucket is elsewhere: check region and endpoint"),
+    ("PermanentRedirect", "the bucket has another region or endpoint: check region and endpoint"),
     ("AuthorizationHeaderMalformed", "check region and access_key_id"),
     ("IllegalLocationConstraintException", "check region"),
     ("AuthenticationFailed", "check account_name and the key or token, and the clock"),
@@ -70,7 +70,7 @@ const CODES: [(&str, &str); 20] = [
     ("AuthorizationFailure", "check the account's network rules and the credentials"),
     (
         "NotImplemented",
-        "use a store, or a release of it, that knows conditional creates (If-None-Match)",
+        "use a store (or a release of it) that supports conditional creates (If-None-Match)",
     ),
 ];
 
@@ -89,7 +89,8 @@ pub(super) fn classify(key: &str, error: object_store::Error) -> Error {
     use object_store::Error as Cause;
     let said = explain(&error);
     if says(&said, &ASKS_FOR_CREDENTIALS) {
-        let nowhere = "no credentials in options or environment, and none from this machine's metadata service";
+        let nowhere =
+            "no credentials in the options, the environment or this machine's metadata service";
         return Error::denied(key, format!("{nowhere}: {error}"));
     }
     if let Some(trouble) = trouble(&error, &said) {
@@ -143,7 +144,7 @@ fn trouble(error: &object_store::Error, said: &str) -> Option<Trouble> {
     }
     if says(said, &["redirect without LOCATION", "301 Moved Permanently", "307 Temporary Redirect"])
     {
-        let said = "the server sends us elsewhere without saying where".to_owned();
+        let said = "the server redirects without naming a location".to_owned();
         return Some(Trouble::Said {
             said,
             advice: "check region, endpoint and the bucket's name",
@@ -151,7 +152,7 @@ fn trouble(error: &object_store::Error, said: &str) -> Option<Trouble> {
     }
     if says(said, &["405 Method Not Allowed", "501 Not Implemented"]) {
         return Some(Trouble::NoStore {
-            what: format!("it doesn't take such requests ({})", short(said)),
+            what: format!("it doesn't support such requests ({})", short(said)),
         });
     }
     // Only writes and listings come here with that, or a get that names a missing bucket.

@@ -28,7 +28,7 @@ pub(super) fn making(root: &Path, error: &io::Error) -> io::Error {
         error.kind(),
         match culprit(above) {
             Some(why) => format!(
-                "{why}; of a new store only {} itself would be made: make the one above it, or mount its file system",
+                "{why}; only {} itself would be created: create the directory above it, or mount its file system",
                 root.display()
             ),
             None => match culprit(root) {
@@ -61,8 +61,8 @@ pub(super) fn linking(path: &Path, error: io::Error) -> io::Error {
         return at(path, error);
     }
     let why = format!(
-        "{}: its file system has no hard links ({error}), without which no object can be created only once; use one that \
-         has them (ext4, XFS, Btrfs, ZFS, NFS), not FAT, exFAT or a bucket mounted as a directory",
+        "{}: its file system has no hard links ({error}), and creating an object only once needs them; use ext4, XFS, \
+         Btrfs, ZFS or NFS, not FAT, exFAT or a bucket mounted as a directory",
         path.display()
     );
     // A refusal, whatever the number: nobody but the operator can change it.
@@ -80,7 +80,7 @@ fn said(path: &Path, error: &io::Error) -> String {
             format!("{shown}: its file system is read-only; mount it for writing")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!("{shown}: no space is left ({error}); make room")
+            format!("{shown}: no space is left ({error}); free some")
         }
         _ => format!("{shown}: {error}"),
     }
@@ -120,7 +120,7 @@ fn culprit(path: &Path) -> Option<String> {
             Err(error) => {
                 return Some(match fs::read_link(part) {
                     Ok(target) => format!(
-                        "{shown} is a symbolic link to {}, which can't be followed ({error}); mend or remove the link",
+                        "{shown} is a symbolic link to {}, which can't be followed ({error}); fix or remove the link",
                         target.display()
                     ),
                     Err(_) if error.kind() == io::ErrorKind::NotFound => format!("{shown}{ABSENT}"),

@@ -64,7 +64,7 @@ impl Directory {
         let made = tree::make_root(root).map_err(|error| blame::making(root, &error))?;
         if made {
             // Not at info: if a store was expected there, its file system isn't mounted.
-            tracing::warn!(path = %root.display(), "made the directory of a new store");
+            tracing::warn!(path = %root.display(), "created the directory of a new store");
         }
         Self::open(root)
     }

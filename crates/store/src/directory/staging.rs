@@ -118,7 +118,7 @@ impl Staged {
     /// Removes the staging name. A name that stays is cleared at a later opening.
     pub(super) fn discard(self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "staging file stays for now");
+            tracing::debug!(path = %self.path.display(), %error, "staging file not removed; a later start removes it");
         }
     }
 }

@@ -231,7 +231,7 @@ impl Tree {
                 if !directory.is_dir() {
                     return Err(io::Error::new(
                         io::ErrorKind::NotADirectory,
-                        "an object stands where a prefix should",
+                        "an object exists where a directory is needed",
                     ));
                 }
             }
@@ -290,7 +290,7 @@ fn join(prefix: &str, name: &str) -> String {
 /// Why an object can't be created at `path`, where something stands.
 fn taken(path: &Path) -> io::Error {
     if path.is_dir() {
-        io::Error::new(io::ErrorKind::IsADirectory, "a prefix of other objects stands there")
+        io::Error::new(io::ErrorKind::IsADirectory, "it is the prefix of other objects")
     } else {
         io::Error::from(io::ErrorKind::AlreadyExists)
     }

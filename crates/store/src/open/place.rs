@@ -55,7 +55,11 @@ impl Place {
         match lower.as_str() {
             "file" | "memory" | "s3" | "s3a" | "gs" | "az" | "azure" | "adl" | "abfs" | "abfss" => {
             }
-            _ => return Err(format!("{lower} is none of file, memory, s3, gs, az")),
+            _ => {
+                return Err(format!(
+                    "{lower} is not a known scheme: use file, memory, s3, gs or az"
+                ));
+            }
         }
         if lower != scheme {
             return Err(format!("write {lower}:// in lower case"));
@@ -65,7 +69,7 @@ impl Place {
             "file" => directory(rest).map(Self::Directory),
             "memory" if rest == "//" => Ok(Self::Memory),
             "memory" => {
-                Err("write memory:// with nothing after it: each is a store of its own".into())
+                Err("write memory:// with nothing after it: each is a separate store".into())
             }
             "s3" | "s3a" => bucket(Provider::S3, &lower, rest),
             "gs" => bucket(Provider::Gcs, &lower, rest),
@@ -104,7 +108,7 @@ fn is_scheme(text: &str) -> bool {
 
 fn no_scheme(url: &str) -> String {
     if url.starts_with('/') && !url.contains(['@', '?', '#']) {
-        format!("a directory is written file://{url}")
+        format!("write a directory as file://{url}")
     } else {
         "a store's URL begins with file:///, s3://, gs://, az:// or memory://".to_owned()
     }
@@ -112,14 +116,13 @@ fn no_scheme(url: &str) -> String {
 
 /// Parts that no store has a use for. To drop them would make two places one.
 fn refuse_parts(scheme: &str, rest: &str) -> Result<(), String> {
-    let escape =
-        if scheme == "file" { ", and %23 or %3F for one that belongs to the path" } else { "" };
+    let escape = if scheme == "file" { "; in a path, write # as %23 and ? as %3F" } else { "" };
     if rest.contains('#') {
-        return Err(format!("a fragment (#…) names no other store; leave it out{escape}"));
+        return Err(format!("a fragment (#…) is not supported; remove it{escape}"));
     }
     if rest.contains('?') {
         return Err(format!(
-            "a query (?…) is not read; give options as --option key=value or in the environment{escape}"
+            "a query (?…) is not supported; give options as --option key=value or in the environment{escape}"
         ));
     }
     if rest.contains('\\') {
@@ -134,12 +137,12 @@ fn directory(rest: &str) -> Result<PathBuf, String> {
     };
     let inner = path[1..].strip_suffix('/').unwrap_or(&path[1..]);
     if inner.is_empty() {
-        return Err("a directory is missing: file:///path".to_owned());
+        return Err("the directory is missing: write file:///path".to_owned());
     }
     let mut directory = PathBuf::from("/");
     for segment in inner.split('/') {
         let name = decoded(segment).ok_or_else(|| {
-            format!("{segment:?} in the path has a malformed escape; % is written %25")
+            format!("{segment:?} in the path has a malformed escape; write % as %25")
         })?;
         check_segment(&name, segment)?;
         directory.push(name);
@@ -178,22 +181,22 @@ fn bucket(provider: Provider, scheme: &str, rest: &str) -> Result<Place, String>
         }
         Some(_) => {
             return Err(format!(
-                "a user part (…@) is not read; credentials go in --option or the environment, and the URL is {form}"
+                "a user part (…@) is not supported; give credentials in --option or the environment, and write {form}"
             ));
         }
     };
     // A password may have a slash in it.
     if path.contains('@') {
         return Err(
-            "an @ can't be in a prefix; credentials go in --option or the environment".to_owned()
+            "a prefix can't contain @; give credentials in --option or the environment".to_owned()
         );
     }
     if name.is_empty() {
-        return Err(format!("a bucket is missing: {form}"));
+        return Err(format!("the bucket is missing: write {form}"));
     }
     if name.contains(':') {
         return Err(format!(
-            "a port is not read; the URL is {form}, the server goes in --option endpoint=http://host:port"
+            "a port is not supported; write {form}, and give the server in --option endpoint=http://host:port"
         ));
     }
     if !is_name(name) {
@@ -214,7 +217,7 @@ fn prefix(path: &str) -> Result<String, String> {
     }
     let path = path.strip_suffix('/').unwrap_or(path);
     if path.contains('%') {
-        return Err("a prefix with escapes would not be what it looks like".to_owned());
+        return Err("a prefix can't contain percent escapes".to_owned());
     }
     for segment in path.split('/') {
         check_segment(segment, segment)?;
@@ -222,7 +225,7 @@ fn prefix(path: &str) -> Result<String, String> {
     if key_is_legal(path) {
         return Ok(path.to_owned());
     }
-    Err("the prefix may have letters, digits and -_.~= between single slashes, and no segment that begins with a dot"
+    Err("the prefix may have letters, digits and -_.~= between single slashes, and no segment may begin with a dot"
         .to_owned())
 }
 
@@ -230,9 +233,9 @@ fn prefix(path: &str) -> Result<String, String> {
 fn check_segment(name: &str, written: &str) -> Result<(), String> {
     match name {
         "" => Err("the path has an empty segment (//)".to_owned()),
-        "." | ".." => Err(format!("the path has the segment {written}; write where it leads")),
+        "." | ".." => Err(format!("the path has the segment {written}; write the resolved path")),
         _ if name.contains(['/', '\0']) => {
-            Err(format!("{written:?} in the path hides a slash or a zero byte"))
+            Err(format!("{written:?} in the path contains an escaped slash or zero byte"))
         }
         _ => Ok(()),
     }

@@ -143,9 +143,9 @@ pub(super) const fn variables(provider: Provider) -> &'static str {
 fn unknown(provider: Provider, name: &str) -> String {
     match (provider, name.to_ascii_lowercase().as_str()) {
         (Provider::S3 | Provider::Azure, "base_url") => {
-            "unknown here; the server goes in endpoint".to_owned()
+            "unknown option; give the server in endpoint".to_owned()
         }
-        _ => "there is no such option; docs/operating.md has those of each store".to_owned(),
+        _ => "unknown option; docs/operating.md lists the options of each store".to_owned(),
     }
 }
 

@@ -104,9 +104,9 @@ impl Shape {
     /// A value as it may be shown.
     fn shown(self, value: &str) -> String {
         match self {
-            _ if value.is_empty() => "nothing".to_owned(),
+            _ if value.is_empty() => "an empty value".to_owned(),
             Self::Secret | Self::Base64 | Self::Key256 | Self::Content => {
-                format!("what is given ({} bytes, not shown)", value.len())
+                format!("the given value ({} bytes, not shown)", value.len())
             }
             Self::Server
             | Self::Proxy
@@ -173,14 +173,14 @@ fn server(value: &str, may_have_user: bool) -> Result<(), &'static str> {
         return Err("it doesn't begin with http:// or https://");
     }
     if !is_url_text(value) {
-        return Err("it has characters that no URL has");
+        return Err("it has characters that a URL can't have");
     }
     let Ok(url) = Url::parse(value) else { return Err("it can't be read as a URL") };
     if !may_have_user && value.contains('@') {
-        return Err("a user part is not read; credentials have options of their own");
+        return Err("a user part is not supported; give credentials in their own options");
     }
     if value.contains('?') {
-        return Err("a query is not read");
+        return Err("a query is not supported");
     }
     // As written: a parser undoes escapes and odd numbers, and another one doesn't. A port must stand at its place, too:
     // "http://host:" is read by one parser and not by another.
@@ -197,7 +197,7 @@ fn server(value: &str, may_have_user: bool) -> Result<(), &'static str> {
     // It becomes part of every request's URL.
     let written = value.splitn(4, '/').nth(3).unwrap_or_default();
     if written.contains('%') || url.path().strip_prefix('/') != Some(written) {
-        return Err("its path isn't plain");
+        return Err("its path has escapes or is not normalized");
     }
     Ok(())
 }

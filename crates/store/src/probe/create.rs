@@ -32,7 +32,9 @@ impl Probing<'_> {
             }
             match self.read(key).await? {
                 Some(found) if found == *body => return Ok(()),
-                Some(_) => return Err(broken(Promise::ReadAfterCreate, "other bytes were found")),
+                Some(_) => {
+                    return Err(broken(Promise::ReadAfterCreate, "different bytes were found"));
+                }
                 None => tries.pause().await,
             }
         }
@@ -63,7 +65,7 @@ impl Probing<'_> {
         let (key, body) = (self.key("sample0"), self.body("sample0"));
         let large = match rival.len() {
             len if LARGER.contains(&len) => {
-                format!(" (a body of {} KB, not a small one)", len >> 10)
+                format!(" (for a body of {} KB, not for a small one)", len >> 10)
             }
             _ => String::new(),
         };
@@ -74,7 +76,7 @@ impl Probing<'_> {
             if answer.is_ok() {
                 return Err(broken(
                     Promise::CreateIfAbsent,
-                    format!("it said it had created it{large}"),
+                    format!("the store reported success{large}"),
                 ));
             }
             let found = self.read(&key).await?;

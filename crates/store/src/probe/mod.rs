@@ -290,7 +290,7 @@ impl Probing<'_> {
         let deletes = keys.iter().map(|key| delete_until(&**self.store, key, patience, &never));
         for (key, done) in keys.iter().zip(futures::future::join_all(deletes).await) {
             if let Err(error) = done {
-                tracing::debug!(key, %error, "probe object stays");
+                tracing::debug!(key, %error, "probe object not deleted");
             }
         }
     }
@@ -307,5 +307,8 @@ fn cause(error: &Error) -> String {
 
 /// The wrong thing was found; says what.
 fn wrong(promise: Promise, found: Option<&Bytes>) -> ProbeError {
-    broken(promise, if found.is_some() { "other bytes were found" } else { "nothing was found" })
+    broken(
+        promise,
+        if found.is_some() { "different bytes were found" } else { "nothing was found" },
+    )
 }

@@ -58,7 +58,7 @@ impl Probing<'_> {
 fn judge(seen: &[Seen], stands: Option<&Bytes>) -> Result<bool, ProbeError> {
     let winners: Vec<_> = seen.iter().filter(|seen| seen.create.is_ok()).collect();
     if winners.len() > 1 {
-        let evidence = format!("{} of {} were told they had", winners.len(), seen.len());
+        let evidence = format!("{} of {} were told that they won", winners.len(), seen.len());
         return Err(broken(Promise::OneWinner, evidence));
     }
     if let Some(winner) = winners.first() {
@@ -72,7 +72,7 @@ fn judge(seen: &[Seen], stands: Option<&Bytes>) -> Result<bool, ProbeError> {
     // Who came too early found nothing; whoever found something found what stands there for good.
     let mut found = seen.iter().filter_map(|seen| seen.read.as_ref().ok()?.as_ref());
     if found.any(|found| stands != Some(found)) {
-        return Err(broken(Promise::OneWinner, "some read other bytes than others"));
+        return Err(broken(Promise::OneWinner, "not all readers found the same bytes"));
     }
     Ok(stands.is_some())
 }

@@ -66,20 +66,20 @@ impl Promise {
     const fn advice(self) -> &'static str {
         match self {
             Self::CreateIfAbsent | Self::OneWinner => {
-                "use a store, or a release of it, whose conditional creates (If-None-Match) are atomic, with no \
-                 gateway before it that drops the condition"
+                "use a store (or a release of it) with atomic conditional creates (If-None-Match), and no gateway in \
+                 front of it that drops the condition"
             }
             Self::ConflictIsSaid | Self::ExactRange => {
-                "reach the store without the gateway or proxy that changes its answers"
+                "connect without the gateway or proxy that changes the store's answers"
             }
             Self::ReadAfterCreate | Self::ListAfterCreate | Self::GoneAfterDelete => {
-                "use a strongly consistent store, with no cache and no late replica before it"
+                "use a strongly consistent store, with no cache or lagging replica in front of it"
             }
             Self::NothingUnwritten => {
-                "this is no object store, or something answers in its place: check the option endpoint"
+                "this is not an object store, or something else answers in its place: check the option endpoint"
             }
             Self::MissingIsSaid => {
-                "grant the right to list (S3: s3:ListBucket), without which a store hides what is missing"
+                "grant the right to list (S3: s3:ListBucket); without it the store doesn't report missing objects"
             }
         }
     }

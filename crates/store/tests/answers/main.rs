@@ -71,15 +71,17 @@ async fn a_gateway_is_no_object_store_whatever_it_answers_to_everything() {
     let plain = serve(|_| text("404 Not Found", "text/plain", "404 page not found")).await;
     cannot_be_used(
         &format!("http://{plain}"),
-        &["or this is no object store; check the bucket and the option endpoint"],
+        &["or this is not an object store; check the bucket and the option endpoint"],
     )
     .await;
     for (status, body) in
         [("200 OK", "<html>Welcome</html>"), ("404 Not Found", "<html>nothing here</html>")]
     {
         let page = serve(move |_| text(status, "text/html; charset=utf-8", body)).await;
-        let said =
-            format!("this is no object store: {page} answers with a web page ({})", &status[..3]);
+        let said = format!(
+            "this is not an object store: {page} answers with a web page ({})",
+            &status[..3]
+        );
         cannot_be_used(&format!("http://{page}"), &[&said]).await;
     }
     let files = serve(|request| match request.method.as_str() {
@@ -87,7 +89,7 @@ async fn a_gateway_is_no_object_store_whatever_it_answers_to_everything() {
         _ => text("405 Method Not Allowed", "text/plain", "no"),
     })
     .await;
-    cannot_be_used(&format!("http://{files}"), &["no object store"]).await;
+    cannot_be_used(&format!("http://{files}"), &["not an object store"]).await;
 }
 
 #[tokio::test]
@@ -99,10 +101,10 @@ async fn what_says_yes_to_everything_is_unfit() {
             matches!(error, ProbeError::Broken { promise: Promise::NothingUnwritten, .. }),
             "{error}"
         );
-        assert!(error.to_string().contains("this is no object store"), "{error}");
+        assert!(error.to_string().contains("this is not an object store"), "{error}");
         reader_hears(
             &format!("http://{yes}"),
-            &["this is no object store: its answer can't be read"],
+            &["this is not an object store: its answer can't be read"],
         )
         .await;
     }
@@ -118,7 +120,7 @@ async fn a_refusal_is_told_with_its_code_and_what_to_do() {
         ("403 Forbidden", "AccessDenied", "check the credentials"),
         ("404 Not Found", "NoSuchBucket", "make the bucket, or check its name"),
         ("400 Bad Request", "AuthorizationHeaderMalformed", "check region"),
-        ("501 Not Implemented", "NotImplemented", "knows conditional creates"),
+        ("501 Not Implemented", "NotImplemented", "supports conditional creates"),
         ("301 Moved Permanently", "PermanentRedirect", "check region"),
         ("403 Forbidden", "SomethingNew", "SomethingNew: no"),
     ] {
@@ -132,7 +134,7 @@ async fn a_refusal_is_told_with_its_code_and_what_to_do() {
 async fn a_name_that_is_none_is_told_at_once() {
     // Reserved, so never a host's.
     let error = refusal_or_wait("http://bucket.invalid:9000").await;
-    if error.to_string().contains("can't be looked up for now") {
+    if error.to_string().contains("the DNS lookup of") {
         return; // No DNS here at all: that is waited for.
     }
     cannot_be_used(
@@ -183,8 +185,8 @@ async fn a_server_that_keeps_no_range_is_unfit() {
         );
         assert_eq!(
             error.to_string(),
-            "this store is unfit: a ranged read must return exactly the bytes asked for, but the whole object was sent, or \
-             another part, where a range was asked for; reach the store without the gateway or proxy that changes its answers"
+            "this store is unfit: a ranged read must return exactly the bytes asked for, but the whole object, or a \
+             different part of it, was sent; connect without the gateway or proxy that changes the store's answers"
         );
     }
 }
