@@ -1,4 +1,4 @@
-//! The failure in the middle, and what comes of it.
+//! The failure in the middle of the demo, and the takeover.
 
 use core::time::Duration;
 
@@ -25,36 +25,36 @@ use crate::exit::Fail;
 const IN_FLIGHT_MIN: u64 = 100;
 /// Packs of the victim when it fails, at least.
 const PACKS_MIN: u32 = 2;
-/// The victim's share of the vnodes, at least: one in so many.
+/// The victim owns at least one vnode in this many.
 const SHARE_MIN: usize = 4;
 /// Commands sent to the victim's vnodes at once just before it fails.
 const BURST_LEN: usize = 400;
 /// Looks for enough commands in flight during one burst.
 const LOOKS_MAX: u32 = 2_000;
-/// How long may be waited for all of that.
+/// How long to wait until all these conditions hold.
 const CONDITIONS_WITHIN: Duration = Duration::from_secs(30);
 /// How long others may take to notice the failure, and to serve all of the victim's vnodes.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
-/// Between two looks at the client's view.
+/// Time between two looks at the client's view.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// How the victim was when it failed.
+/// The victim at the moment of its failure.
 #[derive(Debug)]
 pub(super) struct Struck {
     pub(super) victim: HostName,
     pub(super) led: bool,
-    /// The life that was cut short.
+    /// The session that the failure ended.
     session: SessionId,
     /// The places of its vnodes.
     pub(super) places: Vec<usize>,
     pub(super) in_flight: u64,
     pub(super) packs: u32,
-    /// Store requests of the others until then.
+    /// Store requests of the other hosts until then.
     requests: u64,
     at: Instant,
 }
 
-/// What came of it, in milliseconds since.
+/// The takeover, in milliseconds since the failure.
 #[derive(Debug)]
 pub(super) struct TakenOver {
     pub(super) detect_ms: f64,
@@ -64,7 +64,7 @@ pub(super) struct TakenOver {
     pub(super) vnodes: usize,
 }
 
-/// Whom it will be, as things stand: the leader, or the largest of the others.
+/// The victim, in the present state: the leader, or the host that owns most vnodes among the others.
 pub(super) async fn choose(stage: &Stage, kind: VictimKind) -> Result<HostName, Fail> {
     let view = stage.view().await?;
     let leader = &view.record.leader.host;
@@ -74,10 +74,10 @@ pub(super) async fn choose(stage: &Stage, kind: VictimKind) -> Result<HostName, 
     let owned = |name: &HostName| stage.load.places_of(name, &view.record).len();
     let others = stage.processes.iter().map(|process| &process.name).filter(|name| *name != leader);
     let largest = others.max_by_key(|name| owned(name));
-    largest.cloned().ok_or_else(|| Fail::failed("there is no host but the leader"))
+    largest.cloned().ok_or_else(|| Fail::failed("there is no host except the leader"))
 }
 
-/// Waits for the right moment and strikes.
+/// Waits until the conditions hold, then makes the victim fail.
 pub(super) async fn strike(
     stage: &mut Stage,
     victim: &HostName,
@@ -89,7 +89,7 @@ pub(super) async fn strike(
             Ok(struck) => return Ok(struck),
             Err(missing) if Instant::now() > give_up => {
                 return Err(Fail::failed(format!(
-                    "the failure can't be as hard as it should be after {CONDITIONS_WITHIN:?}: {missing}"
+                    "the conditions for the failure were not met within {CONDITIONS_WITHIN:?}: {missing}"
                 )));
             }
             Err(_) => sleep(Duration::from_millis(10)).await,
@@ -97,7 +97,7 @@ pub(super) async fn strike(
     }
 }
 
-/// Strikes if the victim owns, holds and has in flight enough; else says what is missing.
+/// Makes the victim fail if the conditions hold; otherwise says which doesn't.
 async fn try_to_strike(
     stage: &mut Stage,
     victim: &HostName,
@@ -121,7 +121,7 @@ async fn try_to_strike(
     let Some(status) = statuses.iter().find(|status| status.name == *victim) else {
         return Ok(Err(format!("{victim} does not answer")));
     };
-    // A slot on its way to another host would be served there soon, failure or not.
+    // A slot that is moving away would be served elsewhere soon, with or without the failure.
     if !is_settled(&statuses, &view.record) {
         return Ok(Err("slots are being moved".to_owned()));
     }
@@ -157,12 +157,12 @@ async fn try_to_strike(
     Ok(Ok(Struck { victim: victim.clone(), led, session, places, in_flight, packs, requests, at }))
 }
 
-/// Whether every slot is served by whom the record says.
+/// Whether every slot is served by the owner in the record.
 fn is_settled(statuses: &[HostStatus], record: &EpochRecord) -> bool {
     statuses.iter().all(|status| status.epoch == record.epoch) && serve_all(statuses, record)
 }
 
-/// Watches the others take over, with a command to each of the victim's vnodes.
+/// Measures the takeover, with a command to each of the victim's vnodes.
 pub(super) async fn watch(
     stage: &Stage,
     struck: &Struck,
@@ -195,7 +195,7 @@ pub(super) async fn watch(
             let served = stage.load.served(&struck.places);
             match served.last {
                 Some(last) if served.vnodes == struck.places.len() => return last,
-                // The callers come to it.
+                // The load will reach the others.
                 Some(_) | None => sleep(LOOK_EVERY).await,
             }
         }
@@ -230,8 +230,7 @@ pub(super) async fn watch(
     Ok(taken)
 }
 
-/// Wakes a stopped victim and waits until it is in the cluster again, in another life. How long that took, in
-/// milliseconds.
+/// Continues a stopped victim and waits until it has rejoined with a new session. Returns the milliseconds it took.
 pub(super) async fn wake(stage: &mut Stage, struck: &Struck) -> Result<f64, Fail> {
     let at = Instant::now();
     stage.process(&struck.victim)?.signal(Signal::CONT)?;
