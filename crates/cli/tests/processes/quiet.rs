@@ -58,7 +58,7 @@ async fn strangers_are_logged_with_what_is_wrong_with_them() {
     for (said, why) in [
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "frame: "),
         (b"HLC".to_vec(), "the connection ended inside a frame"),
-        (hello, "it looks for cluster"),
+        (hello, "this host belongs to"),
         (newer, "use the same release"),
     ] {
         let mut stream = TcpStream::connect(&host.address).await.unwrap();
