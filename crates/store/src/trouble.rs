@@ -1,11 +1,11 @@
-//! What stands between us and a store, where it can be named: in a sentence, with what to do about it.
+//! Known problems with a store: each in one sentence, with what to do about it.
 //!
-//! A setting that is wrong stays wrong, so whoever starts something should hear of it at once; a server that is only
-//! just starting should be waited for. That difference is decided here, once.
+//! A wrong setting stays wrong, so it must be reported at once at a start; a server that is just starting must be waited
+//! for. [`Trouble::may_pass`] is the one place that decides which is which.
 
 use std::error::Error as StdError;
 
-/// What stands between us and a store. It is the `source` of an [`Error`](crate::Error).
+/// A known problem with a store. It is the `source` of an [`Error`](crate::Error).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Trouble {
     #[error(
@@ -54,13 +54,13 @@ pub(crate) enum Trouble {
          with client_max_body_size 64m"
     )]
     TooLarge,
-    /// The server's own code and words, and what they ask for.
+    /// The server's own code and message, and what to do about it.
     #[error("{said}; {advice}")]
     Said { said: String, advice: &'static str },
 }
 
 impl Trouble {
-    /// Whether it is plausible that it ends by itself soon.
+    /// Whether it may pass by itself soon.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::NotListening { .. }
@@ -81,7 +81,7 @@ impl Trouble {
         }
     }
 
-    /// The one among an error and its causes.
+    /// Finds a `Trouble` among an error and its causes.
     pub(crate) fn among<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {

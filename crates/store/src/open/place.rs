@@ -1,9 +1,9 @@
-//! Where a store is, from the text of its URL.
+//! The location of a store, from the text of its URL.
 //!
-//! The text is judged as it was written, not as a URL parser understands it: parsers drop a fragment, resolve `..`,
-//! take `file:x` for `file:///x`, and so make two places one. What they would change is refused, by name.
+//! The text is checked as written, not as a URL parser reads it. Parsers drop a fragment, resolve `..` and read `file:x` as
+//! `file:///x`, and so map two locations to one. Anything they would change is refused, with an error that names it.
 //!
-//! Invariant: no error echoes what stands before an `@` or after a `?` or `#`. It may be a secret.
+//! Invariant: no error shows the text before an `@` or after a `?` or `#`. It may be a secret.
 
 use std::path::{Path, PathBuf};
 
@@ -18,17 +18,17 @@ pub(super) enum Place {
     Directory(PathBuf),
     /// A bucket, or the part of one below a prefix.
     Bucket {
-        /// Whose.
+        /// The cloud.
         provider: Provider,
-        /// Without slashes at its ends; empty for a whole bucket.
+        /// Without leading or trailing slash; empty for a whole bucket.
         prefix: String,
     },
 }
 
-/// Whose bucket it is.
+/// The cloud of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Provider {
-    /// S3, and what speaks its protocol.
+    /// S3, and servers with its protocol.
     S3,
     /// Google Cloud Storage.
     Gcs,
@@ -78,7 +78,7 @@ impl Place {
     }
 }
 
-/// The URL as it may be shown to anybody: without user part, query and fragment.
+/// The URL without user part, query and fragment, for messages.
 pub(super) fn redacted(url: &str) -> String {
     let start = match url.split_once(':') {
         Some((scheme, rest)) if is_scheme(scheme) => {
@@ -87,7 +87,7 @@ pub(super) fn redacted(url: &str) -> String {
         _ => 0,
     };
     let (scheme, rest) = url.split_at(start);
-    // A secret may itself have any of these characters in it.
+    // A secret may itself contain any of these characters.
     let user_end = rest.rfind('@').map_or(0, |at| at + 1);
     let tail = rest.find(['?', '#']).unwrap_or(rest.len());
     let hidden = |text: &str, shown: char| {
@@ -114,7 +114,7 @@ fn no_scheme(url: &str) -> String {
     }
 }
 
-/// Parts that no store has a use for. To drop them would make two places one.
+/// Refuses URL parts that no store uses. Dropping them would map two locations to one.
 fn refuse_parts(scheme: &str, rest: &str) -> Result<(), String> {
     let escape = if scheme == "file" { "; in a path, write # as %23 and ? as %3F" } else { "" };
     if rest.contains('#') {
@@ -150,14 +150,14 @@ fn directory(rest: &str) -> Result<PathBuf, String> {
     Ok(directory)
 }
 
-/// What to write instead of a path that isn't absolute, as exactly as can be said.
+/// What to write instead of a path that isn't absolute.
 fn not_absolute(rest: &str) -> String {
     let need = "a directory needs an absolute path: file://";
     let path = rest.trim_start_matches('/');
     if path.is_empty() || path.contains('@') {
         return format!("{need}/path");
     }
-    // One slash: a path that is absolute, with too few slashes before it.
+    // One slash: the path is absolute, but the URL has too few slashes.
     let path = if rest.starts_with('/') && !rest.starts_with("//") {
         format!("/{path}")
     } else {
@@ -173,7 +173,7 @@ fn bucket(provider: Provider, scheme: &str, rest: &str) -> Result<Place, String>
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let name = match authority.rsplit_once('@') {
         None => authority,
-        // The one form in which something stands before an @ that is no secret: container@account.
+        // The one form in which the text before an @ is no secret: container@account.
         Some((container, account))
             if scheme.starts_with("abfs") && is_name(container) && is_name(account) =>
         {
@@ -185,7 +185,7 @@ fn bucket(provider: Provider, scheme: &str, rest: &str) -> Result<Place, String>
             ));
         }
     };
-    // A password may have a slash in it.
+    // A password may contain a slash, so an @ in the path may belong to a user part.
     if path.contains('@') {
         return Err(
             "a prefix can't contain @; give credentials in --option or the environment".to_owned()
@@ -229,7 +229,7 @@ fn prefix(path: &str) -> Result<String, String> {
         .to_owned())
 }
 
-/// Segments that name another place than they seem to. `written` is how the segment stands in the URL.
+/// Refuses segments that change the location. `written` is the segment as written in the URL.
 fn check_segment(name: &str, written: &str) -> Result<(), String> {
     match name {
         "" => Err("the path has an empty segment (//)".to_owned()),
@@ -252,7 +252,7 @@ fn decoded(segment: &str) -> Option<String> {
             continue;
         }
         let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-        // `from_str_radix` takes a sign, too.
+        // `from_str_radix` also accepts a sign.
         if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_parser_would_change_is_refused_and_what_stays_is_not() {
+    fn a_url_that_a_parser_would_change_is_refused() {
         for (url, directory) in [
             ("file:///a/b", "/a/b"),
             ("file:///a/b/", "/a/b"),
