@@ -1,8 +1,8 @@
 //! A bank: accounts are vnodes, transfers move money between them, and a host dies in the middle.
 //!
-//! A transfer is two commands, a withdrawal and a deposit. Each is applied exactly once whichever host dies, so no money is
-//! lost or created. (The teller connects the two commands, and here it outlives the host; a teller that must survive its
-//! own crash would be a vnode itself.)
+//! A transfer is two commands, a withdrawal and a deposit. Each is applied exactly once whichever host dies, so no
+//! money is lost or created. (The teller connects the two commands, and here it outlives the host; a teller that must
+//! survive its own crash would be a vnode itself.)
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 

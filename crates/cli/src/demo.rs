@@ -1,5 +1,5 @@
-//! `holocron demo`: a failover to watch. It starts some hosts and a load, makes one host fail in the middle, and reports
-//! what moved, how long callers waited, and whether every acknowledged command took effect exactly once.
+//! `holocron demo`: a failover to watch. It starts some hosts and a load, makes one host fail in the middle, and
+//! reports what moved, how long callers waited, and whether every acknowledged command took effect exactly once.
 
 mod alarm;
 mod clean_up;
@@ -48,13 +48,13 @@ const LAST_CALLS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Run a cluster under load, kill a host, and check every command
 ///
-/// Starts hosts as processes on one directory, and load on thousands of vnodes. One host is sealed by mistake, and later
-/// another is killed. In the end every vnode is read and compared with the replies: no acknowledged command may be
-/// missing, and no command may have taken effect twice.
+/// Starts hosts as processes on one directory, and load on thousands of vnodes. One host is sealed by mistake, and
+/// later another is killed. In the end every vnode is read and compared with the replies: no acknowledged command may
+/// be missing, and no command may have taken effect twice.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("\
 Fails with exit code 3 if a command was lost or doubled or a read was stale. Fails with exit code 1 if the failure could
-not be made hard enough: when it fails, the victim must own a quarter of the vnodes and have 100 commands in flight and 2
+not be made hard enough: when it fails, the victim must own a quarter of the vnodes, with 100 commands in flight and 2
 packs.
 
 Examples:

@@ -33,7 +33,7 @@ Exit codes:
   0  done
   1  failed; the message says why
   2  wrong usage
-  3  an acknowledged command was lost, a command took effect twice, a read was stale (demo), or a promise was broken (sim)
+  3  an acknowledged command was lost, one took effect twice, a read was stale (demo), or a promise was broken (sim)
   4  unclear: it may have taken effect (call, seal)
   5  not done, no answer before the deadline: try again later (call, status, seal, probe)
   6  not done: the same request will never succeed (call)

@@ -21,8 +21,8 @@ use crate::{
 /// Prints one line with its address once it listens, then logs to standard error.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("\
-SIGTERM or SIGINT: hands off the host's slots, leaves the cluster and exits. A second signal exits at once, like a crash;
-no acknowledged command is lost. RUST_LOG sets what is logged, for example RUST_LOG=holocron=debug.
+SIGTERM or SIGINT: hands off the host's slots, leaves the cluster and exits. A second signal: exits at once, like a
+crash; no acknowledged command is lost. RUST_LOG sets what is logged, for example RUST_LOG=holocron=debug.
 
 Examples:
   mkdir /tmp/h; holocron host --store file:///tmp/h --name h1
@@ -39,8 +39,8 @@ pub(crate) struct Arguments {
     /// Address at which hosts and clients reach it, if that differs from the listen address.
     #[arg(long, value_name = "ADDRESS")]
     advertise: Option<String>,
-    /// Allow listen addresses other than loopback. There is no TLS and no authentication yet: any process that reaches the
-    /// address can read and change everything. Use it only in a network you trust.
+    /// Allow listen addresses other than loopback. There is no TLS and no authentication yet: any process that reaches
+    /// the address can read and change everything. Use it only in a network you trust.
     #[arg(long)]
     allow_remote: bool,
     /// Share of the slots, relative to the weights of the other hosts.
@@ -61,13 +61,13 @@ pub(crate) struct Arguments {
 /// Whether the host may found a cluster.
 #[derive(Debug, Args)]
 struct Found {
-    /// Join an existing cluster; fail if there is none. Use it for every restart: the host then never founds a new cluster
-    /// in a store that was emptied.
+    /// Join an existing cluster; fail if there is none. Use it for every restart: the host then never founds a new
+    /// cluster in a store that was emptied.
     #[arg(long, conflicts_with = "found_anew")]
     join: bool,
-    /// Found a cluster even if hints and sessions of an earlier cluster remain below the prefix, and create the directory if
-    /// it is missing. Check the store first: the remaining data is given up, and a missing directory may just not be
-    /// mounted.
+    /// Found a cluster even if hints and sessions of an earlier cluster remain below the prefix, and create the
+    /// directory if it is missing. Check the store first: the remaining data is given up, and a missing directory may
+    /// just not be mounted.
     #[arg(long)]
     found_anew: bool,
 }
@@ -91,15 +91,15 @@ struct Tuning {
     /// Milliseconds a batch waits for further changes. Higher: fewer requests, slower acknowledgements.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
     linger_ms: Option<u64>,
-    /// Milliseconds between the leader's heartbeats to each host; after four without an answer the host is suspected. Lower:
-    /// faster failover, more false suspicions. A false suspicion costs one host its session.
+    /// Milliseconds between the leader's heartbeats to each host; after four without an answer the host is suspected.
+    /// Lower: faster failover, more false suspicions. A false suspicion costs one host its session.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=60_000))]
     heartbeat_ms: Option<u64>,
     /// Number of slots, if this host founds the cluster. It can't be changed later.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     slots: Option<u16>,
-    /// Journal positions per segment (segments are trimmed as a whole), if this host founds the cluster. It can't be changed
-    /// later.
+    /// Journal positions per segment (segments are trimmed as a whole), if this host founds the cluster. It can't be
+    /// changed later.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     segment_len: Option<u32>,
 }

@@ -19,8 +19,8 @@ use crate::{
 
 /// Run simulated clusters, from seeds, and check every promise
 ///
-/// Hosts, clients and journals are real; time, network and store are simulated, with every fault that real ones have. The
-/// same seed gives the same run. Exit code 3 means that a promise was broken.
+/// Hosts, clients and journals are real; time, network and store are simulated, with every fault that real ones have.
+/// The same seed gives the same run. Exit code 3 means that a promise was broken.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("Examples:
   holocron sim --seed 7

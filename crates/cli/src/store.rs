@@ -27,8 +27,8 @@ pub(crate) struct StoreArguments {
 /// Options of the store's client.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct StoreOptions {
-    /// An option of the store's client, such as endpoint, region or `allow_http`. Overrides environment variables. May be
-    /// repeated.
+    /// An option of the store's client, such as endpoint, region or `allow_http`. Overrides environment variables. May
+    /// be repeated.
     #[arg(long = "option", value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) pairs: Vec<(String, String)>,
 }

@@ -1,7 +1,7 @@
 //! Cloud stores: `object_store`'s clients for S3, GCS and Azure behind the promises of [`Store`].
 //!
-//! The client's own retries are off: after a hidden retry a store answers "exists already" about our own write, and only
-//! [`create_once`](crate::create_once) may decide what to do then.
+//! The client's own retries are off: after a hidden retry a store answers "exists already" about our own write, and
+//! only [`create_once`](crate::create_once) may decide what to do then.
 
 mod answers;
 mod wire;

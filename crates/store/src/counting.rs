@@ -163,8 +163,8 @@ struct Counter {
 }
 
 impl Counting {
-    /// Counts the requests to `inner`. `purpose` names the purpose of a key, or of the prefix of a listing. It should return
-    /// only a few names, because the counters of each name are kept permanently.
+    /// Counts the requests to `inner`. `purpose` names the purpose of a key, or of the prefix of a listing. It should
+    /// return only a few names, because the counters of each name are kept permanently.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, purpose: fn(&str) -> &'static str) -> Self {
         Self { inner, purpose, counters: RwLock::default() }

@@ -1,8 +1,8 @@
 //! `create_once`: the one conditional write, and the only place where its ambiguity is resolved.
 //!
-//! The answer to a conditional create proves little. "Exists already" may be our own write, found by a hidden retry of a
-//! client or proxy; a spurious 409 looks the same although nothing was written; a request that timed out may land later.
-//! Only two things are proof: `Ok`, and the bytes at the key. So after any other answer we read the key.
+//! The answer to a conditional create proves little. "Exists already" may be our own write, found by a hidden retry of
+//! a client or proxy; a spurious 409 looks the same although nothing was written; a request that timed out may land
+//! later. Only two things are proof: `Ok`, and the bytes at the key. So after any other answer we read the key.
 //!
 //! Invariants:
 //!
@@ -39,8 +39,8 @@ pub enum Created {
 ///
 /// `body` must carry a random nonce: equal bytes at the key count as this write.
 ///
-/// Runs in its own task: dropping the returned future after its first poll doesn't stop the write. Cancelling `stop` does,
-/// with [`Created::Unknown`]. Without a budget only `stop` ends it undecided, however long an outage lasts.
+/// Runs in its own task: dropping the returned future after its first poll doesn't stop the write. Cancelling `stop`
+/// does, with [`Created::Unknown`]. Without a budget only `stop` ends it undecided, however long an outage lasts.
 ///
 /// # Panics
 ///

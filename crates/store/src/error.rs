@@ -7,7 +7,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why a request failed, by what the caller may do about it.
 ///
-/// None of these proves that a `create` did not happen or will not happen: [`create_once`](crate::create_once) finds out.
+/// None of these proves that a `create` did not happen or will not happen: [`create_once`](crate::create_once) finds
+/// out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It may have happened, or may happen later. Read back before acting; a retry is safe.
@@ -25,8 +26,8 @@ pub enum Error {
         key: String,
     },
     /// The store can't be used with the present setup: credentials, policy, no such bucket, a wrong address, a missing
-    /// directory. A retry helps only after an operator has fixed it: a running host waits, a starting host reports it at
-    /// once.
+    /// directory. A retry helps only after an operator has fixed it: a running host waits, a starting host reports it
+    /// at once.
     #[error("{key}: the store can't be used")]
     Denied {
         /// The key, or the prefix of a listing.

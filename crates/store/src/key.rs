@@ -1,8 +1,8 @@
 //! Keys: the legal names of objects, the same on every store.
 //!
-//! A key is a path of segments joined by `/`. Its alphabet is the part that file systems, URLs, request signatures and all
-//! clouds treat the same, so no store has to escape anything and two keys never collide. Names from outside (host names,
-//! tenants) are percent-encoded before.
+//! A key is a path of segments joined by `/`. Its alphabet is the part that file systems, URLs, request signatures and
+//! all clouds treat the same, so no store has to escape anything and two keys never collide. Names from outside (host
+//! names, tenants) are percent-encoded before.
 //!
 //! Invariants:
 //!

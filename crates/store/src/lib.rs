@@ -1,7 +1,7 @@
 //! An object store behind a few verbs, with one conditional write that reports the true outcome.
 //!
-//! The store moves bytes and doesn't know their meaning: keys are paths, bodies are [`bytes::Bytes`]. It is the only thing
-//! hosts share, so this crate also checks whether a store can be trusted:
+//! The store moves bytes and doesn't know their meaning: keys are paths, bodies are [`bytes::Bytes`]. It is the only
+//! thing hosts share, so this crate also checks whether a store can be trusted:
 //!
 //! * [`Store`] is the promise; [`open`] makes a store from a URL; [`contract::check`] tests the promise.
 //! * [`create_once`] does every conditional write and resolves its unclear answers.

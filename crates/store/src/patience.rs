@@ -20,8 +20,8 @@ const TRY_TIMEOUT_GROWTH_MAX: u32 = 8;
 /// How long to wait for one try, between tries, and for all tries together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Timeout of one try (which may still land later). Higher: a lost answer is noticed later. Lower: needless requests
-    /// when the store is slow. Each try that times out doubles it for the next try, up to 8 times the first.
+    /// Timeout of one try (which may still land later). Higher: a lost answer is noticed later. Lower: needless
+    /// requests when the store is slow. Each try that times out doubles it for the next try, up to 8 times the first.
     pub try_timeout: Duration,
     /// The wait after the first failed try; it doubles with each further failure.
     pub backoff_min: Duration,
@@ -29,8 +29,8 @@ pub struct Patience {
     pub backoff_max: Duration,
     /// The time for all tries and waits together. `None` retries until stopped.
     pub budget: Option<Duration>,
-    /// Gives up after this many refusals ([`Error::Denied`]) in a row: for a start, which should report at once a problem
-    /// that waiting can't solve. `None` waits, because an operator may fix the problem meanwhile.
+    /// Gives up after this many refusals ([`Error::Denied`]) in a row: for a start, which should report at once a
+    /// problem that waiting can't solve. `None` waits, because an operator may fix the problem meanwhile.
     pub refusals_max: Option<u32>,
 }
 
@@ -62,7 +62,8 @@ impl Patience {
         Self { refusals_max: Some(REFUSALS_MAX), ..Self::within(budget) }
     }
 
-    /// The wait after failed try number `attempt` (from 0): it doubles up to the maximum; then up to half of it is subtracted.
+    /// The wait after failed try number `attempt` (from 0): it doubles up to the maximum; then up to half of it is
+    /// subtracted.
     fn backoff(&self, key: &str, attempt: u32) -> Duration {
         let doubled = self.backoff_min.saturating_mul(2_u32.saturating_pow(attempt));
         let longest = doubled.min(self.backoff_max);

@@ -13,10 +13,10 @@ pub const LIST_LEN_MAX: usize = 1_000_000;
 
 /// A flat map from key to immutable bytes, shared by every host.
 ///
-/// Implementations must be linearizable: a `get` or `list` that starts after a `create` returned sees the object, and an
-/// object that was seen once stays until it is deleted, across a crash of any machine.
-/// [`contract::check`](crate::contract::check) tests this promise; [`probe`](crate::probe()) tests it at every start of a
-/// host.
+/// Implementations must be linearizable: a `get` or `list` that starts after a `create` returned sees the object, and
+/// an object that was seen once stays until it is deleted, across a crash of any machine.
+/// [`contract::check`](crate::contract::check) tests this promise; [`probe`](crate::probe()) tests it at every start of
+/// a host.
 ///
 /// Every method is *one* request, without retries of its own. Dropping its future may or may not stop it. Keys are
 /// [legal](crate::key_is_legal) or the answer is [`Error::Rejected`].
@@ -52,8 +52,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>, Error>;
 
     /// Every object below `prefix`, at any depth, in no order. The prefix consists of whole segments: `a/b` lists
-    /// `a/b/c`, but not `a/b` or `a/bc`; the empty prefix lists everything. An object created or deleted meanwhile may be
-    /// listed or not.
+    /// `a/b/c`, but not `a/b` or `a/bc`; the empty prefix lists everything. An object created or deleted meanwhile may
+    /// be listed or not.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Known problems with a store: each in one sentence, with what to do about it.
 //!
-//! A wrong setting stays wrong, so it must be reported at once at a start; a server that is just starting must be waited
-//! for. [`Trouble::may_pass`] is the one place that decides which is which.
+//! A wrong setting stays wrong, so it must be reported at once at a start; a server that is just starting must be
+//! waited for. [`Trouble::may_pass`] is the one place that decides which is which.
 
 use std::error::Error as StdError;
 

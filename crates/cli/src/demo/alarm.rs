@@ -1,8 +1,8 @@
 //! A false alarm before the failure: a host that only pauses is sealed.
 //!
-//! A suspicion may be wrong, so it must be cheap: what the host acknowledged stays, other hosts take over its slots, and
-//! it rejoins with a new session. When the host continues, commands of a stubborn caller wait in it; so this also checks
-//! that a sealed host acknowledges nothing.
+//! A suspicion may be wrong, so it must be cheap: what the host acknowledged stays, other hosts take over its slots,
+//! and it rejoins with a new session. When the host continues, commands of a stubborn caller wait in it; so this also
+//! checks that a sealed host acknowledges nothing.
 
 use core::time::Duration;
 

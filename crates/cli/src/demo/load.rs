@@ -154,8 +154,8 @@ impl Load {
         }
     }
 
-    /// Sends one command to each of these vnodes, all at once. Dropping the result doesn't stop them: an aborted call would
-    /// be missing in its history.
+    /// Sends one command to each of these vnodes, all at once. Dropping the result doesn't stop them: an aborted call
+    /// would be missing in its history.
     pub(super) fn sweep(self: &Arc<Self>, places: &[usize]) -> Sweep {
         let command = |&place: &usize| {
             let load = Arc::clone(self);

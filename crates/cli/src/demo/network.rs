@@ -1,5 +1,5 @@
-//! A network whose connections can be cut, so that the demo's clients must resend what was in flight and exactly-once is
-//! exercised.
+//! A network whose connections can be cut, so that the demo's clients must resend what was in flight and exactly-once
+//! is exercised.
 
 use core::{
     pin::Pin,

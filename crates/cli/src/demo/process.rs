@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! * Every child is killed by its pid and waited for: at the end, on an error, on a panic, on Ctrl-C. If this process is
-//!   killed, the kernel kills the children (they ask for that at their start).
+//! * Every child is killed by its pid and waited for: at the end, on an error, on a panic, on Ctrl-C. If this process
+//!   is killed, the kernel kills the children (they ask for that at their start).
 //! * A pid is signalled only before its process was waited for, so it never belongs to another process.
 
 use core::time::Duration;

@@ -58,8 +58,8 @@ pub(super) struct Stubborn {
 
 #[derive(Debug)]
 enum Order {
-    /// The new owner was sent an `add 1` for each late vnode; these are its replies. Send the fenced host a command and a
-    /// query for each vnode with a reply; without a reply the `add 1` is unclear.
+    /// The new owner was sent an `add 1` for each late vnode; these are its replies. Send the fenced host a command and
+    /// a query for each vnode with a reply; without a reply the `add 1` is unclear.
     Queue(Vec<Option<i64>>),
     /// Close the connection.
     Stop,
@@ -126,8 +126,8 @@ impl Stubborn {
         drop(self.orders.send(Order::Queue(replies)));
     }
 
-    /// Closes the connection, reads every vnode and compares it with its history. Returns the faults, and how many vnodes
-    /// could not be read.
+    /// Closes the connection, reads every vnode and compares it with its history. Returns the faults, and how many
+    /// vnodes could not be read.
     pub(super) async fn check(self) -> (Faults, usize) {
         let Self { orders, calling, client, late: _ } = self;
         drop(orders.send(Order::Stop));

@@ -1,8 +1,8 @@
 //! `kv`: a small map of text to text, with compare-and-set.
 //!
 //! The whole map is one state: it is loaded, changed and committed as one. So it suits maps of some kilobytes, such as
-//! the settings of a device or the members of a room; a host's `state_len_max` bounds it. For more data use more vnodes:
-//! an idle vnode costs nothing.
+//! the settings of a device or the members of a room; a host's `state_len_max` bounds it. For more data use more
+//! vnodes: an idle vnode costs nothing.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! What the errors of a cloud's client mean to a caller.
 //!
-//! The client doesn't expose the status or code of an answer, only their text. This file has all texts that we depend on;
-//! the contract test checks them on real servers.
+//! The client doesn't expose the status or code of an answer, only their text. This file has all texts that we depend
+//! on; the contract test checks them on real servers.
 
 use bytes::Bytes;
 

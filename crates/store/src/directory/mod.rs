@@ -5,9 +5,9 @@
 //!
 //! * The link is the condition: of several processes the file system lets only one create a name.
 //! * A name never shows half an object, even after a power failure.
-//! * *A visible object is durable.* Between link and sync an object is visible but may not survive a crash; a try that timed
-//!   out there would find its own bytes and count them as durable. But the object then still has two names, so a reader that
-//!   finds a link count above one syncs the directory before it answers.
+//! * *A visible object is durable.* Between link and sync an object is visible but may not survive a crash; a try that
+//!   timed out there would find its own bytes and count them as durable. But the object then still has two names, so a
+//!   reader that finds a link count above one syncs the directory before it answers.
 //! * Directories are never removed, so a durable directory stays durable.
 //! * A missing root (unmounted, removed, replaced) is an error, never an empty store.
 //!

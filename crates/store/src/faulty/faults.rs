@@ -53,8 +53,8 @@ pub struct Faults {
     pub burst_len_max: u32,
     /// Probability that an error has a wrong kind: denied or conflict instead of unclear; for creates also rejected.
     pub wrong_kind: f64,
-    /// A late write lands at most this many requests later, counted over all clients. Each order of magnitude is equally
-    /// likely.
+    /// A late write lands at most this many requests later, counted over all clients. Each order of magnitude is
+    /// equally likely.
     pub late_requests_max: u32,
     /// The shortest delay of a request.
     pub delay_min: Duration,

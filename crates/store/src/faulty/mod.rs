@@ -1,13 +1,14 @@
 //! Fault injection: an honest store behind an unreliable client and network.
 //!
-//! All these faults can happen with a store that keeps its promises, so code that uses [`create_once`](crate::create_once)
-//! and the retried requests must handle them. (For stores that break a promise see [`Lying`](crate::Lying).)
+//! All these faults can happen with a store that keeps its promises, so code that uses
+//! [`create_once`](crate::create_once) and the retried requests must handle them. (For stores that break a promise see
+//! [`Lying`](crate::Lying).)
 //!
 //! Invariants:
 //!
 //! * The store below gets only requests that callers made: a late or doubled create still creates only if absent.
-//! * The same seed and the same requests in the same order give the same faults. There is no task, and no clock except for
-//!   delays.
+//! * The same seed and the same requests in the same order give the same faults. There is no task, and no clock except
+//!   for delays.
 
 mod dice;
 mod faults;

@@ -1,7 +1,8 @@
 //! The location of a store, from the text of its URL.
 //!
-//! The text is checked as written, not as a URL parser reads it. Parsers drop a fragment, resolve `..` and read `file:x` as
-//! `file:///x`, and so map two locations to one. Anything they would change is refused, with an error that names it.
+//! The text is checked as written, not as a URL parser reads it. Parsers drop a fragment, resolve `..` and read
+//! `file:x` as `file:///x`, and so map two locations to one. Anything they would change is refused, with an error that
+//! names it.
 //!
 //! Invariant: no error shows the text before an `@` or after a `?` or `#`. It may be a secret.
 

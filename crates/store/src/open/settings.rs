@@ -32,7 +32,8 @@ pub(super) struct Unusable {
 }
 
 impl Settings {
-    /// Gathers and checks options and environment. `canonical` returns the library's own name for any name of a setting.
+    /// Gathers and checks options and environment. `canonical` returns the library's own name for any name of a
+    /// setting.
     pub(super) fn gather(
         provider: Provider,
         options: &[(String, String)],
@@ -41,8 +42,8 @@ impl Settings {
     ) -> Result<Self, Unusable> {
         let mut given = BTreeMap::new();
         for (name, value) in environment {
-            // Variables of other programs share the prefix, so unknown and empty ones are ignored. A variable that names a
-            // bucket is ignored too, because the URL names ours.
+            // Variables of other programs share the prefix, so unknown and empty ones are ignored. A variable that
+            // names a bucket is ignored too, because the URL names ours.
             let is_ours = name.starts_with(variables(provider)) && !value.is_empty();
             let Some(key) = canonical(&name.to_ascii_lowercase()).filter(|_| is_ours) else {
                 continue;

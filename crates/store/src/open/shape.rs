@@ -1,7 +1,7 @@
 //! The valid forms of setting values.
 //!
-//! The client libraries accept any text, and panic at the first request if it makes no valid URL or header. So every value
-//! is checked against one of these shapes before.
+//! The client libraries accept any text, and panic at the first request if it makes no valid URL or header. So every
+//! value is checked against one of these shapes before.
 
 use std::time::Duration;
 

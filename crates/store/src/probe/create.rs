@@ -11,8 +11,9 @@ use crate::error::Error;
 use crate::patience::{Patience, Tries};
 use crate::trouble::Trouble;
 
-/// Body sizes above which servers, proxies and gateways handle a body differently: memory buffers; 1 MiB, a common limit
-/// of proxies; 5 MiB, the smallest part of a multipart upload. Batches may be larger, but each create is a single upload.
+/// Body sizes above which servers, proxies and gateways handle a body differently: memory buffers; 1 MiB, a common
+/// limit of proxies; 5 MiB, the smallest part of a multipart upload. Batches may be larger, but each create is a single
+/// upload.
 const LARGER: [usize; 3] = [64 << 10, (1 << 20) + (64 << 10), (5 << 20) + (64 << 10)];
 
 /// After a create that took longer, larger ones are skipped, so that a start isn't slow over a slow connection.
@@ -44,8 +45,8 @@ impl Probing<'_> {
         self.create_rival(self.body("rival")).await
     }
 
-    /// Checks the same with larger bodies, which servers and proxies may handle differently. On a slow store the largest are
-    /// skipped.
+    /// Checks the same with larger bodies, which servers and proxies may handle differently. On a slow store the
+    /// largest are skipped.
     pub(super) async fn create_larger_over(&self) -> Result<(), ProbeError> {
         for len in LARGER {
             let start = Instant::now();
@@ -84,7 +85,8 @@ impl Probing<'_> {
             }
             match answer {
                 Ok(()) | Err(Error::Conflict { .. }) => return Ok(()),
-                // An unclear answer proves nothing, however often; but the error at the deadline must say what was expected.
+                // An unclear answer proves nothing, however often; but the error at the deadline must say what was
+                // expected.
                 Err(Error::Unclear { source, .. }) => {
                     let what = format!("{}, but the answer was: {source}", Promise::ConflictIsSaid);
                     self.note(Error::unclear(&key, what), &mut refusals)?;

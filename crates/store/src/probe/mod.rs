@@ -1,15 +1,15 @@
 //! The start-up probe: whether a store keeps the promises that Holocron needs.
 //!
-//! Everything depends on creates that are really conditional and on reads that see them. A store (or a proxy in front of
-//! it) that ignores the condition, or checks first and then writes, works for months and then loses data. So a host probes
-//! at every start, and refuses a store that breaks a promise, naming the promise.
+//! Everything depends on creates that are really conditional and on reads that see them. A store (or a proxy in front
+//! of it) that ignores the condition, or checks first and then writes, works for months and then loses data. So a host
+//! probes at every start, and refuses a store that breaks a promise, naming the promise.
 //!
 //! Invariants:
 //!
-//! * A store is refused only on proof: two winners, changed bytes, a missing object. Errors and lost answers prove nothing;
-//!   the request is retried until the deadline.
-//! * It deletes what it wrote, with any result. (If its deadline cuts it off, or a create lands late, a few small objects
-//!   may stay below its prefix; they are never read again.)
+//! * A store is refused only on proof: two winners, changed bytes, a missing object. Errors and lost answers prove
+//!   nothing; the request is retried until the deadline.
+//! * It deletes what it wrote, with any result. (If its deadline cuts it off, or a create lands late, a few small
+//!   objects may stay below its prefix; they are never read again.)
 
 mod create;
 mod race;
@@ -67,11 +67,13 @@ impl Probe {
     }
 }
 
-/// Checks whether `store` keeps the promises that Holocron needs. On a healthy store it takes about 20 rounds of requests.
+/// Checks whether `store` keeps the promises that Holocron needs. On a healthy store it takes about 20 rounds of
+/// requests.
 ///
 /// # Errors
 ///
-/// [`ProbeError::Broken`] names the promise that the store breaks; with the other errors the check could not be completed.
+/// [`ProbeError::Broken`] names the promise that the store breaks; with the other errors the check could not be
+/// completed.
 pub async fn probe(store: &Arc<dyn Store>, probe: &Probe) -> Result<ProbeReport, ProbeError> {
     let probing = Probing { store, probe, keys: Mutex::default(), last: Mutex::default() };
     let start = Instant::now();
@@ -213,8 +215,8 @@ impl Probing<'_> {
         }
     }
 
-    /// Deletes an object that had no rival, and reads it again. An earlier unclear create may land after the delete, but
-    /// not [`DELETES_MAX`] times.
+    /// Deletes an object that had no rival, and reads it again. An earlier unclear create may land after the delete,
+    /// but not [`DELETES_MAX`] times.
     async fn delete(&self) -> Result<(), ProbeError> {
         let key = self.key("sample1");
         let tries = Tries::new(&key, Patience::forever());

@@ -1,5 +1,5 @@
-//! What is no object store, can't be reached or refuses us is told at once, in a sentence that says what to do; what may
-//! be just starting is waited for.
+//! What is no object store, can't be reached or refuses us is told at once, in a sentence that says what to do; what
+//! may be just starting is waited for.
 
 mod server;
 
