@@ -1,4 +1,4 @@
-//! What opening a URL says when it can't be used, and that it sends nothing.
+//! The errors of opening a URL that can't be used; and that opening sends no request.
 
 use holocron_store::{explain, open};
 
@@ -11,7 +11,7 @@ fn refusal(url: &str, options: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_url_that_cannot_be_used_is_refused_with_one_sentence() {
+fn an_invalid_url_is_refused_with_one_sentence() {
     for (url, sentence) in [
         ("", "the URL is empty; write file:///path, s3://bucket/prefix, gs://… or az://…"),
         ("/tmp/holocron", "write a directory as file:///tmp/holocron"),
@@ -75,7 +75,7 @@ fn a_relative_directory_is_refused_with_its_right_spelling() {
 }
 
 #[test]
-fn parts_that_no_store_has_a_use_for_are_refused_and_never_shown() {
+fn unsupported_url_parts_are_refused_and_never_shown() {
     for (url, shown, word) in [
         ("s3://key:SECRET@bucket/p", "s3://…@bucket/p", "user part"),
         ("s3://SECRET@bucket/p", "s3://…@bucket/p", "user part"),
@@ -104,7 +104,7 @@ fn parts_that_no_store_has_a_use_for_are_refused_and_never_shown() {
 }
 
 #[test]
-fn an_option_nobody_knows_is_refused_by_name() {
+fn an_unknown_option_is_refused_by_name() {
     for url in ["memory://", "file:///tmp"] {
         let sentence = "option endpiont: this kind of store has no options";
         assert_eq!(refusal(url, &[("endpiont", "x")]), format!("{url}: {sentence}"));
@@ -116,9 +116,9 @@ fn an_option_nobody_knows_is_refused_by_name() {
     }
 }
 
-/// The variables of a machine, or of a CI with servers to test against, must not decide: a process without them.
+/// Runs in a process without the clouds' variables, because those of the machine or CI must not affect the result.
 #[test]
-fn a_malformed_setting_is_told_at_once_and_a_secret_not_shown() {
+fn a_malformed_setting_is_reported_at_once_without_its_secret() {
     let mut process = std::process::Command::new(std::env::current_exe().unwrap());
     for (name, _) in std::env::vars_os() {
         let clouds = ["AWS_", "GOOGLE_", "AZURE_"];
@@ -167,7 +167,7 @@ fn malformed_settings() {
     }
     let error = refusal("az://container/prefix", &[("account_name", "me"), ("access_key", "~")]);
     assert!(error.starts_with("az://container/prefix: option access_key: write base64"), "{error}");
-    // Well-formed one by one, but not together.
+    // Each is valid, but they don't fit together.
     let error = refusal("s3://bucket", &[("access_key_id", "AKID")]);
     assert!(
         error.starts_with("s3://bucket: can't be opened: ")

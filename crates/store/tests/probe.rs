@@ -1,4 +1,4 @@
-//! The probe passes honest stores, also shaky ones, and refuses each lie by the name of the promise it breaks.
+//! The probe accepts honest stores, also unreliable ones, and refuses each lying store, naming the broken promise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ fn memory() -> Arc<dyn Store> {
     Arc::new(Memory::new())
 }
 
-/// The sentence the probe refuses this lie with.
+/// The error with which the probe refuses this lie.
 async fn refusal(lie: Lie, promise: Promise) -> String {
     let memory = memory();
     let store: Arc<dyn Store> = Arc::new(Lying::new(Arc::clone(&memory), lie));
@@ -28,13 +28,13 @@ async fn refusal(lie: Lie, promise: Promise) -> String {
     error.to_string()
 }
 
-/// What to do about conditions that aren't kept.
+/// The advice for broken conditions.
 const ATOMIC: &str = "use a store (or a release of it) with atomic conditional creates (If-None-Match), and no gateway in \
                       front of it that drops the condition";
-/// What to do about what is seen late.
+/// The advice for late reads.
 const CONSISTENT: &str =
     "use a strongly consistent store, with no cache or lagging replica in front of it";
-/// What to do about changed answers.
+/// The advice for changed answers.
 const DIRECT: &str = "connect without the gateway or proxy that changes the store's answers";
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_store_that_ignores_the_condition_of_large_bodies_only_is_refused() {
 }
 
 #[tokio::test]
-async fn what_answers_every_read_with_something_is_no_store() {
+async fn a_server_that_answers_every_read_with_an_object_is_no_store() {
     assert_eq!(
         refusal(Lie::AnswersAnything, Promise::NothingUnwritten).await,
         "this store is unfit: a read of what was never written must find nothing, but 2 bytes were found; this is not an \
@@ -156,9 +156,9 @@ async fn a_store_that_calls_what_is_missing_forbidden_is_refused() {
     );
 }
 
-/// An error that says nothing proves nothing, so the promise isn't called broken; but no host starts on such a store.
+/// An unclear error proves nothing, so the promise isn't reported as broken; but no host starts on such a store.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_calls_a_conflict_an_outage_is_waited_for_in_vain_and_the_sentence_says_why() {
+async fn a_store_that_reports_a_conflict_as_an_outage_is_refused_at_the_deadline_with_the_reason() {
     let store: Arc<dyn Store> = Arc::new(Lying::new(memory(), Lie::FailsConflicts));
     let error = probe(&store, &Probe::new(1)).await.expect_err("a lie found out");
     assert_eq!(
@@ -207,7 +207,7 @@ async fn a_directory_is_fit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shaky_is_not_unfit() {
+async fn an_unreliable_store_is_not_unfit() {
     let (mut fit, mut unreachable, mut injected) = (0, 0, 0);
     for seed in 0..2_000 {
         let faulty = Arc::new(Faulty::new(memory(), seed, Faults::everything()));
@@ -242,7 +242,7 @@ async fn an_unreachable_store_ends_with_one_sentence_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_endpoint_where_nobody_listens_is_unreachable() {
+async fn an_endpoint_without_a_server_is_unreachable() {
     let options = [
         ("endpoint", "http://127.0.0.1:1"),
         ("allow_http", "true"),
