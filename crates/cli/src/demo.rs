@@ -3,15 +3,15 @@
 
 mod alarm;
 mod clean_up;
+mod cluster;
+mod failure;
 mod history;
 mod load;
 mod network;
+mod pinned;
 mod process;
 mod progress;
 mod report;
-mod stage;
-mod strike;
-mod stubborn;
 mod target;
 
 use core::time::Duration;
@@ -24,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     alarm::Alarm,
+    cluster::{Cluster, Place, fresh_word},
+    failure::{FailedHost, TakenOver},
     network::Cuttable,
+    pinned::PinnedCaller,
     progress::Progress,
     report::Report,
-    stage::{Place, Stage, fresh_word},
-    strike::{Struck, TakenOver},
-    stubborn::Stubborn,
 };
 use crate::{
     exit::{self, Fail, Failure},
@@ -165,22 +165,23 @@ fn tell(arguments: &Arguments, report: &Report) -> Result<(), Fail> {
 /// The whole demo: hosts, load, false alarm, failure, takeover, final check.
 async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report, Fail> {
     eprintln!("{} hosts on {}", arguments.hosts, place.url);
-    let mut stage = Stage::start(arguments, place, run).await?;
+    let mut cluster = Cluster::start(arguments, place, run).await?;
     let progress = Progress::begin();
     progress.say(&format!("{} vnodes, every slot is served", thousands(arguments.vnodes as u64)));
     let stop = CancellationToken::new();
     // The load ends with the demo, also on an error.
     let _ends = stop.clone().drop_guard();
-    let load = tokio::spawn(Arc::clone(&stage.load).run(stop.clone()));
-    let lines = tokio::spawn(progress.follow(Arc::clone(&stage.load), stage.client.clone()));
+    let load = tokio::spawn(Arc::clone(&cluster.load).run(stop.clone()));
+    let lines = tokio::spawn(progress.follow(Arc::clone(&cluster.load), cluster.client.clone()));
 
     let half = Duration::from_millis(arguments.seconds * 500);
-    cut_now_and_then(&stage.network, half / 2).await;
-    let alarm = alarm::raise(&mut stage, arguments.victim, run, &progress).await?;
-    cut_now_and_then(&stage.network, half.saturating_sub(progress.elapsed())).await;
-    stage.all_served().await?;
-    let victim = strike::choose(&stage, arguments.victim).await?;
-    let (struck, taken, woken) = fail(arguments, &mut stage, &victim, run, &progress).await?;
+    cut_now_and_then(&cluster.network, half / 2).await;
+    let alarm = alarm::raise(&mut cluster, arguments.victim, run, &progress).await?;
+    cut_now_and_then(&cluster.network, half.saturating_sub(progress.elapsed())).await;
+    cluster.all_served().await?;
+    let victim = failure::choose(&cluster, arguments.victim).await?;
+    let (failed_host, taken, rejoined) =
+        fail(arguments, &mut cluster, &victim, run, &progress).await?;
 
     let rest = Duration::from_secs(arguments.seconds).saturating_sub(progress.elapsed());
     sleep(rest.max(AFTERWARDS)).await;
@@ -196,24 +197,24 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
     }
     lines.abort();
     progress.say("the load ends; every vnode is read and checked");
-    let mut unread = stage.load.read_all().await;
-    let mut faults = stage.load.faults().await;
+    let mut unread = cluster.load.read_all().await;
+    let mut faults = cluster.load.faults().await;
     let mut rejoined_ms = None;
-    if let Some(Woken { ms, stubborn }) = woken {
-        let (found, not_read) = stubborn.check().await;
+    if let Some(Rejoined { ms, caller }) = rejoined {
+        let (found, not_read) = caller.check().await;
         faults += found;
         unread += not_read;
         rejoined_ms = Some(ms);
     }
     let mut alarm_back_ms = None;
-    if let Some(Alarm { back_ms, stubborn }) = alarm {
-        let (found, not_read) = stubborn.check().await;
+    if let Some(Alarm { back_ms, caller }) = alarm {
+        let (found, not_read) = caller.check().await;
         faults += found;
         unread += not_read;
         alarm_back_ms = back_ms;
     }
-    stage.all_live((arguments.kill == KillWith::Sigkill).then_some(&victim))?;
-    let mut report = report(arguments, &stage, &struck, &taken);
+    cluster.all_live((arguments.kill == KillWith::Sigkill).then_some(&victim))?;
+    let mut report = report(arguments, &cluster, &failed_host, &taken);
     report.set_faults(faults);
     report.unread = unread;
     report.rejoined_ms = rejoined_ms;
@@ -222,41 +223,41 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
 }
 
 /// A victim that was stopped and continued, and the caller that stayed connected to it.
-struct Woken {
+struct Rejoined {
     ms: f64,
-    stubborn: Stubborn,
+    caller: PinnedCaller,
 }
 
 /// The failure, the takeover and, for SIGSTOP, the rejoin of the victim.
 async fn fail(
     arguments: &Arguments,
-    stage: &mut Stage,
+    cluster: &mut Cluster,
     victim: &HostName,
     run: &str,
     progress: &Progress,
-) -> Result<(Struck, TakenOver, Option<Woken>), Fail> {
-    let mut stubborn = None;
+) -> Result<(FailedHost, TakenOver, Option<Rejoined>), Fail> {
+    let mut caller = None;
     if arguments.kill == KillWith::Sigstop {
-        let view = stage.view().await?;
-        stubborn = Some(Stubborn::start(&stage.client, run, victim, &view.record).await?);
+        let view = cluster.view().await?;
+        caller = Some(PinnedCaller::start(&cluster.client, run, victim, &view.record).await?);
     }
-    let struck = strike::strike(stage, victim, arguments.kill).await?;
+    let failed_host = failure::make_fail(cluster, victim, arguments.kill).await?;
     progress.say(&format!(
         "{} to {victim}: {} vnodes, {} commands in flight, {} packs",
         name_of(arguments.kill),
-        thousands(struck.places.len() as u64),
-        thousands(struck.in_flight),
-        struck.packs,
+        thousands(failed_host.places.len() as u64),
+        thousands(failed_host.in_flight),
+        failed_host.packs,
     ));
-    let taken = strike::watch(stage, &struck, progress).await?;
-    let Some(stubborn) = stubborn else {
-        return Ok((struck, taken, None));
+    let taken = failure::watch(cluster, &failed_host, progress).await?;
+    let Some(caller) = caller else {
+        return Ok((failed_host, taken, None));
     };
-    stubborn.queue().await;
+    caller.queue().await;
     progress.say(&format!("SIGCONT to {victim}, with commands waiting in it"));
-    let ms = strike::wake(stage, &struck).await?;
+    let ms = failure::continue_victim(cluster, &failed_host).await?;
     progress.say(&format!("{victim} rejoined after {ms:.0} ms"));
-    Ok((struck, taken, Some(Woken { ms, stubborn })))
+    Ok((failed_host, taken, Some(Rejoined { ms, caller })))
 }
 
 /// Cuts the callers' connections every [`CUT_EVERY`] for `span`.
@@ -271,8 +272,13 @@ async fn cut_now_and_then(network: &Cuttable, span: Duration) {
     sleep(left).await;
 }
 
-fn report(arguments: &Arguments, stage: &Stage, struck: &Struck, taken: &TakenOver) -> Report {
-    let tally = stage.load.tally();
+fn report(
+    arguments: &Arguments,
+    cluster: &Cluster,
+    failed_host: &FailedHost,
+    taken: &TakenOver,
+) -> Report {
+    let tally = cluster.load.tally();
     if let Some(failure) = tally.newest_failure() {
         eprintln!("newest failed call: {failure}");
     }
@@ -280,11 +286,11 @@ fn report(arguments: &Arguments, stage: &Stage, struck: &Struck, taken: &TakenOv
         hosts: arguments.hosts,
         vnodes: arguments.vnodes,
         kill: name_of(arguments.kill),
-        victim: struck.victim.to_string(),
-        victim_led: struck.led,
-        victim_vnodes: struck.places.len(),
-        victim_in_flight: struck.in_flight,
-        victim_packs: struck.packs,
+        victim: failed_host.victim.to_string(),
+        victim_led: failed_host.led,
+        victim_vnodes: failed_host.places.len(),
+        victim_in_flight: failed_host.in_flight,
+        victim_packs: failed_host.packs,
         acknowledged: tally.acknowledged(),
         queries: tally.queries(),
         lost: 0,

@@ -1,7 +1,7 @@
 //! A false alarm before the failure: a host that only pauses is sealed.
 //!
 //! A suspicion may be wrong, so it must be cheap: what the host acknowledged stays, other hosts take over its slots,
-//! and it rejoins with a new session. When the host continues, commands of a stubborn caller wait in it; so this also
+//! and it rejoins with a new session. When the host continues, commands of a pinned caller wait in it; so this also
 //! checks that a sealed host acknowledges nothing.
 
 use core::time::Duration;
@@ -14,7 +14,7 @@ use holocron_protocol::{
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{VictimKind, progress::Progress, stage::Stage, strike, stubborn::Stubborn};
+use super::{VictimKind, cluster::Cluster, failure, pinned::PinnedCaller, progress::Progress};
 use crate::exit::Fail;
 
 /// How long the host may take to rejoin.
@@ -30,46 +30,47 @@ pub(super) struct Alarm {
     /// Milliseconds from the seal to the rejoin; `None` if the host wasn't sealed.
     pub(super) back_ms: Option<f64>,
     /// The caller that stayed connected to the host.
-    pub(super) stubborn: Stubborn,
+    pub(super) caller: PinnedCaller,
 }
 
 /// Seals a paused host that neither leads nor will be the victim, if there is one.
 pub(super) async fn raise(
-    stage: &mut Stage,
+    cluster: &mut Cluster,
     victim: VictimKind,
     run: &str,
     progress: &Progress,
 ) -> Result<Option<Alarm>, Fail> {
-    let view = stage.view().await?;
+    let view = cluster.view().await?;
     let record = &view.record;
-    let victim = strike::choose(stage, victim).await?;
+    let victim = failure::choose(cluster, victim).await?;
     // A host without slots, for example after a real false suspicion on a busy machine, would show nothing.
-    let owns = |host: &HostName| !stage.load.places_of(host, record).is_empty();
-    let mut names = stage.processes.iter().map(|process| &process.name);
+    let owns = |host: &HostName| !cluster.load.places_of(host, record).is_empty();
+    let mut names = cluster.processes.iter().map(|process| &process.name);
     let spare = names.rfind(|name| **name != record.leader.host && **name != victim && owns(name));
     let Some(host) = spare.cloned() else { return Ok(None) };
     let Some(session) = session_in(record, &host) else { return Ok(None) };
-    let stubborn = Stubborn::start(&stage.client, &format!("{run}-alarm"), &host, record).await?;
-    stage.process(&host)?.signal(Signal::STOP)?;
+    let caller =
+        PinnedCaller::start(&cluster.client, &format!("{run}-alarm"), &host, record).await?;
+    cluster.process(&host)?.signal(Signal::STOP)?;
     let at = Instant::now();
     let sealed = seal(&record.leader.address, &host).await?;
     if sealed.is_ok() {
         // The takeover must be complete before the host continues: whatever it acknowledges then would be lost.
-        until(stage, &host, |now| now != Some(session)).await?;
-        stubborn.queue().await;
+        until(cluster, &host, |now| now != Some(session)).await?;
+        caller.queue().await;
     }
-    stage.process(&host)?.signal(Signal::CONT)?;
+    cluster.process(&host)?.signal(Signal::CONT)?;
     let mut back_ms = None;
     match sealed {
         Ok(()) => {
-            rejoined(stage, &host, session).await?;
+            rejoined(cluster, &host, session).await?;
             let ms = at.elapsed().as_secs_f64() * 1_000.0;
             progress.say(&format!("{host} was sealed by mistake and rejoined after {ms:.0} ms"));
             back_ms = Some(ms);
         }
         Err(why) => progress.say(&format!("{host} was not sealed by mistake: {why}")),
     }
-    Ok(Some(Alarm { back_ms, stubborn }))
+    Ok(Some(Alarm { back_ms, caller }))
 }
 
 /// Asks the leader to seal a host. The inner error says why it wasn't sealed; on a busy machine that is no failure.
@@ -89,21 +90,21 @@ async fn seal(leader: &str, host: &HostName) -> Result<Result<(), String>, Fail>
 
 /// Waits until a host is in the cluster with a session other than `before`.
 pub(super) async fn rejoined(
-    stage: &Stage,
+    cluster: &Cluster,
     host: &HostName,
     before: SessionId,
 ) -> Result<(), Fail> {
-    until(stage, host, |now| now.is_some_and(|now| now != before)).await
+    until(cluster, host, |now| now.is_some_and(|now| now != before)).await
 }
 
 /// Waits until `is_so` holds for the host's session in the client's view.
 async fn until(
-    stage: &Stage,
+    cluster: &Cluster,
     host: &HostName,
     is_so: impl Fn(Option<SessionId>) -> bool,
 ) -> Result<(), Fail> {
     let looks = async {
-        while !stage.client.view().is_some_and(|view| is_so(session_in(&view.record, host))) {
+        while !cluster.client.view().is_some_and(|view| is_so(session_in(&view.record, host))) {
             sleep(LOOK_EVERY).await;
         }
     };

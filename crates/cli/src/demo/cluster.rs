@@ -122,7 +122,7 @@ impl Place {
 
 /// The running cluster.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct Cluster {
     /// Declared first, so dropped first.
     pub(super) processes: Vec<Process>,
     pub(super) network: Cuttable,
@@ -130,7 +130,7 @@ pub(super) struct Stage {
     pub(super) load: Arc<Load>,
 }
 
-impl Stage {
+impl Cluster {
     /// Starts the hosts and waits until they serve every slot.
     pub(super) async fn start(
         arguments: &Arguments,
@@ -150,9 +150,9 @@ impl Stage {
         }
         let client = builder.connect().await?;
         let load = Arc::new(Load::new(&client, run, arguments.vnodes));
-        let mut stage = Self { processes, network, client, load };
-        stage.all_served().await?;
-        Ok(stage)
+        let mut cluster = Self { processes, network, client, load };
+        cluster.all_served().await?;
+        Ok(cluster)
     }
 
     /// Waits until every host is in the cluster and every slot is served.

@@ -43,13 +43,13 @@ const BUSY_LEN: usize = 32;
 /// Vnodes that are called only after the host was fenced.
 const LATE_LEN: usize = 32;
 /// How long to wait until the host has answered [`BUSY_LEN`] commands.
-const OBEYED_WITHIN: Duration = Duration::from_secs(5);
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 /// Keys tried to find enough vnodes of one host; the host owns at least a quarter of all.
 const KEYS_TRIED_MAX: usize = 10_000;
 
 /// The running caller.
 #[derive(Debug)]
-pub(super) struct Stubborn {
+pub(super) struct PinnedCaller {
     orders: mpsc::UnboundedSender<Order>,
     calling: JoinHandle<Vec<Counted>>,
     client: Client,
@@ -72,7 +72,7 @@ struct Counted {
     history: CounterHistory,
 }
 
-impl Stubborn {
+impl PinnedCaller {
     /// Starts calling vnodes of a host, and waits until the host has answered for a while.
     pub(super) async fn start(
         client: &Client,
@@ -96,11 +96,17 @@ impl Stubborn {
         let Stream { reads, writes } =
             Tcp.connect(address).await.map_err(|error| failed(&error))?;
         let (orders, ordered) = mpsc::unbounded_channel();
-        let (count, mut obeyed) = watch::channel(0);
+        let (count, mut acknowledged) = watch::channel(0);
         let calling = Calling::new(names, record.epoch, count).run(reads, writes, ordered);
         let calling = tokio::spawn(calling);
         // If the host is too busy to get that far, the demo continues anyway.
-        drop(timeout(OBEYED_WITHIN, obeyed.wait_for(|&obeyed| obeyed >= BUSY_LEN)).await);
+        drop(
+            timeout(
+                ACKNOWLEDGED_WITHIN,
+                acknowledged.wait_for(|&acknowledged| acknowledged >= BUSY_LEN),
+            )
+            .await,
+        );
         Ok(Self { orders, calling, client: client.clone(), late })
     }
 
@@ -170,11 +176,11 @@ struct Calling {
     /// Of these, the commands.
     commands: BTreeSet<RequestNumber>,
     /// Commands acknowledged.
-    obeyed: watch::Sender<usize>,
+    acknowledged: watch::Sender<usize>,
 }
 
 impl Calling {
-    fn new(names: Vec<VnodeName>, epoch: Epoch, obeyed: watch::Sender<usize>) -> Self {
+    fn new(names: Vec<VnodeName>, epoch: Epoch, acknowledged: watch::Sender<usize>) -> Self {
         let counted = names
             .into_iter()
             .map(|name| Counted { name, history: CounterHistory::default() })
@@ -186,7 +192,7 @@ impl Calling {
             last: RequestNumber::ZERO,
             waiting: BTreeMap::new(),
             commands: BTreeSet::new(),
-            obeyed,
+            acknowledged,
         }
     }
 
@@ -198,7 +204,7 @@ impl Calling {
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) -> Vec<Counted> {
         let mut reader = FrameReader::new(reads);
-        let hello = Hello { cluster: None, who: "a stubborn caller".to_owned() };
+        let hello = Hello { cluster: None, who: "a caller of the demo".to_owned() };
         let mut out = Vec::new();
         frame::put(&mut out, &Frame::Hello(TRANSPORT_VERSION, Some(hello))).expect("a hello fits");
         let mut connected = true;
@@ -295,7 +301,7 @@ impl Calling {
         }
         // The next command follows each acknowledged one.
         if mode == Mode::Command && matches!(ended, Ended::Acknowledged(_)) {
-            self.obeyed.send_modify(|obeyed| *obeyed += 1);
+            self.acknowledged.send_modify(|acknowledged| *acknowledged += 1);
             self.command(place, out);
         }
     }
