@@ -1,4 +1,4 @@
-//! `holocron host`: a host with the built-in kinds, until it is told to leave.
+//! `holocron host`: runs a host with the built-in kinds until a signal stops it.
 
 use core::{
     net::{IpAddr, SocketAddr},
@@ -134,7 +134,7 @@ impl Arguments {
         }
         let kill = Some(rustix::process::Signal::KILL);
         if let Err(error) = rustix::process::set_parent_process_death_signal(kill) {
-            tracing::warn!(%error, "--end-with-parent failed; the host goes on when its parent ends");
+            tracing::warn!(%error, "--end-with-parent failed; the host will not stop with its parent");
         }
     }
 

@@ -90,7 +90,10 @@ async fn child() {
         "fill" => {
             for number in 0.. {
                 let key = format!("fill/{name}/{number}");
-                store.create(&key, body(&name, number)).await.expect("nobody else makes this key");
+                store
+                    .create(&key, body(&name, number))
+                    .await
+                    .expect("no other process creates this key");
                 println!("said {number}");
             }
         }

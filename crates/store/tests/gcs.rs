@@ -55,8 +55,8 @@ async fn gcs_keeps_the_contract() {
 async fn a_missing_bucket_and_a_wrong_token_are_refusals() {
     let emulator = emulator().await;
     let elsewhere = open("gs://bucket-2", &emulator.options()).unwrap();
-    let stranger = store(&emulator, "", &[("bearer_token", "wrong")]);
-    for (store, code) in [(elsewhere, "NoSuchBucket"), (stranger, "AuthenticationRequired")] {
+    let unauthorized = store(&emulator, "", &[("bearer_token", "wrong")]);
+    for (store, code) in [(elsewhere, "NoSuchBucket"), (unauthorized, "AuthenticationRequired")] {
         for answer in [
             store.get(KEY).await.err(),
             store.get_range(KEY, 0..1).await.err(),

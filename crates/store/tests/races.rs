@@ -87,7 +87,7 @@ async fn there_is_one_winner_per_key_and_every_outcome_is_true() {
                     }
                     Created::Lost(existing) => {
                         assert_eq!(existing, stands, "seed {seed}: losers are shown what stands");
-                        assert_ne!(body, stands, "seed {seed}: nobody loses to itself");
+                        assert_ne!(body, stands, "seed {seed}: no writer loses to itself");
                         "lost"
                     }
                     Created::Unknown if body == stands => {

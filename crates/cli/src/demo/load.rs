@@ -118,7 +118,7 @@ impl Load {
         self.targets.len()
     }
 
-    /// Calls all vnodes in turn until told to stop.
+    /// Calls all vnodes in turn until `stop` is cancelled.
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let callers = CALLERS_MAX.min(self.targets.len());
         let mut tasks = JoinSet::new();

@@ -95,7 +95,7 @@ async fn puts_over_anything(store: &Arc<dyn Store>) {
     let again = store.create(key, Bytes::from_static(b"create")).await;
     assert!(
         matches!(again, Err(Error::Conflict { .. })),
-        "what was put stands in the way of a create: {again:?}"
+        "a create over a put object is a conflict: {again:?}"
     );
 }
 
@@ -301,7 +301,7 @@ async fn lets_one_of_many_creates_win(store: &Arc<dyn Store>) {
             assert!(read.is_some() || !won, "the winner finds its object");
             assert!(
                 read.as_ref().is_none_or(|read| read == winners[0]),
-                "nobody ever reads a loser's bytes"
+                "no reader gets a loser's bytes"
             );
         }
     }
