@@ -1,7 +1,7 @@
 //! A bank: accounts are vnodes, transfers move money between them, and a host dies in the middle.
 //!
-//! A transfer is two commands, a withdrawal and a deposit, each applied exactly once whatever dies, so no money is lost
-//! and none is made. (What holds two commands together is the teller, which outlives the host here; a teller that must
+//! A transfer is two commands, a withdrawal and a deposit. Each is applied exactly once whichever host dies, so no
+//! money is lost or created. (The teller connects the two commands, and here it outlives the host; a teller that must
 //! survive its own crash would be a vnode itself.)
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
@@ -28,7 +28,7 @@ enum Command {
 impl Vnode for Account {
     const KIND: &'static str = "account";
     type Command = Command;
-    /// Whether there was enough.
+    /// Whether the balance was sufficient.
     type Reply = bool;
     type Query = ();
     type Answer = u64;
@@ -51,7 +51,7 @@ fn name(number: u64) -> String {
     format!("account-{}", number % ACCOUNTS)
 }
 
-/// Moves money from account to account; how often there was enough.
+/// Moves money between accounts. Returns how many transfers had a sufficient balance.
 async fn teller(client: Client, number: u64) -> Result<u64, CallError> {
     let mut moved = 0;
     for round in 0..TRANSFERS {
@@ -87,7 +87,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tellers: Vec<_> =
         (0..TELLERS).map(|number| tokio::spawn(teller(client.clone(), number))).collect();
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    // As a crash would: nothing is handed over.
+    // Like a crash: no handoff.
     second.stop().await;
     println!("one host died in the middle");
     let mut moved = 0;

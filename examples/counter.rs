@@ -1,4 +1,4 @@
-//! A counter that outlives its host: run it twice and it counts on.
+//! A counter that outlives its host: run it twice and it continues counting.
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
@@ -28,7 +28,7 @@ impl Vnode for Counter {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join("holocron-counter");
-    std::fs::create_dir_all(&folder)?; // no host makes it: one that is missing may not be mounted
+    std::fs::create_dir_all(&folder)?; // a host doesn't create it: it may just not be mounted
     let store = format!("file://{}", folder.display());
     let host = Host::builder(&store).vnode::<Counter>().start().await?;
     let visits = host.client().get::<Counter>("visits");

@@ -1,1 +1,1 @@
-//! Programs people would want to write, one file each: `cargo run -p holocron-examples --example counter`.
+//! Example programs, one file each: `cargo run -p holocron-examples --example counter`.

@@ -4,7 +4,7 @@
 #   eval "$(scripts/azure-server.sh start DIR [PORT])"    installs into DIR, starts, prints what to export
 #   scripts/azure-server.sh stop DIR
 #
-# Everything it needs and writes is in DIR; a second start there installs nothing. Needs npm, openssl and curl.
+# All its files are in DIR; a second start with the same DIR installs nothing. Needs npm, openssl and curl.
 set -eu
 
 PACKAGE=azurite@3.35.0
@@ -44,13 +44,13 @@ start)
         npm install --silent --no-audit --no-fund --prefix "$dir" "$PACKAGE" >&2
     fi
     endpoint=http://127.0.0.1:$port/$ACCOUNT
-    # Otherwise whatever listens there would pass for ours.
+    # Otherwise another server at this port would be taken for ours.
     if curl -s -m 2 -o "$dir/answer" "$endpoint"; then fail "port $port is taken"; fi
     setsid "$dir/node_modules/.bin/azurite-blob" --blobHost 127.0.0.1 --blobPort "$port" \
         --inMemoryPersistence --skipApiVersionCheck --disableTelemetry --silent </dev/null >"$dir/log" 2>&1 &
     echo $! >"$dir/pid"
     tries=$((READY_SECONDS * 10))
-    # Creating the container is the question whether it is ready.
+    # It is ready when the container can be created.
     until create_container; do
         running || { cat "$dir/log" >&2; fail "the server ended"; }
         tries=$((tries - 1))

@@ -4,8 +4,8 @@
 #   eval "$(scripts/ceph-server.sh start DIR [PORT])"    starts, prints what to export
 #   scripts/ceph-server.sh stop DIR
 #
-# Everything it writes is in DIR, and gone at the next start. The monitor listens at PORT + 1, the store's daemon at
-# what it finds. Needs curl and openssl, and of Debian:
+# All its files are in DIR and are removed at the next start. The monitor listens at PORT + 1, the storage daemon at any
+# free port. Needs curl, openssl and these Debian packages:
 #
 #   apt-get install --no-install-recommends ceph-mon ceph-osd radosgw ceph-common
 set -eu
@@ -17,10 +17,10 @@ READY_SECONDS=60
 
 usage() { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 fail() { echo "$0: $1" >&2; exit 1; }
-# Whether the process of that pid file is there and is that daemon: pids are used again.
+# Whether the process of that pid file exists and is that daemon: pids are reused.
 running() { [ -f "$dir/run/$1.pid" ] && grep -q "$2" "/proc/$(cat "$dir/run/$1.pid")/comm" 2>/dev/null; }
 
-# Creates the bucket: one request, signed the old way, which fits a line.
+# Creates the bucket: one request with the old signature, which fits one line.
 create_bucket() {
     date=$(LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S GMT')
     signature=$(printf 'PUT\n\n\n%s\n/%s' "$date" "$BUCKET" |
@@ -46,7 +46,7 @@ log file = $dir/log/\$name.log
 run dir = $dir/run
 pid file = $dir/run/\$name.pid
 admin socket = $dir/run/\$name.asok
-# One daemon keeps the only copy, and nobody minds a full disk.
+# One daemon keeps the only copy; a full disk is accepted.
 osd objectstore = memstore
 memstore device bytes = 4294967296
 osd pool default size = 1
@@ -62,7 +62,7 @@ rgw frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 CONF
 }
 
-# Each daemon puts itself into the background and its pid into $dir/run.
+# Each daemon goes into the background and writes its pid to $dir/run.
 start_daemons() {
     monmaptool --create --fsid "$fsid" --addv a "[v1:127.0.0.1:$mon_port]" "$dir/monmap"
     ceph-authtool --create-keyring "$dir/keyring" --gen-key -n mon. --cap mon 'allow *'
@@ -79,7 +79,7 @@ start_daemons() {
     radosgw -n client.admin
 }
 
-# Ends one daemon, if it is there.
+# Stops one daemon, if it runs.
 end_daemon() {
     running "$1" "$2" || return 0
     pid=$(cat "$dir/run/$1.pid")
@@ -114,7 +114,7 @@ start)
     done
     ! running mon.a ceph-mon || fail "already running in $dir: stop it first"
     endpoint=http://127.0.0.1:$port
-    # Otherwise whatever listens there would pass for ours.
+    # Otherwise another server at this port would be taken for ours.
     if curl -s -m 2 -o "$dir/answer" "$endpoint/"; then fail "port $port is taken"; fi
     for part in mon osd log run monmap keyring; do rm -rf "${dir:?}/$part"; done
     mkdir "$dir/mon" "$dir/osd" "$dir/log" "$dir/run"
@@ -122,7 +122,7 @@ start)
     write_conf
     start_daemons >"$dir/log/start" 2>&1 || { cat "$dir/log/start" >&2; stop_daemons; fail "it did not start"; }
     tries=$((READY_SECONDS * 10))
-    # Creating the bucket is the question whether it is ready.
+    # It is ready when the bucket can be created.
     until create_bucket; do
         tries=$((tries - 1))
         if [ $tries -eq 0 ] || ! running mon.a ceph-mon || ! running osd.0 ceph-osd; then

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Everything a change must pass. People and machines run this same file.
+# Everything a change must pass. Developers and CI run this same file.
 #
 #   scripts/ci.sh            everything
 #   scripts/ci.sh check      format, lints and docs only
 #
-# Needs cargo, python3, npm, openssl and curl. What else it needs it installs below target/ci. Servers listen on loopback
-# only, at the ports S3_PORT and AZURE_PORT.
+# Needs cargo, python3, npm, openssl and curl; installs everything else below target/ci. Servers listen on loopback only,
+# at the ports S3_PORT and AZURE_PORT.
 set -eu
 cd "$(dirname "$0")/.."
 S3_PORT=${S3_PORT:-9105}
@@ -40,7 +40,7 @@ exports=$(scripts/s3-server.sh start "$CI_DIR/s3" "$S3_PORT")
 eval "$exports"
 exports=$(scripts/azure-server.sh start "$CI_DIR/azure" "$AZURE_PORT")
 eval "$exports"
-# Without them the tests that need a server would only say that they were skipped.
+# Without these variables, tests that need a server would only print that they were skipped.
 export HOLOCRON_REQUIRE_S3=1 HOLOCRON_REQUIRE_AZURE=1
 
 step "tests (the README's command)"
@@ -54,7 +54,7 @@ $demo --seconds 6 --kill sigstop --victim leader
 $demo --seconds 6 --kill sigkill --victim leader --store "$HOLOCRON_TEST_S3_URL/ci-$$" --json
 
 step "the examples"
-# The tests' build has them; by themselves they would be built anew, with other features.
+# Uses the tests' build; a separate build would have other features.
 "${CARGO_TARGET_DIR:-target}/debug/examples/counter"
 "${CARGO_TARGET_DIR:-target}/debug/examples/bank"
 

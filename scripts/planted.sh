@@ -1,20 +1,20 @@
 #!/bin/sh
-# The demo's checker has teeth: with a planted bug it must end with exit code 3 (something was lost, doubled or stale).
-# And nobody can ship one: the release build refuses to plant any.
+# Shows that the demo detects faults: with a planted bug it must end with exit code 3 (something was lost, doubled or
+# stale). The release build must refuse to plant a bug.
 #
-# A bug need not show in every run, so each gets a few. trust-already-exists shows at a host that sleeps through its own
-# seal, so it is looked for with SIGSTOP only. What the simulator and the models notice: docs/verification.md.
+# A bug may not show in every run, so each gets several runs. trust-already-exists shows when a host is paused while it is
+# sealed, so it runs with SIGSTOP only. docs/verification.md lists what the simulator and the models detect.
 set -eu
 cd "$(dirname "$0")/.."
 TRIES=${TRIES:-4}
 target=${CARGO_TARGET_DIR:-target}
-# The demo keeps the traces of whatever it finds. Nobody needs these.
+# The demo keeps the store and logs when it finds a fault. They are not needed here.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export TMPDIR="$scratch"
 log=$scratch/log
 
-# Runs the demo until it finds something; fails when it doesn't.
+# Runs the demo until it finds a fault; fails if it doesn't.
 must_be_noticed() {
     bug=$1
     tried=0
@@ -34,7 +34,7 @@ must_be_noticed() {
     done
 }
 
-# A build without debug assertions says that it can't, and ends as at any wrong usage.
+# A build without debug assertions must refuse to plant a bug, with the exit code of wrong usage.
 must_be_refused() {
     status=0
     HOLOCRON_PLANTED=no-window "$1" demo --seconds 2 >"$log" 2>&1 || status=$?
@@ -46,12 +46,12 @@ must_be_refused() {
     echo "a release build refuses: $(cat "$log")"
 }
 
-# The tests' build has it; by itself it would be built anew, with other features.
+# Uses the tests' build; a separate build would have other features.
 cargo test --quiet --locked --workspace --no-run
 for bug in reply-before-commit trust-already-exists no-window; do
     must_be_noticed "$bug"
 done
-# ci.sh has built it; whoever runs this alone need not wait for that.
+# ci.sh has built it; when run alone, this script doesn't build it.
 if [ -x "$target/release/holocron" ]; then
     must_be_refused "$target/release/holocron"
 else

@@ -4,7 +4,7 @@
 #   eval "$(scripts/s3-server.sh start DIR [PORT])"    installs into DIR, starts, prints what to export
 #   scripts/s3-server.sh stop DIR
 #
-# Everything it needs and writes is in DIR; a second start there installs nothing. Needs python3 and curl.
+# All its files are in DIR; a second start with the same DIR installs nothing. Needs python3 and curl.
 set -eu
 
 PACKAGE=ministack==1.5.33
@@ -29,13 +29,13 @@ start)
         "$dir/venv/bin/pip" install --quiet --disable-pip-version-check "$PACKAGE" >&2
     fi
     endpoint=http://127.0.0.1:$port
-    # Otherwise whatever listens there would pass for ours.
+    # Otherwise another server at this port would be taken for ours.
     if curl -s -m 2 -o "$dir/answer" "$endpoint/"; then fail "port $port is taken"; fi
     SERVICES=s3 BIND_HOST=127.0.0.1 GATEWAY_PORT=$port LOG_LEVEL=ERROR \
         setsid "$dir/venv/bin/ministack" </dev/null >"$dir/log" 2>&1 &
     echo $! >"$dir/pid"
     tries=$((READY_SECONDS * 10))
-    # Creating the bucket is the question whether it is ready.
+    # It is ready when the bucket can be created.
     until curl -s -f -m 2 -o "$dir/answer" -X PUT --aws-sigv4 aws:amz:us-east-1:s3 --user test:test "$endpoint/$BUCKET"; do
         running || { cat "$dir/log" >&2; fail "the server ended"; }
         tries=$((tries - 1))

@@ -1,8 +1,8 @@
 //! A load tool: many client processes add to one counter at one host.
 //!
 //! It starts a host on a directory store below the temporary directory, then as many processes of itself as asked, each
-//! a client that adds 1 again and again, one command at a time. It prints the throughput, the latencies and how much the
-//! unluckiest client got done, and checks that the counter shows what was acknowledged.
+//! a client that adds 1 repeatedly, one command at a time. It prints the throughput, the latencies and the fewest
+//! commands of any client, and checks that the counter equals the acknowledged commands.
 //!
 //! ```text
 //! many-clients HOLOCRON [CLIENTS,CLIENTS,... [SECONDS]]
@@ -25,7 +25,7 @@ type Command = <Counter as Vnode>::Command;
 type Query = <Counter as Vnode>::Query;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// What all processes add to.
+/// The key of the counter.
 const KEY: &str = "hot";
 /// How long one command may take before it counts as unclear.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -42,17 +42,17 @@ fn main() -> Outcome<()> {
     }
 }
 
-/// One thread for each process: a thousand of them share this machine.
+/// Runs `work` on one thread: a thousand processes share this machine.
 fn in_runtime<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-/// A client process: says that it is connected, waits for a line, adds for so long, and prints how many of its commands
-/// ended unclear and how many microseconds each of the others took.
+/// A client process: prints that it is connected, waits for a line, adds for `seconds`, and prints how many commands
+/// ended unclear and how many microseconds each other command took.
 async fn client(url: &str, seconds: u64) -> Outcome<()> {
     let client = Client::connect(url).await?.with_deadline(DEADLINE);
     let counter = client.get::<Counter>(KEY);
-    // So that the connection is there, too.
+    // Opens the connection.
     counter.local(Query::Value).await?;
     println!("ready");
     std::io::stdin().read_line(&mut String::new())?;
@@ -100,7 +100,7 @@ fn start_host(holocron: &str, folder: &Path) -> Outcome<Child> {
     Ok(host)
 }
 
-/// Runs so many clients; a line of figures.
+/// Runs this many clients. Returns a line of figures.
 fn one_run(url: &str, clients: usize, seconds: &str) -> Outcome<String> {
     let mut children = Vec::new();
     for _ in 0..clients {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
-    kinds::{self, Counter, Heard, Kv, Spoken},
+    kinds::{self, Counter, Kv, ShellCall, ShellKind},
     store::StoreArguments,
 };
 
@@ -21,15 +21,15 @@ pub(crate) struct Arguments {
     store: StoreArguments,
     /// The vnode's kind: counter or kv.
     kind: String,
-    /// The vnode's key. It comes to exist with its first command.
+    /// The vnode's key. A vnode is created by its first command.
     key: String,
-    /// What to do, see below.
+    /// The command or query, see below.
     #[arg(value_name = "COMMAND")]
     word: String,
-    /// Its argument, in JSON.
+    /// Its argument, as JSON.
     #[arg(value_name = "JSON", value_parser = parse_json, allow_hyphen_values = true)]
     argument: Option<Value>,
-    /// Answer a query from the owner's memory. Cheaper, and stale if the owner was overruled a moment ago.
+    /// Answer a query from the owner's memory. Cheaper, but stale if the owner was fenced a moment ago.
     #[arg(long)]
     local: bool,
     #[command(flatten)]
@@ -48,7 +48,7 @@ fn after_help() -> String {
 
 fn parse_json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text)
-        .map_err(|error| format!("not JSON ({error}); text goes in quotes: '\"text\"'"))
+        .map_err(|error| format!("not JSON ({error}); write text in quotes: '\"text\"'"))
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
@@ -56,7 +56,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         "counter" => call::<Counter>(&arguments).await?,
         "kv" => call::<Kv>(&arguments).await?,
         kind => {
-            let why = format!("no built-in kind is named {kind:?}; there are counter and kv");
+            let why = format!("no built-in kind is named {kind:?}; the kinds are counter and kv");
             return Err(Fail::new(Failure::Usage, why));
         }
     };
@@ -64,21 +64,23 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     Ok(())
 }
 
-async fn call<V: Spoken>(arguments: &Arguments) -> Result<Value, Fail> {
+async fn call<V: ShellKind>(arguments: &Arguments) -> Result<Value, Fail> {
     let argument = arguments.argument.clone().unwrap_or(Value::Null);
-    // Before anything is connected: a mistake is told at once.
-    let heard = kinds::hear::<V>(&arguments.word, &argument)
+    // Before connecting, so that a wrong argument fails at once.
+    let call = kinds::parse::<V>(&arguments.word, &argument)
         .map_err(|why| Fail::new(Failure::Usage, why))?;
     let deadline = arguments.deadline.start();
     let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
     let vnode: VnodeRef<V> = client.get(&arguments.key);
-    let answer = match heard {
-        Heard::Command(_) if arguments.local => {
-            return Err(Fail::new(Failure::Usage, "--local is for queries"));
+    let answer = match call {
+        ShellCall::Command(_) if arguments.local => {
+            return Err(Fail::new(Failure::Usage, "--local works with queries only"));
         }
-        Heard::Command(command) => serde_json::to_value(vnode.command(command).await?),
-        Heard::Query(query) if arguments.local => serde_json::to_value(vnode.local(query).await?),
-        Heard::Query(query) => serde_json::to_value(vnode.query(query).await?),
+        ShellCall::Command(command) => serde_json::to_value(vnode.command(command).await?),
+        ShellCall::Query(query) if arguments.local => {
+            serde_json::to_value(vnode.local(query).await?)
+        }
+        ShellCall::Query(query) => serde_json::to_value(vnode.query(query).await?),
     };
     answer.map_err(|error| Fail::failed(format!("the answer can't be written as JSON: {error}")))
 }

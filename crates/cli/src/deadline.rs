@@ -19,7 +19,7 @@ use crate::{
 /// How long a subcommand may take.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct DeadlineArguments {
-    /// Seconds to try for, connecting included. What was sent by then may still take effect.
+    /// Seconds after which the command gives up, connecting included. A request sent before may still take effect.
     #[arg(
         long = "deadline",
         value_name = "SECONDS",
@@ -30,14 +30,14 @@ pub(crate) struct DeadlineArguments {
 }
 
 impl DeadlineArguments {
-    /// The time runs from now on.
+    /// Starts the deadline.
     pub(crate) fn start(self) -> Deadline {
         let within = Duration::from_secs(self.seconds);
         Deadline { within, at: Instant::now() + within }
     }
 }
 
-/// A deadline, running.
+/// A running deadline.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     within: Duration,
@@ -45,7 +45,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// What is left of it.
+    /// The time left.
     pub(crate) fn left(self) -> Duration {
         self.at.saturating_duration_since(Instant::now())
     }
@@ -65,7 +65,7 @@ impl Deadline {
         })
     }
 
-    /// Opens a store, in a thread of its own: a directory may be on a mount that hangs.
+    /// Opens a store, in a separate thread: a directory may be on a mount that hangs.
     pub(crate) async fn open(
         self,
         url: &str,
@@ -80,7 +80,7 @@ impl Deadline {
         }
     }
 
-    /// The store gave no answer in time; its newest error, if it gave one.
+    /// The failure when the store gave no answer in time. `last` is its newest error, if there was one.
     pub(crate) fn no_answer(self, last: Option<&holocron_store::Error>) -> Fail {
         let within = self.within;
         let sentence = match last {

@@ -1,17 +1,17 @@
-//! `holocron demo`: the product in 30 seconds. Some hosts, some load, one of the hosts fails in the middle; what moved, how
-//! long callers waited, and whether every acknowledged command is there, once.
+//! `holocron demo`: a failover to watch. It starts some hosts and a load, makes one host fail in the middle, and
+//! reports what moved, how long callers waited, and whether every acknowledged command took effect exactly once.
 
 mod alarm;
 mod clean_up;
+mod cluster;
+mod failure;
 mod history;
 mod load;
 mod network;
+mod pinned;
 mod process;
 mod progress;
 mod report;
-mod stage;
-mod strike;
-mod stubborn;
 mod target;
 
 use core::time::Duration;
@@ -24,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     alarm::Alarm,
+    cluster::{Cluster, Place, fresh_word},
+    failure::{FailedHost, TakenOver},
     network::Cuttable,
+    pinned::PinnedCaller,
     progress::Progress,
     report::Report,
-    stage::{Place, Stage, fresh_word},
-    strike::{Struck, TakenOver},
-    stubborn::Stubborn,
 };
 use crate::{
     exit::{self, Fail, Failure},
@@ -38,23 +38,24 @@ use crate::{
     table::thousands,
 };
 
-/// Between two cuts of the callers' connections, before the failure. Whatever is in flight then is sent again, and must
-/// not take effect again.
+/// Time between two cuts of the callers' connections, before the failure. Commands in flight are then sent again, and
+/// must not take effect twice.
 const CUT_EVERY: Duration = Duration::from_millis(700);
-/// How long the load goes on after everything is served again, at least.
+/// How long the load continues at least after every vnode is served again.
 const AFTERWARDS: Duration = Duration::from_secs(1);
-/// How long the last calls of the load may take to end: their deadline, and some.
+/// How long the last calls of the load may take: their deadline and some slack.
 const LAST_CALLS_WITHIN: Duration = Duration::from_secs(15);
 
-/// See a cluster lose a host in the middle of its work
+/// Run a cluster under load, kill a host, and check every command
 ///
-/// Hosts as processes on one directory and load on thousands of vnodes. One host is sealed by mistake, and later another
-/// is killed. In the end every vnode is read and compared with what its callers were told: no acknowledged command may be
-/// missing, and none may have taken effect twice.
+/// Starts hosts as processes on one directory, and load on thousands of vnodes. One host is sealed by mistake, and
+/// later another is killed. In the end every vnode is read and compared with the replies: no acknowledged command may
+/// be missing, and no command may have taken effect twice.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("\
-Fails if anything is lost or doubled (exit code 3), or if the failure could not be made as hard as it should be: when it
-fails, the victim owns at least a quarter of the vnodes, has 100 commands in flight and 2 packs.
+Fails with exit code 3 if a command was lost or doubled or a read was stale. Fails with exit code 1 if the failure could
+not be made hard enough: when it fails, the victim must own a quarter of the vnodes, with 100 commands in flight and 2
+packs.
 
 Examples:
   holocron demo
@@ -67,24 +68,24 @@ pub(crate) struct Arguments {
     /// Vnodes under load.
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = number_in::<500, 1_000_000>)]
     vnodes: usize,
-    /// How long the load runs; the failure comes in the middle.
+    /// Seconds of load; the failure comes in the middle.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=3_600))]
     seconds: u64,
     /// How the victim fails.
     #[arg(long, value_enum, default_value_t = KillWith::Sigkill)]
     kill: KillWith,
-    /// Who fails.
+    /// Which host fails.
     #[arg(long, value_enum, default_value_t = VictimKind::Any)]
     victim: VictimKind,
-    /// A store to use, below a fresh prefix of its own, instead of a temporary directory.
+    /// Use this store, below a new prefix, instead of a temporary directory.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     #[command(flatten)]
     options: StoreOptions,
-    /// Keep the store and the hosts' logs. They are kept anyway if anything is lost, doubled or stale.
+    /// Keep the store and the hosts' logs. They are always kept if something was lost, doubled or stale.
     #[arg(long)]
     keep: bool,
-    /// One JSON object instead of a table at the end.
+    /// Print a JSON object instead of a table at the end.
     #[arg(long)]
     json: bool,
 }
@@ -92,13 +93,13 @@ pub(crate) struct Arguments {
 /// How the victim fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum KillWith {
-    /// It is gone at once.
+    /// The process ends at once.
     Sigkill,
-    /// It stops, is overruled, and wakes up later.
+    /// The process is stopped, fenced, and continued later.
     Sigstop,
 }
 
-/// Who fails.
+/// Which host fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum VictimKind {
     /// A host that doesn't lead.
@@ -118,20 +119,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let mut signals = Signals::new()?;
     let run = fresh_word();
     let mut place = Place::new(&arguments, &run)?;
-    // Dropping it ends the hosts, whatever it was doing.
+    // Dropping the future ends the hosts.
     let played = tokio::select! {
         biased;
         () = signals.next() => Err(Fail::failed("interrupted")),
         played = play(&arguments, &place, &run) => played,
     };
     if played.as_ref().is_ok_and(Report::is_broken) {
-        // Whoever looks into it needs every trace.
+        // The store and the logs are needed to investigate.
         place.keep();
     }
     if let Some((url, logs)) = place.kept() {
         eprintln!("kept: {url}, logs in {}", logs.display());
     }
-    // The verdict first: whatever becomes of the clean-up, it stands.
+    // The verdict first: a failing clean-up doesn't change it.
     let verdict = played.and_then(|report| tell(&arguments, &report));
     tokio::select! {
         biased;
@@ -141,7 +142,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     verdict
 }
 
-/// Prints what was found, and judges it.
+/// Prints the report and returns the verdict.
 fn tell(arguments: &Arguments, report: &Report) -> Result<(), Fail> {
     if arguments.json {
         println!("{}", serde_json::to_string(report).expect("a report is plain data"));
@@ -161,25 +162,26 @@ fn tell(arguments: &Arguments, report: &Report) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The whole play.
+/// The whole demo: hosts, load, false alarm, failure, takeover, final check.
 async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report, Fail> {
     eprintln!("{} hosts on {}", arguments.hosts, place.url);
-    let mut stage = Stage::start(arguments, place, run).await?;
+    let mut cluster = Cluster::start(arguments, place, run).await?;
     let progress = Progress::begin();
     progress.say(&format!("{} vnodes, every slot is served", thousands(arguments.vnodes as u64)));
     let stop = CancellationToken::new();
-    // However the play ends, the load ends with it.
+    // The load ends with the demo, also on an error.
     let _ends = stop.clone().drop_guard();
-    let load = tokio::spawn(Arc::clone(&stage.load).run(stop.clone()));
-    let lines = tokio::spawn(progress.follow(Arc::clone(&stage.load), stage.client.clone()));
+    let load = tokio::spawn(Arc::clone(&cluster.load).run(stop.clone()));
+    let lines = tokio::spawn(progress.follow(Arc::clone(&cluster.load), cluster.client.clone()));
 
     let half = Duration::from_millis(arguments.seconds * 500);
-    cut_now_and_then(&stage.network, half / 2).await;
-    let alarm = alarm::raise(&mut stage, arguments.victim, run, &progress).await?;
-    cut_now_and_then(&stage.network, half.saturating_sub(progress.elapsed())).await;
-    stage.all_served().await?;
-    let victim = strike::choose(&stage, arguments.victim).await?;
-    let (struck, taken, woken) = fail(arguments, &mut stage, &victim, run, &progress).await?;
+    cut_now_and_then(&cluster.network, half / 2).await;
+    let alarm = alarm::raise(&mut cluster, arguments.victim, run, &progress).await?;
+    cut_now_and_then(&cluster.network, half.saturating_sub(progress.elapsed())).await;
+    cluster.all_served().await?;
+    let victim = failure::choose(&cluster, arguments.victim).await?;
+    let (failed_host, taken, rejoined) =
+        fail(arguments, &mut cluster, &victim, run, &progress).await?;
 
     let rest = Duration::from_secs(arguments.seconds).saturating_sub(progress.elapsed());
     sleep(rest.max(AFTERWARDS)).await;
@@ -187,28 +189,32 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
     match tokio::time::timeout(LAST_CALLS_WITHIN, load).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-        Err(_elapsed) => return Err(Fail::failed("the last calls of the load don't end")),
+        Err(_elapsed) => {
+            return Err(Fail::failed(format!(
+                "the last calls of the load did not end within {LAST_CALLS_WITHIN:?}"
+            )));
+        }
     }
     lines.abort();
-    progress.say("the load ends; every vnode is read and compared");
-    let mut unread = stage.load.read_all().await;
-    let mut faults = stage.load.faults().await;
+    progress.say("the load ends; every vnode is read and checked");
+    let mut unread = cluster.load.read_all().await;
+    let mut faults = cluster.load.faults().await;
     let mut rejoined_ms = None;
-    if let Some(Woken { ms, stubborn }) = woken {
-        let (found, not_read) = stubborn.check().await;
+    if let Some(Rejoined { ms, caller }) = rejoined {
+        let (found, not_read) = caller.check().await;
         faults += found;
         unread += not_read;
         rejoined_ms = Some(ms);
     }
     let mut alarm_back_ms = None;
-    if let Some(Alarm { back_ms, stubborn }) = alarm {
-        let (found, not_read) = stubborn.check().await;
+    if let Some(Alarm { back_ms, caller }) = alarm {
+        let (found, not_read) = caller.check().await;
         faults += found;
         unread += not_read;
         alarm_back_ms = back_ms;
     }
-    stage.all_live((arguments.kill == KillWith::Sigkill).then_some(&victim))?;
-    let mut report = report(arguments, &stage, &struck, &taken);
+    cluster.all_live((arguments.kill == KillWith::Sigkill).then_some(&victim))?;
+    let mut report = report(arguments, &cluster, &failed_host, &taken);
     report.set_faults(faults);
     report.unread = unread;
     report.rejoined_ms = rejoined_ms;
@@ -216,45 +222,45 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
     Ok(report)
 }
 
-/// A victim that was stopped and woken, and the caller that stayed with it.
-struct Woken {
+/// A victim that was stopped and continued, and the caller that stayed connected to it.
+struct Rejoined {
     ms: f64,
-    stubborn: Stubborn,
+    caller: PinnedCaller,
 }
 
-/// The failure, the takeover and, after a stop, the waking.
+/// The failure, the takeover and, for SIGSTOP, the rejoin of the victim.
 async fn fail(
     arguments: &Arguments,
-    stage: &mut Stage,
+    cluster: &mut Cluster,
     victim: &HostName,
     run: &str,
     progress: &Progress,
-) -> Result<(Struck, TakenOver, Option<Woken>), Fail> {
-    let mut stubborn = None;
+) -> Result<(FailedHost, TakenOver, Option<Rejoined>), Fail> {
+    let mut caller = None;
     if arguments.kill == KillWith::Sigstop {
-        let view = stage.view().await?;
-        stubborn = Some(Stubborn::start(&stage.client, run, victim, &view.record).await?);
+        let view = cluster.view().await?;
+        caller = Some(PinnedCaller::start(&cluster.client, run, victim, &view.record).await?);
     }
-    let struck = strike::strike(stage, victim, arguments.kill).await?;
+    let failed_host = failure::make_fail(cluster, victim, arguments.kill).await?;
     progress.say(&format!(
         "{} to {victim}: {} vnodes, {} commands in flight, {} packs",
         name_of(arguments.kill),
-        thousands(struck.places.len() as u64),
-        thousands(struck.in_flight),
-        struck.packs,
+        thousands(failed_host.places.len() as u64),
+        thousands(failed_host.in_flight),
+        failed_host.packs,
     ));
-    let taken = strike::watch(stage, &struck, progress).await?;
-    let Some(stubborn) = stubborn else {
-        return Ok((struck, taken, None));
+    let taken = failure::watch(cluster, &failed_host, progress).await?;
+    let Some(caller) = caller else {
+        return Ok((failed_host, taken, None));
     };
-    stubborn.queue().await;
-    progress.say(&format!("{victim} is woken, with commands waiting in it"));
-    let ms = strike::wake(stage, &struck).await?;
-    progress.say(&format!("{victim} is back after {ms:.0} ms"));
-    Ok((struck, taken, Some(Woken { ms, stubborn })))
+    caller.queue().await;
+    progress.say(&format!("SIGCONT to {victim}, with commands waiting in it"));
+    let ms = failure::continue_victim(cluster, &failed_host).await?;
+    progress.say(&format!("{victim} rejoined after {ms:.0} ms"));
+    Ok((failed_host, taken, Some(Rejoined { ms, caller })))
 }
 
-/// Cuts the callers' connections now and then, for so long.
+/// Cuts the callers' connections every [`CUT_EVERY`] for `span`.
 async fn cut_now_and_then(network: &Cuttable, span: Duration) {
     let mut left = span;
     while left > CUT_EVERY {
@@ -262,24 +268,29 @@ async fn cut_now_and_then(network: &Cuttable, span: Duration) {
         network.cut();
         left -= CUT_EVERY;
     }
-    // The last one long enough before the failure not to be part of it.
+    // The last cut must be well before the failure, so that the two don't mix.
     sleep(left).await;
 }
 
-fn report(arguments: &Arguments, stage: &Stage, struck: &Struck, taken: &TakenOver) -> Report {
-    let tally = stage.load.tally();
+fn report(
+    arguments: &Arguments,
+    cluster: &Cluster,
+    failed_host: &FailedHost,
+    taken: &TakenOver,
+) -> Report {
+    let tally = cluster.load.tally();
     if let Some(failure) = tally.newest_failure() {
-        eprintln!("the newest call that failed: {failure}");
+        eprintln!("newest failed call: {failure}");
     }
     Report {
         hosts: arguments.hosts,
         vnodes: arguments.vnodes,
         kill: name_of(arguments.kill),
-        victim: struck.victim.to_string(),
-        victim_led: struck.led,
-        victim_vnodes: struck.places.len(),
-        victim_in_flight: struck.in_flight,
-        victim_packs: struck.packs,
+        victim: failed_host.victim.to_string(),
+        victim_led: failed_host.led,
+        victim_vnodes: failed_host.places.len(),
+        victim_in_flight: failed_host.in_flight,
+        victim_packs: failed_host.packs,
         acknowledged: tally.acknowledged(),
         queries: tally.queries(),
         lost: 0,

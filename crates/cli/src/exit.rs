@@ -1,4 +1,4 @@
-//! How a command of `holocron` ends: a code for machines, a sentence for people.
+//! How a command of `holocron` ends: an exit code for scripts, a sentence for people.
 
 use core::fmt;
 use std::process::ExitCode;
@@ -6,24 +6,24 @@ use std::process::ExitCode;
 use holocron::{CallError, ConnectError, StartError};
 use holocron_store::{GaveUp, ProbeError, explain};
 
-/// Why a command failed, by what a script may do about it. The number is the process's exit code; clap's own 2 is
-/// "wrong usage".
+/// Why a command failed, by what a script may do about it. The number is the exit code of the process; clap itself uses
+/// 2 for wrong usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Failure {
-    /// It didn't work: the sentence says why.
+    /// The command failed; the sentence says why.
     Failed = 1,
-    /// The command line can't be meant.
+    /// The command line is invalid.
     Usage = 2,
     /// An acknowledged command is missing, or one took effect twice, or a read was stale.
     Broken = 3,
-    /// The call may have taken effect, or not; or the leader may have sealed the host.
+    /// The call, or the seal, may have taken effect or not.
     Unclear = 4,
     /// Not done: the store or the hosts gave no answer before the deadline. Trying again later may help.
     Later = 5,
-    /// Not done, and it won't be as it is.
+    /// Not done, and the same request will never succeed.
     Rejected = 6,
-    /// The store breaks a promise everything rests on, or is lost.
+    /// The store breaks a promise that Holocron needs, or is lost.
     Unfit = 7,
 }
 
@@ -36,10 +36,10 @@ Exit codes:
   3  an acknowledged command was lost, one took effect twice, a read was stale (demo), or a promise was broken (sim)
   4  unclear: it may have taken effect (call, seal)
   5  not done, no answer before the deadline: try again later (call, status, seal, probe)
-  6  not done, and won't be as it is (call)
-  7  the store breaks a promise everything rests on (probe, host), or was lost: emptied, replaced, restored (host)";
+  6  not done: the same request will never succeed (call)
+  7  the store breaks a promise that Holocron needs (probe, host), or is lost: emptied, replaced or restored (host)";
 
-/// What stands below a subcommand's help: its own part, then the exit codes.
+/// The text after a subcommand's options in its help: its own part, then the exit codes.
 #[must_use]
 pub fn help(own: &str) -> String {
     format!("{own}\n\n{EXIT_CODES}")
@@ -53,19 +53,19 @@ pub struct Fail {
 }
 
 impl Fail {
-    /// A failure, told in a sentence.
+    /// A failure with its sentence.
     #[must_use]
     pub fn new(failure: Failure, sentence: impl Into<String>) -> Self {
         Self { failure, sentence: sentence.into() }
     }
 
-    /// The usual failure.
+    /// A failure with exit code 1.
     #[must_use]
     pub fn failed(sentence: impl Into<String>) -> Self {
         Self::new(Failure::Failed, sentence)
     }
 
-    /// Which it is.
+    /// The kind of failure.
     #[must_use]
     pub fn failure(&self) -> Failure {
         self.failure
@@ -127,7 +127,7 @@ impl From<CallError> for Fail {
             CallError::Rejected { .. } | CallError::Panicked | CallError::UnknownKind => {
                 Failure::Rejected
             }
-            // It ran, but nobody here can say with what result.
+            // It ran, but its result can't be read here.
             CallError::Unreadable { .. } => Failure::Unclear,
         };
         Self::new(failure, error.to_string())

@@ -1,4 +1,4 @@
-//! `holocron host`: a host with the built-in kinds, until it is told to leave.
+//! `holocron host`: runs a host with the built-in kinds until a signal stops it.
 
 use core::{
     net::{IpAddr, SocketAddr},
@@ -21,8 +21,8 @@ use crate::{
 /// Prints one line with its address once it listens, then logs to standard error.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("\
-SIGTERM or SIGINT: hands its slots over to other hosts, leaves the cluster, and ends. A second one: ends at once, as a
-crash would; nothing acknowledged is lost. RUST_LOG sets what is logged, for example RUST_LOG=holocron=debug.
+SIGTERM or SIGINT: hands off the host's slots, leaves the cluster and exits. A second signal: exits at once, like a
+crash; no acknowledged command is lost. RUST_LOG sets what is logged, for example RUST_LOG=holocron=debug.
 
 Examples:
   mkdir /tmp/h; holocron host --store file:///tmp/h --name h1
@@ -30,49 +30,50 @@ Examples:
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
-    /// Its stable name; a random one if not given. Of two hosts with one name, the later ends the earlier.
+    /// Stable name of the host; random if not given. A second host with the same name replaces the first, which stops.
     #[arg(long)]
     name: Option<String>,
-    /// Where to listen; port 0 is any free one.
+    /// Address to listen at; port 0 means any free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: String,
-    /// Where others reach it, if that isn't where it listens.
+    /// Address at which hosts and clients reach it, if that differs from the listen address.
     #[arg(long, value_name = "ADDRESS")]
     advertise: Option<String>,
-    /// Listen beyond loopback. There is no TLS yet and no authentication: whoever reaches the address can read and change
-    /// everything, so only do this in a network you trust.
+    /// Allow listen addresses other than loopback. There is no TLS and no authentication yet: any process that reaches
+    /// the address can read and change everything. Use it only in a network you trust.
     #[arg(long)]
     allow_remote: bool,
-    /// Its share of the slots relative to the other hosts'.
+    /// Share of the slots, relative to the weights of the other hosts.
     #[arg(long, default_value_t = holocron_protocol::epoch::record::WEIGHT_DEFAULT)]
     weight: u32,
     #[command(flatten)]
     founding: Found,
     #[command(flatten)]
     tuning: Tuning,
-    /// One JSON object instead of a line once it listens.
+    /// Once it listens, print a JSON object instead of a line of text.
     #[arg(long)]
     json: bool,
-    /// End at once when the process that started this one ends, however that ends.
+    /// Exit at once when the parent process ends, for whatever reason.
     #[arg(long, hide = true)]
     end_with_parent: bool,
 }
 
-/// What an operator says about founding a cluster.
+/// Whether the host may found a cluster.
 #[derive(Debug, Args)]
 struct Found {
-    /// Join an existing cluster, and fail where there is none. A host that is restarted with this never takes an emptied
-    /// store for a new one.
+    /// Join an existing cluster; fail if there is none. Use it for every restart: the host then never founds a new
+    /// cluster in a store that was emptied.
     #[arg(long, conflicts_with = "found_anew")]
     join: bool,
-    /// Found a cluster even if hosts and sessions of an earlier one remain under the prefix, and make the directory if it
-    /// is missing. Look first: what remains is given up, and a missing directory may be one that isn't mounted.
+    /// Found a cluster even if hints and sessions of an earlier cluster remain below the prefix, and create the
+    /// directory if it is missing. Check the store first: the remaining data is given up, and a missing directory may
+    /// just not be mounted.
     #[arg(long)]
     found_anew: bool,
 }
 
 impl Found {
-    fn word(&self) -> Founding {
+    fn mode(&self) -> Founding {
         match (self.join, self.found_anew) {
             (true, _) => Founding::Never,
             (false, true) => Founding::Anew,
@@ -81,23 +82,24 @@ impl Found {
     }
 }
 
-/// The few settings that are offered here; the library has them all.
+/// The settings that have a flag; the library has all settings.
 #[derive(Debug, Args)]
 struct Tuning {
-    /// Batches after which a checkpoint is due. More means longer recovery and fewer packs.
+    /// Batches between two checkpoints. Higher: longer recovery, fewer packs.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint_batches: Option<u64>,
-    /// Milliseconds a batch waits for company. More means fewer requests and slower acknowledgements.
+    /// Milliseconds a batch waits for further changes. Higher: fewer requests, slower acknowledgements.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
     linger_ms: Option<u64>,
-    /// Milliseconds between the leader's questions to each host; four without an answer are suspicion enough. Less is
-    /// quicker and wrong more often, and a wrong suspicion costs one host one session.
+    /// Milliseconds between the leader's heartbeats to each host; after four without an answer the host is suspected.
+    /// Lower: faster failover, more false suspicions. A false suspicion costs one host its session.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=60_000))]
     heartbeat_ms: Option<u64>,
-    /// Slots of the cluster, if this host creates it. Fixed for ever then.
+    /// Number of slots, if this host founds the cluster. It can't be changed later.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     slots: Option<u16>,
-    /// Positions of a journal that are trimmed as one, if this host creates the cluster. Fixed for ever then.
+    /// Journal positions per segment (segments are trimmed as a whole), if this host founds the cluster. It can't be
+    /// changed later.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     segment_len: Option<u32>,
 }
@@ -125,14 +127,14 @@ impl Tuning {
 }
 
 impl Arguments {
-    /// What must be done before the process has a second thread.
+    /// Setup that must happen before the process has a second thread.
     pub(crate) fn prepare(&self) {
         if !self.end_with_parent {
             return;
         }
         let kill = Some(rustix::process::Signal::KILL);
         if let Err(error) = rustix::process::set_parent_process_death_signal(kill) {
-            tracing::warn!(%error, "will not end with its parent");
+            tracing::warn!(%error, "--end-with-parent failed; the host will not stop with its parent");
         }
     }
 
@@ -140,7 +142,7 @@ impl Arguments {
         let mut builder = kinds::register(Host::builder(&self.store.url))
             .listen(&self.listen)
             .weight(self.weight)
-            .founding(self.founding.word())
+            .founding(self.founding.mode())
             .settings(self.tuning.settings());
         for (key, value) in &self.store.options.pairs {
             builder = builder.option(key, value);
@@ -162,7 +164,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let mut signals = Signals::new()?;
     let host = tokio::select! {
         biased;
-        // Nothing is held yet that others would wait for.
+        // The host owns no slots yet, so there is nothing to hand off.
         () = signals.next() => return Ok(()),
         started = arguments.builder().start() => started?,
     };
@@ -174,7 +176,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     serve(host, signals).await
 }
 
-/// Serves until the host stops by itself, or a signal tells it to.
+/// Serves until the host stops by itself or on a signal.
 async fn serve(mut host: Host, mut signals: Signals) -> Result<(), Fail> {
     let told = tokio::select! {
         biased;
@@ -184,12 +186,12 @@ async fn serve(mut host: Host, mut signals: Signals) -> Result<(), Fail> {
     if let Some(stopped) = told {
         return ended(&stopped);
     }
-    tracing::info!(host = %host.name(), "leaves; a second signal ends it at once");
+    tracing::info!(host = %host.name(), "leaving; a second signal stops it at once");
     tokio::select! {
         biased;
-        // Dropping the host stops it as a crash would.
+        // Dropping the host stops it like a crash.
         () = signals.next() => {
-            tracing::warn!("ends at once");
+            tracing::warn!("second signal; stopping without handoff");
             Ok(())
         }
         stopped = host.leave() => ended(&stopped),
@@ -204,7 +206,7 @@ fn ended(stopped: &Stopped) -> Result<(), Fail> {
     }
 }
 
-/// Refuses to listen where strangers might reach it.
+/// Refuses listen addresses other than loopback.
 async fn refuse_remote(listen: &str) -> Result<(), Fail> {
     let addresses: Vec<SocketAddr> = match tokio::net::lookup_host(listen).await {
         Ok(addresses) => addresses.collect(),
@@ -218,7 +220,7 @@ async fn refuse_remote(listen: &str) -> Result<(), Fail> {
             Failure::Usage,
             format!(
                 "{listen} ({ip}) is reachable from other machines, and there is no TLS and no authentication yet: use \
-                 127.0.0.1, or say --allow-remote if you trust everybody in that network"
+                 127.0.0.1, or add --allow-remote if you trust every machine in that network"
             ),
         )),
     }
@@ -233,7 +235,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_loopback_is_listened_at_unless_told_otherwise() {
+    async fn only_loopback_addresses_are_accepted_by_default() {
         for near in ["127.0.0.1:0", "127.8.9.1:7400", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
             assert!(refuse_remote(near).await.is_ok(), "{near}");
         }

@@ -1,7 +1,7 @@
 //! The kinds of vnode that `holocron host` runs. Each is written with the public API only and is an example of it.
 //!
-//! What the shell says to them is JSON, and what it says is a word and an argument: `add 5`, `put {"field": …}`. The
-//! words are the variants of the kind's own enums, so that a kind is spelled once.
+//! In the shell a call is a word and a JSON argument: `add 5`, `put {"field": …}`. The words are the variants of the
+//! kind's own enums, so they are defined once.
 
 mod counter;
 mod kv;
@@ -15,51 +15,51 @@ pub use self::{
 };
 use holocron::{HostBuilder, Vnode};
 
-/// Something a kind understands, for the shell's help and messages.
+/// A command or query of a kind, for the shell's help and messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Word {
     /// The word.
     pub word: &'static str,
-    /// An argument that goes with it, in JSON; empty when it takes none.
+    /// An example argument as JSON; empty if it takes none.
     pub argument: &'static str,
     /// What it does, in a few words.
     pub does: &'static str,
 }
 
-/// A kind that can be talked to from the shell.
-pub trait Spoken: Vnode<Command: DeserializeOwned, Query: DeserializeOwned> {
+/// A kind that can be called from the shell.
+pub trait ShellKind: Vnode<Command: DeserializeOwned, Query: DeserializeOwned> {
     /// The words that are commands.
     const COMMANDS: &'static [Word];
     /// The words that are queries.
     const QUERIES: &'static [Word];
 }
 
-/// What was understood.
+/// A parsed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard<C, Q> {
+pub enum ShellCall<C, Q> {
     /// A command.
     Command(C),
     /// A query.
     Query(Q),
 }
 
-/// Understands a word and its argument.
+/// Parses a word and its argument.
 ///
 /// # Errors
 ///
-/// A sentence that says what would be understood.
-pub fn hear<V: Spoken>(
+/// A sentence that says what would be valid.
+pub fn parse<V: ShellKind>(
     word: &str,
     argument: &Value,
-) -> Result<Heard<V::Command, V::Query>, String> {
+) -> Result<ShellCall<V::Command, V::Query>, String> {
     if let Some(known) = V::COMMANDS.iter().find(|known| known.word == word) {
-        return read(known, argument).map(Heard::Command);
+        return read(known, argument).map(ShellCall::Command);
     }
     if let Some(known) = V::QUERIES.iter().find(|known| known.word == word) {
-        return read(known, argument).map(Heard::Query);
+        return read(known, argument).map(ShellCall::Query);
     }
     let words: Vec<&str> = V::COMMANDS.iter().chain(V::QUERIES).map(|known| known.word).collect();
-    Err(format!("{} has no {word:?}; it understands: {}", V::KIND, words.join(", ")))
+    Err(format!("{} has no command or query {word:?}; it has: {}", V::KIND, words.join(", ")))
 }
 
 fn read<T: DeserializeOwned>(known: &Word, argument: &Value) -> Result<T, String> {
@@ -69,10 +69,10 @@ fn read<T: DeserializeOwned>(known: &Word, argument: &Value) -> Result<T, String
     })
 }
 
-/// The words of every built-in kind, a line each, for help.
+/// The words of every built-in kind, one line each, for help.
 #[must_use]
 pub fn describe() -> String {
-    fn lines<V: Spoken>(out: &mut String) {
+    fn lines<V: ShellKind>(out: &mut String) {
         for known in V::COMMANDS.iter().chain(V::QUERIES) {
             let Word { word, argument, does } = known;
             out.push_str(&format!("  {:<8} {word:<17} {argument:<52} {does}\n", V::KIND));
@@ -93,17 +93,17 @@ pub fn register(host: HostBuilder) -> HostBuilder {
 mod tests {
     use super::*;
 
-    /// Every word that is offered is understood with the argument that is shown.
-    fn understands_what_it_offers<V: Spoken>() {
+    /// Every word in the help can be parsed with the argument shown there.
+    fn parses_every_word<V: ShellKind>() {
         for (words, commands) in [(V::COMMANDS, true), (V::QUERIES, false)] {
             for known in words {
                 let argument = match known.argument {
                     "" => Value::Null,
                     example => serde_json::from_str(example).unwrap(),
                 };
-                match hear::<V>(known.word, &argument) {
-                    Ok(Heard::Command(_)) => assert!(commands, "{}", known.word),
-                    Ok(Heard::Query(_)) => assert!(!commands, "{}", known.word),
+                match parse::<V>(known.word, &argument) {
+                    Ok(ShellCall::Command(_)) => assert!(commands, "{}", known.word),
+                    Ok(ShellCall::Query(_)) => assert!(!commands, "{}", known.word),
                     Err(why) => panic!("{why}"),
                 }
             }
@@ -111,22 +111,22 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_understands_the_words_it_offers() {
-        understands_what_it_offers::<Counter>();
-        understands_what_it_offers::<Kv>();
+    fn every_word_in_the_help_can_be_parsed() {
+        parses_every_word::<Counter>();
+        parses_every_word::<Kv>();
     }
 
     #[test]
     fn an_unknown_word_is_answered_with_the_known_ones() {
-        let why = hear::<Counter>("subtract", &Value::Null).unwrap_err();
+        let why = parse::<Counter>("subtract", &Value::Null).unwrap_err();
         assert!(why.contains("add, value"), "{why}");
     }
 
     #[test]
     fn an_argument_that_does_not_fit_is_answered_with_one_that_does() {
-        let why = hear::<Counter>("add", &json!("five")).unwrap_err();
+        let why = parse::<Counter>("add", &json!("five")).unwrap_err();
         assert!(why.contains("it takes 5"), "{why}");
-        let why = hear::<Kv>("put", &json!({ "field": "a" })).unwrap_err();
+        let why = parse::<Kv>("put", &json!({ "field": "a" })).unwrap_err();
         assert!(why.contains("missing field `value`"), "{why}");
     }
 }

@@ -1,7 +1,7 @@
 //! The binary `holocron`: one file per subcommand, and the built-in kinds.
 //!
-//! What a subcommand finds goes to standard output, for people or as JSON; what happens meanwhile goes to standard
-//! error. A subcommand ends with an exit code that scripts can rely on, see [`exit`].
+//! A subcommand writes its result to standard output, as text or JSON, and progress and logs to standard error. It ends
+//! with an exit code that scripts can rely on, see [`exit`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a CLI prints")]
 
 mod call;
@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
     if let Err(fail) = planted::plant_as_told() {
         return complain(&fail);
     }
-    // Before the runtime starts its threads: this is for the whole process.
+    // Before the runtime starts its threads, because it affects the whole process.
     if let Command::Host(arguments) = &command {
         arguments.prepare();
     }
@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
         .build()
         .expect("a process can start a few threads");
     let ended = runtime.block_on(run(command));
-    // What is still under way, for example a request to a store that doesn't answer, is not waited for.
+    // Doesn't wait for tasks that still run, for example a request to a store that doesn't answer.
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,7 +87,7 @@ async fn run(command: Command) -> Result<(), Fail> {
     }
 }
 
-/// `RUST_LOG` decides. Without it, a host tells what it does; the others have their one sentence.
+/// Logs to standard error as `RUST_LOG` says. By default a host logs at `info`, the other subcommands log nothing.
 fn log_to_stderr(command: &Command) {
     let default = match command {
         Command::Host(_) => "warn,holocron=info,holocron_cli=info",

@@ -1,7 +1,7 @@
 //! Planting a bug by name, for tests of the tests: `HOLOCRON_PLANTED=<name>` in a development build.
 //!
-//! The hosts of a demo inherit the variable, so that one word plants the bug in all its processes. A release build has
-//! no bugs to plant and says so, rather than run as if it had one.
+//! The hosts of a demo inherit the variable, so one value plants the bug in all its processes. A release build can't
+//! plant bugs; it refuses to run when the variable is set.
 
 use std::{env, ffi::OsString};
 
@@ -25,10 +25,10 @@ fn plant(name: &OsString) -> Result<(), Fail> {
     let Some(bug) = name.to_str().and_then(Bug::from_name) else {
         let names: Vec<&str> = Bug::ALL.iter().map(|bug| bug.name()).collect();
         let sentence =
-            format!("{VARIABLE}: no bug is named {name:?}; there are {}", names.join(", "));
+            format!("{VARIABLE}: no bug is named {name:?}; the bugs are {}", names.join(", "));
         return Err(Fail::new(Failure::Usage, sentence));
     };
-    tracing::warn!(bug = bug.name(), "runs with a planted bug and breaks promises");
+    tracing::warn!(bug = bug.name(), "running with a planted bug that breaks a promise");
     holocron_planted::plant(bug);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `holocron probe`: is this store fit to build on?
+//! `holocron probe`: whether a store keeps the promises that Holocron needs.
 
 use clap::Args;
 use holocron::Random;
@@ -11,10 +11,10 @@ use crate::{
     store::StoreOptions,
 };
 
-/// Find out whether a store keeps the promises everything rests on
+/// Check whether a store keeps the promises that Holocron needs
 ///
-/// Conditional creates under races, reads and listings that see them. Refuses a store that breaks one, and says which.
-/// Leaves nothing behind.
+/// Checks conditional creates, also under races, and that reads and listings see them. Refuses a store that breaks a
+/// promise and names the promise. Deletes what it wrote.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("Examples:
   holocron probe file:///tmp/h
@@ -28,13 +28,13 @@ pub(crate) struct Arguments {
     url: String,
     #[command(flatten)]
     options: StoreOptions,
-    /// How many create one key at once. More finds narrower races, and opens more connections.
+    /// Concurrent creates of one key. Higher: finds narrower races, opens more connections.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=256))]
     racers: u16,
-    /// How many races, one after the other.
+    /// Number of races, one after the other.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
-    /// One JSON object instead of a sentence.
+    /// Print a JSON object instead of a sentence.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

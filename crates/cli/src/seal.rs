@@ -11,12 +11,12 @@ use crate::{
     store::StoreArguments,
 };
 
-/// Times a leader that has changed is asked anew.
+/// How often the request follows a leader that has changed.
 const ASKED_MAX: u32 = 3;
 
-/// Have a host's session sealed and its slots given to others
+/// Seal a host's session and move its slots to other hosts
 ///
-/// Asks the leader. What the host acknowledged stays; a host that is well opens a new session and comes back.
+/// Asks the leader to do it. Everything the host acknowledged stays. A healthy host opens a new session and rejoins.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("Examples:
   holocron seal --store file:///tmp/h h2"))]
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     store: StoreArguments,
     /// The host's name.
     host: String,
-    /// One JSON object instead of a sentence.
+    /// Print a JSON object instead of a sentence.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -58,11 +58,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
                 return Ok(());
             }
             PeerReply::Refused(why) => {
-                return Err(Fail::failed(format!("the leader refuses: {why}")));
+                return Err(Fail::failed(format!("the leader refused: {why}")));
             }
             PeerReply::NotLeader { leader: None } => break,
             other @ (PeerReply::View(_) | PeerReply::Health(_) | PeerReply::Status(_)) => {
-                return Err(Fail::failed(format!("{leader} answers something else: {other:?}")));
+                return Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}")));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What tells a process to end.
+//! The signals that stop a process.
 
 use std::future::pending;
 
@@ -6,14 +6,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Fail;
 
-/// SIGTERM and SIGINT, which mean the same.
+/// SIGTERM and SIGINT; both mean the same.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    /// From now on they don't end the process.
+    /// Catches the signals: from now on they don't end the process.
     pub(crate) fn new() -> Result<Self, Fail> {
         let listen = |kind| {
             signal(kind).map_err(|error| Fail::failed(format!("can't listen to signals: {error}")))
@@ -24,7 +24,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
         let came = tokio::select! {
             biased;
@@ -32,7 +32,7 @@ impl Signals {
             came = self.interrupt.recv() => came,
         };
         if came.is_none() {
-            // No more signals can come: nobody will tell.
+            // The signal streams are closed: no signal will arrive.
             pending::<()>().await;
         }
     }

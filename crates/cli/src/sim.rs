@@ -1,7 +1,7 @@
-//! `holocron sim`: simulated clusters of the real library, with everything going wrong that a seed draws.
+//! `holocron sim`: simulated clusters of the real library, with the faults that a seed draws.
 //!
-//! One seed runs here and is told in full. Many run in processes of their own, one per seed: so they share the cores,
-//! one that hangs or aborts takes no other with it, and running a seed twice compares two processes.
+//! One seed runs in this process and is reported in full. With many seeds each runs in a process of its own: they share
+//! the cores, a seed that hangs or aborts doesn't affect the others, and running a seed twice compares two processes.
 
 mod many;
 mod seeds;
@@ -19,15 +19,15 @@ use crate::{
 
 /// Run simulated clusters, from seeds, and check every promise
 ///
-/// Hosts, clients and journals are the real ones; time, network and store are pretended, and do everything that real
-/// ones do on bad days. The same seed is the same run. Exits with 3 when a promise was broken.
+/// Hosts, clients and journals are real; time, network and store are simulated, with every fault that real ones have.
+/// The same seed gives the same run. Exit code 3 means that a promise was broken.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("Examples:
   holocron sim --seed 7
   holocron sim --seed 7 --faults crash,pause --minutes 2
   holocron sim --seeds 1..1000 --json"))]
 pub(crate) struct Arguments {
-    /// One seed: tells what happened, and on failure the end of its trace.
+    /// One seed: prints what happened, and on failure the end of its trace.
     #[arg(long, value_name = "N", required_unless_present = "seeds", conflicts_with = "seeds")]
     seed: Option<u64>,
     /// Many seeds, from A to before B, in as many processes at once as there are cores.
@@ -41,27 +41,27 @@ pub(crate) struct Arguments {
     /// With --seeds: stop at the first broken promise.
     #[arg(long, requires = "seeds")]
     until_broken: bool,
-    /// With --seeds: run each seed in two processes, and compare what happened.
+    /// With --seeds: run each seed in two processes and compare their traces.
     #[arg(long, requires = "seeds")]
     twice: bool,
-    /// One JSON object instead of a table.
+    /// Print a JSON object instead of a table.
     #[arg(long)]
     json: bool,
 }
 
-/// What is to be other than the seed draws it.
+/// What overrides the values drawn from the seed.
 #[derive(Clone, Debug, Args)]
 struct Change {
-    /// Hosts, instead of as many as the seed draws.
+    /// Number of hosts; drawn from the seed if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=26))]
     hosts: Option<u16>,
-    /// Vnodes under load, instead of as many as the seed draws.
+    /// Number of vnodes under load; drawn from the seed if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(6..=100_000))]
     vnodes: Option<u32>,
-    /// Simulated minutes under load, instead of as long as the seed draws.
+    /// Simulated minutes under load; drawn from the seed if not given.
     #[arg(long, value_name = "M", value_parser = minutes)]
     minutes: Option<f64>,
-    /// What goes wrong, by name and with commas between, or all, or none; instead of what the seed draws.
+    /// Faults by name, separated by commas, or all, or none; drawn from the seed if not given.
     #[arg(long, value_name = "NAMES")]
     faults: Option<Faults>,
 }
@@ -91,7 +91,7 @@ impl Change {
         scenario
     }
 
-    /// The same, for another process.
+    /// The same as arguments, for another process.
     fn arguments(&self) -> Vec<String> {
         let mut arguments = Vec::new();
         let mut add = |name: &str, value: Option<String>| {

@@ -1,4 +1,4 @@
-//! `holocron status`: how a cluster is, from its newest epoch record and from each host that answers.
+//! `holocron status`: the state of a cluster, from its newest epoch record and from each host that answers.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -19,14 +19,14 @@ use crate::{
     table::{render, thousands},
 };
 
-/// How long one host may take to say how it is.
+/// How long one host may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Hosts asked at a time.
 const ASKED_AT_ONCE: usize = 64;
 
 /// Show the hosts of a cluster, who leads, and who holds how many slots
 ///
-/// Also how far their journals have come. Needs the store only; says which hosts did not answer.
+/// Also shows the progress of their journals. Needs only the store, and names the hosts that did not answer.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("Examples:
   holocron status --store file:///tmp/h
@@ -34,7 +34,7 @@ const ASKED_AT_ONCE: usize = 64;
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
-    /// One JSON object instead of a table.
+    /// Print a JSON object instead of a table.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     Ok(())
 }
 
-/// What each host said, or why it didn't.
+/// The status of each host, or why it did not answer.
 type Answers = BTreeMap<HostName, Result<HostStatus, String>>;
 
 async fn ask_all(record: &EpochRecord, deadline: Deadline) -> Answers {
@@ -78,7 +78,7 @@ async fn ask_all(record: &EpochRecord, deadline: Deadline) -> Answers {
     }
 }
 
-/// How the host at an address is.
+/// The status of the host at an address.
 pub(crate) async fn status_of(address: &str) -> Result<HostStatus, String> {
     status_within(address, ANSWER_WITHIN).await
 }
@@ -86,7 +86,7 @@ pub(crate) async fn status_of(address: &str) -> Result<HostStatus, String> {
 async fn status_within(address: &str, within: Duration) -> Result<HostStatus, String> {
     match ask(&Tcp, address, PeerMessage::Status, within).await {
         Ok(PeerReply::Status(status)) => Ok(status),
-        Ok(other) => Err(format!("{address}: an unexpected answer: {other:?}")),
+        Ok(other) => Err(format!("{address}: unexpected answer: {other:?}")),
         Err(error) => Err(error.to_string()),
     }
 }

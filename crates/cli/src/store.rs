@@ -1,10 +1,10 @@
-//! The store, as the command line names it.
+//! The store arguments of the command line.
 
 use core::time::Duration;
 
 use clap::Args;
 
-/// How long a store may take to answer at the start: whoever started us has an error within 10 s.
+/// How long a store may take to answer at the start, so that an error is reported within 10 s.
 pub(crate) const STORE_WITHIN: Duration = Duration::from_secs(8);
 
 /// Which store, and how to reach it.
@@ -15,7 +15,7 @@ pub(crate) struct StoreArguments {
         long = "store",
         value_name = "URL",
         env = "HOLOCRON_STORE",
-        // Help must not show what may have a secret in it by mistake.
+        // The value may contain a secret by mistake, so help must not show it.
         hide_env_values = true,
         help = "The store all hosts share: file:///path, s3://bucket/prefix, gs://… or az://…"
     )]
@@ -27,8 +27,8 @@ pub(crate) struct StoreArguments {
 /// Options of the store's client.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct StoreOptions {
-    /// An option of the store's client, before the environment's: endpoint, region, `allow_http` and so on. May be
-    /// repeated.
+    /// An option of the store's client, such as endpoint, region or `allow_http`. Overrides environment variables. May
+    /// be repeated.
     #[arg(long = "option", value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) pairs: Vec<(String, String)>,
 }

@@ -1,6 +1,6 @@
-//! Tables for people: columns as wide as they need to be.
+//! Text tables with aligned columns.
 
-/// Renders rows below a header; numbers to the right.
+/// Renders rows below a header; numbers are right-aligned.
 pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|title| title.chars().count()).collect();
     for row in rows {
@@ -29,7 +29,7 @@ fn is_number(cell: &str) -> bool {
         && cell.bytes().all(|byte| byte.is_ascii_digit() || byte == b',' || byte == b'.')
 }
 
-/// A number with its thousands set apart.
+/// A number with thousands separators.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);

@@ -1,6 +1,7 @@
-//! Runs the tests' GCS emulator by itself, in memory, on loopback: `gcs-emulator [PORT] [lose-every N] [limit-writes]`.
+//! Runs the tests' GCS emulator standalone, in memory, on loopback: `gcs-emulator [PORT] [lose-every N]
+//! [limit-writes]`.
 //!
-//! Prints the options with which `holocron` finds it, and serves until it is interrupted.
+//! Prints the options for `holocron`, and serves until it is interrupted.
 
 #[path = "../tests/support/gcs/mod.rs"]
 mod gcs;
@@ -24,10 +25,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "lose-every" => {
-                emulator.lose_every(arguments.next().ok_or("lose-every what?")?.parse()?);
+                emulator.lose_every(arguments.next().ok_or("lose-every needs a number")?.parse()?);
             }
             "limit-writes" => emulator.limit_writes(),
-            other => return Err(format!("{other}: neither lose-every nor limit-writes").into()),
+            other => {
+                return Err(format!("{other}: unknown; use lose-every N or limit-writes").into());
+            }
         }
     }
     let mut line = format!("--store {}/prefix", emulator.url());

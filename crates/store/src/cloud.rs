@@ -1,7 +1,7 @@
 //! Cloud stores: `object_store`'s clients for S3, GCS and Azure behind the promises of [`Store`].
 //!
-//! The client's own retries are off: a hidden retry makes a store answer "exists already" about our own write, and
-//! only [`create_once`](crate::create_once) may decide what to do next.
+//! The client's own retries are off: after a hidden retry a store answers "exists already" about our own write, and
+//! only [`create_once`](crate::create_once) may decide what to do then.
 
 mod answers;
 mod wire;
@@ -24,7 +24,7 @@ pub(crate) use wire::Wire;
 /// A bucket, or a part of one.
 pub(crate) struct Cloud {
     client: Box<dyn ObjectStore>,
-    /// All keys are below this; empty for a whole bucket.
+    /// The prefix of all keys; empty for a whole bucket.
     prefix: String,
 }
 
@@ -57,7 +57,7 @@ impl Cloud {
         }
     }
 
-    /// What a failed ranged get means. Only here a store's "no" has to be told apart from an object too short.
+    /// What a failed ranged get means: the object may be too short, or the request failed.
     async fn why_no_range(
         &self,
         key: &str,
@@ -73,7 +73,7 @@ impl Cloud {
 }
 
 impl fmt::Debug for Cloud {
-    /// The client's own output goes into credentials.
+    /// The client's own `Debug` output shows credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cloud({}/{})", self.client, self.prefix)
     }
@@ -132,7 +132,7 @@ impl Store for Cloud {
                 "" => Some(place),
                 prefix => place.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('/')),
             };
-            // What isn't a key of ours is somebody else's.
+            // Other objects are not ours.
             let Some(key) = key.filter(|key| key_is_legal(key)) else { continue };
             if listed.len() == LIST_LEN_MAX {
                 return Err(Error::rejected(prefix, format!("more than {LIST_LEN_MAX} objects")));
@@ -155,7 +155,7 @@ fn too_short(key: &str, end: u64, len: u64) -> Error {
     Error::rejected(key, format!("bytes up to {end} of an object of {len} bytes"))
 }
 
-/// A body that was cut off must not pass for an object.
+/// Checks the length, so that a truncated body doesn't pass for an object.
 fn complete(key: &str, body: Bytes, len: u64) -> Result<Option<Bytes>, Error> {
     if body.len() as u64 == len {
         Ok(Some(body))

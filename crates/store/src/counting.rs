@@ -1,6 +1,6 @@
-//! Counts requests by verb and purpose, so that the cost of anything can be read off.
+//! Counts requests by verb and purpose, to measure what an operation costs.
 //!
-//! The purpose of a request is what its key is for; only the caller knows, and hands in the function that tells.
+//! The purpose of a request follows from its key. Only the caller knows it, and passes a function from key to purpose.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::store::{Listed, Store};
 
-/// Objects in one page of a listing; every page is a request.
+/// Objects in one page of a listing; each page is a request.
 const LIST_PAGE_LEN: usize = 1_000;
 
 /// What a request does.
@@ -53,12 +53,12 @@ impl fmt::Display for Verb {
     }
 }
 
-/// What was counted of some requests.
+/// The counts of some requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Requests sent, tries that failed and those given up included.
+    /// Requests sent, including failed ones and those whose caller gave up.
     pub requests: u64,
-    /// Of these, answered with an error.
+    /// Requests answered with an error.
     pub errors: u64,
     /// Body bytes sent or received.
     pub bytes: u64,
@@ -72,12 +72,12 @@ impl AddAssign for Tally {
     }
 }
 
-/// What was counted, by verb and purpose. Pairs with no requests are absent.
+/// The counts by verb and purpose. Pairs without requests are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<(Verb, &'static str), Tally>);
 
 impl Counts {
-    /// What was counted since `earlier`, a snapshot of the same store.
+    /// The counts since `earlier`, a snapshot of the same store.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut difference = self.clone();
@@ -163,14 +163,14 @@ struct Counter {
 }
 
 impl Counting {
-    /// Counts what goes to `inner`. `purpose` names what a key, or the prefix of a listing, is for: a few names, since
-    /// each has its own counters for ever.
+    /// Counts the requests to `inner`. `purpose` names the purpose of a key, or of the prefix of a listing. It should
+    /// return only a few names, because the counters of each name are kept permanently.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, purpose: fn(&str) -> &'static str) -> Self {
         Self { inner, purpose, counters: RwLock::default() }
     }
 
-    /// Everything counted so far.
+    /// All counts so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let counters = self.counters.read().unwrap_or_else(PoisonError::into_inner);
@@ -207,7 +207,7 @@ impl Counting {
         )
     }
 
-    /// Counts one request: that it was sent, then how it ended. One that is given up half-way was still sent.
+    /// Counts one request: first that it was sent, then its result. A request whose caller gives up was still sent.
     async fn count<T>(
         &self,
         verb: Verb,
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_between_two_snapshots_are_told_by_verb_and_purpose() {
+    async fn requests_between_two_snapshots_are_counted_by_verb_and_purpose() {
         let store = Counting::new(Arc::new(Memory::new()), purpose);
         store.create("epochs/1", Bytes::from_static(b"one")).await.unwrap();
         let before = store.counts();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_given_up_was_still_sent() {
+    async fn a_request_counts_as_sent_if_its_caller_gives_up() {
         let store = Counting::new(Arc::new(Memory::new()), purpose);
         let hangs =
             store.count(Verb::Get, "epochs/1", std::future::pending::<Result<(), Error>>(), |()| 0);

@@ -1,16 +1,16 @@
 //! `create_once`: the one conditional write, and the only place where its ambiguity is resolved.
 //!
-//! What a store answers to a conditional create proves little. "Exists already" may be our own write, met by a retry
-//! hidden in some client or proxy; a lone 409 is reported alike though nothing was written; a timeout may land later.
-//! Only two things prove anything: `Ok`, and the bytes that stand there. So after any other answer we look.
+//! The answer to a conditional create proves little. "Exists already" may be our own write, found by a hidden retry of
+//! a client or proxy; a spurious 409 looks the same although nothing was written; a request that timed out may land
+//! later. Only two things are proof: `Ok`, and the bytes at the key. So after any other answer we read the key.
 //!
 //! Invariants:
 //!
 //! * The body is frozen before the first try and carries a random nonce: equal bytes are our own write.
-//! * Won and Lost are facts. A create that was reported failed may land later, but then finds the key taken.
-//! * Not found after an error is no answer: the same bytes are put again. *Unknown* only when the budget is spent, or
-//!   when told to stop.
-//! * The write runs in a task of its own. Dropping the caller's future doesn't stop it half-way.
+//! * Won and Lost are final. A create that failed may land later, but then finds the key taken.
+//! * "Not found" after an error proves nothing: the same bytes are created again. *Unknown* is returned only when the
+//!   budget is spent or `stop` is cancelled.
+//! * The write runs in its own task. Dropping the caller's future doesn't stop it half-way.
 
 use std::sync::Arc;
 
@@ -24,29 +24,28 @@ use crate::patience::{Patience, Tries};
 use crate::store::Store;
 
 /// How a conditional create ended.
-#[must_use = "only the outcome says whose object stands there"]
+#[must_use = "only the outcome says whose object is at the key"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// It is ours: our bytes stand at the key.
+    /// Our bytes are at the key.
     Won,
-    /// A rival's object stands there; these are its bytes.
+    /// A rival's object is at the key; these are its bytes.
     Lost(Bytes),
-    /// No clear answer. It may have landed, or may yet.
+    /// No clear answer. The create may have landed, or may land later.
     Unknown,
 }
 
-/// Creates `key` with exactly `body`, once, and says truly how that ended. One request when all is well.
+/// Creates `key` with exactly `body`, once, and reports the true outcome. Normally one request.
 ///
-/// `body` must carry a random nonce: equal bytes found at the key are taken for this very write.
+/// `body` must carry a random nonce: equal bytes at the key count as this write.
 ///
-/// Runs in a task of its own: dropping the returned future after its first poll never stops the write. Cancelling
-/// `stop` does, with [`Created::Unknown`]. Without a budget only `stop` ends it undecided, however long the store is
-/// away.
+/// Runs in its own task: dropping the returned future after its first poll doesn't stop the write. Cancelling `stop`
+/// does, with [`Created::Unknown`]. Without a budget only `stop` ends it undecided, however long an outage lasts.
 ///
 /// # Panics
 ///
-/// If `key` isn't [legal](key_is_legal) or `body` is empty: both are mistakes of the caller, and neither could ever be
-/// decided.
+/// If `key` isn't [legal](key_is_legal) or `body` is empty: both are errors of the caller, and such a create has no
+/// outcome.
 pub async fn create_once(
     store: &Arc<dyn Store>,
     key: &str,
@@ -55,12 +54,12 @@ pub async fn create_once(
     stop: &CancellationToken,
 ) -> Created {
     assert!(key_is_legal(key), "{key:?} can't name an object");
-    assert!(!body.is_empty(), "{key}: a body without a nonce can't be told from a rival's");
+    assert!(!body.is_empty(), "{key}: a body without a nonce looks like a rival's");
     let write = Write { store: Arc::clone(store), key: key.to_owned(), body, patience };
     match tokio::spawn(write.decide(stop.clone())).await {
         Ok(created) => created,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // Nobody aborts the task but a runtime that shuts down.
+        // The task is aborted only when the runtime shuts down.
         Err(_) => Created::Unknown,
     }
 }
@@ -76,11 +75,11 @@ struct Write {
 
 impl Write {
     async fn decide(self, stop: CancellationToken) -> Created {
-        // Told to stop before anything was sent: send nothing.
+        // Stopped before anything was sent: send nothing.
         if stop.is_cancelled() {
             return Created::Unknown;
         }
-        // The answer first: a fact that is already here beats the wish to stop.
+        // The answer first: an outcome that is already known takes precedence over `stop`.
         tokio::select! {
             biased;
             created = self.resolve() => created,
@@ -89,7 +88,7 @@ impl Write {
         }
     }
 
-    /// Tries until it is a fact.
+    /// Tries until the outcome is known.
     async fn resolve(&self) -> Created {
         let mut tries = Tries::new(&self.key, self.patience);
         loop {
@@ -102,13 +101,13 @@ impl Write {
             match self.read_back(&mut tries).await {
                 Some(found) if found == self.body => return Created::Won,
                 Some(found) => return Created::Lost(found),
-                // It isn't there now; it may yet land. Either way it is the same bytes.
+                // Not there now, but an earlier try may still land. A retry is safe: it has the same bytes.
                 None => tries.pause().await,
             }
         }
     }
 
-    /// What stands at the key, asked until the answer is definite.
+    /// Reads the key until the answer is definite.
     async fn read_back(&self, tries: &mut Tries<'_>) -> Option<Bytes> {
         loop {
             match tries.run(self.store.get(&self.key)).await {

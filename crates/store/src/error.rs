@@ -1,16 +1,17 @@
-//! What a failed request means to the caller. The library behind it, and its own names for things, end here.
+//! What a failed request means to the caller. Errors of the client libraries are translated to these.
 
 use std::error::Error as StdError;
 
 /// Any cause, kept as the `source` of an error.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Why a request didn't answer, by what the caller may do about it.
+/// Why a request failed, by what the caller may do about it.
 ///
-/// None of these proves that a `create` did not or will not happen: [`create_once`](crate::create_once) finds out.
+/// None of these proves that a `create` did not happen or will not happen: [`create_once`](crate::create_once) finds
+/// out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It may have happened, or may yet. Read back before acting; asking again is fine.
+    /// It may have happened, or may happen later. Read back before acting; a retry is safe.
     #[error("{key}: no clear answer")]
     Unclear {
         /// The key, or the prefix of a listing.
@@ -18,14 +19,15 @@ pub enum Error {
         /// What the store or the network said.
         source: BoxError,
     },
-    /// The store says that something stands at the key. That may be the caller's own write, or nothing at all.
-    #[error("{key}: said to exist already")]
+    /// The store reports an object at the key. It may be the caller's own write, or the report may be wrong.
+    #[error("{key}: the store reports that it exists already")]
     Conflict {
         /// The key.
         key: String,
     },
-    /// The store can't be used as things are set up: credentials, policy, no such bucket, a wrong address, a directory
-    /// that is gone. Asking again helps once somebody changed that: who is at work waits, who starts says so at once.
+    /// The store can't be used with the present setup: credentials, policy, no such bucket, a wrong address, a missing
+    /// directory. A retry helps only after an operator has fixed it: a running host waits, a starting host reports it
+    /// at once.
     #[error("{key}: the store can't be used")]
     Denied {
         /// The key, or the prefix of a listing.
@@ -33,8 +35,8 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         source: BoxError,
     },
-    /// It can never succeed as asked: an illegal key, a range beyond the object, a listing without bound.
-    #[error("{key}: cannot be done")]
+    /// The request can never succeed: an illegal key, a range beyond the object, a listing that is too long.
+    #[error("{key}: invalid request")]
     Rejected {
         /// The key, or the prefix of a listing.
         key: String,
@@ -72,7 +74,7 @@ impl Error {
     }
 }
 
-/// An error and all its causes in one line, for logs and people. A cause that only repeats what was said is left out.
+/// An error and all its causes in one line, for logs and messages. A cause that only repeats the text is left out.
 #[must_use]
 pub fn explain(error: &(dyn StdError + 'static)) -> String {
     let mut line = error.to_string();
@@ -85,7 +87,7 @@ pub fn explain(error: &(dyn StdError + 'static)) -> String {
         }
         cause = error.source();
     }
-    // Bodies of HTTP answers come with line breaks.
+    // Bodies of HTTP answers contain line breaks.
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_explanation_is_one_line_and_says_each_cause_once() {
+    fn an_explanation_is_one_line_and_names_each_cause_once() {
         let cause = std::io::Error::other("no route\nto host");
         let error = Error::unclear("epochs/7", cause);
         assert_eq!(explain(&error), "epochs/7: no clear answer: no route to host");

@@ -1,18 +1,18 @@
-//! Keys: what may name an object, on every store alike.
+//! Keys: the legal names of objects, the same on every store.
 //!
-//! A key is a path of segments joined by `/`. The alphabet is the part that a file system, a URL, a request signature
-//! and every cloud treat the same, so no store has to escape anything and two keys never collide. Names from outside
-//! (host names, tenants) are percent-encoded before they get here.
+//! A key is a path of segments joined by `/`. Its alphabet is the part that file systems, URLs, request signatures and
+//! all clouds treat the same, so no store has to escape anything and two keys never collide. Names from outside (host
+//! names, tenants) are percent-encoded before.
 //!
 //! Invariants:
 //!
-//! * No segment starts with a dot: no key leaves its root, and dot names are free for a store's own files.
+//! * No segment starts with a dot: no key leaves its root, and dot names are reserved for a store's own files.
 //! * On a directory a key is also a path: one key must not be a segment-wise prefix of another.
 
-/// Longest key in bytes. Cloud stores take 1,024; the rest is left to the prefix in the store's URL.
+/// Longest key in bytes. Cloud stores allow 1,024; the rest is for the prefix in the store's URL.
 pub const KEY_LEN_MAX: usize = 700;
 
-/// Longest segment of a key in bytes: what common file systems take, less what staging names add.
+/// Longest segment of a key in bytes: the limit of common file systems, less the length that staging names add.
 pub const KEY_SEGMENT_LEN_MAX: usize = 200;
 
 /// Whether `key` may name an object: segments of `A-Z a-z 0-9 - _ . ~ = %`, none empty, none starting with a dot.
@@ -29,7 +29,7 @@ fn segment_is_legal(segment: &str) -> bool {
         && segment.bytes().all(in_alphabet)
 }
 
-/// The segments a listing is asked for, without a trailing slash: "" lists everything. `None` if it isn't legal.
+/// The prefix of a listing without a trailing slash; "" lists everything. `None` if it isn't legal.
 pub(crate) fn legal_prefix(prefix: &str) -> Option<&str> {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     (prefix.is_empty() || key_is_legal(prefix)).then_some(prefix)

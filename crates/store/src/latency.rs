@@ -1,4 +1,4 @@
-//! Adds a fixed latency to every request: with it, elapsed time counts rounds of requests.
+//! Adds a fixed latency to every request, so that a test can count rounds of requests by elapsed time.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::store::{Listed, Store};
 
-/// A store whose every request takes `latency` longer. Requests under way at the same time don't wait for each other.
+/// A store whose requests each take `latency` longer. Concurrent requests don't wait for each other.
 #[derive(Debug)]
 pub struct Latency {
     inner: Arc<dyn Store>,
@@ -18,7 +18,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Adds `latency`, before the request takes effect, to each request to `inner`. The timer counts milliseconds.
+    /// Delays each request to `inner` by `latency` before it takes effect. The timer has a resolution of milliseconds.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, latency: Duration) -> Self {
         Self { inner, latency }

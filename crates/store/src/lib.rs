@@ -1,11 +1,11 @@
-//! An object store behind a few verbs, with one conditional write that tells the truth.
+//! An object store behind a few verbs, with one conditional write that reports the true outcome.
 //!
-//! The store moves bytes and knows nothing of what they mean: keys are paths, bodies are [`bytes::Bytes`]. It is the
-//! only thing hosts share, so what makes a store trustworthy, or finds out that it isn't, lives here:
+//! The store moves bytes and doesn't know their meaning: keys are paths, bodies are [`bytes::Bytes`]. It is the only
+//! thing hosts share, so this crate also checks whether a store can be trusted:
 //!
-//! * [`Store`] is the promise; [`open`] makes one from a URL; [`contract::check`] is the promise as a test.
-//! * [`create_once`] owns every conditional write and resolves what its answers leave open.
-//! * [`get_until`] and its sisters repeat what may be repeated, and ride out any outage.
+//! * [`Store`] is the promise; [`open`] makes a store from a URL; [`contract::check`] tests the promise.
+//! * [`create_once`] does every conditional write and resolves its unclear answers.
+//! * [`get_until`] and the other `…_until` functions repeat requests through any outage.
 //! * [`probe()`](crate::probe()) refuses, at the start of a host, a store that breaks a promise.
 //! * [`Counting`], [`Latency`], [`Faulty`] and [`Lying`] are stores around stores, for tests, benches and simulations.
 //!

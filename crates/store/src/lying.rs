@@ -1,4 +1,4 @@
-//! Stores that break a promise for good. Nothing can be built on them: they are here to be refused by the probe.
+//! Stores that permanently break a promise. They are for tests: the probe must refuse them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -12,53 +12,53 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::store::{Listed, Store};
 
-/// How long a store that checks and then writes takes in between.
+/// Time between check and write of a store that checks first and then writes.
 const CHECK_TO_WRITE: Duration = Duration::from_millis(2);
 
-/// How many of the newest objects a lagging listing leaves out.
+/// Number of the newest objects that a lagging listing omits.
 const LIST_LAG_LEN: usize = 3;
 
-/// How often a store whose failures look like missing objects fails: every so many gets.
+/// A store whose failures look like missing objects fails every so many gets.
 const FAILURE_EVERY: u64 = 4;
 
-/// A body that is large to a gateway.
+/// Bodies above this length are large to a gateway.
 const LARGE_LEN: usize = 5 << 20;
 
 /// Which promise is broken, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
-    /// A create overwrites: the condition isn't known and goes unnoticed.
+    /// A create overwrites: the store ignores the condition.
     IgnoresCondition,
-    /// A create over an object is refused, and overwrites it.
+    /// A create over an object is refused, but overwrites it.
     RefusesAndOverwrites,
-    /// A create looks first and writes then; two may look before one writes.
+    /// A create checks first and then writes; two may check before one writes.
     ChecksThenWrites,
-    /// A get that found nothing goes on finding nothing: a cache keeps the answer.
+    /// A get that found nothing continues to find nothing: a cache keeps the answer.
     CachesMissing,
-    /// A listing leaves the newest objects out.
+    /// A listing omits the newest objects.
     ListsLate,
     /// A ranged get answers with the start of the object.
     IgnoresRangeStart,
-    /// A delete says it is done and isn't.
+    /// A delete reports success and does nothing.
     KeepsDeleted,
-    /// A create or put says it is done and isn't: something in between takes the bytes and loses them.
+    /// A create or put reports success and writes nothing: a gateway loses the bytes.
     LosesWrites,
-    /// A create over an object is refused as if it weren't allowed, not as a conflict.
+    /// A create over an object is answered "forbidden", not as a conflict.
     RefusesConflicts,
-    /// A create over an object fails as if the store were out, not as a conflict.
+    /// A create over an object fails like an outage, not as a conflict.
     FailsConflicts,
-    /// A get of what isn't there is refused, so that nothing can ever be known to be missing.
+    /// A get of a missing object is refused, so "missing" can't be told from "forbidden".
     RefusesMissing,
-    /// A get that fails says that nothing is there.
+    /// A get that fails is answered "not found".
     FailuresAreMissing,
-    /// A create overwrites if its body is large: such bodies take another way, which drops the condition.
+    /// A create with a large body overwrites: a gateway handles large bodies differently and drops the condition.
     IgnoresConditionOfLarge,
-    /// A get finds something under every name.
+    /// A get finds an object under every name.
     AnswersAnything,
 }
 
 impl Lie {
-    /// All of them, for tests that none may pass.
+    /// All lies, for tests.
     pub const ALL: [Self; 14] = [
         Self::IgnoresCondition,
         Self::RefusesAndOverwrites,
@@ -88,14 +88,14 @@ pub struct Lying {
 }
 
 impl Lying {
-    /// Tells `lie` about `inner`.
+    /// A store that tells `lie` about `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, lie: Lie) -> Self {
         let (newest, missing) = (Mutex::default(), Mutex::default());
         Self { inner, lie, newest, missing, gets: AtomicU64::new(0) }
     }
 
-    /// A create that calls a conflict something else.
+    /// A create that reports a conflict as another error.
     async fn create_renamed(
         &self,
         key: &str,
@@ -108,7 +108,7 @@ impl Lying {
         }
     }
 
-    /// A get by a cache that remembers what was missing.
+    /// A get through a cache that keeps "not found".
     async fn get_cached(&self, key: &str) -> Result<Option<Bytes>, Error> {
         if self.missing.lock().unwrap_or_else(PoisonError::into_inner).contains(key) {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! A store in memory: deterministic, without threads or timers; the reference the other stores are compared with.
+//! A store in memory: deterministic, without threads or timers; the reference for the other stores.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,9 +13,9 @@ use crate::error::Error;
 use crate::key::{key_is_legal, legal_prefix};
 use crate::store::{LIST_LEN_MAX, Listed, Store};
 
-/// A store in memory. Hosts share it by sharing its `Arc`; what it holds ends with the last one.
+/// A store in memory. Hosts share it by sharing its `Arc`; its objects are dropped with the last one.
 ///
-/// Bodies are kept as they come, not copied: a body that is a slice keeps its whole buffer alive.
+/// Bodies are not copied: a body that is a slice keeps its whole buffer alive.
 #[derive(Default)]
 pub struct Memory {
     objects: RwLock<BTreeMap<String, Bytes>>,
@@ -28,19 +28,19 @@ impl Memory {
         Self::default()
     }
 
-    /// How many objects there are.
+    /// The number of objects.
     #[must_use]
     pub fn len(&self) -> usize {
         self.read().len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no objects.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.read().is_empty()
     }
 
-    // A panic while the lock is held can only come from the allocator, and leaves the map whole.
+    // A panic while the lock is held can only come from the allocator, and leaves the map intact.
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Bytes>> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,7 +107,7 @@ impl Store for Memory {
 
     async fn delete(&self, key: &str) -> Result<(), Error> {
         check(key)?;
-        // Dropped after the lock: freeing a large body takes a while.
+        // Dropped after the lock is released, because freeing a large body takes a while.
         let body = self.write().remove(key);
         drop(body);
         Ok(())

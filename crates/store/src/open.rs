@@ -1,4 +1,4 @@
-//! From a URL to a store.
+//! Opening a store from its URL and options.
 
 mod gcs;
 mod place;
@@ -24,21 +24,21 @@ use place::{Place, Provider, redacted};
 use settings::{Settings, Unusable};
 use shape::{Shape, is_on};
 
-/// No request lasts longer than this, even where nobody waits for it any more.
+/// No request lasts longer than this, even if its caller gave up.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A host that doesn't take the connection in this time is away.
+/// A server that doesn't accept a connection in this time is unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections idle for longer are closed by us: servers close theirs after 20 s or more, and a request that meets
-/// the closing costs two more to find out what became of it.
+/// We close connections that are idle for longer. Servers close theirs after 20 s or more, and a request that meets the
+/// closing costs two more requests to find its outcome.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Where Azure's emulator is, if not at its usual place. The client's library reads it.
+/// The variable with the address of Azure's emulator, if that isn't the default. The client library reads it.
 const EMULATOR_URL: &str = "AZURITE_BLOB_STORAGE_URL";
 
-/// Why a URL and its options don't make a store. No secret is in it: a URL is shown without user part, query and
-/// fragment, an option's value only where none can be in it.
+/// Why a store can't be opened. It contains no secret: a URL is shown without user part, query and fragment, and an
+/// option's value only if it can't be a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL can't be used.
@@ -49,17 +49,17 @@ pub enum OpenError {
         /// What is wrong with it.
         why: String,
     },
-    /// An option isn't known to this kind of store, or it or a variable has a value that can't be used.
+    /// An option is unknown to this kind of store, or an option or variable has an invalid value.
     #[error("{url}: {setting}: {why}")]
     Setting {
         /// The URL.
         url: String,
-        /// Which: `option endpoint`, `variable AWS_REGION`.
+        /// Its origin and name: `option endpoint`, `variable AWS_REGION`.
         setting: String,
-        /// What is wrong with it, and what a right value looks like.
+        /// What is wrong with it, and what a valid value looks like.
         why: String,
     },
-    /// The store can't be set up: a missing account, settings that don't go together, a directory that isn't there.
+    /// The store can't be set up: a missing account, settings that contradict each other, a missing directory.
     #[error("{url}: can't be opened")]
     Setup {
         /// The URL.
@@ -69,24 +69,24 @@ pub enum OpenError {
     },
 }
 
-/// Opens the store at `url`; all keys are below its path. Makes nothing: a directory must be there.
+/// Opens the store at `url`; all keys are below its path. Creates nothing: a directory must exist.
 ///
 /// * `file:///path`: a directory; every write is synced.
 /// * `memory://`: a fresh store in memory each time.
 /// * `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, configured by the usual `AWS_`, `GOOGLE_` and
-///   `AZURE_` environment variables and, over them, `options` (names as in `object_store`: `allow_http`, `region` and so
-///   on; `endpoint` for each of them).
+///   `AZURE_` environment variables and by `options`, which override them (names as in `object_store`: `allow_http`,
+///   `region` and so on; `endpoint` for all three).
 ///
-/// Says nothing about whether the store answers: [`probe`](crate::probe()) does.
+/// Doesn't check whether the store answers: [`probe`](crate::probe()) does.
 ///
 /// # Errors
 ///
-/// One sentence on what is wrong with the URL, an option or the setup.
+/// What is wrong with the URL, an option or the setup, in one sentence.
 pub fn open(url: &str, options: &[(String, String)]) -> Result<Arc<dyn Store>, OpenError> {
     open_with(url, options, Directory::open)
 }
 
-/// The same for whoever may found a cluster there: a directory that isn't there is made, if the one above it is.
+/// Like [`open`], for a host that may found a cluster: creates a missing directory if its parent exists.
 ///
 /// # Errors
 ///
@@ -144,7 +144,7 @@ macro_rules! configured {
 fn s3(url: &str, options: &[(String, String)]) -> Result<impl ObjectStore + use<>, OpenError> {
     let canonical = |name: &str| Some(AmazonS3ConfigKey::from_str(name).ok()?.as_ref().to_owned());
     let settings = gather(url, Provider::S3, options, canonical)?;
-    // Objects are deleted one by one; the bulk request is not everywhere.
+    // Objects are deleted one by one; not every server has the bulk request.
     let builder = configured!(AmazonS3Builder, AmazonS3ConfigKey, url, settings)
         .with_disable_bulk_delete(true);
     builder.build().map_err(|error| unbuilt(url, &settings, &error))
@@ -200,7 +200,7 @@ fn unusable(url: &str, Unusable { setting, why }: Unusable) -> OpenError {
     OpenError::Setting { url: redacted(url), setting, why }
 }
 
-/// What the client's library finds wrong with settings that are well-formed one by one.
+/// An error of the client library about settings that are valid one by one.
 fn unbuilt(url: &str, settings: &Settings, error: &object_store::Error) -> OpenError {
     let why = crate::explain(error);
     setup(url, format!("{why} (given: {})", settings.origins()))

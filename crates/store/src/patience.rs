@@ -1,10 +1,10 @@
-//! Patience: how long to try, and how often. The one place where waiting between tries is decided.
+//! Patience: timeouts, retries and back-off of requests to a store. The one place that decides them.
 //!
 //! Invariants:
 //!
-//! * The same key and attempt give the same wait, so a simulated run repeats; different keys spread out.
-//! * A try that timed out gives the next one more time. Otherwise a body that takes longer than the first limit to
-//!   send would never be sent.
+//! * The same key and attempt give the same wait, so that a simulated run repeats; different keys get different waits.
+//! * A try that timed out gives the next try more time. Otherwise a body that needs longer than the first timeout would
+//!   never be sent.
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,28 +17,28 @@ use crate::error::Error;
 /// A try that timed out doubles the time of the next, up to this many times the first limit.
 const TRY_TIMEOUT_GROWTH_MAX: u32 = 8;
 
-/// How long to wait for a try, between tries, and for all of them.
+/// How long to wait for one try, between tries, and for all tries together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// After this a try counts as unanswered (it may still land). Longer means slower to notice a lost answer; shorter
-    /// means needless requests when the store is slow. Each try that times out doubles it for the next, up to 8 times.
+    /// Timeout of one try (which may still land later). Higher: a lost answer is noticed later. Lower: needless
+    /// requests when the store is slow. Each try that times out doubles it for the next try, up to 8 times the first.
     pub try_timeout: Duration,
-    /// The wait after the first failed try; it doubles with each further one.
+    /// The wait after the first failed try; it doubles with each further failure.
     pub backoff_min: Duration,
-    /// The longest wait between tries: how late the end of an outage is noticed.
+    /// The longest wait between tries. It bounds how late the end of an outage is noticed.
     pub backoff_max: Duration,
-    /// All tries and waits together. `None` goes on until stopped, however long the store is away.
+    /// The time for all tries and waits together. `None` retries until stopped.
     pub budget: Option<Duration>,
-    /// A request refused ([`Error::Denied`]) so often in a row is given up: for who starts, and should say at once what
-    /// waiting won't mend. `None` waits for that, too: somebody may mend it from outside.
+    /// Gives up after this many refusals ([`Error::Denied`]) in a row: for a start, which should report at once a
+    /// problem that waiting can't solve. `None` waits, because an operator may fix the problem meanwhile.
     pub refusals_max: Option<u32>,
 }
 
-/// Refusals of one request before they are believed: a token may just have run out.
+/// Refusals of one request after which it is given up. More than one, because a token may just have expired.
 pub(crate) const REFUSALS_MAX: u32 = 3;
 
 impl Patience {
-    /// Goes on until stopped.
+    /// Retries until stopped.
     #[must_use]
     pub const fn forever() -> Self {
         Self {
@@ -56,13 +56,14 @@ impl Patience {
         Self { budget: Some(budget), ..Self::forever() }
     }
 
-    /// Gives up after `budget`, and earlier if the store refuses.
+    /// Gives up after `budget`, or earlier if the store refuses the request.
     #[must_use]
     pub const fn at_start(budget: Duration) -> Self {
         Self { refusals_max: Some(REFUSALS_MAX), ..Self::within(budget) }
     }
 
-    /// The wait after failed try number `attempt` (from 0): doubling up to the maximum, less up to half of it.
+    /// The wait after failed try number `attempt` (from 0): it doubles up to the maximum; then up to half of it is
+    /// subtracted.
     fn backoff(&self, key: &str, attempt: u32) -> Duration {
         let doubled = self.backoff_min.saturating_mul(2_u32.saturating_pow(attempt));
         let longest = doubled.min(self.backoff_max);
@@ -72,7 +73,7 @@ impl Patience {
         longest / 2 + (longest / 2).saturating_mul(fraction) / 65_536
     }
 
-    /// Returns when the budget is spent; never, without one.
+    /// Returns when the budget is spent; without a budget it never returns.
     pub(crate) fn spent(&self) -> impl Future<Output = ()> + Send + 'static {
         // A budget beyond the clock's range is no budget.
         let until = self.budget.and_then(|budget| Instant::now().checked_add(budget));
@@ -92,7 +93,7 @@ pub(crate) struct Tries<'a> {
     patience: Patience,
     /// Failed tries.
     failed: u32,
-    /// What the next try may take.
+    /// The timeout of the next try.
     timeout: Duration,
 }
 
@@ -101,7 +102,7 @@ impl<'a> Tries<'a> {
         Self { key, patience, failed: 0, timeout: patience.try_timeout }
     }
 
-    /// One try with its time limit. The caller decides what an error means.
+    /// One try with its timeout. The caller decides what an error means.
     pub(crate) async fn run<T>(
         &mut self,
         one: impl Future<Output = Result<T, Error>>,
@@ -116,7 +117,7 @@ impl<'a> Tries<'a> {
         };
         if let Err(error) = &answer {
             self.failed = self.failed.saturating_add(1);
-            // The 1st, 2nd, 4th, 8th ... failure: an outage of hours writes a dozen lines, not thousands.
+            // Logs the 1st, 2nd, 4th, 8th ... failure, so that an outage of hours logs a dozen lines, not thousands.
             if self.failed.is_power_of_two() && !matches!(error, Error::Conflict { .. }) {
                 tracing::warn!(
                     key = self.key,

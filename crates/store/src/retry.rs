@@ -1,6 +1,6 @@
-//! Requests that may simply be asked again: reads, plain puts, deletes. Everybody who waits for the store waits here.
+//! Requests that can be retried safely: reads, plain puts, deletes. All waiting for the store happens here.
 //!
-//! An outage of hours is ridden out; what can never succeed comes back at once; giving up says why.
+//! They retry through an outage of hours, return a request that can never succeed at once, and say why they gave up.
 
 use std::future::Future;
 use std::ops::Range;
@@ -15,11 +15,10 @@ use crate::store::{Listed, Store};
 /// Why a repeated request ended without an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum GaveUp {
-    /// Told to stop. Of a put or delete: it may have happened, or may yet.
+    /// `stop` was cancelled. A put or delete may have happened, or may happen later.
     #[error("stopped before the store answered")]
     Stopped,
-    /// The patience is at its end: its budget is spent, or the store refuses. Of a put or delete: it may have happened,
-    /// or may yet.
+    /// The budget is spent, or the store refuses the request. A put or delete may have happened, or may happen later.
     #[error("{}", match last {
         Some(refused @ Error::Denied { .. }) => refused.to_string(),
         _ => "no clear answer from the store in the time given".to_owned(),
@@ -29,12 +28,12 @@ pub enum GaveUp {
         #[source]
         last: Option<Error>,
     },
-    /// It can never succeed as asked; the error is an [`Error::Rejected`].
+    /// The request can never succeed; the error is an [`Error::Rejected`].
     #[error(transparent)]
     Rejected(Error),
 }
 
-/// The whole object, asked until the answer is definite; `None` means definitely not found.
+/// Gets a whole object, with retries until the answer is definite; `None` means definitely not found.
 ///
 /// # Errors
 ///
@@ -48,11 +47,11 @@ pub async fn get_until(
     ask_until(key, patience, stop, || store.get(key)).await
 }
 
-/// A part of an object, asked until the answer is definite.
+/// Gets a part of an object, with retries until the answer is definite.
 ///
 /// # Errors
 ///
-/// [`GaveUp::Rejected`] if the object is shorter than that; otherwise nothing is known about it.
+/// [`GaveUp::Rejected`] if the object is shorter than the range; otherwise nothing is known about it.
 pub async fn get_range_until(
     store: &dyn Store,
     key: &str,
@@ -63,11 +62,11 @@ pub async fn get_range_until(
     ask_until(key, patience, stop, || store.get_range(key, range.clone())).await
 }
 
-/// A complete listing, asked until there is one.
+/// A complete listing, with retries.
 ///
 /// # Errors
 ///
-/// Nothing is known about what is there.
+/// Nothing is known about the objects.
 pub async fn list_until(
     store: &dyn Store,
     prefix: &str,
@@ -77,12 +76,12 @@ pub async fn list_until(
     ask_until(prefix, patience, stop, || store.list(prefix)).await
 }
 
-/// Puts the same bytes until one put is confirmed. Only for hints and for names that are never reused: a try that was
-/// reported failed may land later, over anything written since.
+/// Puts the same bytes until one put is confirmed. Only for hints and for names that are never reused: a failed try may
+/// land later and overwrite a newer object.
 ///
 /// # Errors
 ///
-/// Unless rejected it may have happened, or may yet.
+/// Unless rejected, the put may have happened, or may happen later.
 pub async fn put_until(
     store: &dyn Store,
     key: &str,
@@ -93,12 +92,11 @@ pub async fn put_until(
     ask_until(key, patience, stop, || store.put(key, body.clone())).await
 }
 
-/// Deletes until one delete is confirmed. Only for what is garbage for ever: a try that was reported failed may land
-/// later.
+/// Deletes until one delete is confirmed. Only for permanent garbage: a failed try may land later.
 ///
 /// # Errors
 ///
-/// Unless rejected it may have happened, or may yet.
+/// Unless rejected, the delete may have happened, or may happen later.
 pub async fn delete_until(
     store: &dyn Store,
     key: &str,

@@ -8,31 +8,32 @@ use bytes::Bytes;
 
 use crate::error::Error;
 
-/// Most objects one listing returns. A longer one is [`Error::Rejected`]: memory stays bounded (about 120 MB).
+/// Largest number of objects in a listing. A longer one is [`Error::Rejected`], to bound memory (about 120 MB).
 pub const LIST_LEN_MAX: usize = 1_000_000;
 
 /// A flat map from key to immutable bytes, shared by every host.
 ///
-/// Implementations must be linearizable: a `get` or `list` that starts after a `create` returned sees it, and what was
-/// once seen stays until it is deleted, across a crash of any machine. [`contract::check`](crate::contract::check)
-/// tests this promise, [`probe`](crate::probe()) tests it at every start of a host.
+/// Implementations must be linearizable: a `get` or `list` that starts after a `create` returned sees the object, and
+/// an object that was seen once stays until it is deleted, across a crash of any machine.
+/// [`contract::check`](crate::contract::check) tests this promise; [`probe`](crate::probe()) tests it at every start of
+/// a host.
 ///
 /// Every method is *one* request, without retries of its own. Dropping its future may or may not stop it. Keys are
 /// [legal](crate::key_is_legal) or the answer is [`Error::Rejected`].
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
-    /// One try of a conditional create. `Ok` only if this call's bytes are there because of it.
+    /// One try of a conditional create. `Ok` only if this call created the object.
     ///
     /// # Errors
     ///
     /// Any error, [`Error::Conflict`] included, proves nothing: use [`create_once`](crate::create_once).
     async fn create(&self, key: &str, body: Bytes) -> Result<(), Error>;
 
-    /// Writes `body`, whatever stood there. For hints, and for names that are never reused.
+    /// Writes `body` and overwrites any existing object. For hints, and for names that are never reused.
     ///
     /// # Errors
     ///
-    /// After any error the write may have happened, or may yet.
+    /// After any error the write may have happened, or may happen later.
     async fn put(&self, key: &str, body: Bytes) -> Result<(), Error>;
 
     /// The whole object; `None` means *definitely not found*.
@@ -50,20 +51,20 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Error::Rejected`] if the object is shorter or the range empty; otherwise nothing is known about the object.
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>, Error>;
 
-    /// Every object below `prefix`, at any depth, in no order. The prefix is made of whole segments: `a/b` lists
-    /// `a/b/c`, neither `a/b` nor `a/bc`; the empty prefix lists everything. An object created or deleted meanwhile
-    /// may be listed or not.
+    /// Every object below `prefix`, at any depth, in no order. The prefix consists of whole segments: `a/b` lists
+    /// `a/b/c`, but not `a/b` or `a/bc`; the empty prefix lists everything. An object created or deleted meanwhile may
+    /// be listed or not.
     ///
     /// # Errors
     ///
     /// [`Error::Rejected`] beyond [`LIST_LEN_MAX`] objects; otherwise nothing is known.
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Error>;
 
-    /// Removes an object. Deleting what isn't there is `Ok`. After a crash of a machine a deleted object may be back.
+    /// Deletes an object. Deleting a missing object is `Ok`. After a crash of a machine a deleted object may be back.
     ///
     /// # Errors
     ///
-    /// After any error the object may be there or not.
+    /// After any error the object may exist or not.
     async fn delete(&self, key: &str) -> Result<(), Error>;
 }
 

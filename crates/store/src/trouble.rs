@@ -1,11 +1,11 @@
-//! What stands between us and a store, where it can be named: in a sentence, with what to do about it.
+//! Known problems with a store: each in one sentence, with what to do about it.
 //!
-//! A setting that is wrong stays wrong, so whoever starts something should hear of it at once; a server that is only
-//! just starting should be waited for. That difference is decided here, once.
+//! A wrong setting stays wrong, so it must be reported at once at a start; a server that is just starting must be
+//! waited for. [`Trouble::may_pass`] is the one place that decides which is which.
 
 use std::error::Error as StdError;
 
-/// What stands between us and a store. It is the `source` of an [`Error`](crate::Error).
+/// A known problem with a store. It is the `source` of an [`Error`](crate::Error).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Trouble {
     #[error(
@@ -13,12 +13,12 @@ pub(crate) enum Trouble {
     )]
     NotListening { at: String },
     #[error(
-        "no answer to a connection at {at}; check the option endpoint, the network and its firewalls"
+        "{at} does not answer connection attempts; check the option endpoint, the network and its firewalls"
     )]
     NoRoute { at: String },
-    #[error("no host is named {at}; check the option endpoint, the bucket and region, and DNS")]
+    #[error("no host is named {at}; check the option endpoint, bucket, region and DNS")]
     UnknownHost { at: String },
-    #[error("{at} can't be looked up for now; check DNS")]
+    #[error("the DNS lookup of {at} got no answer; check DNS")]
     NoDns { at: String },
     #[error(
         "{at} answers without TLS; if it has none, set endpoint to http://{at} and allow_http to true"
@@ -28,9 +28,7 @@ pub(crate) enum Trouble {
         "{at} closes the connection without an answer; if it expects TLS, set endpoint to https://{at}"
     )]
     Closed { at: String },
-    #[error(
-        "{at} answers something else than HTTP; if it expects TLS, set endpoint to https://{at}"
-    )]
+    #[error("{at} does not answer in HTTP; if it expects TLS, set endpoint to https://{at}")]
     NotHttp { at: String },
     #[error(
         "the certificate of {at} isn't trusted ({why}); add its issuer to this machine's certificates (or name the file in \
@@ -40,29 +38,29 @@ pub(crate) enum Trouble {
     #[error("{at} is http, which is not allowed; use https, or set allow_http to true")]
     PlainHttp { at: String },
     #[error(
-        "this is no object store: {at} answers with a web page ({status}); check the option endpoint"
+        "this is not an object store: {at} answers with a web page ({status}); check the option endpoint"
     )]
     WebPage { at: String, status: u16 },
     #[error(
-        "{what}: there is no such bucket, or this is no object store; check the bucket and the option endpoint"
+        "{what}: there is no such bucket, or this is not an object store; check the bucket and the option endpoint"
     )]
     NoBucketOrStore { what: &'static str },
-    #[error("this is no object store: {what}; check the option endpoint")]
+    #[error("this is not an object store: {what}; check the option endpoint")]
     NoStore { what: String },
-    #[error("the whole object was sent, or another part, where a range was asked for")]
+    #[error("the whole object, or a different part of it, was sent")]
     RangeIgnored,
     #[error(
-        "a body is too large for the server or for a proxy before it (413); allow bodies of 64 MiB, such as \
-         client_max_body_size 64m"
+        "the server, or a proxy in front of it, refuses a body as too large (413); allow bodies of 64 MiB, for example \
+         with client_max_body_size 64m"
     )]
     TooLarge,
-    /// The server's own code and words, and what they ask for.
+    /// The server's own code and message, and what to do about it.
     #[error("{said}; {advice}")]
     Said { said: String, advice: &'static str },
 }
 
 impl Trouble {
-    /// Whether it is plausible that it ends by itself soon.
+    /// Whether it may pass by itself soon.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::NotListening { .. }
@@ -83,7 +81,7 @@ impl Trouble {
         }
     }
 
-    /// The one among an error and its causes.
+    /// Finds a `Trouble` among an error and its causes.
     pub(crate) fn among<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {

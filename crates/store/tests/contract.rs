@@ -1,4 +1,4 @@
-//! Every implementation keeps the contract; servers run it where they are there, and are missed loudly.
+//! Every implementation keeps the contract. Tests that need a server print that they were skipped if there is none.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ async fn a_store_that_is_only_busy_keeps_the_contract() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_lie_breaks_the_contract_at_the_promise_it_is_about() {
+async fn every_lie_breaks_its_promise_of_the_contract() {
     for lie in Lie::ALL {
         let sentence = match lie {
             Lie::IgnoresCondition | Lie::RefusesConflicts | Lie::FailsConflicts => {
@@ -81,7 +81,7 @@ async fn an_s3_server_keeps_the_contract() {
     server_keeps_the_contract("HOLOCRON_TEST_S3_URL", "HOLOCRON_REQUIRE_S3").await;
 }
 
-/// For the real service. An emulator of its dialect always runs, in `gcs.rs`.
+/// For the real service. The tests in `gcs.rs` always run, with an emulator.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_gcs_bucket_keeps_the_contract() {
     server_keeps_the_contract("HOLOCRON_TEST_GCS_URL", "HOLOCRON_REQUIRE_GCS").await;
@@ -92,15 +92,15 @@ async fn an_azure_server_keeps_the_contract() {
     if let Some(server) =
         server_keeps_the_contract("HOLOCRON_TEST_AZURE_URL", "HOLOCRON_REQUIRE_AZURE").await
     {
-        // The S3 server of the tests lets anybody in; this one looks at signatures.
+        // The S3 server of the tests accepts every request; this server checks signatures.
         let wrong_key = [("access_key".to_owned(), "d3Jvbmc=".to_owned())];
         refuses_everything(&open(&server, &wrong_key).expect("a wrong key is no mistake yet"))
             .await;
     }
 }
 
-/// Runs the contract against the server whose URL is in the variable `url`. Without one: fails if the variable
-/// `required` is 1, else says that it was skipped. The URL, if there is one.
+/// Runs the contract against the server whose URL is in the variable `url`, and returns the URL. Without a URL it fails
+/// if the variable `required` is 1, and otherwise prints that it was skipped.
 async fn server_keeps_the_contract(url: &str, required: &str) -> Option<String> {
     let Ok(server) = std::env::var(url) else {
         assert_ne!(
@@ -108,7 +108,7 @@ async fn server_keeps_the_contract(url: &str, required: &str) -> Option<String> 
             Ok("1"),
             "{required}=1, but {url} isn't set"
         );
-        // To the process's own standard error: the test harness hides what a passing test prints.
+        // Directly to standard error, because the test harness hides the output of a passing test.
         let skipped = format!(
             "
 SKIPPED: {url} isn't set
@@ -121,7 +121,7 @@ SKIPPED: {url} isn't set
         .expect("the URL names a store");
     contract::check(&below).await;
 
-    // The whole bucket is a store as well, the same objects under longer keys.
+    // The whole bucket is also a store, with the same objects under longer keys.
     let root = open(&server, &[]).expect("the URL names a store");
     below.put("a/b", "x".into()).await.expect("put");
     assert_eq!(root.get("below/it/a/b").await.expect("get"), Some("x".into()));
@@ -135,7 +135,7 @@ SKIPPED: {url} isn't set
 
     let (scheme, rest) = server.split_once("://").expect("a URL has a scheme");
     let bucket = rest.split('/').next().expect("a split has a first part");
-    // A bucket that isn't there must not pass for an empty one.
+    // A missing bucket must not look like an empty one.
     refuses_everything(
         &open(&format!("{scheme}://{bucket}-not-there"), &[])
             .expect("a missing bucket is no mistake yet"),

@@ -1,4 +1,4 @@
-//! `create_once` and the repeated requests against every fault, one at a time. Races are in `races.rs`.
+//! `create_once` and the retried requests against every fault, one at a time. Races are in `races.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ struct Bench {
 impl Bench {
     fn new(script: &[Fault]) -> Self {
         let memory: Arc<dyn Store> = Arc::new(Memory::new());
-        // Late writes land before the second request after theirs.
+        // A late write lands before the second request after its own.
         let faults = Faults { late_requests_max: 2, ..Faults::default() };
         let faulty = Arc::new(Faulty::new(Arc::clone(&memory), 1, faults));
         faulty.script(script.iter().copied());
@@ -73,7 +73,7 @@ async fn every_fault_on_an_absent_key_ends_won() {
         Burst, ConflictAfter, ConflictBefore, FailAfter, FailBefore, HangAfter, HangBefore,
         LandLate, LandTwice, Pass,
     };
-    // The script, and the creates it takes.
+    // The script, and the number of creates it needs.
     let scripts: [(&[Fault], u64); 16] = [
         (&[FailBefore], 2),
         (&[FailAfter], 1),
@@ -83,12 +83,12 @@ async fn every_fault_on_an_absent_key_ends_won() {
         (&[HangAfter], 1),
         (&[Burst, Burst, Burst], 2),
         (&[LandTwice], 1),
-        // The read back fails, hangs, and says "exists", all of which says nothing.
+        // The read back fails, hangs, or answers "exists"; all of this proves nothing.
         (&[FailAfter, FailBefore, HangBefore, ConflictBefore], 1),
         (&[FailBefore, FailBefore, FailBefore, Pass, FailBefore], 3),
-        // A lone 409 over and over.
+        // A spurious 409, repeatedly.
         (&[ConflictBefore, Pass, ConflictBefore, Pass, ConflictBefore], 4),
-        // It lands after the read back found nothing, before the next try: that try finds our own bytes.
+        // It lands after the read back found nothing and before the next try; that try finds our own bytes.
         (&[LandLate, Pass, Pass], 2),
         (&[LandLate, Pass, FailBefore], 2),
         (&[LandLate, Pass, LandLate, Pass], 2),
@@ -99,7 +99,7 @@ async fn every_fault_on_an_absent_key_ends_won() {
         let bench = Bench::new(script);
         assert_eq!(bench.create("mine", Patience::forever()).await, Created::Won, "{script:?}");
         assert_eq!(bench.stands().await.unwrap(), "mine", "{script:?}");
-        // How late a late one lands is up to chance; the rest is not.
+        // Only the delay of a late write is random.
         if !script.contains(&LandLate) {
             assert_eq!(bench.requests(Verb::Create), creates, "{script:?}");
         }
@@ -130,18 +130,18 @@ async fn every_fault_on_a_taken_key_ends_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_reported_failed_may_land_and_is_won_though_a_rival_tries() {
+async fn a_create_that_fails_but_lands_is_won_against_a_rival() {
     let bench = Bench::new(&[Fault::FailAfter, Fault::FailBefore]);
     let mine = bench.create("mine", Patience::forever());
     tokio::pin!(mine);
-    // It landed; the read back failed; now a rival comes.
+    // It landed, the read back failed, and now a rival tries.
     assert!(tokio::time::timeout(Duration::from_millis(1), &mut mine).await.is_err());
     bench.memory.create(KEY, Bytes::from_static(b"theirs")).await.unwrap_err();
     assert_eq!(mine.await, Created::Won);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rival_in_between_makes_it_lost() {
+async fn a_rival_between_two_tries_makes_it_lost() {
     let bench = Bench::new(&[Fault::FailBefore, Fault::FailBefore]);
     let mine = bench.create("mine", Patience::forever());
     tokio::pin!(mine);
@@ -151,7 +151,7 @@ async fn a_rival_in_between_makes_it_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_hours_is_ridden_out_and_its_end_soon_noticed() {
+async fn retries_continue_through_hours_of_outage_and_notice_its_end_soon() {
     for outage in [Outage::Refuses, Outage::Hangs] {
         let bench = Bench::new(&[]);
         bench.faulty.set_outage(outage);
@@ -169,7 +169,7 @@ async fn an_outage_of_hours_is_ridden_out_and_its_end_soon_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_comes_when_the_budget_is_spent_not_before() {
+async fn unknown_is_returned_when_the_budget_is_spent_not_before() {
     for outage in [Outage::Refuses, Outage::Hangs] {
         let bench = Bench::new(&[]);
         bench.faulty.set_outage(outage);
@@ -182,7 +182,7 @@ async fn unknown_comes_when_the_budget_is_spent_not_before() {
 
 #[tokio::test(start_paused = true)]
 async fn unknown_may_still_land() {
-    // Done, but nobody hears of it, and the budget is spent before the read back is answered.
+    // It lands without an answer, and the budget is spent before the read back is answered.
     let bench = Bench::new(&[Fault::HangAfter, Fault::HangBefore, Fault::HangBefore]);
     assert_eq!(
         bench.create("mine", Patience::within(Duration::from_secs(8))).await,
@@ -205,7 +205,7 @@ async fn stop_ends_it_with_unknown_at_once() {
 }
 
 #[tokio::test]
-async fn stopped_beforehand_nothing_is_sent() {
+async fn nothing_is_sent_if_stopped_before() {
     let bench = Bench::new(&[]);
     bench.stop.cancel();
     assert_eq!(bench.create("mine", Patience::forever()).await, Created::Unknown);
@@ -224,7 +224,7 @@ async fn dropping_the_future_does_not_stop_the_write() {
     let store: Arc<dyn Store> = Arc::new(Latency::new(faulty, Duration::from_millis(100)));
     let never = CancellationToken::new();
     let create = create_once(&store, KEY, Bytes::from_static(b"mine"), Patience::forever(), &never);
-    // Dropped while the first request is under way; that one fails, and so do the next two.
+    // Dropped while the first request is in flight; that request fails, and so do the next two.
     tokio::time::timeout(Duration::from_millis(10), create).await.unwrap_err();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(memory.get(KEY).await.unwrap().unwrap(), "mine");
@@ -232,13 +232,13 @@ async fn dropping_the_future_does_not_stop_the_write() {
 
 #[tokio::test]
 #[should_panic(expected = "can't name an object")]
-async fn an_illegal_key_is_a_mistake_not_an_outcome() {
+async fn an_illegal_key_panics() {
     let bench = Bench::new(&[]);
     drop(create_once(&bench.store, "../a", "x".into(), Patience::forever(), &bench.stop).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_may_be_repeated_are_repeated_until_answered() {
+async fn safe_requests_are_retried_until_answered() {
     let bench = Bench::new(&[]);
     let (store, forever, stop) = (&*bench.store, Patience::forever(), &bench.stop);
     let shaky = [Fault::FailBefore, Fault::HangBefore, Fault::Burst];

@@ -1,6 +1,6 @@
-//! The directory store between processes, under kill -9, and when its root goes away.
+//! The directory store across processes, with kill -9, and when its root is removed.
 //!
-//! Children are this very test binary, started again with a job in the environment.
+//! The child processes are this test binary, started with a job in the environment.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holocron_store::{Directory, Error, OpenError, Store, open, open_or_make};
 
-/// Which job a child has, and where.
+/// The variables for a child: its job, the root, its name.
 const JOB: &str = "HOLOCRON_STORE_TEST_JOB";
 const ROOT: &str = "HOLOCRON_STORE_TEST_ROOT";
 const NAME: &str = "HOLOCRON_STORE_TEST_NAME";
@@ -38,14 +38,14 @@ fn start(job: &str, root: &Path, name: usize) -> Child {
         .expect("a test can start its own binary")
 }
 
-/// What a child prints, without what the test harness prints around it.
+/// The lines that a child prints, without the test harness's output.
 fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     let stdout = child.stdout.take().expect("it is piped");
     let lines = BufReader::new(stdout).lines().map_while(Result::ok);
     lines.filter_map(|line| line.strip_prefix("said ").map(str::to_owned))
 }
 
-/// A body that is recognizably whole, and whose.
+/// A body that shows its writer and whether it is complete.
 fn body(name: &str, number: usize) -> Bytes {
     let line = format!("{name} {number}\n");
     Bytes::from(line.repeat(BODY_LEN / line.len()))
@@ -90,7 +90,10 @@ async fn child() {
         "fill" => {
             for number in 0.. {
                 let key = format!("fill/{name}/{number}");
-                store.create(&key, body(&name, number)).await.expect("nobody else makes this key");
+                store
+                    .create(&key, body(&name, number))
+                    .await
+                    .expect("no other process creates this key");
                 println!("said {number}");
             }
         }
@@ -121,13 +124,13 @@ async fn processes_that_race_have_one_winner_per_key() {
 }
 
 #[tokio::test]
-async fn what_a_killed_process_was_told_stands_and_nothing_stands_half() {
+async fn objects_confirmed_to_a_killed_process_exist_and_all_objects_are_complete() {
     let root = tempfile::tempdir().unwrap();
     const LIVES: usize = 8;
     for life in 0..LIVES {
         let mut filler = start("fill", root.path(), life);
         let mut told = 0;
-        // A different moment in each life.
+        // A different moment in each round.
         for number in lines(&mut filler).take(10 + 7 * life) {
             told = number.parse::<usize>().unwrap() + 1;
         }
@@ -141,7 +144,7 @@ async fn what_a_killed_process_was_told_stands_and_nothing_stands_half() {
             assert_eq!(stands, body(&life.to_string(), number), "whole");
         }
     }
-    // What it left in staging is never listed.
+    // Leftover staging files are never listed.
     assert_eq!(directory(root.path()).list("").await.unwrap().len(), files(root.path()));
 }
 
@@ -165,7 +168,7 @@ async fn an_object_has_one_name_once_it_is_durable() {
     let store = directory(root.path());
     store.create("a/b", Bytes::from_static(b"x")).await.unwrap();
     assert_eq!(std::fs::metadata(root.path().join("a/b")).unwrap().nlink(), 1);
-    // As another process leaves it between link and sync: it is there all the same.
+    // Like another process between link and sync: the object is visible.
     std::fs::write(root.path().join(".staging/other"), b"y").unwrap();
     std::fs::hard_link(root.path().join(".staging/other"), root.path().join("a/c")).unwrap();
     assert_eq!(store.get("a/c").await.unwrap().unwrap(), "y");
@@ -175,7 +178,7 @@ async fn an_object_has_one_name_once_it_is_durable() {
 }
 
 #[tokio::test]
-async fn a_root_that_vanished_is_not_an_empty_store() {
+async fn a_missing_root_is_not_an_empty_store() {
     let above = tempfile::tempdir().unwrap();
     let (root, aside) = (above.path().join("root"), above.path().join("aside"));
     std::fs::create_dir(&root).unwrap();
@@ -203,7 +206,7 @@ async fn a_root_that_vanished_is_not_an_empty_store() {
 }
 
 #[tokio::test]
-async fn directories_removed_by_somebody_are_made_again() {
+async fn directories_removed_from_outside_are_created_again() {
     let root = tempfile::tempdir().unwrap();
     let store = directory(root.path());
     store.create("a/b/1", Bytes::from_static(b"x")).await.unwrap();
@@ -214,7 +217,7 @@ async fn directories_removed_by_somebody_are_made_again() {
 }
 
 #[tokio::test]
-async fn a_key_in_the_way_of_another_is_rejected_not_lost() {
+async fn a_key_that_is_a_prefix_of_another_is_rejected() {
     let root = tempfile::tempdir().unwrap();
     let store = directory(root.path());
     store.create("a/b", Bytes::from_static(b"x")).await.unwrap();
@@ -247,7 +250,7 @@ fn refusal(opened: Result<Arc<dyn Store>, OpenError>) -> String {
 }
 
 #[test]
-fn a_directory_that_cannot_be_one_is_refused_with_its_path_and_what_to_do() {
+fn a_wrong_path_is_refused_with_its_wrong_part_and_what_to_do() {
     let above = tempfile::tempdir().unwrap();
     let at = |name: &str| above.path().join(name);
     std::fs::write(at("file"), b"x").unwrap();
@@ -264,7 +267,7 @@ fn a_directory_that_cannot_be_one_is_refused_with_its_path_and_what_to_do() {
         (
             "dangling",
             format!(
-                "{} is a symbolic link to nowhere, which can't be followed (No such file or directory (os error 2)); mend \
+                "{} is a symbolic link to nowhere, which can't be followed (No such file or directory (os error 2)); fix \
                  or remove the link",
                 at("dangling").display()
             ),
@@ -281,14 +284,16 @@ fn a_directory_that_cannot_be_one_is_refused_with_its_path_and_what_to_do() {
     }
     let said = refusal(open_or_make(&format!("file://{}", at("missing/below").display()), &[]));
     assert!(
-        said.ends_with("itself would be made: make the one above it, or mount its file system"),
+        said.ends_with(
+            "itself would be created: create the directory above it, or mount its file system"
+        ),
         "{said}"
     );
     assert_eq!(std::fs::read_dir(above.path()).unwrap().count(), 2, "nothing was made");
 }
 
 #[tokio::test]
-async fn who_opens_or_reads_makes_nothing_and_a_host_one_directory() {
+async fn opening_and_reading_create_nothing_and_open_or_make_one_directory() {
     let above = tempfile::tempdir().unwrap();
     let url = format!("file://{}/store", above.path().display());
     let count = |path: &Path| std::fs::read_dir(path).unwrap().count();
@@ -303,18 +308,18 @@ async fn who_opens_or_reads_makes_nothing_and_a_host_one_directory() {
     assert_eq!(count(&above.path().join("store")), 0, "no .staging either");
     store.create("a/b", Bytes::from_static(b"x")).await.unwrap();
     assert_eq!(staging_files(&above.path().join("store")), 0);
-    // Somebody tidied up.
+    // The staging directory is removed from outside.
     std::fs::remove_dir(above.path().join("store/.staging")).unwrap();
     store.create("a/c", Bytes::from_static(b"y")).await.unwrap();
 }
 
-/// The directory of another user, as a process without rights sees it: this very test as user 65534.
+/// The directory of another user, opened by a process without rights: this test binary as user 65534.
 #[tokio::test]
-async fn a_directory_of_another_user_is_refused_with_whose_it_is() {
+async fn a_directory_of_another_user_is_refused_with_its_owner() {
     let above = tempfile::tempdir().unwrap();
     let is_root = std::fs::metadata(above.path()).unwrap().uid() == 0;
     if !is_root {
-        return; // Only root can become somebody else.
+        return; // Only root can become another user.
     }
     let set = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -325,7 +330,7 @@ async fn a_directory_of_another_user_is_refused_with_whose_it_is() {
         std::fs::create_dir(&path).unwrap();
         set(&path, mode);
     }
-    // A copy that anybody may run: the build directory may be below a home directory.
+    // A copy that every user may run: the build directory may be below a home directory.
     let copy = above.path().join("test");
     std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     set(&copy, 0o755);

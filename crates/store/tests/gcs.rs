@@ -1,6 +1,6 @@
-//! `gs://` against an emulator of GCS's XML API: the contract, the probe, and answers that are lost.
+//! `gs://` against an emulator of GCS's XML API: the contract, the probe, and lost answers.
 //!
-//! What that doesn't prove stands at the emulator, in `support/gcs/mod.rs`, and in `docs/verification/stores.md`.
+//! What this doesn't prove is listed in `support/gcs/mod.rs` and in `docs/verification/stores.md`.
 
 #[path = "support/gcs/mod.rs"]
 mod gcs;
@@ -23,7 +23,7 @@ async fn emulator() -> Emulator {
     Emulator::start("bucket-1", 0).await.expect("some port is free")
 }
 
-/// The store at `prefix`, with `changes` over the options that lead to the emulator.
+/// The store at `prefix`, with the emulator's options changed by `changes`.
 fn store(emulator: &Emulator, prefix: &str, changes: &[(&str, &str)]) -> Arc<dyn Store> {
     let mut options = emulator.options();
     options.extend(changes.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
@@ -42,7 +42,7 @@ async fn gcs_keeps_the_contract() {
     contract::check(&below).await;
     probe(&below, &Probe::new(1)).await.unwrap();
 
-    // The whole bucket is a store as well, the same objects under longer keys.
+    // The whole bucket is also a store, with the same objects under longer keys.
     let root = store(&emulator, "", &[]);
     below.put("a/b", "x".into()).await.unwrap();
     assert_eq!(root.get("below/it/a/b").await.unwrap(), Some("x".into()));
@@ -52,11 +52,11 @@ async fn gcs_keeps_the_contract() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_not_there_and_a_wrong_token_are_refusals() {
+async fn a_missing_bucket_and_a_wrong_token_are_refusals() {
     let emulator = emulator().await;
     let elsewhere = open("gs://bucket-2", &emulator.options()).unwrap();
-    let stranger = store(&emulator, "", &[("bearer_token", "wrong")]);
-    for (store, code) in [(elsewhere, "NoSuchBucket"), (stranger, "AuthenticationRequired")] {
+    let unauthorized = store(&emulator, "", &[("bearer_token", "wrong")]);
+    for (store, code) in [(elsewhere, "NoSuchBucket"), (unauthorized, "AuthenticationRequired")] {
         for answer in [
             store.get(KEY).await.err(),
             store.get_range(KEY, 0..1).await.err(),
@@ -104,13 +104,13 @@ fn an_endpoint_that_is_no_url_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn without_signature_writes_ask_nobody_for_a_token() {
+async fn writes_without_signature_request_no_token() {
     let emulator = emulator().await;
     let mut options = emulator.options();
     options.retain(|(name, _)| name != "bearer_token");
     options.push(("skip_signature".to_owned(), "true".to_owned()));
     let store = open(&emulator.url(), &options).unwrap();
-    // From the machine's metadata service it would take seconds to hear nothing.
+    // A request to the machine's metadata service would time out after seconds.
     tokio::time::timeout(Duration::from_secs(1), store.create(KEY, "x".into()))
         .await
         .expect("at once")
@@ -120,7 +120,7 @@ async fn without_signature_writes_ask_nobody_for_a_token() {
 }
 
 #[tokio::test]
-async fn a_create_whose_answer_is_lost_is_known_by_its_bytes() {
+async fn a_create_whose_answer_is_lost_is_recognized_by_its_bytes() {
     let emulator = emulator().await;
     let store = store(&emulator, "/p", &[]);
     emulator.lose_every(1);
@@ -130,21 +130,21 @@ async fn a_create_whose_answer_is_lost_is_known_by_its_bytes() {
 
     let before = emulator.requests();
     assert_eq!(create(&store, "mine").await, Created::Won);
-    // Nothing below us repeats a write: it would be told that the object exists.
+    // No layer below us retries a write: the retry would be answered "exists already".
     assert_eq!(emulator.requests(), (before.0 + 1, before.1 + 1));
     assert_eq!(create(&store, "theirs").await, Created::Lost("mine".into()));
     assert_eq!(store.get(KEY).await.unwrap(), Some("mine".into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_creates_one_wins_though_answers_are_lost() {
+async fn of_many_creates_exactly_one_wins_with_lost_answers() {
     const WRITERS: usize = 12;
     const KEYS: usize = 12;
     let emulator = emulator().await;
     emulator.lose_every(3);
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        // A client each, as if they were hosts.
+        // One client each, like hosts.
         let store = store(&emulator, "/races", &[]);
         writers.spawn(async move {
             let never = CancellationToken::new();

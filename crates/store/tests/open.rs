@@ -1,4 +1,4 @@
-//! What opening a URL says when it can't be used, and that it sends nothing.
+//! The errors of opening a URL that can't be used; and that opening sends no request.
 
 use holocron_store::{explain, open};
 
@@ -11,43 +11,46 @@ fn refusal(url: &str, options: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_url_that_cannot_be_used_is_refused_with_one_sentence() {
+fn an_invalid_url_is_refused_with_one_sentence() {
     for (url, sentence) in [
         ("", "the URL is empty; write file:///path, s3://bucket/prefix, gs://… or az://…"),
-        ("/tmp/holocron", "a directory is written file:///tmp/holocron"),
+        ("/tmp/holocron", "write a directory as file:///tmp/holocron"),
         ("minio", "a store's URL begins with file:///, s3://, gs://, az:// or memory://"),
-        ("ftp://host/path", "ftp is none of file, memory, s3, gs, az"),
-        ("https://bucket.s3.amazonaws.com", "https is none of file, memory, s3, gs, az"),
+        ("ftp://host/path", "ftp is not a known scheme: use file, memory, s3, gs or az"),
+        (
+            "https://bucket.s3.amazonaws.com",
+            "https is not a known scheme: use file, memory, s3, gs or az",
+        ),
         ("file:/data", "a directory needs an absolute path: file:///data"),
-        ("file:///", "a directory is missing: file:///path"),
+        ("file:///", "the directory is missing: write file:///path"),
         ("file://", "a directory needs an absolute path: file:///path"),
-        ("file:///a/../b", "the path has the segment ..; write where it leads"),
-        ("file:///a/%2E%2e/b", "the path has the segment %2E%2e; write where it leads"),
-        ("file:///a/./b", "the path has the segment .; write where it leads"),
+        ("file:///a/../b", "the path has the segment ..; write the resolved path"),
+        ("file:///a/%2E%2e/b", "the path has the segment %2E%2e; write the resolved path"),
+        ("file:///a/./b", "the path has the segment .; write the resolved path"),
         ("file:///a//b", "the path has an empty segment (//)"),
-        ("file:///a%2Fb", "\"a%2Fb\" in the path hides a slash or a zero byte"),
+        ("file:///a%2Fb", "\"a%2Fb\" in the path contains an escaped slash or zero byte"),
         ("file:///a\\b", "write / and not \\"),
         ("FILE:///a", "write file:// in lower case"),
         ("S3://bucket", "write s3:// in lower case"),
         ("s3:bucket/p", "write s3://bucket/prefix"),
         ("s3:/bucket/p", "write s3://bucket/prefix"),
-        ("s3:///prefix", "a bucket is missing: s3://bucket/prefix"),
-        ("gs://", "a bucket is missing: gs://bucket/prefix"),
+        ("s3:///prefix", "the bucket is missing: write s3://bucket/prefix"),
+        ("gs://", "the bucket is missing: write gs://bucket/prefix"),
         (
             "s3://bucket:99/p",
-            "a port is not read; the URL is s3://bucket/prefix, the server goes in --option endpoint=http://host:port",
+            "a port is not supported; write s3://bucket/prefix, and give the server in --option endpoint=http://host:port",
         ),
         ("s3://b%75cket/p", "\"b%75cket\" can't be a bucket: it may have letters, digits and -_."),
         ("s3://bucket/a//b", "the path has an empty segment (//)"),
-        ("s3://bucket/a/../b", "the path has the segment ..; write where it leads"),
+        ("s3://bucket/a/../b", "the path has the segment ..; write the resolved path"),
         ("s3://bucket//", "the path has an empty segment (//)"),
-        ("s3://bucket/%20", "a prefix with escapes would not be what it looks like"),
-        ("s3://bucket/%2e%2e/a", "a prefix with escapes would not be what it looks like"),
+        ("s3://bucket/%20", "a prefix can't contain percent escapes"),
+        ("s3://bucket/%2e%2e/a", "a prefix can't contain percent escapes"),
         (
             "s3://bucket/.a",
-            "the prefix may have letters, digits and -_.~= between single slashes, and no segment that begins with a dot",
+            "the prefix may have letters, digits and -_.~= between single slashes, and no segment may begin with a dot",
         ),
-        ("memory://x", "write memory:// with nothing after it: each is a store of its own"),
+        ("memory://x", "write memory:// with nothing after it: each is a separate store"),
     ] {
         let shown = if url.is_empty() { ": ".to_owned() } else { format!("{url}: ") };
         assert_eq!(refusal(url, &[]), format!("{shown}{sentence}"));
@@ -72,7 +75,7 @@ fn a_relative_directory_is_refused_with_its_right_spelling() {
 }
 
 #[test]
-fn parts_that_no_store_has_a_use_for_are_refused_and_never_shown() {
+fn unsupported_url_parts_are_refused_and_never_shown() {
     for (url, shown, word) in [
         ("s3://key:SECRET@bucket/p", "s3://…@bucket/p", "user part"),
         ("s3://SECRET@bucket/p", "s3://…@bucket/p", "user part"),
@@ -88,7 +91,7 @@ fn parts_that_no_store_has_a_use_for_are_refused_and_never_shown() {
         ("file://user:SECRET@host/a", "file://…@host/a", "absolute path"),
         ("gs://b#SECRET", "gs://b#…", "fragment"),
         ("memory://x?SECRET", "memory://x?…", "query"),
-        ("https://key:SECRET@h/b?SECRET", "https://…@h/b?…", "none of"),
+        ("https://key:SECRET@h/b?SECRET", "https://…@h/b?…", "not a known scheme"),
         ("SECRET@bucket", "…@bucket", "begins with"),
     ] {
         let error = open(url, &[]).expect_err(url);
@@ -101,21 +104,21 @@ fn parts_that_no_store_has_a_use_for_are_refused_and_never_shown() {
 }
 
 #[test]
-fn an_option_nobody_knows_is_refused_by_name() {
+fn an_unknown_option_is_refused_by_name() {
     for url in ["memory://", "file:///tmp"] {
         let sentence = "option endpiont: this kind of store has no options";
         assert_eq!(refusal(url, &[("endpiont", "x")]), format!("{url}: {sentence}"));
     }
     for url in ["s3://bucket", "gs://bucket", "az://container"] {
         let sentence =
-            "option endpiont: there is no such option; docs/operating.md has those of each store";
+            "option endpiont: unknown option; docs/operating.md lists the options of each store";
         assert_eq!(refusal(url, &[("endpiont", "x")]), format!("{url}: {sentence}"));
     }
 }
 
-/// The variables of a machine, or of a CI with servers to test against, must not decide: a process without them.
+/// Runs in a process without the clouds' variables, because those of the machine or CI must not affect the result.
 #[test]
-fn a_malformed_setting_is_told_at_once_and_a_secret_not_shown() {
+fn a_malformed_setting_is_reported_at_once_without_its_secret() {
     let mut process = std::process::Command::new(std::env::current_exe().unwrap());
     for (name, _) in std::env::vars_os() {
         let clouds = ["AWS_", "GOOGLE_", "AZURE_"];
@@ -145,26 +148,26 @@ fn malformed_settings() {
         ([("allow_http", "perhaps")], "option allow_http: write true or false, not \"perhaps\""),
         (
             [("timeout", "")],
-            "option timeout: write a time from 1ms to 24h, such as 500ms, 30s or 2m, not nothing",
+            "option timeout: write a time from 1ms to 24h, such as 500ms, 30s or 2m, not an empty value",
         ),
         ([("bucket", "other")], "option bucket: the URL names it; leave the option out"),
         ([("conditional_put", "disabled")], "option conditional_put: write etag, not \"disabled\""),
         (
             [("secret_access_key", "SECRET\n")],
             "option secret_access_key: write printable ASCII characters, 16 KB at most, with no space or line break around \
-             them, not what is given (7 bytes, not shown)",
+             them, not the given value (7 bytes, not shown)",
         ),
         (
             [("endpoint", "http://key:SECRET@minio:9000")],
             "option endpoint: write a URL such as http://127.0.0.1:9000 or https://storage.example.org, not \
-             \"http://…@minio:9000\": a user part is not read; credentials have options of their own",
+             \"http://…@minio:9000\": a user part is not supported; give credentials in their own options",
         ),
     ] {
         assert_eq!(refusal("s3://bucket", &options), format!("s3://bucket: {sentence}"));
     }
     let error = refusal("az://container/prefix", &[("account_name", "me"), ("access_key", "~")]);
     assert!(error.starts_with("az://container/prefix: option access_key: write base64"), "{error}");
-    // Well-formed one by one, but not together.
+    // Each is valid, but they don't fit together.
     let error = refusal("s3://bucket", &[("access_key_id", "AKID")]);
     assert!(
         error.starts_with("s3://bucket: can't be opened: ")

@@ -1,4 +1,4 @@
-//! The probe passes honest stores, also shaky ones, and refuses each lie by the name of the promise it breaks.
+//! The probe accepts honest stores, also unreliable ones, and refuses each lying store, naming the broken promise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ fn memory() -> Arc<dyn Store> {
     Arc::new(Memory::new())
 }
 
-/// The sentence the probe refuses this lie with.
+/// The error with which the probe refuses this lie.
 async fn refusal(lie: Lie, promise: Promise) -> String {
     let memory = memory();
     let store: Arc<dyn Store> = Arc::new(Lying::new(Arc::clone(&memory), lie));
@@ -28,18 +28,18 @@ async fn refusal(lie: Lie, promise: Promise) -> String {
     error.to_string()
 }
 
-/// What to do about conditions that aren't kept.
-const ATOMIC: &str = "use a store, or a release of it, whose conditional creates (If-None-Match) are atomic, with no \
-                      gateway before it that drops the condition";
-/// What to do about what is seen late.
+/// The advice for broken conditions.
+const ATOMIC: &str = "use a store (or a release of it) with atomic conditional creates (If-None-Match), and no gateway in \
+                      front of it that drops the condition";
+/// The advice for late reads.
 const CONSISTENT: &str =
-    "use a strongly consistent store, with no cache and no late replica before it";
-/// What to do about changed answers.
-const DIRECT: &str = "reach the store without the gateway or proxy that changes its answers";
+    "use a strongly consistent store, with no cache or lagging replica in front of it";
+/// The advice for changed answers.
+const DIRECT: &str = "connect without the gateway or proxy that changes the store's answers";
 
 #[tokio::test]
 async fn a_store_that_ignores_the_condition_is_refused() {
-    let promise = "a create over an existing object must fail and change nothing, but it said it had created it";
+    let promise = "a create over an existing object must fail and change nothing, but the store reported success";
     assert_eq!(
         refusal(Lie::IgnoresCondition, Promise::CreateIfAbsent).await,
         format!("this store is unfit: {promise}; {ATOMIC}")
@@ -48,8 +48,8 @@ async fn a_store_that_ignores_the_condition_is_refused() {
 
 #[tokio::test]
 async fn a_store_that_ignores_the_condition_of_large_bodies_only_is_refused() {
-    let promise = "a create over an existing object must fail and change nothing, but it said it had created it (a body \
-                   of 5184 KB, not a small one)";
+    let promise = "a create over an existing object must fail and change nothing, but the store reported success (for a \
+                   body of 5184 KB, not for a small one)";
     assert_eq!(
         refusal(Lie::IgnoresConditionOfLarge, Promise::CreateIfAbsent).await,
         format!("this store is unfit: {promise}; {ATOMIC}")
@@ -57,18 +57,17 @@ async fn a_store_that_ignores_the_condition_of_large_bodies_only_is_refused() {
 }
 
 #[tokio::test]
-async fn what_answers_every_read_with_something_is_no_store() {
+async fn a_server_that_answers_every_read_with_an_object_is_no_store() {
     assert_eq!(
         refusal(Lie::AnswersAnything, Promise::NothingUnwritten).await,
-        "this store is unfit: a read of what was never written must find nothing, but 2 bytes were found; this is no \
-         object store, or something answers in its place: check the option endpoint"
+        "this store is unfit: a read of what was never written must find nothing, but 2 bytes were found; this is not an \
+         object store, or something else answers in its place: check the option endpoint"
     );
 }
 
 #[tokio::test]
 async fn a_store_that_refuses_and_overwrites_is_refused() {
-    let promise =
-        "a create over an existing object must fail and change nothing, but other bytes were found";
+    let promise = "a create over an existing object must fail and change nothing, but different bytes were found";
     assert_eq!(
         refusal(Lie::RefusesAndOverwrites, Promise::CreateIfAbsent).await,
         format!("this store is unfit: {promise}; {ATOMIC}")
@@ -77,7 +76,7 @@ async fn a_store_that_refuses_and_overwrites_is_refused() {
 
 #[tokio::test]
 async fn a_store_that_checks_and_then_writes_is_refused() {
-    let promise = "exactly one of several concurrent creates of one key must win, but 16 of 16 were told they had";
+    let promise = "exactly one of several concurrent creates of one key must win, but 16 of 16 were told that they won";
     assert_eq!(
         refusal(Lie::ChecksThenWrites, Promise::OneWinner).await,
         format!("this store is unfit: {promise}; {ATOMIC}")
@@ -123,7 +122,7 @@ async fn a_store_whose_listing_lags_is_refused() {
 #[tokio::test]
 async fn a_store_that_reads_wrong_ranges_is_refused() {
     let promise =
-        "a ranged read must return exactly the bytes asked for, but other bytes were found";
+        "a ranged read must return exactly the bytes asked for, but different bytes were found";
     assert_eq!(
         refusal(Lie::IgnoresRangeStart, Promise::ExactRange).await,
         format!("this store is unfit: {promise}; {DIRECT}")
@@ -132,7 +131,7 @@ async fn a_store_that_reads_wrong_ranges_is_refused() {
 
 #[tokio::test]
 async fn a_store_that_keeps_what_was_deleted_is_refused() {
-    let promise = "a read after a delete must find nothing, but other bytes were found";
+    let promise = "a read after a delete must find nothing, but different bytes were found";
     assert_eq!(
         refusal(Lie::KeepsDeleted, Promise::GoneAfterDelete).await,
         format!("this store is unfit: {promise}; {CONSISTENT}")
@@ -153,13 +152,13 @@ async fn a_store_that_calls_what_is_missing_forbidden_is_refused() {
     assert_eq!(
         refusal(Lie::RefusesMissing, Promise::MissingIsSaid).await,
         "this store is unfit: a read of what isn't there must be answered with \"not found\", but it was refused (403 \
-         Forbidden); grant the right to list (S3: s3:ListBucket), without which a store hides what is missing"
+         Forbidden); grant the right to list (S3: s3:ListBucket); without it the store doesn't report missing objects"
     );
 }
 
-/// An error that says nothing proves nothing, so the promise isn't called broken; but no host starts on such a store.
+/// An unclear error proves nothing, so the promise isn't reported as broken; but no host starts on such a store.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_calls_a_conflict_an_outage_is_waited_for_in_vain_and_the_sentence_says_why() {
+async fn a_store_that_reports_a_conflict_as_an_outage_is_refused_at_the_deadline_with_the_reason() {
     let store: Arc<dyn Store> = Arc::new(Lying::new(memory(), Lie::FailsConflicts));
     let error = probe(&store, &Probe::new(1)).await.expect_err("a lie found out");
     assert_eq!(
@@ -208,7 +207,7 @@ async fn a_directory_is_fit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shaky_is_not_unfit() {
+async fn an_unreliable_store_is_not_unfit() {
     let (mut fit, mut unreachable, mut injected) = (0, 0, 0);
     for seed in 0..2_000 {
         let faulty = Arc::new(Faulty::new(memory(), seed, Faults::everything()));
@@ -243,7 +242,7 @@ async fn an_unreachable_store_ends_with_one_sentence_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_endpoint_where_nobody_listens_is_unreachable() {
+async fn an_endpoint_without_a_server_is_unreachable() {
     let options = [
         ("endpoint", "http://127.0.0.1:1"),
         ("allow_http", "true"),

@@ -1,5 +1,5 @@
-//! Many writers race for the same keys through faulty clients of one store: one winner per key, and nobody is told
-//! wrong. From many seeds; a failure names its seed.
+//! Many writers race for the same keys through faulty clients of one store: one winner per key, and every writer gets
+//! the true outcome. Runs many seeds; a failure names its seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,14 +14,14 @@ const SEEDS: u64 = 400;
 const WRITERS: u64 = 6;
 const KEYS: usize = 4;
 
-/// For each key, what a writer wrote and what it was told.
+/// For each key, the bytes of a writer and its outcome.
 type Outcomes = Vec<(Bytes, Created)>;
 
 fn faults() -> Faults {
     Faults {
         delay_max: Duration::from_millis(30),
         slow: 0.05,
-        // Beyond a try's time limit: tries overtake each other.
+        // Longer than the timeout of a try, so that tries overtake each other.
         slow_max: Duration::from_secs(8),
         late_requests_max: 60,
         ..Faults::everything()
@@ -44,7 +44,7 @@ async fn write(store: Arc<dyn Store>, writer: u64, patience: Patience) -> Outcom
     outcomes
 }
 
-/// One race of all writers, each with a client of its own; what came of it, by writer, and what stands in the end.
+/// One race of all writers, each with its own client. Returns the outcomes by writer, and the final objects.
 async fn race(seed: u64, injected: &mut BTreeMap<Fault, u64>) -> (Vec<Outcomes>, Vec<Bytes>) {
     let memory: Arc<dyn Store> = Arc::new(Memory::new());
     let first = Faulty::new(Arc::clone(&memory), seed, faults());
@@ -53,7 +53,7 @@ async fn race(seed: u64, injected: &mut BTreeMap<Fault, u64>) -> (Vec<Outcomes>,
         .collect();
     let mut writers = JoinSet::new();
     for (writer, client) in (0..).zip(&clients) {
-        // Every other writer has little patience.
+        // Every other writer has a short budget.
         let impatient = Patience::within(Duration::from_millis(40));
         let patience = if writer % 2 == 0 { Patience::forever() } else { impatient };
         writers.spawn(write(Arc::clone(client) as Arc<dyn Store>, writer, patience));
@@ -63,7 +63,7 @@ async fn race(seed: u64, injected: &mut BTreeMap<Fault, u64>) -> (Vec<Outcomes>,
     let mut stands = Vec::new();
     for key in 0..KEYS {
         let found = memory.get(&format!("k/{key}")).await.expect("memory answers");
-        stands.push(found.expect("the patient ones got it created"));
+        stands.push(found.expect("a writer without a budget created it"));
     }
     for (fault, times) in clients.iter().flat_map(|client| client.injected()) {
         *injected.entry(fault).or_default() += times;
@@ -72,7 +72,7 @@ async fn race(seed: u64, injected: &mut BTreeMap<Fault, u64>) -> (Vec<Outcomes>,
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_is_one_winner_per_key_and_nobody_is_told_wrong() {
+async fn there_is_one_winner_per_key_and_every_outcome_is_true() {
     let (mut seen, mut injected) = (BTreeSet::new(), BTreeMap::new());
     for seed in 0..SEEDS {
         let (outcomes, stands) = race(seed, &mut injected).await;
@@ -87,7 +87,7 @@ async fn there_is_one_winner_per_key_and_nobody_is_told_wrong() {
                     }
                     Created::Lost(existing) => {
                         assert_eq!(existing, stands, "seed {seed}: losers are shown what stands");
-                        assert_ne!(body, stands, "seed {seed}: nobody loses to itself");
+                        assert_ne!(body, stands, "seed {seed}: no writer loses to itself");
                         "lost"
                     }
                     Created::Unknown if body == stands => {
@@ -100,7 +100,7 @@ async fn there_is_one_winner_per_key_and_nobody_is_told_wrong() {
             assert_eq!(won + landed_unknown, 1, "seed {seed}: one writer's bytes stand");
         }
     }
-    // It shows that it did something.
+    // The test must have exercised every outcome and fault.
     assert_eq!(seen.len(), 4, "every outcome happened: {seen:?}");
     assert_eq!(injected.len(), 10, "every fault happened: {injected:?}");
     assert!(injected.values().all(|&times| times > 50), "and often: {injected:?}");
@@ -115,9 +115,9 @@ async fn the_same_seed_gives_the_same_race() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn threads_that_race_have_one_winner_too() {
+async fn racing_threads_have_one_winner() {
     let memory: Arc<dyn Store> = Arc::new(Memory::new());
-    // In real time nothing may hang or be slow: a try's time limit is seconds.
+    // In real time no request may hang or be slow, because the timeout of a try is seconds.
     let faults = Faults { hang_before: 0.0, hang_after: 0.0, ..Faults::everything() };
     let first = Faulty::new(memory, 1, faults.clone());
     let mut writers = JoinSet::new();

@@ -1,9 +1,9 @@
-//! Cleaning up after a demo: everything below its prefix goes. The hosts are gone and the verdict is told by then, so
-//! requests that fail are repeated, and what can't be deleted is left.
+//! Cleaning up after a demo: deletes everything below its prefix. It runs after the hosts have ended and the verdict is
+//! printed. Failed requests are repeated; objects that can't be deleted are left.
 //!
 //! Invariants:
 //!
-//! * It ends within its time, and says whether anything may be left.
+//! * It ends within its time limit, and reports whether anything may be left.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use tokio_util::sync::CancellationToken;
 
 /// Objects deleted at a time.
 const DELETED_AT_ONCE: usize = 32;
-/// How long a try of a request may take: nothing here is worth more.
+/// How long one try of a request may take.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one request is repeated.
 const REPEATED_FOR: Duration = Duration::from_secs(10);
-/// Before the store is listed once more, for what a killed host's last request may have made.
+/// The pause before the store is listed again: a killed host's last request may still land.
 const LIST_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is left, and why.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Left {
-    /// Objects known to be there; none known if there was no listing.
+    /// Number of objects left; `None` if no listing succeeded.
     pub(super) objects: Option<usize>,
-    /// What failed last.
+    /// The newest error.
     pub(super) why: String,
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn clean_up(store: &Arc<dyn Store>, within: Duration) -> Result
             left.why = why;
         }
         if deleted.done == 0 || Instant::now() >= deadline {
-            // Another round would fare no better, or there is no time for it.
+            // Another round would not delete more, or there is no time for it.
             return Err(left);
         }
         sleep(LIST_PAUSE).await;
@@ -69,8 +69,7 @@ struct Deleted {
     why: Option<String>,
 }
 
-/// Deletes some objects, many at a time. Once as many have failed as are deleted at a time, and none was deleted, the
-/// others aren't tried.
+/// Deletes objects, [`DELETED_AT_ONCE`] at a time. Gives up if the first [`DELETED_AT_ONCE`] deletes all fail.
 async fn delete_all(store: &Arc<dyn Store>, keys: Vec<String>, deadline: Instant) -> Deleted {
     let mut deleted = Deleted::default();
     let mut deleting = JoinSet::new();
@@ -102,13 +101,13 @@ async fn delete_all(store: &Arc<dyn Store>, keys: Vec<String>, deadline: Instant
     }
 }
 
-/// For one request.
+/// The patience of one request.
 fn patience(deadline: Instant) -> Patience {
     let left = deadline.saturating_duration_since(Instant::now());
     Patience { try_timeout: TRY_TIMEOUT, ..Patience::within(left.min(REPEATED_FOR)) }
 }
 
-/// The newest error rather than that there was no more time.
+/// The newest error, rather than "out of time".
 fn sentence(error: &GaveUp) -> String {
     match error {
         GaveUp::Spent { last: Some(last) } => explain(last),
@@ -124,7 +123,7 @@ mod tests {
 
     const WITHIN: Duration = Duration::from_secs(30);
 
-    /// A store with so many objects, and its faults.
+    /// A store with this many objects and these faults.
     async fn full(objects: usize, faults: Faults) -> (Arc<dyn Store>, Arc<Faulty>) {
         let memory: Arc<dyn Store> = Arc::new(Memory::new());
         for number in 0..objects {
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_store_that_is_away_is_given_up_in_time() {
+    async fn an_outage_ends_the_clean_up_in_time() {
         for outage in [Outage::Refuses, Outage::Hangs] {
             let (_, faulty) = full(3, Faults::default()).await;
             faulty.set_outage(outage);

@@ -1,23 +1,22 @@
-//! What one vnode's callers were told, and what that leaves possible. Whatever is outside is a lost or a doubled
-//! command.
+//! The replies to one vnode's callers, and which values they allow. A value outside is a lost or a doubled command.
 //!
-//! Each vnode has one command in flight at a time, so with every call answered there is exactly one legal reply. A
-//! command that ended unclear may have taken effect, once, or may yet; it widens what is legal and nothing else does.
+//! Each vnode has one command in flight at a time, so after a clear reply exactly one value is legal. A command that
+//! ended unclear may have taken effect once, or may do so later; only such commands widen the range of legal values.
 //!
 //! Invariants:
 //!
-//! * A history that was kept is never accused: for every run in which commands take effect at most once, in which the
-//!   acknowledged ones did and stay, and in which reads see them, all faults are zero.
-//! * After an accusation it goes on from what was seen, so one mistake is counted once.
+//! * No false alarms: if commands take effect at most once, acknowledged commands took effect and stay, and reads see
+//!   them, all fault counts are zero.
+//! * After a fault it continues from the value seen, so one fault is counted once.
 
-/// What was wrong.
+/// The faults found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
     /// Acknowledged commands that are missing.
     pub(crate) lost: u64,
-    /// Commands that took effect more than once, or after they were said not to have run.
+    /// Commands that took effect more than once, or after an error that says they did not run.
     pub(crate) doubled: u64,
-    /// Reads that missed what was acknowledged before they were asked. What they missed came back later, or it is lost.
+    /// Reads that missed a command acknowledged before they were sent. (If it never shows up, it also counts as lost.)
     pub(crate) stale: u64,
 }
 
@@ -34,27 +33,27 @@ impl core::ops::AddAssign for Faults {
 pub(crate) enum Ended<T> {
     /// Acknowledged, with this reply.
     Acknowledged(T),
-    /// Said not to have run.
+    /// It did not run, as its error says.
     NotRun,
-    /// It may have run, or may yet.
+    /// It may have run, or may run later.
     Unclear,
 }
 
-/// When the vnode was looked at.
+/// When the vnode was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// While the load runs: what is missing may be a stale read.
+    /// While the load runs: a missing command may be a stale read.
     Meanwhile,
-    /// At the end: what is missing is lost.
+    /// At the end: a missing command is lost.
     AtLast,
 }
 
-/// The history of a counter to which its callers add 1, and which answers its new value.
+/// The history of a counter: callers add 1 and get the new value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CounterHistory {
-    /// The smallest value it can have: the largest seen, as nobody subtracts.
+    /// The smallest legal value: the largest value seen, because no caller subtracts.
     least: i64,
-    /// The largest: as if everything unclear had taken effect.
+    /// The largest legal value: if every unclear command took effect.
     most: i64,
     faults: Faults,
 }
@@ -82,7 +81,7 @@ impl CounterHistory {
         self.see(value, look);
     }
 
-    /// A value between the bounds is the new lower bound; one outside them is a fault and shifts the bounds.
+    /// A value within the bounds becomes the lower bound. A value outside is a fault and shifts the bounds.
     fn see(&mut self, value: i64, look: Look) {
         let (below, above) = (self.least - value, value - self.most);
         if below > 0 {
@@ -92,7 +91,7 @@ impl CounterHistory {
                     self.most -= below;
                     self.least = value;
                 }
-                // Nothing is learnt from a stale read.
+                // A stale read says nothing about the current value.
                 Look::Meanwhile => self.faults.stale += 1,
             }
             return;
@@ -105,13 +104,13 @@ impl CounterHistory {
     }
 }
 
-/// The history of a field that its callers set to a number each time, never twice the same, and which answers what it
-/// was before. Tells which command is missing, where a sum could not.
+/// The history of a field: callers set it to a different number each time and get the previous value. Unlike a sum, it
+/// shows which command is missing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FieldHistory {
     /// The newest number acknowledged; 0 if none.
     acknowledged: u64,
-    /// Numbers of commands that ended unclear, and weren't seen to have taken effect.
+    /// Numbers of commands that ended unclear and have not been seen to take effect.
     unclear: Vec<u64>,
     faults: Faults,
 }
@@ -121,12 +120,12 @@ impl FieldHistory {
         self.faults
     }
 
-    /// A `put` of a number ended; the reply is what was there before, 0 if nothing.
+    /// A `put` of a number ended; the reply is the previous value, 0 if there was none.
     pub(crate) fn put(&mut self, number: u64, ended: Ended<u64>) {
         match ended {
             Ended::Acknowledged(before) => {
                 if before == number {
-                    // It was there already: this is its second effect.
+                    // The number was there already, so the command took effect twice.
                     self.faults.doubled += 1;
                 } else {
                     self.see(before, Look::AtLast);
@@ -148,13 +147,13 @@ impl FieldHistory {
             return;
         }
         if let Some(at) = self.unclear.iter().position(|&unclear| unclear == number) {
-            // It took effect after all; from now on it counts as acknowledged.
+            // It took effect; from now on it counts as acknowledged.
             self.unclear.swap_remove(at);
             self.acknowledged = number;
             return;
         }
         match look {
-            // A larger number was never acknowledged, and its command said not to have run.
+            // A larger number was never acknowledged; its command ended as "did not run".
             _ if number > self.acknowledged => self.faults.doubled += 1,
             Look::AtLast => self.faults.lost += 1,
             Look::Meanwhile => {
@@ -181,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn replies_that_count_up_are_fine() {
+    fn replies_that_count_up_are_legal() {
         let mut history = counted(&[1, 2, 3]);
         history.read(3, Look::AtLast);
         assert_eq!(history.faults(), FINE);
     }
 
     #[test]
-    fn a_reply_that_comes_again_is_a_lost_command_and_a_gap_a_doubled_one() {
+    fn a_repeated_reply_is_a_lost_command_and_a_gap_a_doubled_one() {
         assert_eq!(counted(&[1, 2, 2]).faults(), Faults { lost: 1, ..FINE });
         assert_eq!(counted(&[1, 3]).faults(), Faults { doubled: 1, ..FINE });
         // Both in one vnode don't cancel out, as they would in its sum.
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_said_not_to_have_run_must_not_show() {
+    fn a_command_that_ended_as_not_run_must_not_take_effect() {
         let mut history = counted(&[1]);
         history.added(Ended::NotRun);
         history.read(2, Look::AtLast);
@@ -264,7 +263,7 @@ mod tests {
         history.put(2, Ended::Unclear);
         let mut never = history.clone();
         never.put(3, Ended::Acknowledged(1));
-        // It lands late: nobody had given up hope.
+        // It lands late, which is legal.
         never.read(2, Look::Meanwhile);
         assert_eq!(never.faults(), FINE);
         history.put(3, Ended::Acknowledged(2));

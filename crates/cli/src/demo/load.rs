@@ -1,8 +1,8 @@
-//! The load: callers that add to counters and put into maps over the network, and remember what they were told.
+//! The load: callers that add to counters and put into maps over the network, and record the replies.
 //!
 //! Invariants:
 //!
-//! * No caller is stopped with a call in flight: every call that was sent is in some history.
+//! * No caller is stopped with a call in flight: every call that was sent is in a history.
 
 use core::{
     sync::atomic::{AtomicU64, Ordering},
@@ -27,14 +27,14 @@ use super::{
     target::Target,
 };
 
-/// Callers at a time, each with one call in flight.
+/// Concurrent callers, each with one call in flight.
 const CALLERS_MAX: usize = 512;
-/// How long a caller rests after each call. Without it the callers and the hosts on one machine would be measured
-/// waiting for each other.
+/// How long a caller pauses after each call. Without the pause, callers and hosts would compete for the machine and the
+/// latencies would show that.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Of so many calls of a vnode one is a linearizable query.
+/// Every so many calls of a vnode, one is a linearizable query.
 const QUERY_EVERY: u64 = 8;
-/// Queries at the end until a vnode counts as unread. Each is repeated by the client until its own deadline.
+/// Failed queries at the end after which a vnode counts as unread. The client repeats each until its deadline.
 pub(super) const READS_MAX: u32 = 3;
 
 /// All vnodes under load.
@@ -42,11 +42,11 @@ pub(super) const READS_MAX: u32 = 3;
 pub(super) struct Load {
     targets: Vec<Target>,
     tally: Tally,
-    /// One of the vnodes that failed over is served again.
+    /// Notified when a vnode that failed over is served again.
     served: Notify,
 }
 
-/// What was counted over all vnodes.
+/// Counts over all vnodes.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     acknowledged: AtomicU64,
@@ -78,7 +78,7 @@ impl Tally {
         self.unclear.load(Ordering::Relaxed)
     }
 
-    /// The newest call that ended in an error, for a person to see.
+    /// The newest call that ended in an error, for messages.
     pub(super) fn newest_failure(&self) -> Option<String> {
         self.newest_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -96,14 +96,14 @@ impl Tally {
 /// When some vnodes were served again after their owner had failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Served {
-    /// How many were.
+    /// Number of vnodes served again.
     pub(super) vnodes: usize,
     pub(super) first: Option<Instant>,
     pub(super) last: Option<Instant>,
 }
 
 impl Load {
-    /// So many vnodes. None of them exists yet, as `run` is a word nobody used before.
+    /// A load on `vnodes` vnodes. None of them exists yet, because `run` is a new word.
     pub(super) fn new(client: &Client, run: &str, vnodes: usize) -> Self {
         let target = |number| Target::new(client, &format!("{run}-{number}"), number);
         let targets = (0..vnodes).map(target).collect();
@@ -118,7 +118,7 @@ impl Load {
         self.targets.len()
     }
 
-    /// Calls all vnodes in turn until told to stop.
+    /// Calls all vnodes in turn until `stop` is cancelled.
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let callers = CALLERS_MAX.min(self.targets.len());
         let mut tasks = JoinSet::new();
@@ -131,9 +131,9 @@ impl Load {
         }
     }
 
-    /// One of the callers: goes round its share of the vnodes.
+    /// One caller: calls its share of the vnodes in turn.
     async fn be_caller(self: Arc<Self>, caller: usize, callers: usize, stop: CancellationToken) {
-        // They don't begin all at once.
+        // The callers start one after the other.
         let share = f64::from(u32::try_from(caller).unwrap_or(0))
             / f64::from(u32::try_from(callers).unwrap_or(1));
         sleep(PAUSE.mul_f64(share)).await;
@@ -154,8 +154,8 @@ impl Load {
         }
     }
 
-    /// One command to each of some vnodes, all at once. They go on if nobody waits for them: a call that is dropped half
-    /// way would be missing in its history.
+    /// Sends one command to each of these vnodes, all at once. Dropping the result doesn't stop them: an aborted call
+    /// would be missing in its history.
     pub(super) fn sweep(self: &Arc<Self>, places: &[usize]) -> Sweep {
         let command = |&place: &usize| {
             let load = Arc::clone(self);
@@ -170,19 +170,19 @@ impl Load {
         (0..self.targets.len()).filter(owns).collect()
     }
 
-    /// How many of some vnodes have a command in flight.
+    /// How many of these vnodes have a command in flight.
     pub(super) fn in_flight(&self, places: &[usize]) -> u64 {
         places.iter().filter(|&&place| self.targets[place].is_in_flight()).count() as u64
     }
 
-    /// Notes that the owner of some vnodes has just failed.
+    /// Notes that the owner of these vnodes has just failed.
     pub(super) fn orphan(&self, places: &[usize], at: Instant) {
         for &place in places {
             self.targets[place].orphan(at);
         }
     }
 
-    /// How far serving some orphaned vnodes has come.
+    /// How many of these orphaned vnodes are served again, and since when.
     pub(super) fn served(&self, places: &[usize]) -> Served {
         let times: Vec<Instant> =
             places.iter().filter_map(|&place| self.targets[place].served()).collect();
@@ -190,12 +190,12 @@ impl Load {
         Served { vnodes: times.len(), first, last }
     }
 
-    /// Completes when an orphaned vnode is served again. At least one more than when this was called.
+    /// Completes when another orphaned vnode is served again.
     pub(super) async fn more_served(&self) {
         self.served.notified().await;
     }
 
-    /// Reads every vnode and compares it with its history; how many could not be read.
+    /// Reads every vnode and compares it with its history. Returns how many could not be read.
     pub(super) async fn read_all(self: &Arc<Self>) -> usize {
         let mut places = 0..self.targets.len();
         let mut tasks = JoinSet::new();
@@ -216,7 +216,7 @@ impl Load {
         }
     }
 
-    /// Reads a vnode at the end.
+    /// Reads a vnode at the end of the demo.
     async fn read(&self, target: &Target) -> Answered {
         for _ in 1..READS_MAX {
             if let Answered::Yes = self.query(target, Look::AtLast).await {
@@ -226,7 +226,7 @@ impl Load {
         self.query(target, Look::AtLast).await
     }
 
-    /// What was wrong with all histories together.
+    /// The faults of all histories together.
     pub(super) async fn faults(&self) -> Faults {
         let mut faults = Faults::default();
         for target in &self.targets {
@@ -266,12 +266,12 @@ enum Answered {
     No,
 }
 
-/// Commands under way.
+/// Commands in flight.
 #[derive(Debug)]
 pub(super) struct Sweep(Vec<JoinHandle<()>>);
 
 impl Sweep {
-    /// Waits until all have ended, well or not.
+    /// Waits until all have ended, with success or not.
     pub(super) async fn ended(self) {
         for command in self.0 {
             command.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));

@@ -1,5 +1,5 @@
-//! A network that loses its connections when told to, so that the demo's clients have to send again what was in flight.
-//! That is what happens to every client sooner or later, and what exactly-once is for.
+//! A network whose connections can be cut, so that the demo's clients must resend what was in flight and exactly-once
+//! is exercised.
 
 use core::{
     pin::Pin,
@@ -15,7 +15,7 @@ use holocron::net::{Listener, Network, Stream, Tcp};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// TCP, whose connections can be cut.
+/// TCP with connections that can be cut.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cuttable {
     /// Cancelled when the connections opened under it are cut.
@@ -23,7 +23,7 @@ pub(super) struct Cuttable {
 }
 
 impl Cuttable {
-    /// Cuts every connection there is, in the middle of whatever it carries.
+    /// Cuts every open connection, in the middle of its traffic.
     pub(super) fn cut(&self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         core::mem::take(&mut *open).cancel();
@@ -55,7 +55,7 @@ impl AsyncRead for CutReads {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // First: what arrived after the cut is not delivered.
+        // Checked first, so that nothing that arrived after the cut is delivered.
         if self.cut.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_cut_ends_the_connections_there_are_and_none_that_come() {
+    async fn a_cut_ends_open_connections_but_not_later_ones() {
         let network = Cuttable::default();
         let listener = network.listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_address();

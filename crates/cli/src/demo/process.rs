@@ -1,10 +1,10 @@
-//! The host processes of the demo: started from this same binary, and ended with it in every case.
+//! The host processes of the demo: started from this same binary, and always ended with it.
 //!
 //! Invariants:
 //!
-//! * Every child is killed by its own pid and waited for: at the end, on an error, on a panic, on Ctrl-C. Should this
-//!   process be killed itself, the children ask the kernel to end with it.
-//! * A pid is signalled only while its process hasn't been waited for, so it is never another's.
+//! * Every child is killed by its pid and waited for: at the end, on an error, on a panic, on Ctrl-C. If this process
+//!   is killed, the kernel kills the children (they ask for that at their start).
+//! * A pid is signalled only before its process was waited for, so it never belongs to another process.
 
 use core::time::Duration;
 use std::{io::Read as _, path::PathBuf, process::Stdio};
@@ -19,21 +19,21 @@ use tokio::{
 
 use crate::exit::Fail;
 
-/// How long a host may take to say where it listens. It gives up on its store after 10 s by itself.
+/// How long a host may take to print its address. It gives up on its store after 10 s by itself.
 const STARTED_WITHIN: Duration = Duration::from_secs(20);
-/// How long a killed process may take to be gone.
+/// How long a killed process may take to end.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
-/// Bytes of a host's log that are shown when it fails to start.
+/// Bytes of a host's log shown when it fails to start.
 const LOG_SHOWN_LEN: usize = 2_000;
 
-/// What all host processes have in common.
+/// The arguments that all host processes share.
 #[derive(Clone, Debug)]
 pub(super) struct Common {
     pub(super) url: String,
     pub(super) options: Vec<(String, String)>,
-    /// Where their logs go.
+    /// The directory of their logs.
     pub(super) logs: PathBuf,
-    /// Batches after which they checkpoint.
+    /// Batches between two checkpoints.
     pub(super) checkpoint_batches: u64,
 }
 
@@ -85,7 +85,7 @@ impl Process {
         Ok(process)
     }
 
-    /// The end of its log, for a person to see what went wrong.
+    /// The end of its log, for an error message.
     pub(super) fn end_of_log(&self) -> String {
         let mut bytes = Vec::new();
         match std::fs::File::open(&self.log).and_then(|mut log| log.read_to_end(&mut bytes)) {
@@ -106,7 +106,7 @@ impl Process {
     /// Sends a signal, if the process is still there.
     pub(super) fn signal(&self, signal: Signal) -> Result<(), Fail> {
         let Some(pid) = self.pid() else {
-            return Err(Fail::failed(format!("{} is gone already", self.name)));
+            return Err(Fail::failed(format!("{} has ended already", self.name)));
         };
         kill_process(pid, signal)
             .map_err(|error| Fail::failed(format!("can't signal {}: {error}", self.name)))
@@ -124,7 +124,7 @@ impl Drop for Process {
             // It was waited for already.
             return;
         }
-        // Waited for here and now: its files are about to be removed.
+        // Waits here, because its files are about to be removed.
         let mut waited = Duration::ZERO;
         let step = Duration::from_millis(2);
         while self.ended().is_none() && waited < GONE_WITHIN {

@@ -1,4 +1,4 @@
-//! What is said while the demo runs, on standard error.
+//! Progress lines on standard error while the demo runs.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::load::Load;
 use crate::table::thousands;
 
-/// Between two lines about the load.
+/// Time between two lines about the load.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
-/// Says things with the time since the load began.
+/// Prints lines with the time since the load began.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
     began: Instant,
@@ -33,7 +33,7 @@ impl Progress {
         eprintln!("{:6.1} s  {what}", self.elapsed().as_secs_f64());
     }
 
-    /// Says how the load goes, until dropped.
+    /// Prints the progress of the load, until dropped.
     pub(super) async fn follow(self, load: Arc<Load>, client: Client) {
         let mut lines = interval(LINE_EVERY);
         lines.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -55,7 +55,7 @@ impl Progress {
     }
 }
 
-/// The epoch, and who owns how many slots.
+/// The epoch, and how many slots each host owns.
 fn shares(client: &Client) -> String {
     let Some(view) = client.view() else { return "no view yet".to_owned() };
     let record = &view.record;

@@ -1,11 +1,11 @@
-//! What the demo found, for people and for machines.
+//! The demo's report, as text and as JSON.
 
 use serde::Serialize;
 
 use super::history::Faults;
 use crate::table::thousands;
 
-/// What the demo found. Times are from the moment the victim failed.
+/// The results of the demo. Times are measured from the victim's failure.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
     pub(super) hosts: usize,
@@ -14,7 +14,7 @@ pub(super) struct Report {
     pub(super) kill: &'static str,
     pub(super) victim: String,
     pub(super) victim_led: bool,
-    /// Vnodes under load that were the victim's.
+    /// Vnodes under load that the victim owned.
     pub(super) victim_vnodes: usize,
     /// Commands it had in flight.
     pub(super) victim_in_flight: u64,
@@ -37,17 +37,17 @@ pub(super) struct Report {
     pub(super) unread: usize,
     /// The victim's vnodes that another host has served since.
     pub(super) vnodes_failed_over: usize,
-    /// To the epoch record without the victim.
+    /// Time to the epoch record in which the victim's session is no longer open.
     pub(super) detect_ms: f64,
-    /// To the first command acknowledged by a new owner.
+    /// Time to the first command acknowledged by a new owner.
     pub(super) first_served_ms: f64,
-    /// To the first command acknowledged on the last of the victim's vnodes.
+    /// Time until every vnode of the victim has acknowledged a command at its new owner.
     pub(super) last_served_ms: f64,
-    /// Store requests of all other hosts from the failure to the first command served.
+    /// Store requests of all other hosts until the first command was served.
     pub(super) takeover_requests: u64,
-    /// From waking to being in the cluster again; only for a victim that was stopped.
+    /// Time from SIGCONT to the rejoin; only for a victim that was stopped.
     pub(super) rejoined_ms: Option<f64>,
-    /// From sealing a host by mistake to its being in the cluster again, if there was one to be sealed.
+    /// Time from sealing a host by mistake to its rejoin, if one was sealed.
     pub(super) alarm_back_ms: Option<f64>,
 }
 
@@ -63,12 +63,12 @@ impl Report {
         self.lost + self.doubled + self.stale_reads > 0
     }
 
-    /// Whether nothing is broken, and everything was looked at.
+    /// Whether nothing is broken and every vnode was read.
     pub(super) fn is_clean(&self) -> bool {
         !self.is_broken() && self.unread == 0
     }
 
-    /// The short table.
+    /// The report as a table.
     pub(super) fn as_text(&self) -> String {
         let milliseconds = |time: f64| format!("{time:.0} ms");
         let role = if self.victim_led { "the leader" } else { "not the leader" };
@@ -98,10 +98,10 @@ impl Report {
                     thousands(self.vnodes_failed_over as u64),
                 ),
             ),
-            ("their requests meanwhile", thousands(self.takeover_requests)),
+            ("takeover requests", thousands(self.takeover_requests)),
         ]);
         if let Some(rejoined) = self.rejoined_ms {
-            rows.push(("back after waking in", milliseconds(rejoined)));
+            rows.push(("rejoined after SIGCONT", milliseconds(rejoined)));
         }
         rows.extend([
             ("acknowledged", format!("{} commands", thousands(self.acknowledged))),

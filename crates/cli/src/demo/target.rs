@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //!
-//! * It has one call in flight at a time, so its history has exactly one legal reply unless a call ended unclear.
+//! * One call in flight at a time, so exactly one reply is legal unless a call ended unclear.
 //! * Every call is in its history when it ends.
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -18,9 +18,9 @@ use tokio::{
 use super::history::{CounterHistory, Ended, Faults, FieldHistory, Look};
 use crate::kinds::{Counter, CounterCommand, CounterQuery, Kv, KvAnswer, KvCommand, KvQuery};
 
-/// Of so many vnodes one is a map, the others are counters.
+/// One vnode in this many is a map, the others are counters.
 const KV_EVERY: usize = 4;
-/// Fields of a map that are set in turn.
+/// Fields of a map, set in turn.
 const FIELDS: usize = 4;
 
 /// A vnode under load.
@@ -30,9 +30,9 @@ pub(super) struct Target {
     vnode: Vnode,
     history: Mutex<History>,
     in_flight: AtomicBool,
-    /// Since when its owner is known to have failed.
+    /// When its owner failed.
     orphaned: OnceLock<Instant>,
-    /// When a command sent after that was first acknowledged.
+    /// When the first command sent after that was acknowledged.
     served: OnceLock<Instant>,
 }
 
@@ -50,7 +50,7 @@ struct History {
     fields: [FieldHistory; FIELDS],
 }
 
-/// The right to call a target, held by one at a time.
+/// The right to call a target, held by one caller at a time.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     target: &'a Target,
@@ -76,7 +76,7 @@ impl Target {
         }
     }
 
-    /// Waits for the turn to call it.
+    /// Waits for the right to call it.
     pub(super) async fn turn(&self) -> Turn<'_> {
         Turn { target: self, history: self.history.lock().await }
     }
@@ -86,12 +86,12 @@ impl Target {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// Notes that its owner has just failed: what is sent from now on is served by another.
+    /// Notes that its owner has just failed: commands sent from now on are served by another host.
     pub(super) fn orphan(&self, at: Instant) {
         self.orphaned.get_or_init(|| at);
     }
 
-    /// When its next owner acknowledged the first command sent to it.
+    /// When the next owner acknowledged its first command.
     pub(super) fn served(&self) -> Option<Instant> {
         self.served.get().copied()
     }
@@ -141,7 +141,7 @@ impl Turn<'_> {
         outcome
     }
 
-    /// Asks a linearizable query, which must see every command acknowledged so far.
+    /// Sends a linearizable query, which must see every command acknowledged so far.
     pub(super) async fn query(&mut self, look: Look) -> Result<(), CallError> {
         let Self { target, history } = self;
         history.calls += 1;
@@ -163,11 +163,11 @@ impl Turn<'_> {
     }
 }
 
-/// What a command's end means for its history, and for its caller.
+/// What the end of a command means for its history, and for its caller.
 fn split<T>(replied: Result<T, CallError>) -> (Ended<T>, Result<(), CallError>) {
     match replied {
         Ok(reply) => (Ended::Acknowledged(reply), Ok(())),
-        // It ran, but nobody can say with what result.
+        // It ran, but its result is unknown.
         Err(error @ (CallError::Unclear | CallError::Unreadable { .. })) => {
             (Ended::Unclear, Err(error))
         }
@@ -181,8 +181,8 @@ fn split<T>(replied: Result<T, CallError>) -> (Ended<T>, Result<(), CallError>) 
     }
 }
 
-/// The number a field was set to; 0 if it is absent. No caller writes anything but numbers, so something else is a
-/// number nobody wrote.
+/// The number in a field; 0 if it is absent. Callers write only numbers, so any other value counts as a number that no
+/// caller wrote.
 fn number_in(value: Option<&String>) -> u64 {
     value.map_or(0, |value| value.parse().unwrap_or(u64::MAX))
 }

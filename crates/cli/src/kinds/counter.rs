@@ -1,9 +1,9 @@
-//! `counter`: a number that is added to. The smallest vnode that is of any use.
+//! `counter`: a number to which commands add. The smallest useful vnode.
 
 use holocron::{Context, Vnode};
 use serde::{Deserialize, Serialize};
 
-use super::{Spoken, Word};
+use super::{ShellKind, Word};
 
 /// A number.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct Counter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
-    /// Adds, and answers the new value. Stops at the largest and smallest number there is.
+    /// Adds, and returns the new value. Stops at the largest and smallest `i64`.
     Add(i64),
 }
 
@@ -44,8 +44,8 @@ impl Vnode for Counter {
     }
 }
 
-impl Spoken for Counter {
+impl ShellKind for Counter {
     const COMMANDS: &'static [Word] =
-        &[Word { word: "add", argument: "5", does: "adds; answers the new value" }];
+        &[Word { word: "add", argument: "5", does: "adds; returns the new value" }];
     const QUERIES: &'static [Word] = &[Word { word: "value", argument: "", does: "the value" }];
 }

@@ -1,15 +1,15 @@
 //! `kv`: a small map of text to text, with compare-and-set.
 //!
-//! The whole map is one state: it is loaded, changed and committed as one. So it is for maps of some kilobytes, such as
-//! the settings of a device or the members of a room, and a host's `state_len_max` bounds it. For more, use more vnodes:
-//! they cost nothing while nobody asks.
+//! The whole map is one state: it is loaded, changed and committed as one. So it suits maps of some kilobytes, such as
+//! the settings of a device or the members of a room; a host's `state_len_max` bounds it. For more data use more
+//! vnodes: an idle vnode costs nothing.
 
 use std::collections::BTreeMap;
 
 use holocron::{Context, Vnode};
 use serde::{Deserialize, Serialize};
 
-use super::{Spoken, Word};
+use super::{ShellKind, Word};
 
 /// A map from field to value.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub enum Command {
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// Whether the field is now as the command wanted it. Only a compare-and-set may find otherwise.
+    /// Whether the command was applied. Only a compare-and-set can fail.
     pub done: bool,
     /// What the field was before, and still is if nothing was done.
     pub before: Option<String>,
@@ -111,7 +111,7 @@ impl Vnode for Kv {
     }
 }
 
-impl Spoken for Kv {
+impl ShellKind for Kv {
     const COMMANDS: &'static [Word] = &[
         Word {
             word: "put",

@@ -1,4 +1,4 @@
-//! Many seeds, each in a process of its own.
+//! Many seeds, each in its own process.
 
 use core::time::Duration;
 use std::{collections::BTreeSet, ops::Range, process::Stdio};
@@ -18,27 +18,27 @@ use crate::{
     table::thousands,
 };
 
-/// How long one seed may take on this machine. One takes a second or less; one that doesn't end hangs.
+/// How long one seed may take. A normal run takes a second or less; beyond this it hangs.
 const SEED_WITHIN: Duration = Duration::from_secs(300);
 
-/// From so many default seeds on, together they must have exercised everything there is to count.
+/// A run of at least this many default seeds must exercise every counter.
 const IDLE_SEEDS_MIN: u64 = 100;
 
-/// Failing seeds told in full while it runs.
+/// Failing seeds printed while it runs.
 const TOLD_MAX: usize = 10;
 
-/// Between two progress lines.
+/// Time between two progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// What came of all seeds.
+/// The results of all seeds.
 #[derive(Debug, Serialize)]
 struct Sums {
     seeds: u64,
-    /// Seeds that broke a promise, and which.
+    /// Seeds that broke a promise, with the promises.
     broken: Vec<Broken>,
     /// Simulated time of all seeds.
     simulated_seconds: f64,
-    /// Time it took.
+    /// Real time of the whole run.
     elapsed_seconds: f64,
     counters: Counters,
     /// Counters that stayed zero.
@@ -77,12 +77,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Fail> {
     }
     let default = arguments.change.arguments().is_empty();
     if default && sums.seeds >= IDLE_SEEDS_MIN && !sums.idle.is_empty() {
-        return Err(Fail::failed(format!("it shows nothing about {}", sums.idle.join(", "))));
+        return Err(Fail::failed(format!("counters stayed zero: {}", sums.idle.join(", "))));
     }
     Ok(())
 }
 
-/// The processes at work, and what those that are done found.
+/// The running processes, and the results of those that have ended.
 struct Fleet {
     left: Range<u64>,
     count: u64,
@@ -190,7 +190,7 @@ impl Fleet {
     }
 }
 
-/// Runs a seed in a process, or in several that must agree.
+/// Runs a seed in one process, or in several that must agree.
 async fn in_processes(seed: u64, change: &[String], runs: u32) -> Result<Outcome, String> {
     let mut first = in_process(seed, change).await?;
     for _ in 1..runs {
@@ -207,7 +207,7 @@ async fn in_processes(seed: u64, change: &[String], runs: u32) -> Result<Outcome
 
 async fn in_process(seed: u64, change: &[String]) -> Result<Outcome, String> {
     let program =
-        std::env::current_exe().map_err(|error| format!("which program am I: {error}"))?;
+        std::env::current_exe().map_err(|error| format!("can't find this program: {error}"))?;
     let running = Command::new(program)
         .args(["sim", "--json", "--seed", &seed.to_string()])
         .args(change)
@@ -218,7 +218,7 @@ async fn in_process(seed: u64, change: &[String]) -> Result<Outcome, String> {
     let output = match timeout(SEED_WITHIN, running).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => return Err(format!("its process was not started: {error}")),
-        Err(_elapsed) => return Err(format!("it has not ended after {SEED_WITHIN:?}")),
+        Err(_elapsed) => return Err(format!("its process did not end within {SEED_WITHIN:?}")),
     };
     serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("its process ended with {}: {error}", output.status))

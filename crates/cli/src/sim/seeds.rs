@@ -1,11 +1,11 @@
-//! A range of seeds, as it is written: `A..B`, without `B`.
+//! A range of seeds, written `A..B`, without `B`.
 
 use core::{ops::Range, str::FromStr};
 
-/// Seeds of one run. More than anybody has time for is a slip.
+/// Largest number of seeds in one run. A larger range is a typing error.
 const SEEDS_MAX: u64 = 100_000_000;
 
-/// The seeds from one to before another.
+/// A range of seeds, without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seeds(pub(super) Range<u64>);
 
@@ -13,7 +13,7 @@ impl FromStr for Seeds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("two numbers, as in 1..1000, with at most {SEEDS_MAX} between");
+        let wrong = || format!("write two numbers, as in 1..1000, at most {SEEDS_MAX} apart");
         let (first, end) = text.split_once("..").ok_or_else(wrong)?;
         let number = |text: &str| text.parse::<u64>().map_err(|_error| wrong());
         let seeds = number(first)?..number(end)?;

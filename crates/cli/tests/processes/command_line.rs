@@ -1,10 +1,11 @@
-//! The subcommands, as a shell sees them.
+//! The subcommands: exit codes and output.
 
 use serde_json::{Value, json};
 
 use super::support::{Place, all_served, holocron, run, text, turn, until};
 
-/// Runs a subcommand on the place's store: exit code, output as JSON if it is, and what it said besides.
+/// Runs a subcommand on the place's store. Returns exit code, standard output as JSON (null if it isn't JSON), and all
+/// output as text.
 async fn say(place: &Place, arguments: &[&str]) -> (Option<i32>, Value, String) {
     let url = place.url();
     let mut all = arguments.to_vec();
@@ -100,7 +101,7 @@ async fn status_needs_only_the_store_and_seal_needs_the_leader() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probe_tells_a_fit_store_from_none() {
+async fn probe_accepts_a_fit_store_and_refuses_an_unknown_scheme() {
     let place = Place::new();
     let output = run(&["probe", &place.url(), "--json"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -109,7 +110,7 @@ async fn probe_tells_a_fit_store_from_none() {
     assert!(report["create_p50_ms"].as_f64().unwrap() > 0.0);
     let output = run(&["probe", "ftp://example.org/x"]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("none of file, memory, s3, gs, az"));
+    assert!(text(&output.stderr).contains("not a known scheme: use file, memory, s3, gs or az"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,12 +124,12 @@ async fn help_has_examples_and_exit_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bug_that_cannot_be_planted_is_a_wrong_usage() {
+async fn planting_an_unknown_bug_is_wrong_usage() {
     let mut probe = holocron(&["probe", "memory://"]);
     let output = probe.env("HOLOCRON_PLANTED", "gremlins").output().await.unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    // A development build says which there are, a release build that there are none.
+    // A development build lists the bugs, a release build says that it has none.
     let expected = if cfg!(debug_assertions) { "no-window" } else { "release build" };
     assert!(said.contains("gremlins") && said.contains(expected), "{said}");
 }

@@ -1,4 +1,4 @@
-//! A deadline bounds a whole command, connecting included, whatever is wrong with the store or the hosts.
+//! A deadline bounds a whole command, connecting included, with any fault of the store or the hosts.
 
 use core::{net::SocketAddr, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::support::{Place, all_served, run, text, turn};
 
-/// Beyond the deadline of 1 s: a process starts and ends, on a machine with much else to do.
+/// Allowed beyond the deadline of 1 s: the start and end of a process on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
 /// Each subcommand that has a deadline, on a store, with 1 s.
@@ -24,7 +24,7 @@ fn commands(url: &str) -> Vec<Vec<&str>> {
     ]
 }
 
-/// Runs a command with a deadline of 1 s; its exit code and what it said.
+/// Runs a command with a deadline of 1 s. Returns its exit code and output.
 async fn in_time(arguments: &[&str]) -> (Option<i32>, String) {
     let started = Instant::now();
     let output = run(arguments).await;
@@ -34,7 +34,7 @@ async fn in_time(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
-/// Every command on a store at this endpoint ends in time, and says that it may be tried again.
+/// Every command on a store at this endpoint ends in time with exit code 5.
 async fn all_in_time(endpoint: &str) {
     let endpoint = format!("--option=endpoint={endpoint}");
     let options = [
@@ -53,14 +53,14 @@ async fn all_in_time(endpoint: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_refuses_connections_costs_no_more_than_the_deadline() {
+async fn commands_on_a_store_that_refuses_connections_keep_the_deadline() {
     let _turn = turn().await;
-    // Nobody listens at port 1.
+    // No server listens at port 1.
     all_in_time("http://127.0.0.1:1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_never_answers_costs_no_more_than_the_deadline() {
+async fn commands_on_a_store_that_never_answers_keep_the_deadline() {
     let _turn = turn().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -71,20 +71,20 @@ async fn a_store_that_never_answers_costs_no_more_than_the_deadline() {
         }
     });
     all_in_time(&format!("http://{address}")).await;
-    // Neither does its TLS.
+    // The same with TLS.
     all_in_time(&format!("https://{address}")).await;
     taking.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_whose_packets_are_dropped_costs_no_more_than_the_deadline() {
+async fn commands_on_a_store_whose_packets_are_dropped_keep_the_deadline() {
     let _turn = turn().await;
     let hole = BlackHole::open().await;
     all_in_time(&format!("http://{}", hole.address)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_that_do_not_answer_cost_no_more_than_the_deadline() {
+async fn commands_to_hosts_that_do_not_answer_keep_the_deadline() {
     let _turn = turn().await;
     let place = Place::new();
     let host = place.host("h1", &[]).await;
@@ -101,7 +101,7 @@ async fn hosts_that_do_not_answer_cost_no_more_than_the_deadline() {
     host.signal(Signal::CONT);
 }
 
-/// An address that takes no connection and refuses none: its queue is full, so the kernel drops what arrives.
+/// An address that neither accepts nor refuses connections: its queue is full, so the kernel drops packets.
 struct BlackHole {
     address: SocketAddr,
     _listener: TcpListener,

@@ -1,10 +1,10 @@
-//! The demo finds nothing wrong. That it would find something, `scripts/planted.sh` shows.
+//! The demo finds no fault. `scripts/planted.sh` shows that it detects planted bugs.
 
 use serde_json::Value;
 
 use super::support::{run, text, turn};
 
-/// Runs a short demo, which must have nothing to complain of; its report.
+/// Runs a short demo, which must succeed. Returns its report.
 async fn demo(arguments: &[&str]) -> Value {
     let _turn = turn().await;
     let mut all = vec!["demo", "--vnodes", "600", "--seconds", "4", "--json"];

@@ -1,4 +1,4 @@
-//! The demo on an S3 server whose answers get lost: the verdict comes first, and clean-up doesn't change it.
+//! The demo on an S3 server with lost answers: the verdict comes first, and the clean-up doesn't change it.
 
 use std::{io::Write as _, process::Output};
 
@@ -9,8 +9,8 @@ use super::{
     support::{run, text, turn},
 };
 
-/// The S3 server of the tests: its URL and its endpoint. Without one: fails if it is required, else says that the test
-/// was skipped.
+/// The S3 server of the tests: its URL and its endpoint. Without one it fails if the server is required, and otherwise
+/// prints that the test was skipped.
 fn server() -> Option<(String, String)> {
     if let Ok(url) = std::env::var("HOLOCRON_TEST_S3_URL") {
         let endpoint = std::env::var("AWS_ENDPOINT").expect("scripts/s3-server.sh sets both");
@@ -21,13 +21,13 @@ fn server() -> Option<(String, String)> {
         Ok("1"),
         "HOLOCRON_REQUIRE_S3=1, but HOLOCRON_TEST_S3_URL isn't set"
     );
-    // To the process's own standard error: the test harness hides what a passing test prints.
+    // Directly to standard error, because the test harness hides the output of a passing test.
     let skipped = "\nSKIPPED: HOLOCRON_TEST_S3_URL isn't set\n";
     std::io::stderr().write_all(skipped.as_bytes()).expect("standard error is there");
     None
 }
 
-/// Runs a short demo through a proxy, below a prefix of its own.
+/// Runs a short demo through a proxy, below its own prefix.
 async fn demo(url: &str, proxy: &Proxy) -> Output {
     let endpoint = format!("--option=endpoint={}", proxy.endpoint);
     let arguments = ["demo", "--vnodes=600", "--seconds=4", "--json", "--store", url, &endpoint];
@@ -39,7 +39,7 @@ fn fresh(server: &str, word: &str) -> String {
     format!("{server}/{word}-{}", std::process::id())
 }
 
-/// The verdict is there and good, and nothing is left behind.
+/// The verdict is good, and no object is left.
 async fn is_clean(word: &str, fault: Fault) {
     let Some((server, endpoint)) = server() else { return };
     let _turn = turn().await;
@@ -70,7 +70,7 @@ async fn a_demo_whose_requests_fail_has_its_verdict_and_cleans_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demo_that_cannot_delete_has_its_verdict_and_names_what_it_leaves() {
+async fn a_demo_that_cannot_delete_has_its_verdict_and_reports_what_is_left() {
     let Some((server, endpoint)) = server() else { return };
     let _turn = turn().await;
     let url = fresh(&server, "refuses");
@@ -83,7 +83,7 @@ async fn a_demo_that_cannot_delete_has_its_verdict_and_names_what_it_leaves() {
     let warning = errors.lines().last().unwrap();
     assert!(warning.contains(&format!("{url}/demo-")), "{errors}");
     assert!(warning.contains("not cleaned up"), "{errors}");
-    // What the demo couldn't.
+    // Deletes what the demo couldn't delete.
     let store = holocron_store::open(&url, &[]).unwrap();
     for object in store.list("").await.unwrap() {
         store.delete(&object.key).await.unwrap();

@@ -1,4 +1,4 @@
-//! Hosts that leave on purpose.
+//! Planned leaves.
 
 use std::sync::{
     Arc,
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use super::support::{Place, add_to_all, all_served, turn, until, values_of};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_is_told_to_leave_hands_over_and_no_call_fails() {
+async fn a_host_that_leaves_hands_off_its_slots_and_no_call_fails() {
     let _turn = turn().await;
     let place = Place::new();
     let stays = place.host("h1", &[]).await;
@@ -55,7 +55,7 @@ async fn a_host_that_is_told_to_leave_hands_over_and_no_call_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_a_host_that_can_not_hand_over() {
+async fn a_second_signal_stops_a_host_that_cannot_hand_off() {
     let _turn = turn().await;
     let place = Place::new();
     let mut alone = place.host("h1", &[]).await;

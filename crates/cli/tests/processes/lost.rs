@@ -1,4 +1,4 @@
-//! A store that is emptied, or replaced by another cluster's, while hosts serve from it under load.
+//! A store that is emptied, or replaced by another cluster's, while hosts under load use it.
 
 use core::time::Duration;
 use std::sync::{
@@ -17,12 +17,12 @@ use tokio::time::Instant;
 
 use super::support::{Host, Place, add_to_all, all_served, run, text, turn};
 
-/// What a host that has noticed exits with.
+/// The exit code of a host that has noticed.
 const UNFIT: i32 = 7;
 
-/// Everything under the prefix goes.
+/// Deletes everything below the prefix.
 async fn empty(store: &dyn Store) {
-    // Again and again: what was in flight may land behind the list.
+    // Several times, because a request in flight may land after the list.
     for _ in 0..3 {
         for object in store.list("").await.unwrap() {
             store.delete(&object.key).await.unwrap();
@@ -30,10 +30,10 @@ async fn empty(store: &dyn Store) {
     }
 }
 
-/// When each call was asked, and how it ended.
+/// When each call was sent, and how it ended.
 type Calls = Vec<(Instant, Result<i64, CallError>)>;
 
-/// Calls until told to stop: one that adds and one that reads, each with the time it asked and whether it was answered.
+/// Callers that add or read until they are stopped, and record their calls.
 struct Load {
     stop: Arc<AtomicBool>,
     callers: Vec<tokio::task::JoinHandle<Calls>>,
@@ -72,7 +72,7 @@ impl Load {
     }
 }
 
-/// Two hosts under load whose store is taken from them. Nothing asked afterwards is answered, both say why they stop.
+/// Two hosts under load lose their store. No later call is answered, and both hosts log why they stop.
 async fn loses(place: &Place, lose: impl AsyncFnOnce(&dyn Store)) {
     let mut hosts = [place.host("h1", &[]).await, place.host("h2", &[]).await];
     all_served(place, &[&hosts[0], &hosts[1]]).await;
@@ -89,7 +89,7 @@ async fn loses(place: &Place, lose: impl AsyncFnOnce(&dyn Store)) {
         assert_eq!(host.ended().await.code(), Some(UNFIT), "{}", host.log());
         assert!(host.log().contains("the store is lost"), "{}", host.log());
     }
-    // Callers that asked before the hosts stopped give up at their deadline.
+    // Calls sent before the hosts stopped end at their deadline.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let calls = load.end().await;
     assert!(calls.iter().any(|(asked, ended)| *asked < lost && ended.is_ok()), "there was load");
@@ -97,7 +97,7 @@ async fn loses(place: &Place, lose: impl AsyncFnOnce(&dyn Store)) {
     assert!(late.len() >= keys.len(), "there was load afterwards: {}", late.len());
     assert!(late.iter().all(|(_, ended)| ended.is_err()), "answered from memory: {late:?}");
     let says = |ended: &Result<i64, CallError>| matches!(ended, Err(CallError::Unavailable { why }) if why.contains("the store is lost"));
-    assert!(late.iter().any(|(_, ended)| says(ended)), "nobody was told why: {late:?}");
+    assert!(late.iter().any(|(_, ended)| says(ended)), "no caller got the reason: {late:?}");
 }
 
 async fn refuses(host: &mut Host, words: &str) {
@@ -105,7 +105,7 @@ async fn refuses(host: &mut Host, words: &str) {
     assert!(host.log().contains(words), "{}", host.log());
 }
 
-/// A third host starts on what is left, as an operator would try it.
+/// A third host starts on the remains, as an operator might try.
 async fn a_third_host_starts_on_an_emptied_store(place: &Place) {
     let mut joins = place.try_host("h3", &["--join"]);
     refuses(&mut joins, "there is no cluster under this prefix").await;
@@ -117,7 +117,7 @@ async fn a_third_host_starts_on_an_emptied_store(place: &Place) {
     assert!(store.get(keys::CLUSTER).await.unwrap().is_none());
     let called = run(&["call", "--store", &place.url(), "counter", "c0", "value"]).await;
     assert!(!called.status.success(), "{called:?}");
-    assert!(text(&called.stderr).contains("there remains: 1 hints"), "{}", text(&called.stderr));
+    assert!(text(&called.stderr).contains(": 1 hints"), "{}", text(&called.stderr));
 
     let anew = place.host("h5", &["--found-anew"]).await;
     all_served(place, &[&anew]).await;
@@ -126,7 +126,7 @@ async fn a_third_host_starts_on_an_emptied_store(place: &Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_whose_directory_is_emptied_stop_and_nobody_founds_another_cluster_unasked() {
+async fn hosts_with_an_emptied_directory_stop_and_no_host_founds_another_cluster_by_default() {
     let _turn = turn().await;
     let place = Place::new();
     loses(&place, empty).await;
@@ -134,7 +134,7 @@ async fn hosts_whose_directory_is_emptied_stop_and_nobody_founds_another_cluster
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_whose_store_holds_another_cluster_stop() {
+async fn hosts_stop_when_their_store_has_another_cluster() {
     let _turn = turn().await;
     let place = Place::new();
     loses(&place, async |store: &dyn Store| {
@@ -146,7 +146,7 @@ async fn hosts_whose_store_holds_another_cluster_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_whose_bucket_is_emptied_stop_and_nobody_founds_another_cluster_unasked() {
+async fn hosts_with_an_emptied_bucket_stop_and_no_host_founds_another_cluster_by_default() {
     let _turn = turn().await;
     let Some(place) = Place::on_s3("lost") else { return };
     loses(&place, empty).await;

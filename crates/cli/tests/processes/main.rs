@@ -1,7 +1,7 @@
-//! Hosts as processes, and what becomes of acknowledged commands when processes are stopped, killed and started again.
+//! Hosts as processes: acknowledged commands survive when processes are stopped, killed and restarted.
 //!
-//! One binary, because linking is what costs. The tests wait for conditions, never for a span of time, and each condition
-//! has a limit. They take turns: on a small machine, clusters beside each other would only suspect each other's hosts.
+//! One binary, because linking is slow. The tests wait for conditions, each with a time limit. They run one after the
+//! other: on a small machine several clusters at once would cause false suspicions.
 
 #[cfg(test)]
 mod command_line;

@@ -1,6 +1,6 @@
-//! An HTTP proxy on loopback that misbehaves: between a program and an S3 server, it drops answers or makes errors up.
+//! A faulty HTTP proxy on loopback: between a program and an S3 server, it drops answers or injects errors.
 //!
-//! Each connection carries one request, so that nothing of HTTP has to be understood but where a request ends.
+//! Each connection carries one request, so the only part of HTTP it needs is where a request ends.
 
 use core::{
     net::SocketAddr,
@@ -21,15 +21,15 @@ use tokio::{
 /// Largest head of a request, in bytes.
 const HEAD_LEN_MAX: usize = 64 << 10;
 
-/// How the proxy misbehaves.
+/// The fault of the proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// One request of so many is carried out, and the connection closed instead of answered.
+    /// One request in this many is carried out, and the connection closed without an answer.
     DropsAnswers(u32),
-    /// One request of so many is answered with 500; of these every second one is carried out.
+    /// One request in this many is answered with 500; half of these are carried out.
     Answers500(u32),
-    /// Every delete of an epoch record is answered with 500 and not carried out. (A host that starts deletes what its
-    /// probe made, so not all can be.)
+    /// Every delete of an epoch record is answered with 500 and not carried out. (Other deletes must work, because the
+    /// probe of a starting host deletes its objects.)
     RefusesEpochDeletes,
 }
 
@@ -48,7 +48,7 @@ struct Faulty {
     injected_in_deletes: AtomicU64,
 }
 
-/// What becomes of one request.
+/// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Pass,
@@ -58,7 +58,7 @@ enum Fate {
 }
 
 impl Proxy {
-    /// Before the server at `endpoint`, an `http://host:port`.
+    /// Starts a proxy in front of the server at `endpoint`, an `http://host:port`.
     pub(crate) async fn start(endpoint: &str, fault: Fault) -> Self {
         let upstream = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
@@ -94,13 +94,13 @@ impl Drop for Proxy {
 async fn serve(listener: TcpListener, faulty: Arc<Faulty>) {
     while let Ok((stream, _)) = listener.accept().await {
         let faulty = Arc::clone(&faulty);
-        // A client that hangs up is its own affair.
+        // Errors of one connection don't matter here.
         tokio::spawn(async move { drop(faulty.one(stream).await) });
     }
 }
 
 impl Faulty {
-    /// Carries out one request, or not.
+    /// Handles one request.
     async fn one(&self, mut client: TcpStream) -> io::Result<()> {
         let Some(request) = read_request(&mut client).await? else { return Ok(()) };
         let line = String::from_utf8_lossy(request.split(|&byte| byte == b'\r').next().unwrap());
@@ -123,7 +123,7 @@ impl Faulty {
         client.shutdown().await
     }
 
-    /// What becomes of a request with this first line.
+    /// The fate of a request with this first line.
     fn fate(&self, line: &str) -> Fate {
         let is_delete = line.starts_with("DELETE ");
         let fate = {
@@ -150,7 +150,7 @@ impl Faulty {
         fate
     }
 
-    /// Sends a request on and reads the whole answer.
+    /// Forwards a request and reads the whole answer.
     async fn forward(&self, request: &[u8]) -> io::Result<Vec<u8>> {
         let mut server = TcpStream::connect(&self.upstream).await?;
         server.write_all(&closing(request)).await?;
@@ -186,7 +186,7 @@ async fn read_request(client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(request))
 }
 
-/// The same message, with the connection closed after it.
+/// The message with a header that closes the connection after it.
 fn closing(message: &[u8]) -> Vec<u8> {
     let Some(at) = message.windows(2).position(|two| two == b"\r\n") else {
         return message.to_vec();

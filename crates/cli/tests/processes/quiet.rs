@@ -1,4 +1,4 @@
-//! What a host says of those who connect to it: nothing of our own tools, and enough of strangers.
+//! What a host logs about connections: nothing about our own tools, and the reason for unknown peers.
 
 use holocron::frame::{self, Frame, Hello, TRANSPORT_VERSION};
 use holocron_protocol::ids::ClusterId;
@@ -9,7 +9,7 @@ use tokio::{
 
 use super::support::{Place, all_served, run, text, turn, until};
 
-/// Where a first frame has its version: after a header of 13 bytes and a magic of 4.
+/// The offset of the version in a first frame: after a header of 13 bytes and a magic of 4.
 const VERSION_AT: usize = 17;
 
 /// The lines of a log about connections.
@@ -18,7 +18,7 @@ fn about_connections(log: &str) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn our_own_tools_are_no_strangers() {
+async fn connections_of_our_own_tools_are_not_logged() {
     let _turn = turn().await;
     let place = Place::new();
     let (one, two) = (place.host("h1", &[]).await, place.host("h2", &[]).await);
@@ -45,7 +45,7 @@ async fn our_own_tools_are_no_strangers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_are_logged_with_what_is_wrong_with_them() {
+async fn unknown_peers_are_logged_with_the_reason() {
     let _turn = turn().await;
     let place = Place::new();
     let host = place.host("h1", &[]).await;
@@ -58,13 +58,13 @@ async fn strangers_are_logged_with_what_is_wrong_with_them() {
     for (said, why) in [
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "frame: "),
         (b"HLC".to_vec(), "the connection ended inside a frame"),
-        (hello, "it looks for cluster"),
+        (hello, "this host belongs to"),
         (newer, "use the same release"),
     ] {
         let mut stream = TcpStream::connect(&host.address).await.unwrap();
         stream.write_all(&said).await.unwrap();
         stream.shutdown().await.unwrap();
-        // Until the host hangs up.
+        // Until the host closes the connection.
         drop(stream.read_to_end(&mut Vec::new()).await);
         until("it is logged", async || {
             let log = host.log();
@@ -77,7 +77,7 @@ async fn strangers_are_logged_with_what_is_wrong_with_them() {
         .await;
     }
     let before = about_connections(&host.log()).len();
-    // One that hangs up without a word is a client that ended, or a health check.
+    // A connection that closes without sending anything is a client that ended, or a health check.
     let silent = TcpStream::connect(&host.address).await.unwrap();
     drop(silent);
     assert!(host.status().await.is_some(), "it was accepted after the silent one");

@@ -1,4 +1,4 @@
-//! A second process under the name of one that stands still.
+//! A second process under the name of a paused one.
 
 use core::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::support::{Place, all_served, turn, until};
 
-/// Longer than any silence that could be held against the replacement.
+/// Longer than any timeout that could count against the replacement.
 const WATCHED: Duration = Duration::from_secs(5);
 
 /// Every epoch record, oldest first.
@@ -28,7 +28,7 @@ async fn records(place: &Place) -> Vec<EpochRecord> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_replaced_under_its_own_name_does_not_cost_the_replacement_its_session() {
+async fn a_replacement_of_a_leader_under_its_name_keeps_its_session() {
     let _turn = turn().await;
     let place = Place::new();
     let mut leader = place.host("h1", &[]).await;

@@ -1,10 +1,10 @@
-//! Hosts that are killed and started again: what was acknowledged is back.
+//! Hosts that are killed and restarted: every acknowledged command is there.
 
 use rustix::process::Signal;
 
 use super::support::{Place, add_to_all, all_served, turn, until, values_of};
 
-/// Small, so that journals are checkpointed and trimmed within a test.
+/// Small settings, so that journals are checkpointed and trimmed within a test.
 const SMALL: [&str; 6] = ["--checkpoint-batches", "8", "--segment-len", "4", "--slots", "64"];
 
 fn keys(count: usize) -> Vec<String> {
@@ -12,7 +12,7 @@ fn keys(count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_back_when_all_hosts_were_killed_after_trimming() {
+async fn nothing_is_lost_when_all_hosts_are_killed_after_trimming() {
     let _turn = turn().await;
     let place = Place::new();
     let (one, two) = (place.host("h1", &SMALL).await, place.host("h2", &SMALL).await);
@@ -21,7 +21,7 @@ async fn everything_is_back_when_all_hosts_were_killed_after_trimming() {
     let keys = keys(100);
     let store = place.store();
     let mut values = add_to_all(&client, &keys).await;
-    // Until both journals have lost their beginning.
+    // Until both journals have been trimmed.
     let trimmed = until("both journals are trimmed", async || {
         values = add_to_all(&client, &keys).await;
         let listed = store.list("sessions").await.unwrap();

@@ -1,4 +1,4 @@
-//! How hosts start, and why some don't.
+//! Starting hosts, and refusals to start.
 
 use core::time::Duration;
 
@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::support::{Place, all_served, run, text, turn, until};
 
-/// Within which an error must be told. The machine may be busy besides.
+/// The time within which an error must be reported, also on a busy machine.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_hosts_with_one_name_the_later_ends_the_earlier() {
+async fn a_second_host_with_the_same_name_replaces_the_first() {
     let _turn = turn().await;
     let place = Place::new();
     let mut earlier = place.host("twin", &[]).await;
@@ -34,7 +34,7 @@ async fn a_store_that_does_not_answer_is_one_clear_error_within_10_s() {
     let output = run(&[
         "host",
         "--store=s3://bucket/prefix",
-        // Nobody listens at port 1.
+        // No server listens at port 1.
         "--option=endpoint=http://127.0.0.1:1",
         "--option=allow_http=true",
         "--option=region=nowhere",
@@ -52,7 +52,7 @@ async fn a_store_that_does_not_answer_is_one_clear_error_within_10_s() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn listening_beyond_loopback_has_to_be_asked_for() {
+async fn listening_beyond_loopback_needs_allow_remote() {
     let place = Place::new();
     let url = place.url();
     let output = run(&["host", "--store", &url, "--listen", "0.0.0.0:0"]).await;
@@ -67,7 +67,7 @@ async fn listening_beyond_loopback_has_to_be_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_of_another_format_is_refused_with_what_to_do() {
+async fn a_cluster_of_an_unknown_format_is_refused_with_what_to_do() {
     let _turn = turn().await;
     let place = Place::new();
     place.host("h1", &[]).await.kill().await;
@@ -90,7 +90,7 @@ async fn a_cluster_of_another_format_is_refused_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_that_start_at_once_on_an_empty_store_are_one_cluster() {
+async fn hosts_that_start_together_on_an_empty_store_form_one_cluster() {
     let _turn = turn().await;
     let place = Place::new();
     let (one, two, three) =

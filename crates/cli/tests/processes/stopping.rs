@@ -1,4 +1,4 @@
-//! Hosts that are stopped, overruled, and wake: they answer nothing, seal nobody, and come back.
+//! Hosts that are stopped, fenced and continued: they answer nothing, seal no session, and rejoin.
 
 use core::time::Duration;
 
@@ -23,7 +23,7 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::support::{Host, PATIENCE, Place, add_to_all, all_served, turn, until, values_of};
 
-/// A connection to one host that is never given up.
+/// A connection to one host, kept open in every case.
 struct Wire {
     reader: FrameReader<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
     writes: Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
@@ -69,7 +69,7 @@ impl Wire {
         self.writes.write_all(&out).await.unwrap();
     }
 
-    /// How each call was answered, until all are or the host hangs up.
+    /// The answers, until every call is answered or the host closes the connection.
     async fn answers(mut self) -> Vec<Outcome> {
         let mut answers = Vec::new();
         while answers.len() < usize::try_from(self.sent).unwrap() {
@@ -85,7 +85,7 @@ impl Wire {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_host_answers_nothing_that_waited_in_it_once_it_wakes_and_rejoins() {
+async fn a_fenced_host_answers_no_waiting_call_when_it_continues_and_rejoins() {
     let _turn = turn().await;
     let place = Place::new();
     let other = place.host("h1", &[]).await;
@@ -98,16 +98,16 @@ async fn a_stopped_host_answers_nothing_that_waited_in_it_once_it_wakes_and_rejo
 
     let mut wire = Wire::open(&stopped, 1).await;
     stopped.signal(Signal::STOP);
-    // Before it is overruled.
+    // Before it is fenced.
     for key in &keys {
         wire.send(key, Mode::Command).await;
         wire.send(key, Mode::Query).await;
     }
-    until("it is overruled", async || {
+    until("it is fenced", async || {
         (place.session_of(&stopped.name).await != Some(before)).then_some(())
     })
     .await;
-    // Somebody else has acknowledged more since: what the stopped host knows is old.
+    // The new owner has acknowledged more commands, so the stopped host's state is stale.
     assert_eq!(add_to_all(&client, &keys).await, vec![2; keys.len()]);
     for key in &keys {
         wire.send(key, Mode::Query).await;
@@ -118,7 +118,7 @@ async fn a_stopped_host_answers_nothing_that_waited_in_it_once_it_wakes_and_rejo
     stopped.signal(Signal::CONT);
     let answers = wire.answers().await;
     for answer in &answers {
-        // A local query may be stale, by its nature; everything else must not be answered.
+        // A local query may be stale; nothing else may be answered.
         let stale = matches!(answer, Outcome::Reply(reply) if **reply == local_answer());
         let not_run = matches!(answer, Outcome::NotOwner | Outcome::Unclear);
         assert!(not_run || stale, "{answer:?} among {} answers to {sent} calls", answers.len());
@@ -134,7 +134,7 @@ async fn a_stopped_host_answers_nothing_that_waited_in_it_once_it_wakes_and_rejo
     assert_eq!(values_of(&client, &keys).await, vec![2; keys.len()], "the queued adds never ran");
 }
 
-/// What the stopped host's memory says: one was added before it was stopped.
+/// The value in the stopped host's memory: 1 was added before it was stopped.
 fn local_answer() -> Vec<u8> {
     let mut reply = Vec::new();
     codec::to_bincode(&1_i64, &mut reply);
@@ -142,7 +142,7 @@ fn local_answer() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_leader_seals_nobody_when_it_wakes() {
+async fn a_stopped_leader_seals_no_session_when_it_continues() {
     let _turn = turn().await;
     let place = Place::new();
     let leader = place.host("h1", &[]).await;
@@ -168,7 +168,7 @@ async fn a_stopped_leader_seals_nobody_when_it_wakes() {
     assert_eq!(counter.command(CounterCommand::Add(1)).await, Ok(2));
     assert_ne!(place.record().await.unwrap().leader.host, leader.name, "it follows now");
 
-    // Whatever was sealed, it wasn't by the one that slept.
+    // No seal is by the host that was stopped.
     let mut seals = 0;
     let store = place.store();
     for object in store.list("sessions").await.unwrap() {
@@ -181,7 +181,7 @@ async fn a_stopped_leader_seals_nobody_when_it_wakes() {
         }
     }
     assert!(seals >= 1, "its own session was sealed");
-    // Long enough for whatever it had in mind: it looks at least this often.
+    // Long enough for it to act on old suspicions: it ticks at least this often.
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_ne!(place.record().await.unwrap().leader.host, leader.name);
 }

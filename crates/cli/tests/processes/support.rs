@@ -1,7 +1,7 @@
 //! Hosts as processes on a temporary directory, and a client.
 //!
-//! Every process is killed by its own pid and waited for when its value is dropped; should the test be killed, the
-//! kernel ends them.
+//! Every process is killed by its pid and waited for when its value is dropped. If the test is killed, the kernel ends
+//! them.
 
 use core::time::Duration;
 use std::{
@@ -26,7 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How long any one condition may take to come true, on a machine with much else to do.
+/// How long any condition may take to become true, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -37,7 +37,7 @@ pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-/// Waits until something is there.
+/// Waits until `look` returns a value.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let looks = async {
         loop {
@@ -53,7 +53,7 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
 /// The binary, with arguments.
 pub(crate) fn holocron(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holocron"));
-    // What the machine is set up with must not decide.
+    // The machine's environment must not affect the tests.
     for variable in ["HOLOCRON_STORE", "HOLOCRON_PLANTED", "RUST_LOG"] {
         command.env_remove(variable);
     }
@@ -72,7 +72,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A directory with a store in it, or with the logs of hosts whose store is elsewhere.
+/// A directory with a store and the hosts' logs, or with the logs only if the store is elsewhere.
 pub(crate) struct Place {
     directory: TempDir,
     url: String,
@@ -87,7 +87,7 @@ impl Place {
         Self { directory, url }
     }
 
-    /// A prefix of its own on the S3 server; none, said loudly, where there is no server.
+    /// A new prefix on the S3 server; `None`, with a message, if there is no server.
     pub(crate) fn on_s3(test: &str) -> Option<Self> {
         let Ok(url) = std::env::var("HOLOCRON_TEST_S3_URL") else {
             assert!(
@@ -113,7 +113,7 @@ impl Place {
         holocron_store::open(&self.url(), &[]).unwrap()
     }
 
-    /// The newest epoch record, as it stands in the store. (A client that calls nobody hears of none.)
+    /// The newest epoch record in the store. (A client that makes no calls doesn't get new records.)
     pub(crate) async fn record(&self) -> Option<EpochRecord> {
         let store = self.store();
         let listed = store.list("epochs").await.unwrap();
@@ -149,7 +149,7 @@ impl Place {
         static STARTED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let log = self.directory.path().join(format!("{name}-{number}.log"));
-        // A busy machine is no reason to suspect a host.
+        // A slow heartbeat, so that a busy machine causes no false suspicion.
         let always = ["host", "--json", "--end-with-parent", "--heartbeat-ms", "500"];
         let url = self.url();
         let child = holocron(&always)
@@ -207,7 +207,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if self.child.start_kill().is_ok() {
-            // Before its directory goes.
+            // Wait before its directory is removed.
             while let Ok(None) = self.child.try_wait() {
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -218,7 +218,7 @@ impl Drop for Host {
     }
 }
 
-/// Waits until these hosts, and no others, serve every slot between them.
+/// Waits until these hosts together serve every slot.
 pub(crate) async fn all_served(place: &Place, hosts: &[&Host]) {
     until("every slot is served", async || {
         let slots = u32::from(place.record().await?.slot_count);
@@ -245,7 +245,7 @@ fn keys_of(record: &EpochRecord, host: &HostName, count: usize) -> Vec<String> {
     (0..).map(|number| format!("c{number}")).filter(owned).take(count).collect()
 }
 
-/// Adds to each of some counters at once; the new values.
+/// Adds 1 to each of these counters concurrently. Returns the new values.
 pub(crate) async fn add_to_all(client: &Client, keys: &[String]) -> Vec<i64> {
     let added: Vec<_> = keys
         .iter()
@@ -261,7 +261,7 @@ pub(crate) async fn add_to_all(client: &Client, keys: &[String]) -> Vec<i64> {
     values
 }
 
-/// The values of some counters.
+/// The values of these counters.
 pub(crate) async fn values_of(client: &Client, keys: &[String]) -> Vec<i64> {
     let read: Vec<_> = keys
         .iter()

@@ -1,14 +1,14 @@
 //! What the errors of a cloud's client mean to a caller.
 //!
-//! The client keeps neither status nor code of an answer in a form others can get at, only their text. These are all the
-//! texts that anything here depends on; the contract test meets them on real servers.
+//! The client doesn't expose the status or code of an answer, only their text. This file has all texts that we depend
+//! on; the contract test checks them on real servers.
 
 use bytes::Bytes;
 
 use crate::error::{Error, explain};
 use crate::trouble::Trouble;
 
-/// A get answers alike when the object isn't there.
+/// How servers say that the bucket is missing. For a get, the client reports it like a missing object.
 const BUCKET_IS_MISSING: [&str; 4] = [
     "NoSuchBucket",
     "ContainerNotFound",
@@ -16,17 +16,17 @@ const BUCKET_IS_MISSING: [&str; 4] = [
     "specified bucket does not exist",
 ];
 
-/// How a listing is refused; other requests say it by the kind of their error.
+/// How the client reports a refused listing; for other requests the kind of the error says it.
 const REFUSES_US: [&str; 2] = ["401 Unauthorized", "403 Forbidden"];
 
-/// Where a cloud's machines get credentials, when nobody gave them any.
+/// The metadata services from which a cloud's machines get credentials if none are configured.
 const ASKS_FOR_CREDENTIALS: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
 
-/// How the client says that a range wasn't kept to.
+/// How the client reports that the server ignored a range.
 const RANGE_IS_IGNORED: [&str; 3] =
     ["Received non-partial response", "Content-Range header not present", "error: Requested "];
 
-/// How the client says that an answer has not the form an object store gives it.
+/// How the client reports an answer that doesn't look like an object store's.
 const NO_STORE_ANSWERS_SO: [&str; 4] = [
     "Got invalid list response",
     "Unable to extract metadata from headers",
@@ -34,14 +34,14 @@ const NO_STORE_ANSWERS_SO: [&str; 4] = [
     "Unsupported method",
 ];
 
-/// What a server that isn't reached over TLS, but wants to be, says in plain HTTP.
+/// How a server that expects TLS answers a plain HTTP request.
 const WANTS_TLS: [&str; 3] = [
     "HTTP request to an HTTPS server",
     "plain HTTP request was sent to HTTPS port",
     "requires TLS",
 ];
 
-/// Codes that the same request will get again, and what to do about them.
+/// Error codes that a retry would get again, and what to do about them.
 const CODES: [(&str, &str); 20] = [
     ("ExpiredToken", "get new credentials"),
     ("TokenRefreshRequired", "get new credentials"),
@@ -61,7 +61,7 @@ const CODES: [(&str, &str); 20] = [
     ("NoSuchBucket", "make the bucket, or check its name in the URL, the region and endpoint"),
     ("ContainerNotFound", "make the container, or check its name in the URL and the account"),
     ("InvalidBucketName", "check the bucket's name in the URL"),
-    ("PermanentRedirect", "the bucket is elsewhere: check region and endpoint"),
+    ("PermanentRedirect", "the bucket has another region or endpoint: check region and endpoint"),
     ("AuthorizationHeaderMalformed", "check region and access_key_id"),
     ("IllegalLocationConstraintException", "check region"),
     ("AuthenticationFailed", "check account_name and the key or token, and the clock"),
@@ -70,11 +70,11 @@ const CODES: [(&str, &str); 20] = [
     ("AuthorizationFailure", "check the account's network rules and the credentials"),
     (
         "NotImplemented",
-        "use a store, or a release of it, that knows conditional creates (If-None-Match)",
+        "use a store (or a release of it) that supports conditional creates (If-None-Match)",
     ),
 ];
 
-/// `None` if the error says that the object isn't there. A bucket that isn't there is not an empty bucket.
+/// `None` if the error says that the object is missing. A missing bucket stays an error.
 pub(super) fn not_found(key: &str, error: object_store::Error) -> Result<Option<Bytes>, Error> {
     if let object_store::Error::NotFound { source, .. } = &error
         && !says(&explain(&**source), &BUCKET_IS_MISSING)
@@ -89,7 +89,8 @@ pub(super) fn classify(key: &str, error: object_store::Error) -> Error {
     use object_store::Error as Cause;
     let said = explain(&error);
     if says(&said, &ASKS_FOR_CREDENTIALS) {
-        let nowhere = "no credentials in options or environment, and none from this machine's metadata service";
+        let nowhere =
+            "no credentials in the options, the environment or this machine's metadata service";
         return Error::denied(key, format!("{nowhere}: {error}"));
     }
     if let Some(trouble) = trouble(&error, &said) {
@@ -113,12 +114,12 @@ pub(super) fn classify(key: &str, error: object_store::Error) -> Error {
         _ if says(&said, &BUCKET_IS_MISSING) || says(&said, &REFUSES_US) => {
             Error::denied(key, plainly(&said))
         }
-        // Among them 400: S3 answers so to a slow upload.
+        // This includes 400, which S3 answers to a slow upload.
         _ => Error::unclear(key, error),
     }
 }
 
-/// What can be named and won't be otherwise the next time.
+/// The known problem in an error, if there is one.
 fn trouble(error: &object_store::Error, said: &str) -> Option<Trouble> {
     if let Some(trouble) = Trouble::among(error) {
         return Some(trouble.clone());
@@ -143,7 +144,7 @@ fn trouble(error: &object_store::Error, said: &str) -> Option<Trouble> {
     }
     if says(said, &["redirect without LOCATION", "301 Moved Permanently", "307 Temporary Redirect"])
     {
-        let said = "the server sends us elsewhere without saying where".to_owned();
+        let said = "the server redirects without naming a location".to_owned();
         return Some(Trouble::Said {
             said,
             advice: "check region, endpoint and the bucket's name",
@@ -151,10 +152,10 @@ fn trouble(error: &object_store::Error, said: &str) -> Option<Trouble> {
     }
     if says(said, &["405 Method Not Allowed", "501 Not Implemented"]) {
         return Some(Trouble::NoStore {
-            what: format!("it doesn't take such requests ({})", short(said)),
+            what: format!("it doesn't support such requests ({})", short(said)),
         });
     }
-    // Only writes and listings come here with that, or a get that names a missing bucket.
+    // Only writes and listings get here with a 404, or a get from a missing bucket.
     if says(said, &["404 Not Found"]) && !says(said, &BUCKET_IS_MISSING) {
         let what = "a write or a listing was answered with 404 Not Found";
         return Some(Trouble::NoBucketOrStore { what });
@@ -170,7 +171,7 @@ fn between<'a>(said: &'a str, start: &str, end: &str) -> Option<&'a str> {
     Some(said.split_once(start)?.1.split_once(end)?.0)
 }
 
-/// What the server said is wrong, for people: its code and message if they can be found, else all there is.
+/// The server's code and message if they can be found, otherwise the whole text.
 fn plainly(said: &str) -> String {
     match (between(said, "<Code>", "</Code>"), between(said, "<Message>", "</Message>")) {
         (Some(code), Some(message)) => {
@@ -183,7 +184,7 @@ fn plainly(said: &str) -> String {
     }
 }
 
-/// Enough of it to recognize who answers.
+/// The beginning of a text, enough to recognize the server.
 fn short(said: &str) -> String {
     const LEN_MAX: usize = 200;
     let cut: String = said.chars().take(LEN_MAX).collect();

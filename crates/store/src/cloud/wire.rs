@@ -1,6 +1,6 @@
-//! The HTTP client under a cloud's client: the one place where an answer can be seen before it is turned into text.
+//! The HTTP client under a cloud's client: the one place that sees an answer before it is turned into text.
 //!
-//! It changes no request. It names what goes wrong with a connection, and turns answers away that no object store gives.
+//! It changes no request. It names connection problems, and refuses answers that no object store gives.
 
 use std::error::Error as StdError;
 use std::io;
@@ -15,7 +15,7 @@ use object_store::{ClientOptions, HeaderValue};
 use crate::error::explain;
 use crate::trouble::Trouble;
 
-/// Makes clients that are watched.
+/// Makes watched clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire;
 
@@ -32,7 +32,7 @@ struct Watched(HttpClient);
 impl HttpService for Watched {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let at = request.uri().authority().map_or_else(String::new, |at| {
-            // What stands before an @ is no address, and may be a secret.
+            // The part before an @ is not the address, and may be a secret.
             at.as_str().rsplit('@').next().unwrap_or_default().to_owned()
         });
         let scheme = request.uri().scheme_str().unwrap_or_default().to_owned();
@@ -43,13 +43,13 @@ impl HttpService for Watched {
     }
 }
 
-/// Turns an answer away that no object store gives.
+/// Refuses answers that no object store gives.
 fn judge(response: HttpResponse, at: String) -> Result<HttpResponse, HttpError> {
     let status = response.status();
     let content = response.headers().get("content-type").map(HeaderValue::as_bytes);
     let is_page =
         content.is_some_and(|content| content.to_ascii_lowercase().starts_with(b"text/html"));
-    // Pages with other codes come from proxies whose store is out for now.
+    // Pages with other codes come from proxies whose store is down.
     let trouble = match status.as_u16() {
         200..=299 | 404 | 405 | 501 if is_page => Trouble::WebPage { at, status: status.as_u16() },
         413 => Trouble::TooLarge,
@@ -58,7 +58,7 @@ fn judge(response: HttpResponse, at: String) -> Result<HttpResponse, HttpError> 
     Err(HttpError::new(HttpErrorKind::Unknown, trouble))
 }
 
-/// Names what went wrong with a connection, where that can be told.
+/// Names what went wrong with a connection, if it is known.
 fn name(error: HttpError, at: String, scheme: &str) -> HttpError {
     let said = explain(&error);
     let says = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));

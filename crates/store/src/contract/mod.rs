@@ -1,6 +1,6 @@
-//! The contract of a store, as a test: every implementation runs it, each promise of [`Store`] once.
+//! The contract of a store, as a test of each promise of [`Store`]. Every implementation must pass it.
 //!
-//! Meant for tests: it panics with the broken promise. It works below the prefix `contract/` and leaves it empty.
+//! For tests: it panics with the broken promise. It works below the prefix `contract/` and leaves it empty.
 
 mod repeated;
 
@@ -24,23 +24,23 @@ const RACERS: usize = 32;
 /// Races of each kind.
 const ROUNDS: usize = 4;
 
-/// More objects than a cloud lists in one page.
+/// Number of objects that doesn't fit one page of a cloud's listing.
 const LIST_LEN: usize = 1_050;
 
-/// Requests under way at once while making and removing many objects.
+/// Concurrent requests while creating and deleting many objects.
 const REQUESTS_MAX: usize = 16;
 
-/// How long a store that was unclear about a conflict is left alone.
+/// Pause after an unclear answer to a create over an object.
 const UNCLEAR_PAUSE: Duration = Duration::from_millis(200);
 
 /// A large body, in bytes.
 const LARGE_LEN: usize = 8 << 20;
 
-/// Checks every promise of a store. Answers that aren't clear are asked again, so a busy server passes.
+/// Checks every promise of a store. Unclear answers are retried, so a busy server passes.
 ///
 /// # Panics
 ///
-/// If a promise is broken, naming it; or if the store refuses, or never answers clearly.
+/// If a promise is broken, with its name; or if the store refuses a request or never answers clearly.
 pub async fn check(store: &Arc<dyn Store>) {
     let plain = store;
     let store: &Arc<dyn Store> = &(Arc::new(Repeated(Arc::clone(store))) as _);
@@ -75,7 +75,7 @@ async fn creates_only_what_is_absent(plain: &Arc<dyn Store>, store: &Arc<dyn Sto
     assert_eq!(get(store, key).await, "first", "a create over an object leaves it alone");
 }
 
-/// What the store itself says of a create over an object, once it says something clear.
+/// The store's own clear answer to a create over an object.
 async fn create_over(plain: &Arc<dyn Store>, key: &str) -> Result<(), Error> {
     for _ in 1..UNCLEAR_MAX {
         match plain.create(key, Bytes::from_static(b"second")).await {
@@ -95,7 +95,7 @@ async fn puts_over_anything(store: &Arc<dyn Store>) {
     let again = store.create(key, Bytes::from_static(b"create")).await;
     assert!(
         matches!(again, Err(Error::Conflict { .. })),
-        "what was put stands in the way of a create: {again:?}"
+        "a create over a put object is a conflict: {again:?}"
     );
 }
 
@@ -267,7 +267,7 @@ async fn takes_large_and_empty_bodies(store: &Arc<dyn Store>) {
     let end = LARGE_LEN as u64;
     let tail = store.get_range("contract/large", end - 10..end).await.expect("get_range");
     assert_eq!(tail, Some(body.slice(LARGE_LEN - 10..)));
-    // Large bodies may take another way, on which the condition must not get lost.
+    // Servers may handle large bodies differently; the condition must still hold.
     store.create("contract/small", Bytes::from_static(b"first")).await.expect("creating");
     let again = store.create("contract/small", body).await;
     assert!(again.is_err(), "a large create over an object is an error: {again:?}");
@@ -301,7 +301,7 @@ async fn lets_one_of_many_creates_win(store: &Arc<dyn Store>) {
             assert!(read.is_some() || !won, "the winner finds its object");
             assert!(
                 read.as_ref().is_none_or(|read| read == winners[0]),
-                "nobody ever reads a loser's bytes"
+                "no reader gets a loser's bytes"
             );
         }
     }
@@ -355,7 +355,7 @@ async fn never_shows_half_a_put(store: &Arc<dyn Store>) {
             body.len() == LEN && body.iter().all(|byte| *byte == body[0]),
             "a get finds one put, whole"
         );
-        // A store that answers at once would leave the writer no turn.
+        // With a store that answers at once the writer would never run.
         tokio::task::yield_now().await;
     }
     writer.await.expect("the writer is done");

@@ -1,4 +1,4 @@
-//! Repeats what had no clear answer, so that a busy server isn't taken for one that breaks its promises.
+//! Retries unclear answers, so that a busy server doesn't count as one that breaks its promises.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use crate::error::Error;
 use crate::patience::{Patience, Tries};
 use crate::store::{Listed, Store};
 
-/// Unclear answers to one request before the contract counts as broken.
+/// Unclear answers to one request after which the contract counts as broken.
 pub(super) const UNCLEAR_MAX: usize = 20;
 
-/// A request not answered by then counts as unclear: longer than any client waits by itself.
+/// Timeout of a request: longer than any client waits by itself.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// A store whose every answer is clear, or the last of many that aren't.
+/// A store that retries a request until the answer is clear, at most [`UNCLEAR_MAX`] times.
 #[derive(Debug)]
 pub(super) struct Repeated(pub(super) Arc<dyn Store>);
 
@@ -26,7 +26,7 @@ impl Repeated {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        // A create cut off by its time limit would later be refused because of itself.
+        // A long timeout, because a create that timed out and landed would make its own retry fail.
         let patience = Patience { try_timeout: ANSWER_TIME_MAX, ..Patience::forever() };
         let mut tries = Tries::new(key, patience);
         for _ in 1..UNCLEAR_MAX {
@@ -41,7 +41,7 @@ impl Repeated {
 
 #[async_trait]
 impl Store for Repeated {
-    /// Bodies must differ: one's own bytes found after an unclear answer say that it happened.
+    /// Bodies must differ: finding our own bytes after an unclear answer means that the create happened.
     async fn create(&self, key: &str, body: Bytes) -> Result<(), Error> {
         let create = || async {
             match self.0.create(key, body.clone()).await {

@@ -1,6 +1,6 @@
-//! Errors of the file system with the path they are about, what is wrong with it, and what to do.
+//! Errors of the file system, extended with the path, what is wrong with it, and what to do.
 //!
-//! The kind of each error stays: it decides what the caller may do.
+//! The kind of each error is kept: it decides what the caller may do.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-/// A directory that can't be opened.
+/// The error for a directory that can't be opened.
 pub(super) fn opening(root: &Path, error: &io::Error) -> io::Error {
     io::Error::new(
         error.kind(),
@@ -21,14 +21,14 @@ pub(super) fn opening(root: &Path, error: &io::Error) -> io::Error {
     )
 }
 
-/// A directory that can't be made.
+/// The error for a directory that can't be created.
 pub(super) fn making(root: &Path, error: &io::Error) -> io::Error {
     let above = root.parent().unwrap_or(root);
     io::Error::new(
         error.kind(),
         match culprit(above) {
             Some(why) => format!(
-                "{why}; of a new store only {} itself would be made: make the one above it, or mount its file system",
+                "{why}; only {} itself would be created: create the directory above it, or mount its file system",
                 root.display()
             ),
             None => match culprit(root) {
@@ -39,20 +39,20 @@ pub(super) fn making(root: &Path, error: &io::Error) -> io::Error {
     )
 }
 
-/// What is wrong with a path that isn't there, and what to do about it.
+/// What is wrong with a missing path, and what to do about it.
 const ABSENT: &str = " doesn't exist";
 const IF_ABSENT: &str = "; check the path, and that its file system is mounted. For a new store, make the directory first";
 
-/// An error about a path below the root.
+/// The error about a path below the root.
 pub(super) fn at(path: &Path, error: io::Error) -> io::Error {
-    // Our own, or said already.
+    // One of our own errors, or extended already.
     if error.get_ref().is_some() {
         return error;
     }
     io::Error::new(error.kind(), said(path, &error))
 }
 
-/// A name that couldn't be given with a link, which is the one way to give a name only if nobody has it.
+/// The error when a hard link failed. A link is the only way to create a name only if it is free.
 pub(super) fn linking(path: &Path, error: io::Error) -> io::Error {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     let no_links =
@@ -61,11 +61,11 @@ pub(super) fn linking(path: &Path, error: io::Error) -> io::Error {
         return at(path, error);
     }
     let why = format!(
-        "{}: its file system has no hard links ({error}), without which no object can be created only once; use one that \
-         has them (ext4, XFS, Btrfs, ZFS, NFS), not FAT, exFAT or a bucket mounted as a directory",
+        "{}: its file system has no hard links ({error}), and creating an object only once needs them; use ext4, XFS, \
+         Btrfs, ZFS or NFS, not FAT, exFAT or a bucket mounted as a directory",
         path.display()
     );
-    // A refusal, whatever the number: nobody but the operator can change it.
+    // Always a refusal: only the operator can change it.
     io::Error::new(io::ErrorKind::PermissionDenied, why)
 }
 
@@ -80,13 +80,13 @@ fn said(path: &Path, error: &io::Error) -> String {
             format!("{shown}: its file system is read-only; mount it for writing")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!("{shown}: no space is left ({error}); make room")
+            format!("{shown}: no space is left ({error}); free some")
         }
         _ => format!("{shown}: {error}"),
     }
 }
 
-/// Whose it is, and who we are: what has to be changed by chown or chmod.
+/// The owner of a path and the user of this process, for chown or chmod.
 fn who_may(path: &Path) -> String {
     let Some((place, metadata)) =
         path.ancestors().find_map(|place| Some((place, fs::metadata(place).ok()?)))
@@ -105,7 +105,7 @@ fn who_may(path: &Path) -> String {
     )
 }
 
-/// The first part of a path that keeps it from being a directory one can look into.
+/// The first part of a path that is no readable directory, and why.
 fn culprit(path: &Path) -> Option<String> {
     let mut parts: Vec<_> = path.ancestors().collect();
     parts.reverse();
@@ -120,7 +120,7 @@ fn culprit(path: &Path) -> Option<String> {
             Err(error) => {
                 return Some(match fs::read_link(part) {
                     Ok(target) => format!(
-                        "{shown} is a symbolic link to {}, which can't be followed ({error}); mend or remove the link",
+                        "{shown} is a symbolic link to {}, which can't be followed ({error}); fix or remove the link",
                         target.display()
                     ),
                     Err(_) if error.kind() == io::ErrorKind::NotFound => format!("{shown}{ABSENT}"),
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_blamed_for_its_first_part_that_is_wrong() {
+    fn an_error_names_the_first_wrong_part_of_a_path() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
         fs::write(at("file"), "x").unwrap();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_without_hard_links_is_named_whatever_number_it_gives() {
+    fn a_file_system_without_hard_links_is_reported_for_each_error_number() {
         for errno in [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK, Errno::XDEV] {
             let error = linking(Path::new("/mnt/stick/epochs/1"), errno.into());
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);

@@ -3,16 +3,16 @@
 //! A create writes a staging file, syncs it, links it to its name, syncs the directory, and only then unlinks the
 //! staging name. So:
 //!
-//! * The link is the condition: the file system gives one name to one racer, across processes.
-//! * No name ever shows half an object, whenever the power fails.
-//! * *What is seen is durable.* Between link and sync an object can be seen but not yet survive; a try that timed out
-//!   there would find its own bytes and take them for safe. But the object then still has two names, so whoever finds
-//!   a link count above one syncs the directory before answering.
-//! * Directories are never removed, so a directory once known to be durable stays so.
-//! * A root that vanished (unmounted, removed, replaced) is an error, never an empty store.
+//! * The link is the condition: of several processes the file system lets only one create a name.
+//! * A name never shows half an object, even after a power failure.
+//! * *A visible object is durable.* Between link and sync an object is visible but may not survive a crash; a try that
+//!   timed out there would find its own bytes and count them as durable. But the object then still has two names, so a
+//!   reader that finds a link count above one syncs the directory before it answers.
+//! * Directories are never removed, so a durable directory stays durable.
+//! * A missing root (unmounted, removed, replaced) is an error, never an empty store.
 //!
-//! Names starting with a dot are not keys: staging files live in `.staging` below the root, which the first write
-//! makes. That write also clears what is there and an hour old. A process that only reads changes nothing.
+//! Names starting with a dot are not keys. Staging files are in `.staging` below the root; the first write of a process
+//! creates it and removes staging files that are an hour old. A process that only reads changes nothing.
 
 mod blame;
 mod staging;
@@ -33,11 +33,11 @@ use crate::key::{key_is_legal, legal_prefix};
 use crate::store::{Listed, Store};
 use tree::{Publish, Tree};
 
-/// Most requests at the file system at once, those whose callers gave up included. A disk that hangs then blocks so
-/// many threads and no more.
+/// Largest number of concurrent requests to the file system, including those whose callers gave up. A disk that hangs
+/// blocks at most this many threads.
 const REQUESTS_MAX: usize = 128;
 
-/// A directory as a store. Every process of the machine may open it at the same time.
+/// A directory as a store. Several processes may open it at the same time.
 #[derive(Clone, Debug)]
 pub struct Directory {
     tree: Arc<Tree>,
@@ -45,17 +45,17 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Opens a directory that is there, and changes nothing. Blocks for a few system calls.
+    /// Opens an existing directory and changes nothing. Blocks for a few system calls.
     ///
     /// # Errors
     ///
-    /// Which part of the path is wrong, and what to do.
+    /// Says which part of the path is wrong, and what to do.
     pub fn open(root: &Path) -> io::Result<Self> {
         let tree = Tree::open(root).map_err(|error| blame::opening(root, &error))?;
         Ok(Self { tree: Arc::new(tree), requests: Arc::new(Semaphore::new(REQUESTS_MAX)) })
     }
 
-    /// The same, for a store that is to come into being: makes the directory if it isn't there and the one above it is.
+    /// Like [`Directory::open`], for a new store: creates the directory if it is missing and its parent exists.
     ///
     /// # Errors
     ///
@@ -63,13 +63,13 @@ impl Directory {
     pub fn make(root: &Path) -> io::Result<Self> {
         let made = tree::make_root(root).map_err(|error| blame::making(root, &error))?;
         if made {
-            // Not at info: if a store was expected there, its file system isn't mounted.
-            tracing::warn!(path = %root.display(), "made the directory of a new store");
+            // A warning: if an existing store was expected, its file system isn't mounted.
+            tracing::warn!(path = %root.display(), "created the directory of a new store");
         }
         Self::open(root)
     }
 
-    /// Runs `work` on a blocking thread. Once it runs nothing stops it, whatever becomes of the caller.
+    /// Runs `work` on a blocking thread. Once started it runs to its end, even if the caller gave up.
     async fn run<T, W>(&self, key: &str, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -157,8 +157,8 @@ fn in_memory(len: u64) -> io::Result<usize> {
     usize::try_from(len).map_err(io::Error::other)
 }
 
-/// What the caller may do about an error of the file system. `InvalidInput` is what this module itself says of a
-/// request that can't succeed.
+/// What the caller may do about an error of the file system. This module itself uses `InvalidInput` for a request that
+/// can never succeed.
 fn classify(key: &str, error: io::Error) -> Error {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of io::Error are open-ended")]
     match error.kind() {
@@ -171,7 +171,7 @@ fn classify(key: &str, error: io::Error) -> Error {
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::ReadOnlyFilesystem
         | io::ErrorKind::StaleNetworkFileHandle => Error::denied(key, error),
-        // A full disk is an outage like any other.
+        // A full disk is treated as an outage.
         _ => Error::unclear(key, error),
     }
 }

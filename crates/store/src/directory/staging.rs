@@ -1,4 +1,4 @@
-//! Staging files: bytes written and synced under a name of their own before they get the name that counts.
+//! Staging files: bytes written and synced under a temporary name before they get their final name.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::blame;
 
-/// Staging files older than this belong to nobody. A slower writer finds its file gone, fails, and tries again.
+/// Staging files older than this are leftovers. A slower writer finds its file missing, fails, and tries again.
 const STAGING_AGE_MAX_SECONDS: i64 = 3_600;
 
-/// Names tried for one staging file. A taken name is one left by a dead process with our process id.
+/// Names tried for one staging file. A name is taken if a dead process with our process id left it.
 const STAGING_NAMES_MAX: usize = 100_000;
 
-/// Where this process puts its staging files.
+/// The staging files of this process.
 #[derive(Debug)]
 pub(super) struct Staging {
     directory: PathBuf,
     next: AtomicU64,
-    /// Whether this process has cleared what others left.
+    /// Whether this process has removed leftovers of others.
     cleared: AtomicBool,
 }
 
@@ -30,13 +30,13 @@ pub(super) struct Staged {
 }
 
 impl Staging {
-    /// Where they will be. Nothing is made before something is written.
+    /// Staging below this root. Creates nothing before the first write.
     pub(super) fn below(root: &Path) -> Self {
         let directory = root.join(".staging");
         Self { directory, next: AtomicU64::new(0), cleared: AtomicBool::new(false) }
     }
 
-    /// Writes and syncs `body` under a new name. The directory isn't synced: nobody needs this name after a crash.
+    /// Writes and syncs `body` under a new name. The directory isn't synced: the name isn't needed after a crash.
     pub(super) fn write(&self, body: &[u8]) -> io::Result<Staged> {
         if !self.cleared.swap(true, Ordering::Relaxed)
             && let Err(error) = self.make().and_then(|()| self.clear())
@@ -74,7 +74,7 @@ impl Staging {
                 Ok(file) => return Ok((file, path)),
                 // Left by an earlier process with our id, or in use by one in another container.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                // Not made by this process yet, or removed by somebody.
+                // Not created yet, or removed from outside.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => self.make()?,
                 Err(error) => return Err(error),
             }
@@ -82,7 +82,7 @@ impl Staging {
         Err(io::Error::other("no free staging name"))
     }
 
-    /// Removes what dead processes left, judged by the file system's own clock.
+    /// Removes the leftovers of dead processes; their age is measured with the file system's own clock.
     fn clear(&self) -> io::Result<()> {
         let (file, path) = self.create()?;
         let now = file.metadata()?.mtime();
@@ -94,7 +94,7 @@ impl Staging {
             if now - metadata.mtime() < STAGING_AGE_MAX_SECONDS {
                 continue;
             }
-            // A second name says that a published object may not be durable yet. It must be before the sign goes.
+            // A second name means that a published object may not be durable yet. Sync before this mark is removed.
             if metadata.nlink() > 1 && !synced {
                 rustix::fs::sync();
                 synced = true;
@@ -110,15 +110,15 @@ impl Staged {
         &self.path
     }
 
-    /// Whether it has another name besides this one: then a link that was reported failed did happen (NFS).
+    /// Whether it has a second name: then a link that was reported as failed did happen (NFS).
     pub(super) fn is_linked(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.nlink() > 1)
     }
 
-    /// Removes the staging name. A name that stays is cleared at a later opening.
+    /// Removes the staging name. If that fails, a later process removes it.
     pub(super) fn discard(self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "staging file stays for now");
+            tracing::debug!(path = %self.path.display(), %error, "staging file not removed; a later start removes it");
         }
     }
 }
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_leftovers_are_cleared_and_fresh_ones_kept() {
+    fn old_leftovers_are_removed_and_new_ones_kept() {
         let root = tempfile::tempdir().unwrap();
         let staging = Staging::below(root.path());
         let old = staging.write(b"old").unwrap();
@@ -141,18 +141,18 @@ mod tests {
             rustix::fs::Timestamps { last_access: two_hours_ago, last_modification: two_hours_ago };
         rustix::fs::utimensat(rustix::fs::CWD, old.path(), &times, rustix::fs::AtFlags::empty())
             .unwrap();
-        // Linked: as a process leaves it that dies before it could sync the directory.
+        // Linked, as if a process died before it synced the directory.
         fs::hard_link(old.path(), root.path().join("object")).unwrap();
 
         Staging::below(root.path()).write(b"new").unwrap();
-        // The name may be in use again, the file isn't.
+        // The name may be in use again, but the old file must be unlinked.
         assert_eq!(fs::metadata(root.path().join("object")).unwrap().nlink(), 1);
         assert!(fresh.path().exists());
         assert_eq!(fs::read(root.path().join("object")).unwrap(), b"old");
     }
 
     #[test]
-    fn names_left_by_a_dead_process_with_our_id_are_passed_over() {
+    fn names_left_by_a_dead_process_with_our_id_are_skipped() {
         let root = tempfile::tempdir().unwrap();
         let left = Staging::below(root.path()).write(b"left").unwrap();
         // A second opening counts from zero again, like a new process with the same id.

@@ -1,4 +1,4 @@
-//! The tree of files below a root: publishing, durable directories, reading only what is durable, listing.
+//! The tree of files below a root: publishing, durable directories, reading only durable objects, listing.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
@@ -11,18 +11,18 @@ use super::{blame, staging::Staging};
 use crate::key::key_is_legal;
 use crate::store::{LIST_LEN_MAX, Listed};
 
-/// Directories remembered as durable. Beyond it the memory starts afresh, which costs syncs, not safety.
+/// Directories remembered as durable. At the limit all are forgotten, which costs syncs, not safety.
 const DURABLE_DIRECTORIES_MAX: usize = 10_000;
 
-/// Tries to publish into a directory that somebody keeps removing.
+/// Tries to publish into a directory that keeps being removed from outside.
 const PUBLISH_TRIES_MAX: usize = 3;
 
-/// Under which condition a staging file gets its name.
+/// The condition under which a staging file gets its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Publish {
-    /// Only if nothing stands there.
+    /// Only if the name is free.
     IfAbsent,
-    /// Whatever stands there.
+    /// Always; replaces an existing object.
     Over,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Tree {
     /// Device and inode of the root when it was opened.
     identity: (u64, u64),
     staging: Staging,
-    /// Gives a file a second name if nobody has it.
+    /// Gives a file a second name if that name is free.
     link: fn(&Path, &Path) -> io::Result<()>,
     /// Directories whose own names are known to be durable.
     durable: Mutex<BTreeSet<PathBuf>>,
@@ -46,7 +46,7 @@ impl Tree {
         if !metadata.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        // What can't be listed can't be read either, and that is better known now.
+        // A directory that can't be listed can't be read either; report that now.
         fs::read_dir(&root)?;
         let (identity, staging) = (identity(&metadata), Staging::below(&root));
         Ok(Self { root, identity, staging, link: link_file, durable: Mutex::default() })
@@ -71,7 +71,7 @@ impl Tree {
     /// Gives `body` the name `path`, durably.
     pub(super) fn publish(&self, path: &Path, body: &[u8], publish: Publish) -> io::Result<()> {
         let parent = path.parent().expect("a key is below the root");
-        // A loser usually comes late: don't write and sync a body for nothing.
+        // Usually a loser finds the object already there; don't write and sync a body for nothing.
         if publish == Publish::IfAbsent && fs::symlink_metadata(path).is_ok() {
             return Err(taken(path));
         }
@@ -86,7 +86,7 @@ impl Tree {
             };
             match named {
                 Ok(()) => break,
-                // Somebody removed the directory. It is new to everybody then.
+                // The directory was removed from outside. Create it again.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries_left > 0 => {
                     self.forget_durable();
                     if let Err(error) = self.make_durable(parent) {
@@ -110,7 +110,7 @@ impl Tree {
                 }
             }
         }
-        // On failure the staging name stays: it tells readers that this object may not be durable.
+        // On failure the staging name stays: it shows readers that this object may not be durable.
         sync_directory(parent)?;
         if publish == Publish::IfAbsent {
             staged.discard();
@@ -122,14 +122,14 @@ impl Tree {
     pub(super) fn open_durable(&self, path: &Path) -> io::Result<Option<(File, Metadata)>> {
         let file = match File::open(path) {
             Ok(file) => file,
-            // A file where a directory should be: no object below it either.
+            // A file instead of a directory: there is no object below it either.
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
-                // Unmounted between the first check and now?
+                // The root may have been unmounted since the first check.
                 return self.check().map(|()| None);
             }
             Err(error) => return Err(blame::at(path, error)),
@@ -166,7 +166,7 @@ impl Tree {
             let mut doubtful = false;
             for entry in entries {
                 let entry = entry?;
-                // What isn't a key is somebody else's, or ours to stage with.
+                // Names that are no keys belong to others, or are our staging files.
                 let Some(key) = entry.file_name().to_str().map(|name| join(&prefix, name)) else {
                     continue;
                 };
@@ -209,15 +209,15 @@ impl Tree {
             {
                 self.check()
             }
-            // A directory is no object, and deleting what isn't there is fine.
+            // A directory is no object, and deleting a missing object is fine.
             Err(_) if path.is_dir() => Ok(()),
             done => done.map_err(|error| blame::at(path, error)),
         }
     }
 
-    /// Makes sure that `directory` exists and that a crash can't take its name, or that of a directory above it.
+    /// Makes sure that `directory` exists, and that its name and those above it survive a crash.
     ///
-    /// Existing is not enough: whoever made it may not have come to sync it.
+    /// Existing is not enough: the process that created it may not have synced it.
     fn make_durable(&self, directory: &Path) -> io::Result<()> {
         if directory == self.root
             || self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(directory)
@@ -231,7 +231,7 @@ impl Tree {
                 if !directory.is_dir() {
                     return Err(io::Error::new(
                         io::ErrorKind::NotADirectory,
-                        "an object stands where a prefix should",
+                        "an object exists where a directory is needed",
                     ));
                 }
             }
@@ -251,19 +251,18 @@ impl Tree {
     }
 }
 
-/// Makes the root, if it isn't there but the directory above it is, and syncs the directory that names it. Whether it
-/// made one.
+/// Creates the root if it is missing and its parent exists, and syncs the parent. Returns whether it created one.
 pub(super) fn make_root(root: &Path) -> io::Result<bool> {
     match fs::create_dir(root) {
-        // Whatever stands there: opening it says what is wrong with it.
+        // Something exists there: opening it reports what is wrong with it.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        // A path that can't be made, but is there: below a file system that is read-only, or above what we may write.
+        // The directory exists but can't be created: the file system is read-only, or we may not write to the parent.
         Err(_) if root.is_dir() => return Ok(false),
         done => done?,
     }
     let Some(parent) = root.parent() else { return Ok(true) };
     match sync_directory(parent) {
-        // A parent we may not read is older than us.
+        // A parent that we may not read existed before.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(true),
         done => done.map(|()| true),
     }
@@ -287,10 +286,10 @@ fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") }
 }
 
-/// Why an object can't be created at `path`, where something stands.
+/// The error for a create at a `path` that exists.
 fn taken(path: &Path) -> io::Error {
     if path.is_dir() {
-        io::Error::new(io::ErrorKind::IsADirectory, "a prefix of other objects stands there")
+        io::Error::new(io::ErrorKind::IsADirectory, "it is the prefix of other objects")
     } else {
         io::Error::from(io::ErrorKind::AlreadyExists)
     }

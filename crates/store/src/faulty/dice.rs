@@ -1,8 +1,8 @@
-//! Chance from a seed: the same seed and the same questions give the same answers.
+//! Random numbers from a seed: the same seed and the same calls give the same numbers.
 
 use std::time::Duration;
 
-/// A splitmix64 generator: tiny, and good enough for dice.
+/// A splitmix64 generator: small, and good enough for fault injection.
 #[derive(Debug)]
 pub(super) struct Dice(u64);
 
@@ -19,7 +19,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 up to, not including, 1.
+    /// A number from 0 to below 1.
     pub(super) fn fraction(&mut self) -> f64 {
         // 32 bits are a whole number in a float.
         f64::from((self.next() >> 32) as u32) / 4_294_967_296.0
@@ -29,7 +29,7 @@ impl Dice {
         self.fraction() < probability
     }
 
-    /// From 0 up to, not including, `end`, which is above 0.
+    /// A number from 0 to below `end`, which must be above 0.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         assert!(end > 0, "no number is below 0");
         self.next() % end
@@ -40,7 +40,7 @@ impl Dice {
         min + max.saturating_sub(min).mul_f64(self.fraction())
     }
 
-    /// From 1 to `max`, each order of magnitude (of two) as likely as the next.
+    /// A number from 1 to `max`; each power of two is equally likely as its order of magnitude.
     pub(super) fn magnitude(&mut self, max: u32) -> u64 {
         let orders = 32 - max.max(1).leading_zeros();
         let order = self.below(u64::from(orders));
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_answers_the_same() {
+    fn the_same_seed_gives_the_same_numbers() {
         let roll = |seed| {
             (0..10).scan(Dice::new(seed), |dice, _| Some(dice.below(100))).collect::<Vec<_>>()
         };

@@ -1,73 +1,73 @@
-//! What can go wrong with one request to an honest store, and how often it shall.
+//! The faults of one request to an honest store, and their probabilities.
 
 use std::time::Duration;
 
-/// What happens to one request. The store below stays honest whatever happens: it keeps every promise, but the
-/// caller hears something else.
+/// What happens to one request. The store below always keeps its promises; only the caller gets a different answer, or
+/// none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     Pass,
-    /// An error, and nothing was done.
+    /// An error; the request was not carried out.
     FailBefore,
-    /// An error, though it was done.
+    /// An error, although the request was carried out.
     FailAfter,
-    /// "Exists already", though nothing was done: a lone 409.
+    /// "Exists already", although nothing was written: a spurious 409.
     ConflictBefore,
-    /// "Exists already" about one's own write, as a hidden retry makes it.
+    /// "Exists already" about the caller's own write, as after a hidden retry.
     ConflictAfter,
-    /// An error, and it is done some requests later. A late create is still one only if absent.
+    /// An error; the request is carried out some requests later. A late create still creates only if absent.
     LandLate,
-    /// It is done, truly answered, and done again some requests later.
+    /// Carried out with the true answer, and again some requests later.
     LandTwice,
-    /// No answer at all, and nothing was done.
+    /// No answer; the request was not carried out.
     HangBefore,
-    /// No answer at all, though it was done.
+    /// No answer, although the request was carried out.
     HangAfter,
-    /// An error that tells to slow down, and the next ones too.
+    /// A "slow down" error, for this and the next requests.
     Burst,
 }
 
-/// How often each fault happens, by probability from 0 to 1, and its bounds. The default is no fault at all.
+/// The probability of each fault, from 0 to 1, and the bounds of faults. The default has no faults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
-    /// Of [`Fault::FailBefore`].
+    /// Probability of [`Fault::FailBefore`].
     pub fail_before: f64,
-    /// Of [`Fault::FailAfter`].
+    /// Probability of [`Fault::FailAfter`].
     pub fail_after: f64,
-    /// Of [`Fault::ConflictBefore`]; creates only.
+    /// Probability of [`Fault::ConflictBefore`]; creates only.
     pub conflict_before: f64,
-    /// Of [`Fault::ConflictAfter`]; creates only.
+    /// Probability of [`Fault::ConflictAfter`]; creates only.
     pub conflict_after: f64,
-    /// Of [`Fault::LandLate`]; writes and deletes only.
+    /// Probability of [`Fault::LandLate`]; writes and deletes only.
     pub land_late: f64,
-    /// Of [`Fault::LandTwice`]; writes and deletes only.
+    /// Probability of [`Fault::LandTwice`]; writes and deletes only.
     pub land_twice: f64,
-    /// Of [`Fault::HangBefore`].
+    /// Probability of [`Fault::HangBefore`].
     pub hang_before: f64,
-    /// Of [`Fault::HangAfter`].
+    /// Probability of [`Fault::HangAfter`].
     pub hang_after: f64,
-    /// Of [`Fault::Burst`].
+    /// Probability of [`Fault::Burst`].
     pub burst: f64,
-    /// Requests failed by one burst, at most.
+    /// Largest number of requests that fail in one burst.
     pub burst_len_max: u32,
-    /// That an error has a kind that says too much: denied or existing instead of unclear; rejected, for creates.
+    /// Probability that an error has a wrong kind: denied or conflict instead of unclear; for creates also rejected.
     pub wrong_kind: f64,
-    /// How many requests later, by anybody, a late write lands at most. Small numbers are as likely as large ones of
-    /// the same order of magnitude.
+    /// A late write lands at most this many requests later, counted over all clients. Each order of magnitude is
+    /// equally likely.
     pub late_requests_max: u32,
-    /// Every request takes at least this long.
+    /// The shortest delay of a request.
     pub delay_min: Duration,
-    /// Most requests take at most this long, evenly spread from the least.
+    /// The longest delay of a normal request; delays are uniformly distributed.
     pub delay_max: Duration,
-    /// That a request is a slow one.
+    /// Probability that a request is slow.
     pub slow: f64,
     /// A slow request takes at most this long.
     pub slow_max: Duration,
 }
 
 impl Faults {
-    /// Everything goes wrong now and then; no delays.
+    /// Every fault, with a small probability; no delays.
     #[must_use]
     pub fn everything() -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Faults {
         }
     }
 
-    /// The faults that may happen to a request, with their probabilities.
+    /// The faults of a kind of request, with their probabilities.
     pub(super) fn of(&self, request: Request) -> impl Iterator<Item = (Fault, f64)> {
         let (create, write) = match request {
             Request::Create => (1.0, 1.0),
@@ -109,7 +109,7 @@ impl Faults {
     }
 }
 
-/// Requests by what can happen to them.
+/// Kinds of requests; they have different faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     /// A conditional create.

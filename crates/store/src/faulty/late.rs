@@ -1,7 +1,7 @@
-//! Writes that land later than their callers were told.
+//! Writes that land after their callers got an answer.
 //!
-//! A late write can only be noticed by looking, so it is enough to carry it out when somebody next asks the store
-//! anything after it fell due. That needs no task and no clock, and outlives the host that sent it.
+//! A late write is visible only through a later request, so it is carried out before the first request after it is due.
+//! That needs no task and no clock, and works after the host that sent it is gone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +35,7 @@ impl Write {
     }
 }
 
-/// The honest store, and what is still on its way to it from all its clients.
+/// The honest store, and the late writes of all its clients.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
@@ -46,7 +46,7 @@ pub(super) struct Shared {
 struct Late {
     /// Requests that reached the store.
     requests: u64,
-    /// Writes by the request before which they land; the second number keeps them apart.
+    /// Late writes by the number of the request before which they land; the second number makes the key unique.
     pending: BTreeMap<(u64, u64), Write>,
     sent: u64,
 }
@@ -56,7 +56,7 @@ impl Shared {
         Self { store, late: Mutex::default() }
     }
 
-    /// Lets `write` land some requests from now.
+    /// Lets `write` land `requests` requests from now.
     pub(super) fn send_late(&self, write: Write, requests: u64) {
         let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
         let place = (late.requests + requests, late.sent);
@@ -64,7 +64,7 @@ impl Shared {
         late.pending.insert(place, write);
     }
 
-    /// A request arrives: what is due lands before it.
+    /// Called when a request arrives: the writes that are due land first.
     pub(super) async fn arrive(&self) {
         let due = {
             let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +76,7 @@ impl Shared {
         self.land(due).await;
     }
 
-    /// Lets everything land that is still on its way.
+    /// Lets all late writes land now.
     pub(super) async fn settle(&self) {
         let due =
             std::mem::take(&mut self.late.lock().unwrap_or_else(PoisonError::into_inner).pending);
@@ -85,7 +85,7 @@ impl Shared {
 
     async fn land(&self, due: BTreeMap<(u64, u64), Write>) {
         for write in due.values() {
-            // Nobody waits for the answer any more; that a late create finds its key taken is the point.
+            // Its caller has its answer already. A late create may find its key taken; that is intended.
             if let Err(error) = write.apply(&*self.store).await {
                 tracing::trace!(key = write.key(), %error, "late write");
             }

@@ -1,13 +1,14 @@
-//! Fault injection: an honest store, seen through a client and a network that aren't to be trusted.
+//! Fault injection: an honest store behind an unreliable client and network.
 //!
-//! Everything here can happen with a store that keeps all its promises, so everything built on
-//! [`create_once`](crate::create_once) and the repeated requests must live with it. (For stores that lie see
+//! All these faults can happen with a store that keeps its promises, so code that uses
+//! [`create_once`](crate::create_once) and the retried requests must handle them. (For stores that break a promise see
 //! [`Lying`](crate::Lying).)
 //!
 //! Invariants:
 //!
-//! * The store below is asked only what callers asked for: a late or doubled create is still one only if absent.
-//! * The same seed and the same requests in the same order give the same faults. No task, no clock but for delays.
+//! * The store below gets only requests that callers made: a late or doubled create still creates only if absent.
+//! * The same seed and the same requests in the same order give the same faults. There is no task, and no clock except
+//!   for delays.
 
 mod dice;
 mod faults;
@@ -27,19 +28,19 @@ use faults::Request;
 pub use faults::{Fault, Faults};
 use late::{Shared, Write};
 
-/// Whether the store can be reached at all.
+/// Whether the store can be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outage {
-    /// It can.
+    /// The store can be reached.
     #[default]
     None,
-    /// Every request fails at once, and does nothing.
+    /// Every request fails at once and is not carried out.
     Refuses,
-    /// No request is answered, and none does anything.
+    /// No request is answered or carried out.
     Hangs,
 }
 
-/// One client of an honest store, with its own faults. [`Faulty::client`] makes more of them.
+/// One client of an honest store, with its own faults. [`Faulty::client`] creates more clients.
 #[derive(Debug)]
 pub struct Faulty {
     shared: Arc<Shared>,
@@ -51,9 +52,9 @@ struct State {
     faults: Faults,
     outage: Outage,
     dice: Dice,
-    /// What happens to the next requests, before chance decides.
+    /// Scripted faults of the next requests; then faults are random.
     script: VecDeque<Fault>,
-    /// Requests that the present burst still fails.
+    /// Requests that still fail in the present burst.
     burst_left: u64,
     injected: BTreeMap<Fault, u64>,
 }
@@ -65,8 +66,7 @@ impl Faulty {
         Self::over(Arc::new(Shared::new(store)), seed, faults)
     }
 
-    /// Another client of the same store, with faults, outages and a seed of its own. What one client's faults send
-    /// late lands for all.
+    /// Another client of the same store, with its own faults, outages and seed. Late writes are shared by all clients.
     #[must_use]
     pub fn client(&self, seed: u64, faults: Faults) -> Self {
         Self::over(Arc::clone(&self.shared), seed, faults)
@@ -84,7 +84,7 @@ impl Faulty {
         Self { shared, state: Mutex::new(state) }
     }
 
-    /// Changes how often faults happen from now on.
+    /// Changes the probabilities from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
     }
@@ -94,18 +94,18 @@ impl Faulty {
         self.state().outage = outage;
     }
 
-    /// Decides what happens to the next requests of this client, one fault each, before chance has its say again.
+    /// Sets the faults of this client's next requests, one each. Later faults are random again.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.state().script.extend(faults);
     }
 
-    /// How often each fault happened to this client. A test that injected nothing has shown nothing.
+    /// How often each fault happened to this client, for tests to check that faults were injected.
     #[must_use]
     pub fn injected(&self) -> BTreeMap<Fault, u64> {
         self.state().injected.clone()
     }
 
-    /// Lets every late write of every client land now.
+    /// Lets all late writes of all clients land now.
     pub async fn settle(&self) {
         self.shared.settle().await;
     }
@@ -114,13 +114,13 @@ impl Faulty {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The way to the store: takes its time, may end here, and brings what is due to land. What else shall happen to
-    /// the request is the answer.
+    /// The way of a request to the store: waits for its delay, may fail here, and lets late writes land that are due.
+    /// Returns the fault to apply after that.
     async fn travel(&self, key: &str, request: Request) -> Result<Fault, Error> {
         let (delay, outage, fault) = {
             let mut state = self.state();
             let (delay, outage) = (state.delay(), state.outage);
-            // A request that doesn't get anywhere uses up no fault.
+            // During an outage a request uses no fault of the script.
             (delay, outage, if outage == Outage::None { state.draw(request) } else { Fault::Pass })
         };
         if !delay.is_zero() {
@@ -176,17 +176,17 @@ impl Faulty {
                 Err(error)
             }
             Fault::FailAfter => {
-                // The true answer, which the caller doesn't hear.
+                // The caller doesn't get the true answer.
                 drop(write.apply(&*self.shared.store).await);
                 Err(self.error(key, request))
             }
             Fault::ConflictAfter => {
-                // The true answer, which the caller doesn't hear.
+                // The caller doesn't get the true answer.
                 drop(write.apply(&*self.shared.store).await);
                 Err(Error::conflict(key))
             }
             Fault::HangAfter => {
-                // The true answer, which the caller doesn't hear.
+                // The caller doesn't get the true answer.
                 drop(write.apply(&*self.shared.store).await);
                 std::future::pending().await
             }
@@ -205,7 +205,7 @@ impl Faulty {
         self.shared.send_late(write, requests);
     }
 
-    /// A read: what a fault can do to it happens on the way there, or to the answer on the way back.
+    /// A read: a fault stops it on the way to the store, or loses its answer.
     async fn read<T>(
         &self,
         key: &str,
@@ -214,7 +214,7 @@ impl Faulty {
         match self.travel(key, Request::Read).await? {
             Fault::Pass => ask.await,
             Fault::HangAfter => std::future::pending().await,
-            // Only a script says these of a read, and all of them lose its answer.
+            // For a read only a script has these faults; each of them loses the answer.
             Fault::FailBefore
             | Fault::FailAfter
             | Fault::ConflictBefore
@@ -282,7 +282,7 @@ impl Store for Faulty {
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Error> {
         let mut listed = self.read(prefix, self.shared.store.list(prefix)).await?;
-        // A listing has no order, and nobody may come to rely on one.
+        // A listing has no order, and no caller may rely on one.
         self.state().dice.shuffle(&mut listed);
         Ok(listed)
     }

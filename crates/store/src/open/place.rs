@@ -1,9 +1,10 @@
-//! Where a store is, from the text of its URL.
+//! The location of a store, from the text of its URL.
 //!
-//! The text is judged as it was written, not as a URL parser understands it: parsers drop a fragment, resolve `..`,
-//! take `file:x` for `file:///x`, and so make two places one. What they would change is refused, by name.
+//! The text is checked as written, not as a URL parser reads it. Parsers drop a fragment, resolve `..` and read
+//! `file:x` as `file:///x`, and so map two locations to one. Anything they would change is refused, with an error that
+//! names it.
 //!
-//! Invariant: no error echoes what stands before an `@` or after a `?` or `#`. It may be a secret.
+//! Invariant: no error shows the text before an `@` or after a `?` or `#`. It may be a secret.
 
 use std::path::{Path, PathBuf};
 
@@ -18,17 +19,17 @@ pub(super) enum Place {
     Directory(PathBuf),
     /// A bucket, or the part of one below a prefix.
     Bucket {
-        /// Whose.
+        /// The cloud.
         provider: Provider,
-        /// Without slashes at its ends; empty for a whole bucket.
+        /// Without leading or trailing slash; empty for a whole bucket.
         prefix: String,
     },
 }
 
-/// Whose bucket it is.
+/// The cloud of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Provider {
-    /// S3, and what speaks its protocol.
+    /// S3, and servers with its protocol.
     S3,
     /// Google Cloud Storage.
     Gcs,
@@ -55,7 +56,11 @@ impl Place {
         match lower.as_str() {
             "file" | "memory" | "s3" | "s3a" | "gs" | "az" | "azure" | "adl" | "abfs" | "abfss" => {
             }
-            _ => return Err(format!("{lower} is none of file, memory, s3, gs, az")),
+            _ => {
+                return Err(format!(
+                    "{lower} is not a known scheme: use file, memory, s3, gs or az"
+                ));
+            }
         }
         if lower != scheme {
             return Err(format!("write {lower}:// in lower case"));
@@ -65,7 +70,7 @@ impl Place {
             "file" => directory(rest).map(Self::Directory),
             "memory" if rest == "//" => Ok(Self::Memory),
             "memory" => {
-                Err("write memory:// with nothing after it: each is a store of its own".into())
+                Err("write memory:// with nothing after it: each is a separate store".into())
             }
             "s3" | "s3a" => bucket(Provider::S3, &lower, rest),
             "gs" => bucket(Provider::Gcs, &lower, rest),
@@ -74,7 +79,7 @@ impl Place {
     }
 }
 
-/// The URL as it may be shown to anybody: without user part, query and fragment.
+/// The URL without user part, query and fragment, for messages.
 pub(super) fn redacted(url: &str) -> String {
     let start = match url.split_once(':') {
         Some((scheme, rest)) if is_scheme(scheme) => {
@@ -83,7 +88,7 @@ pub(super) fn redacted(url: &str) -> String {
         _ => 0,
     };
     let (scheme, rest) = url.split_at(start);
-    // A secret may itself have any of these characters in it.
+    // A secret may itself contain any of these characters.
     let user_end = rest.rfind('@').map_or(0, |at| at + 1);
     let tail = rest.find(['?', '#']).unwrap_or(rest.len());
     let hidden = |text: &str, shown: char| {
@@ -104,22 +109,21 @@ fn is_scheme(text: &str) -> bool {
 
 fn no_scheme(url: &str) -> String {
     if url.starts_with('/') && !url.contains(['@', '?', '#']) {
-        format!("a directory is written file://{url}")
+        format!("write a directory as file://{url}")
     } else {
         "a store's URL begins with file:///, s3://, gs://, az:// or memory://".to_owned()
     }
 }
 
-/// Parts that no store has a use for. To drop them would make two places one.
+/// Refuses URL parts that no store uses. Dropping them would map two locations to one.
 fn refuse_parts(scheme: &str, rest: &str) -> Result<(), String> {
-    let escape =
-        if scheme == "file" { ", and %23 or %3F for one that belongs to the path" } else { "" };
+    let escape = if scheme == "file" { "; in a path, write # as %23 and ? as %3F" } else { "" };
     if rest.contains('#') {
-        return Err(format!("a fragment (#…) names no other store; leave it out{escape}"));
+        return Err(format!("a fragment (#…) is not supported; remove it{escape}"));
     }
     if rest.contains('?') {
         return Err(format!(
-            "a query (?…) is not read; give options as --option key=value or in the environment{escape}"
+            "a query (?…) is not supported; give options as --option key=value or in the environment{escape}"
         ));
     }
     if rest.contains('\\') {
@@ -134,12 +138,12 @@ fn directory(rest: &str) -> Result<PathBuf, String> {
     };
     let inner = path[1..].strip_suffix('/').unwrap_or(&path[1..]);
     if inner.is_empty() {
-        return Err("a directory is missing: file:///path".to_owned());
+        return Err("the directory is missing: write file:///path".to_owned());
     }
     let mut directory = PathBuf::from("/");
     for segment in inner.split('/') {
         let name = decoded(segment).ok_or_else(|| {
-            format!("{segment:?} in the path has a malformed escape; % is written %25")
+            format!("{segment:?} in the path has a malformed escape; write % as %25")
         })?;
         check_segment(&name, segment)?;
         directory.push(name);
@@ -147,14 +151,14 @@ fn directory(rest: &str) -> Result<PathBuf, String> {
     Ok(directory)
 }
 
-/// What to write instead of a path that isn't absolute, as exactly as can be said.
+/// What to write instead of a path that isn't absolute.
 fn not_absolute(rest: &str) -> String {
     let need = "a directory needs an absolute path: file://";
     let path = rest.trim_start_matches('/');
     if path.is_empty() || path.contains('@') {
         return format!("{need}/path");
     }
-    // One slash: a path that is absolute, with too few slashes before it.
+    // One slash: the path is absolute, but the URL has too few slashes.
     let path = if rest.starts_with('/') && !rest.starts_with("//") {
         format!("/{path}")
     } else {
@@ -170,7 +174,7 @@ fn bucket(provider: Provider, scheme: &str, rest: &str) -> Result<Place, String>
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let name = match authority.rsplit_once('@') {
         None => authority,
-        // The one form in which something stands before an @ that is no secret: container@account.
+        // The one form in which the text before an @ is no secret: container@account.
         Some((container, account))
             if scheme.starts_with("abfs") && is_name(container) && is_name(account) =>
         {
@@ -178,22 +182,22 @@ fn bucket(provider: Provider, scheme: &str, rest: &str) -> Result<Place, String>
         }
         Some(_) => {
             return Err(format!(
-                "a user part (…@) is not read; credentials go in --option or the environment, and the URL is {form}"
+                "a user part (…@) is not supported; give credentials in --option or the environment, and write {form}"
             ));
         }
     };
-    // A password may have a slash in it.
+    // A password may contain a slash, so an @ in the path may belong to a user part.
     if path.contains('@') {
         return Err(
-            "an @ can't be in a prefix; credentials go in --option or the environment".to_owned()
+            "a prefix can't contain @; give credentials in --option or the environment".to_owned()
         );
     }
     if name.is_empty() {
-        return Err(format!("a bucket is missing: {form}"));
+        return Err(format!("the bucket is missing: write {form}"));
     }
     if name.contains(':') {
         return Err(format!(
-            "a port is not read; the URL is {form}, the server goes in --option endpoint=http://host:port"
+            "a port is not supported; write {form}, and give the server in --option endpoint=http://host:port"
         ));
     }
     if !is_name(name) {
@@ -214,7 +218,7 @@ fn prefix(path: &str) -> Result<String, String> {
     }
     let path = path.strip_suffix('/').unwrap_or(path);
     if path.contains('%') {
-        return Err("a prefix with escapes would not be what it looks like".to_owned());
+        return Err("a prefix can't contain percent escapes".to_owned());
     }
     for segment in path.split('/') {
         check_segment(segment, segment)?;
@@ -222,17 +226,17 @@ fn prefix(path: &str) -> Result<String, String> {
     if key_is_legal(path) {
         return Ok(path.to_owned());
     }
-    Err("the prefix may have letters, digits and -_.~= between single slashes, and no segment that begins with a dot"
+    Err("the prefix may have letters, digits and -_.~= between single slashes, and no segment may begin with a dot"
         .to_owned())
 }
 
-/// Segments that name another place than they seem to. `written` is how the segment stands in the URL.
+/// Refuses segments that change the location. `written` is the segment as written in the URL.
 fn check_segment(name: &str, written: &str) -> Result<(), String> {
     match name {
         "" => Err("the path has an empty segment (//)".to_owned()),
-        "." | ".." => Err(format!("the path has the segment {written}; write where it leads")),
+        "." | ".." => Err(format!("the path has the segment {written}; write the resolved path")),
         _ if name.contains(['/', '\0']) => {
-            Err(format!("{written:?} in the path hides a slash or a zero byte"))
+            Err(format!("{written:?} in the path contains an escaped slash or zero byte"))
         }
         _ => Ok(()),
     }
@@ -249,7 +253,7 @@ fn decoded(segment: &str) -> Option<String> {
             continue;
         }
         let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-        // `from_str_radix` takes a sign, too.
+        // `from_str_radix` also accepts a sign.
         if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }
@@ -282,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_parser_would_change_is_refused_and_what_stays_is_not() {
+    fn a_url_that_a_parser_would_change_is_refused() {
         for (url, directory) in [
             ("file:///a/b", "/a/b"),
             ("file:///a/b/", "/a/b"),

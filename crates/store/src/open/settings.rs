@@ -1,8 +1,8 @@
-//! The settings of a cloud's client: where they come from, which there are, and what each must look like.
+//! The settings of a cloud client: their sources, their names, and the form of each value.
 //!
 //! Invariants:
 //!
-//! * Options go before variables, also under another of a setting's names.
+//! * Options override variables, also if they use different names of one setting.
 //! * Every value is checked before a client sees it, and an error names the option or the variable.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ struct Setting {
     value: String,
 }
 
-/// All settings of one client, by the name the client's library has for each.
+/// All settings of one client, by the client library's name of each.
 pub(super) struct Settings {
     provider: Provider,
     given: BTreeMap<String, Setting>,
@@ -32,7 +32,8 @@ pub(super) struct Unusable {
 }
 
 impl Settings {
-    /// What options and environment say. `canonical` is the library's own name for any of a setting's names.
+    /// Gathers and checks options and environment. `canonical` returns the library's own name for any name of a
+    /// setting.
     pub(super) fn gather(
         provider: Provider,
         options: &[(String, String)],
@@ -41,8 +42,8 @@ impl Settings {
     ) -> Result<Self, Unusable> {
         let mut given = BTreeMap::new();
         for (name, value) in environment {
-            // Other programs' variables share the prefix: unknown ones are not ours to judge, nor are empty ones. A
-            // bucket is named by the URL, whatever others call theirs.
+            // Variables of other programs share the prefix, so unknown and empty ones are ignored. A variable that
+            // names a bucket is ignored too, because the URL names ours.
             let is_ours = name.starts_with(variables(provider)) && !value.is_empty();
             let Some(key) = canonical(&name.to_ascii_lowercase()).filter(|_| is_ours) else {
                 continue;
@@ -58,7 +59,7 @@ impl Settings {
                     why: unknown(provider, name),
                 });
             };
-            // The library lets this variable go before the option.
+            // In the library this variable would override the option.
             if key == "aws_endpoint" {
                 given.remove("aws_endpoint_url_s3");
             }
@@ -69,12 +70,12 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Names, as the library has them, and values.
+    /// The library's names, and the values.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.given.iter().map(|(key, setting)| (key.as_str(), setting.value.as_str()))
     }
 
-    /// All that was given, for an error that may be about any of it.
+    /// The origins of all settings, for an error that may be about any of them.
     pub(super) fn origins(&self) -> String {
         let origins: Vec<_> = self.given.values().map(|setting| setting.origin.as_str()).collect();
         if origins.is_empty() { "nothing".to_owned() } else { origins.join(", ") }
@@ -107,7 +108,7 @@ impl Settings {
         self.check_account()
     }
 
-    /// A service account's key may name the server. What stands there reaches the client unseen, so it is looked at here.
+    /// The key of a service account may name the server. The client uses that name unchecked, so it is checked here.
     fn check_account(&self) -> Result<(), Unusable> {
         if self.given.contains_key("google_base_url") {
             return Ok(());
@@ -117,7 +118,7 @@ impl Settings {
             let content = if key.ends_with("key") {
                 value.clone()
             } else {
-                // One that can't be read is the client's to complain of.
+                // If the file can't be read, the client reports it.
                 std::fs::read_to_string(value).unwrap_or_default()
             };
             let named =
@@ -131,7 +132,7 @@ impl Settings {
     }
 }
 
-/// How the variables begin that a cloud's tools read.
+/// The prefix of the variables of a cloud's tools.
 pub(super) const fn variables(provider: Provider) -> &'static str {
     match provider {
         Provider::S3 => "AWS_",
@@ -143,13 +144,13 @@ pub(super) const fn variables(provider: Provider) -> &'static str {
 fn unknown(provider: Provider, name: &str) -> String {
     match (provider, name.to_ascii_lowercase().as_str()) {
         (Provider::S3 | Provider::Azure, "base_url") => {
-            "unknown here; the server goes in endpoint".to_owned()
+            "unknown option; give the server in endpoint".to_owned()
         }
-        _ => "there is no such option; docs/operating.md has those of each store".to_owned(),
+        _ => "unknown option; docs/operating.md lists the options of each store".to_owned(),
     }
 }
 
-/// What a setting must look like.
+/// The form of a setting's value.
 pub(super) fn shape(provider: Provider, key: &str) -> Shape {
     let of_cloud = match provider {
         Provider::S3 => S3,
@@ -157,7 +158,7 @@ pub(super) fn shape(provider: Provider, key: &str) -> Shape {
         Provider::Azure => AZURE,
     };
     let known = of_cloud.iter().chain(CLIENT).find(|(name, _)| *name == key);
-    // One that a newer library has: what any header or form can carry.
+    // A setting of a newer library: accept any text that a header can carry.
     known.map_or(Shape::Secret, |(_, shape)| *shape)
 }
 
@@ -175,7 +176,7 @@ pub(super) const CLIENT: &[(&str, Shape)] = &[
     ("http2_keep_alive_interval", WAIT),
     ("http2_keep_alive_timeout", WAIT),
     ("http2_keep_alive_while_idle", Shape::Switch),
-    // What the protocol allows.
+    // The limits of the protocol.
     ("http2_max_frame_size", Shape::Count(16_384, 16_777_215)),
     ("http2_only", Shape::Switch),
     ("pool_idle_timeout", WAIT),

@@ -1,19 +1,19 @@
-//! What the value of a setting must look like.
+//! The valid forms of setting values.
 //!
-//! The client libraries take any text and panic later, at the first request, over one that makes no URL or no header.
-//! So nothing reaches them that hasn't one of these shapes.
+//! The client libraries accept any text, and panic at the first request if it makes no valid URL or header. So every
+//! value is checked against one of these shapes before.
 
 use std::time::Duration;
 
 use url::Url;
 
-/// Longest value: tokens of the clouds have a few KB, and servers take no longer headers.
+/// Longest value: tokens of the clouds have a few KB, and servers refuse longer headers.
 const TEXT_LEN_MAX: usize = 16 << 10;
-/// Longest file content given in place: a certificate, a service account's key.
+/// Longest inline content of a file: a certificate, a service account's key.
 const CONTENT_LEN_MAX: usize = 64 << 10;
-/// Longest URL: the client's own type for it ends at 64 KB, servers at less.
+/// Longest URL: the client's URL type allows 64 KB, servers allow less.
 const URL_LEN_MAX: usize = 2_048;
-/// A wait that is longer is a mistake, and some are added to the clock.
+/// Longest wait. A longer one is a mistake, and could overflow where it is added to the clock.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// The form of a setting's value.
@@ -21,7 +21,7 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 pub(super) enum Shape {
     /// A server, `http://host:port` or `https://host`.
     Server,
-    /// A proxy: the same, and it may have a user part.
+    /// A proxy: like a server, but it may have a user part.
     Proxy,
     /// True or false.
     Switch,
@@ -35,24 +35,24 @@ pub(super) enum Shape {
     Label,
     /// Printable text.
     Text,
-    /// The same, never shown.
+    /// Printable text that is never shown.
     Secret,
-    /// The same, in base64.
+    /// Base64 that is never shown.
     Base64,
     /// 32 bytes in base64, never shown.
     Key256,
     /// The path of a file.
     File,
-    /// What stands in a file, never shown.
+    /// The content of a file, never shown.
     Content,
     /// The path part of a URL.
     UrlPath,
-    /// It can't be set, for this reason.
+    /// A setting that can't be used, for this reason.
     Never(&'static str),
 }
 
 impl Shape {
-    /// Whether a value has this shape; if not, what a right one looks like.
+    /// Checks that a value has this shape. The error says what a valid one looks like.
     pub(super) fn check(self, value: &str) -> Result<(), String> {
         let shown = self.shown(value);
         let need = |form: &str| Err(format!("{form}, not {shown}"));
@@ -101,12 +101,12 @@ impl Shape {
         }
     }
 
-    /// A value as it may be shown.
+    /// A value without secrets, for messages.
     fn shown(self, value: &str) -> String {
         match self {
-            _ if value.is_empty() => "nothing".to_owned(),
+            _ if value.is_empty() => "an empty value".to_owned(),
             Self::Secret | Self::Base64 | Self::Key256 | Self::Content => {
-                format!("what is given ({} bytes, not shown)", value.len())
+                format!("the given value ({} bytes, not shown)", value.len())
             }
             Self::Server
             | Self::Proxy
@@ -142,7 +142,7 @@ fn is_label(value: &str) -> bool {
         && !value.starts_with(['.', '-'])
 }
 
-/// What a header can carry, and be the same when it arrives.
+/// Whether a header can carry the value unchanged.
 fn is_text(value: &str) -> bool {
     (1..=TEXT_LEN_MAX).contains(&value.len())
         && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
@@ -158,7 +158,7 @@ fn is_base64(value: &str) -> bool {
         && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
 }
 
-/// Characters that mean the same to every parser of URLs.
+/// Whether the value has only characters that every URL parser treats the same.
 fn is_url_text(value: &str) -> bool {
     value
         .bytes()
@@ -173,17 +173,17 @@ fn server(value: &str, may_have_user: bool) -> Result<(), &'static str> {
         return Err("it doesn't begin with http:// or https://");
     }
     if !is_url_text(value) {
-        return Err("it has characters that no URL has");
+        return Err("it has characters that a URL can't have");
     }
     let Ok(url) = Url::parse(value) else { return Err("it can't be read as a URL") };
     if !may_have_user && value.contains('@') {
-        return Err("a user part is not read; credentials have options of their own");
+        return Err("a user part is not supported; give credentials in their own options");
     }
     if value.contains('?') {
-        return Err("a query is not read");
+        return Err("a query is not supported");
     }
-    // As written: a parser undoes escapes and odd numbers, and another one doesn't. A port must stand at its place, too:
-    // "http://host:" is read by one parser and not by another.
+    // Checked as written, because parsers differ: some decode escapes and unusual numbers. The port may not be empty
+    // either: some parsers accept "http://host:", others don't.
     let authority = value.split('/').nth(2).unwrap_or_default();
     let address = authority.rsplit('@').next().unwrap_or_default();
     let host = match address.rsplit_once(':') {
@@ -194,10 +194,10 @@ fn server(value: &str, may_have_user: bool) -> Result<(), &'static str> {
     if host.is_empty() || !url.host_str().is_some_and(|parsed| parsed.eq_ignore_ascii_case(host)) {
         return Err("it has no plain host name");
     }
-    // It becomes part of every request's URL.
+    // The path becomes part of every request's URL.
     let written = value.splitn(4, '/').nth(3).unwrap_or_default();
     if written.contains('%') || url.path().strip_prefix('/') != Some(written) {
-        return Err("its path isn't plain");
+        return Err("its path has escapes or is not normalized");
     }
     Ok(())
 }

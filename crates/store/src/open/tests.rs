@@ -1,4 +1,4 @@
-//! Every option and variable of every store, with every kind of value: no panic, and a sentence that names it.
+//! Every option and variable of every store, with every kind of value: no panic, and an error that names it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::shape::Shape;
 use super::*;
 use crate::error::{Error, explain};
 
-/// What makes each store complete but for the setting under test. Nothing listens at port 1.
+/// The settings that each store needs besides the one under test. No server listens at port 1.
 fn complete(provider: Provider) -> (&'static str, Vec<(String, String)>) {
     let (url, options): (_, &[(&str, &str)]) = match provider {
         Provider::S3 => (
@@ -140,11 +140,11 @@ async fn no_value_of_any_option_panics_and_what_is_refused_is_named() {
     let mut refused = 0;
     let mut asked = 0;
     for provider in [Provider::S3, Provider::Gcs, Provider::Azure] {
-        // The client's own settings take the same way in all three.
+        // The client's own settings are handled the same in all three.
         let own = table(provider).count() - if provider == Provider::S3 { 0 } else { CLIENT.len() };
         for (name, shape) in table(provider).take(own) {
             for value in values() {
-                // Without other credentials, too, where that makes a difference.
+                // Also without other credentials, if that makes a difference.
                 let ways: &[bool] = if CLIENT.iter().any(|(client, _)| client == name) {
                     &[false]
                 } else {
@@ -172,7 +172,7 @@ async fn no_value_of_any_option_panics_and_what_is_refused_is_named() {
                         }
                         Ok(store) => {
                             asked += 1;
-                            // In a task, as everywhere: a panic is a join error. No answer is fine.
+                            // In a task, so that a panic is a join error. No answer is fine.
                             let asking = tokio::spawn(async move {
                                 let ask = async {
                                     let got = store.get("a/b").await.map(|_| ());
@@ -232,7 +232,7 @@ fn variables_are_judged_like_options_but_empty_and_foreign_ones_are_not_ours() {
         &[],
     );
     assert_eq!(given, Ok(Vec::new()));
-    // An option goes before a variable of any name that means the same.
+    // An option overrides a variable for the same setting, under any of its names.
     let both = gather(
         &[("AWS_ENDPOINT_URL_S3", "https://theirs"), ("AWS_DEFAULT_REGION", "b")],
         &[("Endpoint", "https://ours"), ("default_region", "c")],

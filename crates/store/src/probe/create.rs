@@ -1,4 +1,4 @@
-//! Conditional creates: of what isn't there, and over what is.
+//! Conditional creates of missing objects and over existing ones.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::error::Error;
 use crate::patience::{Patience, Tries};
 use crate::trouble::Trouble;
 
-/// Bodies beyond which servers, proxies and gateways are known to change how they send or store one: buffers in memory,
-/// 1 MiB as the most a proxy takes, 5 MiB as the least part of an upload in parts. Batches may be larger; each create is
-/// one upload whatever its size.
+/// Body sizes above which servers, proxies and gateways handle a body differently: memory buffers; 1 MiB, a common
+/// limit of proxies; 5 MiB, the smallest part of a multipart upload. Batches may be larger, but each create is a single
+/// upload.
 const LARGER: [usize; 3] = [64 << 10, (1 << 20) + (64 << 10), (5 << 20) + (64 << 10)];
 
-/// A create that took longer is the last of them: a start must not take long over a slow line.
+/// After a create that took longer, larger ones are skipped, so that a start isn't slow over a slow connection.
 const SLOW: Duration = Duration::from_millis(500);
 
 impl Probing<'_> {
-    /// Creates an object that nobody else creates. Not by `create_once`, which has all the time in the world: a host
-    /// that starts wants to hear why it is refused.
+    /// Creates an object without a rival. Doesn't use `create_once`, which retries without limit: a starting host must
+    /// report why it is refused.
     pub(super) async fn create(&self, key: &str, body: &Bytes) -> Result<(), ProbeError> {
         let mut tries = Tries::new(key, Patience::forever());
         let mut refusals = 0;
@@ -32,19 +32,21 @@ impl Probing<'_> {
             }
             match self.read(key).await? {
                 Some(found) if found == *body => return Ok(()),
-                Some(_) => return Err(broken(Promise::ReadAfterCreate, "other bytes were found")),
+                Some(_) => {
+                    return Err(broken(Promise::ReadAfterCreate, "different bytes were found"));
+                }
                 None => tries.pause().await,
             }
         }
     }
 
-    /// A create over an object fails, saying why, and leaves the object alone.
+    /// Checks that a create over an object fails as a conflict and doesn't change the object.
     pub(super) async fn create_over(&self) -> Result<(), ProbeError> {
         self.create_rival(self.body("rival")).await
     }
 
-    /// So does one with a larger body: servers and proxies send those on by other ways. The largest are left out where
-    /// that takes too long.
+    /// Checks the same with larger bodies, which servers and proxies may handle differently. On a slow store the
+    /// largest are skipped.
     pub(super) async fn create_larger_over(&self) -> Result<(), ProbeError> {
         for len in LARGER {
             let start = Instant::now();
@@ -63,7 +65,7 @@ impl Probing<'_> {
         let (key, body) = (self.key("sample0"), self.body("sample0"));
         let large = match rival.len() {
             len if LARGER.contains(&len) => {
-                format!(" (a body of {} KB, not a small one)", len >> 10)
+                format!(" (for a body of {} KB, not for a small one)", len >> 10)
             }
             _ => String::new(),
         };
@@ -74,7 +76,7 @@ impl Probing<'_> {
             if answer.is_ok() {
                 return Err(broken(
                     Promise::CreateIfAbsent,
-                    format!("it said it had created it{large}"),
+                    format!("the store reported success{large}"),
                 ));
             }
             let found = self.read(&key).await?;
@@ -83,7 +85,8 @@ impl Probing<'_> {
             }
             match answer {
                 Ok(()) | Err(Error::Conflict { .. }) => return Ok(()),
-                // No answer is none, however often; whoever waited in vain is told for what.
+                // An unclear answer proves nothing, however often; but the error at the deadline must say what was
+                // expected.
                 Err(Error::Unclear { source, .. }) => {
                     let what = format!("{}, but the answer was: {source}", Promise::ConflictIsSaid);
                     self.note(Error::unclear(&key, what), &mut refusals)?;

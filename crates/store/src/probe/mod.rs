@@ -1,15 +1,15 @@
-//! The start-up probe: is this store fit to build on?
+//! The start-up probe: whether a store keeps the promises that Holocron needs.
 //!
-//! Everything rests on conditional creates that are really conditional and on reads that see them. A store (or a proxy
-//! before it) that ignores the condition, or checks first and writes then, works for months and then loses data. So a
-//! host asks at every start, and refuses a store that breaks a promise, naming the promise.
+//! Everything depends on creates that are really conditional and on reads that see them. A store (or a proxy in front
+//! of it) that ignores the condition, or checks first and then writes, works for months and then loses data. So a host
+//! probes at every start, and refuses a store that breaks a promise, naming the promise.
 //!
 //! Invariants:
 //!
-//! * Only proof refuses a store: two winners, changed bytes, a missing object. Errors and lost answers prove nothing
-//!   and are asked again, until the deadline.
-//! * It leaves nothing behind, whatever it finds. (Cut off by its deadline, or where a create lands late, it may leave
-//!   a few small objects below its prefix; they are never looked at again.)
+//! * A store is refused only on proof: two winners, changed bytes, a missing object. Errors and lost answers prove
+//!   nothing; the request is retried until the deadline.
+//! * It deletes what it wrote, with any result. (If its deadline cuts it off, or a create lands late, a few small
+//!   objects may stay below its prefix; they are never read again.)
 
 mod create;
 mod race;
@@ -29,27 +29,27 @@ use crate::store::Store;
 use crate::trouble::Trouble;
 pub use report::{ProbeError, ProbeReport, Promise};
 
-/// Creates, gets and lists timed one after the other; the report has the medians.
+/// Number of creates, gets and lists that are timed; the report has the medians.
 const SAMPLES: usize = 3;
 
-/// Deletes of one object before it counts as kept.
+/// Deletes of one object after which the store counts as keeping deleted objects.
 const DELETES_MAX: usize = 5;
 
-/// The most that cleaning up may add, once the verdict is there.
+/// How long the clean-up may take after the verdict.
 const CLEAN_UP_MAX: Duration = Duration::from_secs(1);
 
 /// How to probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Objects are made below this prefix only.
+    /// Objects are created below this prefix only.
     pub prefix: String,
-    /// Drawn anew for each probe: it names the objects, so that probes don't meet.
+    /// A new random number for each probe. It names the objects, so that concurrent probes don't interfere.
     pub nonce: u128,
-    /// How many race for one key. More finds narrower races, and opens more connections.
+    /// Concurrent creates of one key. Higher: finds narrower races, opens more connections.
     pub racers: usize,
-    /// How many races, one after the other.
+    /// Number of races, one after the other.
     pub rounds: usize,
-    /// A store that hasn't answered everything by then is unreachable.
+    /// A store that has not answered every request by then counts as unreachable.
     pub deadline: Duration,
 }
 
@@ -67,12 +67,13 @@ impl Probe {
     }
 }
 
-/// Finds out whether `store` keeps the promises everything rests on. Quick on a healthy store: about 20 rounds of
+/// Checks whether `store` keeps the promises that Holocron needs. On a healthy store it takes about 20 rounds of
 /// requests.
 ///
 /// # Errors
 ///
-/// [`ProbeError::Broken`] names the promise the store breaks; the others say that it couldn't be found out.
+/// [`ProbeError::Broken`] names the promise that the store breaks; with the other errors the check could not be
+/// completed.
 pub async fn probe(store: &Arc<dyn Store>, probe: &Probe) -> Result<ProbeReport, ProbeError> {
     let probing = Probing { store, probe, keys: Mutex::default(), last: Mutex::default() };
     let start = Instant::now();
@@ -94,19 +95,19 @@ pub async fn probe(store: &Arc<dyn Store>, probe: &Probe) -> Result<ProbeReport,
     })
 }
 
-/// A probe under way.
+/// A running probe.
 #[derive(Debug)]
 struct Probing<'a> {
     store: &'a Arc<dyn Store>,
     probe: &'a Probe,
     /// Every key that may have been written.
     keys: Mutex<Vec<String>>,
-    /// The newest error, for when nothing else is known.
+    /// The newest error, to report at the deadline.
     last: Mutex<Option<Error>>,
 }
 
 impl Probing<'_> {
-    /// Everything, in order; the medians of create, get and list.
+    /// Runs all checks in order. Returns the medians of create, get and list.
     async fn run(&self) -> Result<[Duration; 3], ProbeError> {
         let mut times = [const { Vec::new() }; 3];
         for sample in 0..SAMPLES {
@@ -131,11 +132,11 @@ impl Probing<'_> {
         }))
     }
 
-    /// Looks for an object, creates it, and must find it by name and in a listing. How long each of these took.
+    /// Creates an object and must find it by name and in a listing. Returns how long each of the three took.
     async fn create_and_read(&self, sample: usize) -> Result<[Duration; 3], ProbeError> {
         let (key, body) =
             (self.key(&format!("sample{sample}")), self.body(&format!("sample{sample}")));
-        // Looked for before, once: so a cache that remembers what is missing gives itself away.
+        // The first one is read before it is created, to detect a cache that keeps "not found".
         if sample == 0 {
             self.look_for_nothing(&key, &body).await?;
         }
@@ -169,8 +170,8 @@ impl Probing<'_> {
         Ok([create, get?, list?])
     }
 
-    /// Looks for what isn't there. Whoever is refused that, but may create and read, can't tell what is missing from
-    /// what is forbidden; and what answers with bytes that nobody wrote is no store.
+    /// Reads a missing object. If that is refused although creates and reads are allowed, "missing" can't be told from
+    /// "forbidden". If it returns bytes that were never written, the server is no object store.
     async fn look_for_nothing(&self, key: &str, body: &Bytes) -> Result<(), ProbeError> {
         let refused = match self.read(key).await {
             Err(refused @ ProbeError::Refused { .. }) => refused,
@@ -186,7 +187,7 @@ impl Probing<'_> {
         if created.is_err() || self.read(key).await? != Some(body.clone()) {
             return Err(refused);
         }
-        // Once more: a token that had run out may have been renewed.
+        // Once more, because an expired token may have been renewed meanwhile.
         match self.read(&self.key("absent")).await {
             Err(ProbeError::Refused { source }) => {
                 let evidence = format!("it was refused ({})", cause(&source));
@@ -214,8 +215,8 @@ impl Probing<'_> {
         }
     }
 
-    /// Deletes an object for which there was no rival, and looks again: a create that had no clear answer may land
-    /// after the delete, but not time and again.
+    /// Deletes an object that had no rival, and reads it again. An earlier unclear create may land after the delete,
+    /// but not [`DELETES_MAX`] times.
     async fn delete(&self) -> Result<(), ProbeError> {
         let key = self.key("sample1");
         let tries = Tries::new(&key, Patience::forever());
@@ -235,7 +236,7 @@ impl Probing<'_> {
         self.ask(key, || self.store.get(key)).await
     }
 
-    /// Asks until there is an answer. The deadline is the caller's.
+    /// Retries a request until it is answered. The caller has the deadline.
     async fn ask<T, F>(&self, key: &str, mut request: impl FnMut() -> F) -> Result<T, ProbeError>
     where
         F: Future<Output = Result<T, Error>>,
@@ -251,7 +252,7 @@ impl Probing<'_> {
         }
     }
 
-    /// Notes a failed try; fails if that was one refusal too many.
+    /// Records a failed try; fails after [`REFUSALS_MAX`] refusals.
     fn note(&self, error: Error, refusals: &mut u32) -> Result<(), ProbeError> {
         if matches!(error, Error::Denied { .. } | Error::Rejected { .. }) {
             *refusals += 1;
@@ -263,7 +264,7 @@ impl Probing<'_> {
         Ok(())
     }
 
-    /// A key of this probe, noted for cleaning up.
+    /// A key of this probe, recorded for the clean-up.
     fn key(&self, name: &str) -> String {
         let key = format!("{}/{:032x}-{name}", self.probe.prefix, self.probe.nonce);
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,7 +274,7 @@ impl Probing<'_> {
         key
     }
 
-    /// The bytes of one writer.
+    /// The body of one writer.
     fn body(&self, name: &str) -> Bytes {
         Bytes::from(format!("holocron probe {:032x} {name}", self.probe.nonce))
     }
@@ -290,7 +291,7 @@ impl Probing<'_> {
         let deletes = keys.iter().map(|key| delete_until(&**self.store, key, patience, &never));
         for (key, done) in keys.iter().zip(futures::future::join_all(deletes).await) {
             if let Err(error) = done {
-                tracing::debug!(key, %error, "probe object stays");
+                tracing::debug!(key, %error, "probe object not deleted");
             }
         }
     }
@@ -300,12 +301,15 @@ fn broken(promise: Promise, evidence: impl Into<String>) -> ProbeError {
     ProbeError::Broken { promise, evidence: evidence.into() }
 }
 
-/// What the store said, without the name of the probe's object.
+/// The cause of an error, without the key of the probe's object.
 fn cause(error: &Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), explain)
 }
 
-/// The wrong thing was found; says what.
+/// The error for a read that found the wrong bytes or nothing.
 fn wrong(promise: Promise, found: Option<&Bytes>) -> ProbeError {
-    broken(promise, if found.is_some() { "other bytes were found" } else { "nothing was found" })
+    broken(
+        promise,
+        if found.is_some() { "different bytes were found" } else { "nothing was found" },
+    )
 }

@@ -1,4 +1,4 @@
-//! Races: many create one key at the same time; exactly one may win, and all must see the winner's bytes.
+//! Races: concurrent creates of one key. Exactly one may win, and all must read the winner's bytes.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use super::{Probing, broken};
 use crate::error::Error;
 use crate::patience::{Patience, Tries};
 
-/// Races of one round that may end undecided, all creates lost; the deadline comes first unless errors come fast.
+/// Races of one round that may end without a winner. Normally the deadline comes first, unless errors come fast.
 const REPEATS_MAX: usize = 100;
 
-/// What one racer saw.
+/// The answers that one racer got.
 struct Seen {
     body: Bytes,
-    /// What the store said of its create.
+    /// The answer to its create.
     create: Result<(), Error>,
-    /// What it read right after that, while others may still have raced.
+    /// Its read right after that, while others may still be racing.
     read: Result<Option<Bytes>, Error>,
 }
 
 impl Probing<'_> {
-    /// One round: repeated under new names for as long as nobody gets an object created.
+    /// One round, repeated under new names until a create wins.
     pub(super) async fn race(&self, round: usize) -> Result<(), ProbeError> {
         for repeat in 0..REPEATS_MAX {
             let key = self.key(&format!("race{round}-{repeat}"));
@@ -42,7 +42,7 @@ impl Probing<'_> {
         for racer in 0..self.probe.racers {
             let (store, key, body) =
                 (Arc::clone(self.store), key.to_owned(), self.body(&format!("racer{racer}")));
-            // A task each: their requests are under way at the same time, on all threads there are.
+            // One task each, so that the requests are concurrent, on all threads.
             racers.spawn(async move {
                 let mut tries = Tries::new(&key, Patience::forever());
                 let create = tries.run(store.create(&key, body.clone())).await;
@@ -54,11 +54,11 @@ impl Probing<'_> {
     }
 }
 
-/// Whether the race had a winner; an error if it had two, in whatever way.
+/// Whether the race had a winner; an error if there are signs of two.
 fn judge(seen: &[Seen], stands: Option<&Bytes>) -> Result<bool, ProbeError> {
     let winners: Vec<_> = seen.iter().filter(|seen| seen.create.is_ok()).collect();
     if winners.len() > 1 {
-        let evidence = format!("{} of {} were told they had", winners.len(), seen.len());
+        let evidence = format!("{} of {} were told that they won", winners.len(), seen.len());
         return Err(broken(Promise::OneWinner, evidence));
     }
     if let Some(winner) = winners.first() {
@@ -69,10 +69,10 @@ fn judge(seen: &[Seen], stands: Option<&Bytes>) -> Result<bool, ProbeError> {
             return Err(broken(Promise::ReadAfterCreate, "the winner of a race found nothing"));
         }
     }
-    // Who came too early found nothing; whoever found something found what stands there for good.
+    // An early reader found nothing. A reader that found an object must have found the final bytes.
     let mut found = seen.iter().filter_map(|seen| seen.read.as_ref().ok()?.as_ref());
     if found.any(|found| stands != Some(found)) {
-        return Err(broken(Promise::OneWinner, "some read other bytes than others"));
+        return Err(broken(Promise::OneWinner, "not all readers found the same bytes"));
     }
     Ok(stands.is_some())
 }

@@ -1,4 +1,4 @@
-//! What a probe found.
+//! The result of a probe.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, explain};
 
-/// What a probe of a fit store measured. Latencies are of single requests, one after the other.
+/// The measurements of a probe of a fit store. Latencies are those of single requests, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeReport {
     /// Median time of a conditional create of a small object.
@@ -15,11 +15,11 @@ pub struct ProbeReport {
     pub get_p50: Duration,
     /// Median time of a listing of the scratch prefix.
     pub list_p50: Duration,
-    /// How many raced for each key.
+    /// Racers per key.
     pub racers: usize,
-    /// How many races there were.
+    /// Number of races.
     pub rounds: usize,
-    /// The whole probe, cleaning up included.
+    /// The time of the whole probe, clean-up included.
     pub elapsed: Duration,
 }
 
@@ -43,43 +43,43 @@ impl fmt::Display for ProbeReport {
 pub enum Promise {
     /// A create over an existing object fails and changes nothing.
     CreateIfAbsent,
-    /// Of several concurrent creates of one key exactly one wins, and everybody reads its bytes.
+    /// Of several concurrent creates of one key exactly one wins, and all readers get its bytes.
     OneWinner,
     /// A get that starts after a create returned finds the object.
     ReadAfterCreate,
-    /// So does a listing.
+    /// A listing that starts after a create returned shows the object.
     ListAfterCreate,
     /// A ranged get returns exactly the bytes asked for.
     ExactRange,
     /// A get that starts after a delete returned finds nothing.
     GoneAfterDelete,
-    /// A create over an existing object says so, and not something else.
+    /// A create over an existing object is reported as a conflict.
     ConflictIsSaid,
-    /// A get of what isn't there says so, and not something else.
+    /// A get of a missing object is reported as "not found".
     MissingIsSaid,
-    /// A get of what was never written finds nothing.
+    /// A get of a key that was never written finds nothing.
     NothingUnwritten,
 }
 
 impl Promise {
-    /// What may be done about a store that breaks it.
+    /// What to do about a store that breaks it.
     const fn advice(self) -> &'static str {
         match self {
             Self::CreateIfAbsent | Self::OneWinner => {
-                "use a store, or a release of it, whose conditional creates (If-None-Match) are atomic, with no \
-                 gateway before it that drops the condition"
+                "use a store (or a release of it) with atomic conditional creates (If-None-Match), and no gateway in \
+                 front of it that drops the condition"
             }
             Self::ConflictIsSaid | Self::ExactRange => {
-                "reach the store without the gateway or proxy that changes its answers"
+                "connect without the gateway or proxy that changes the store's answers"
             }
             Self::ReadAfterCreate | Self::ListAfterCreate | Self::GoneAfterDelete => {
-                "use a strongly consistent store, with no cache and no late replica before it"
+                "use a strongly consistent store, with no cache or lagging replica in front of it"
             }
             Self::NothingUnwritten => {
-                "this is no object store, or something answers in its place: check the option endpoint"
+                "this is not an object store, or something else answers in its place: check the option endpoint"
             }
             Self::MissingIsSaid => {
-                "grant the right to list (S3: s3:ListBucket), without which a store hides what is missing"
+                "grant the right to list (S3: s3:ListBucket); without it the store doesn't report missing objects"
             }
         }
     }
@@ -106,7 +106,7 @@ impl fmt::Display for Promise {
 /// Why a store can't be used, in one sentence.
 #[derive(Debug)]
 pub enum ProbeError {
-    /// The store breaks a promise everything rests on. It must not be used.
+    /// The store breaks a promise that Holocron needs. It must not be used.
     Broken {
         /// The promise.
         promise: Promise,
@@ -120,8 +120,8 @@ pub enum ProbeError {
         /// The newest error, if a request was answered with one.
         last: Option<Error>,
     },
-    /// The store can't be used as things are set up: credentials, policy, no such bucket, a wrong address or
-    /// certificate. It would be in vain to wait.
+    /// The store can't be used with the present setup: credentials, policy, no such bucket, a wrong address or
+    /// certificate. Waiting can't help.
     Refused {
         /// What is wrong, and what to do.
         source: Error,
@@ -146,7 +146,7 @@ impl fmt::Display for ProbeError {
                 write!(f, "the store gave no clear answer within {within:?}: {why}")
             }
             Self::Refused { source } => {
-                // Which object of the probe it was about says nothing.
+                // Without the key: the probe's object is of no interest.
                 let why = source.source().map_or_else(|| source.to_string(), explain);
                 write!(f, "this store can't be used: {why}")
             }
@@ -158,7 +158,7 @@ impl StdError for ProbeError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Broken { .. } | Self::Unreachable { last: None, .. } => None,
-            // Which object of the probe it was about says nothing.
+            // Without the key: the probe's object is of no interest.
             Self::Unreachable { last: Some(error), .. } | Self::Refused { source: error } => {
                 error.source()
             }

@@ -1,5 +1,5 @@
-//! What is no object store, can't be reached or refuses us is told at once, in a sentence that says what to do; what may
-//! be just starting is waited for.
+//! A server that is no object store, can't be reached or refuses us is reported at once, with what to do. A server that
+//! may be just starting is waited for.
 
 mod server;
 
@@ -14,7 +14,7 @@ use server::{Faults, code, s3, serve, text};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// "At once", with other tests around. Far less than what a start waits for.
+/// The limit for "at once", on a machine that runs other tests. Far less than a start waits.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 fn at(endpoint: &str) -> Arc<dyn Store> {
@@ -38,7 +38,7 @@ async fn refusal(endpoint: &str) -> ProbeError {
     error
 }
 
-/// It can't be used as things are set up, and the sentence has all of these parts.
+/// The server is refused as unusable with the present setup, and the error has all of these parts.
 async fn cannot_be_used(endpoint: &str, parts: &[&str]) {
     let error = refusal(endpoint).await;
     assert!(matches!(error, ProbeError::Refused { .. }), "{error}");
@@ -50,14 +50,14 @@ async fn cannot_be_used(endpoint: &str, parts: &[&str]) {
     reader_hears(endpoint, parts).await;
 }
 
-/// Who only reads, as a client does when it connects, hears the same.
+/// A reader, such as a client that connects, gets the same error.
 async fn reader_hears(endpoint: &str, parts: &[&str]) {
     let (patience, never) = (Patience::at_start(Duration::from_secs(30)), CancellationToken::new());
     let store = at(endpoint);
     let start = Instant::now();
     let gave_up = match get_until(&*store, "cluster", patience, &never).await {
         Err(gave_up) => gave_up,
-        // Not found, or something else: a listing tells whether it was a store that said so.
+        // Not found, or an object: a listing shows whether the server is a store.
         Ok(_) => list_until(&*store, "cluster", patience, &never).await.expect_err(endpoint),
     };
     assert!(start.elapsed() < AT_ONCE, "{:?}: {gave_up}", start.elapsed());
@@ -67,19 +67,21 @@ async fn reader_hears(endpoint: &str, parts: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_gateway_is_no_object_store_whatever_it_answers_to_everything() {
+async fn a_gateway_is_refused_as_no_object_store() {
     let plain = serve(|_| text("404 Not Found", "text/plain", "404 page not found")).await;
     cannot_be_used(
         &format!("http://{plain}"),
-        &["or this is no object store; check the bucket and the option endpoint"],
+        &["or this is not an object store; check the bucket and the option endpoint"],
     )
     .await;
     for (status, body) in
         [("200 OK", "<html>Welcome</html>"), ("404 Not Found", "<html>nothing here</html>")]
     {
         let page = serve(move |_| text(status, "text/html; charset=utf-8", body)).await;
-        let said =
-            format!("this is no object store: {page} answers with a web page ({})", &status[..3]);
+        let said = format!(
+            "this is not an object store: {page} answers with a web page ({})",
+            &status[..3]
+        );
         cannot_be_used(&format!("http://{page}"), &[&said]).await;
     }
     let files = serve(|request| match request.method.as_str() {
@@ -87,11 +89,11 @@ async fn a_gateway_is_no_object_store_whatever_it_answers_to_everything() {
         _ => text("405 Method Not Allowed", "text/plain", "no"),
     })
     .await;
-    cannot_be_used(&format!("http://{files}"), &["no object store"]).await;
+    cannot_be_used(&format!("http://{files}"), &["not an object store"]).await;
 }
 
 #[tokio::test]
-async fn what_says_yes_to_everything_is_unfit() {
+async fn a_server_that_answers_ok_to_everything_is_unfit() {
     for body in ["OK", ""] {
         let yes = serve(move |_| text("200 OK", "text/plain", body)).await;
         let error = refusal(&format!("http://{yes}")).await;
@@ -99,17 +101,17 @@ async fn what_says_yes_to_everything_is_unfit() {
             matches!(error, ProbeError::Broken { promise: Promise::NothingUnwritten, .. }),
             "{error}"
         );
-        assert!(error.to_string().contains("this is no object store"), "{error}");
+        assert!(error.to_string().contains("this is not an object store"), "{error}");
         reader_hears(
             &format!("http://{yes}"),
-            &["this is no object store: its answer can't be read"],
+            &["this is not an object store: its answer can't be read"],
         )
         .await;
     }
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_its_code_and_what_to_do() {
+async fn a_refusal_is_reported_with_its_code_and_what_to_do() {
     for (status, name, advice) in [
         ("400 Bad Request", "ExpiredToken", "get new credentials"),
         ("403 Forbidden", "InvalidAccessKeyId", "check access_key_id"),
@@ -118,7 +120,7 @@ async fn a_refusal_is_told_with_its_code_and_what_to_do() {
         ("403 Forbidden", "AccessDenied", "check the credentials"),
         ("404 Not Found", "NoSuchBucket", "make the bucket, or check its name"),
         ("400 Bad Request", "AuthorizationHeaderMalformed", "check region"),
-        ("501 Not Implemented", "NotImplemented", "knows conditional creates"),
+        ("501 Not Implemented", "NotImplemented", "supports conditional creates"),
         ("301 Moved Permanently", "PermanentRedirect", "check region"),
         ("403 Forbidden", "SomethingNew", "SomethingNew: no"),
     ] {
@@ -129,11 +131,11 @@ async fn a_refusal_is_told_with_its_code_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_none_is_told_at_once() {
-    // Reserved, so never a host's.
+async fn an_unknown_host_name_is_reported_at_once() {
+    // A reserved name, so no host has it.
     let error = refusal_or_wait("http://bucket.invalid:9000").await;
-    if error.to_string().contains("can't be looked up for now") {
-        return; // No DNS here at all: that is waited for.
+    if error.to_string().contains("the DNS lookup of") {
+        return; // This machine has no DNS, which is waited for.
     }
     cannot_be_used(
         "http://bucket.invalid:9000",
@@ -149,7 +151,7 @@ async fn refusal_or_wait(endpoint: &str) -> ProbeError {
 }
 
 #[tokio::test]
-async fn a_port_that_refuses_is_waited_for_and_then_named() {
+async fn a_port_that_refuses_is_waited_for_and_then_reported() {
     let error = refusal_or_wait("http://127.0.0.1:1").await;
     assert!(matches!(error, ProbeError::Unreachable { .. }), "{error}");
     assert_eq!(
@@ -160,7 +162,7 @@ async fn a_port_that_refuses_is_waited_for_and_then_named() {
 }
 
 #[tokio::test]
-async fn who_is_at_work_waits_out_what_a_start_would_not() {
+async fn a_running_host_waits_where_a_start_would_give_up() {
     let server = serve(|_| code("403 Forbidden", "ExpiredToken", "no")).await;
     let (store, never) = (at(&format!("http://{server}")), CancellationToken::new());
     let patience = Patience { budget: Some(Duration::from_secs(1)), ..Patience::forever() };
@@ -171,7 +173,7 @@ async fn who_is_at_work_waits_out_what_a_start_would_not() {
 }
 
 #[tokio::test]
-async fn a_server_that_keeps_no_range_is_unfit() {
+async fn a_server_that_ignores_ranges_is_unfit() {
     for faults in [
         Faults { ignores_range: true, ..Faults::default() },
         Faults { shifts_range: true, ..Faults::default() },
@@ -183,14 +185,14 @@ async fn a_server_that_keeps_no_range_is_unfit() {
         );
         assert_eq!(
             error.to_string(),
-            "this store is unfit: a ranged read must return exactly the bytes asked for, but the whole object was sent, or \
-             another part, where a range was asked for; reach the store without the gateway or proxy that changes its answers"
+            "this store is unfit: a ranged read must return exactly the bytes asked for, but the whole object, or a \
+             different part of it, was sent; connect without the gateway or proxy that changes the store's answers"
         );
     }
 }
 
 #[tokio::test]
-async fn a_condition_that_gets_lost_on_large_bodies_is_found() {
+async fn a_condition_that_is_dropped_for_large_bodies_is_detected() {
     for above in [100, 64 << 10, 1 << 20, 5 << 20] {
         let faults = Faults { ignores_condition_above: Some(above), ..Faults::default() };
         let error = refusal(&format!("http://{}", s3(faults).await)).await;
@@ -205,7 +207,7 @@ async fn a_condition_that_gets_lost_on_large_bodies_is_found() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_takes_no_large_bodies_is_told() {
+async fn a_proxy_that_refuses_large_bodies_is_reported() {
     let faults = Faults { takes_at_most: Some(1 << 20), ..Faults::default() };
     let error = refusal(&format!("http://{}", s3(faults).await)).await;
     assert!(matches!(error, ProbeError::Refused { .. }), "{error}");
@@ -213,8 +215,8 @@ async fn a_proxy_that_takes_no_large_bodies_is_told() {
 }
 
 #[tokio::test]
-async fn tls_where_there_is_none_is_told_at_once() {
-    // A server without TLS takes a handshake for a bad request.
+async fn tls_to_a_server_without_it_is_reported_at_once() {
+    // A server without TLS answers a TLS handshake with "bad request".
     let plain = serve(|_| text("400 Bad Request", "text/plain", "no")).await;
     let answers = bad_requests().await;
     for server in [plain, answers] {
@@ -226,7 +228,7 @@ async fn tls_where_there_is_none_is_told_at_once() {
                 "{said}"
             );
         } else {
-            // It said nothing at all, so neither can we.
+            // The server gave no answer, so the cause is unknown.
             assert!(
                 said.contains("gave no clear answer") || said.contains("did not answer"),
                 "{said}"
@@ -241,7 +243,7 @@ async fn tls_where_there_is_none_is_told_at_once() {
         .await;
 }
 
-/// Answers whatever comes with "bad request".
+/// Answers every request with "bad request".
 async fn bad_requests() -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback has a port");
@@ -261,7 +263,7 @@ async fn bad_requests() -> String {
     address
 }
 
-/// `openssl s_server` with a certificate nobody has signed; ends with this.
+/// `openssl s_server` with a self-signed certificate; ends when dropped.
 struct Tls {
     process: Child,
     at: String,
@@ -336,11 +338,11 @@ impl Drop for Tls {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_trusted_and_tls_left_out_are_told_at_once() {
+async fn an_untrusted_certificate_and_missing_tls_are_reported() {
     let server = Tls::start().await;
     let named = format!("the certificate of {} isn't trusted", server.at);
     cannot_be_used(&format!("https://{}", server.at), &[&named, "SSL_CERT_FILE"]).await;
-    // Some servers close the connection, which may mean anything: told when the time is up.
+    // Some servers close the connection, which may have any cause, so this is reported only at the deadline.
     let error = refusal_or_wait(&format!("http://{}", server.at)).await.to_string();
     assert!(
         error.contains(&format!("if it expects TLS, set endpoint to https://{}", server.at)),

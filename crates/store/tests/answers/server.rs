@@ -1,4 +1,5 @@
-//! Small HTTP servers on loopback: one that answers everything alike, and an S3 server in memory with faults to choose.
+//! Small HTTP servers on loopback: one that gives the same answer to everything, and an S3 server in memory with
+//! faults.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -6,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What came in.
+/// A request.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -17,7 +18,7 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
 }
 
-/// What goes out: the status line's rest, headers, body.
+/// An answer: status code and reason, headers, body.
 pub(crate) type Answer = (&'static str, Vec<(&'static str, String)>, Vec<u8>);
 
 pub(crate) fn text(status: &'static str, content: &str, body: &str) -> Answer {
@@ -32,7 +33,7 @@ pub(crate) fn code(status: &'static str, code: &str, message: &str) -> Answer {
     text(status, "application/xml", &body)
 }
 
-/// Serves `answer` until the runtime ends; the address.
+/// Serves `answer` until the runtime ends. Returns the address.
 pub(crate) async fn serve(answer: impl Fn(Request) -> Answer + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a port");
     let address = listener.local_addr().expect("it is bound").to_string();
@@ -84,7 +85,7 @@ async fn connection(
     }
 }
 
-/// A head; `None` for what is no HTTP, whose sender is answered as most servers do.
+/// Parses a request head; `None` if it isn't HTTP.
 fn parse(head: &str) -> Option<Request> {
     let mut lines = head.lines();
     let mut first = lines.next()?.split(' ');
@@ -100,14 +101,14 @@ fn parse(head: &str) -> Option<Request> {
     })
 }
 
-/// What is wrong with an S3 server.
+/// The faults of an S3 server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     /// Ranges are ignored: the whole object is sent.
     pub(crate) ignores_range: bool,
-    /// Another part of the object is sent, and said so.
+    /// A different part of the object is sent, with its true `content-range`.
     pub(crate) shifts_range: bool,
-    /// Bodies longer than this are uploaded whatever the condition says.
+    /// Bodies longer than this are written without checking the condition.
     pub(crate) ignores_condition_above: Option<usize>,
     /// Bodies longer than this are refused with 413.
     pub(crate) takes_at_most: Option<usize>,

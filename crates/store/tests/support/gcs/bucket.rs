@@ -7,25 +7,25 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use tokio::time::Instant;
 
-/// Google's limit for writes to one name: one in this time.
+/// Google's limit for one name: one write in this time.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
-/// What stands at a name.
+/// An object.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
     pub(super) body: Bytes,
-    /// Grows with every write in the bucket, so no two objects ever have the same.
+    /// Increases with every write in the bucket, so no two objects have the same generation.
     pub(super) generation: u64,
 }
 
-/// Why a write isn't done.
+/// Why a write is refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Refusal {
-    /// Another generation stands there than the one asked for.
+    /// The object has another generation than the condition requires.
     Condition,
     /// The name was written less than a second ago.
     TooFast,
-    /// Nothing to delete.
+    /// There is no object to delete.
     Missing,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum Refusal {
 pub(super) struct Bucket {
     objects: BTreeMap<String, Object>,
     generation: u64,
-    /// When each name was last written or deleted, if that is limited.
+    /// When each name was last written or deleted, if writes are limited.
     written: Option<BTreeMap<String, Instant>>,
 }
 
@@ -47,7 +47,7 @@ impl Bucket {
         self.objects.get(name)
     }
 
-    /// Writes, if the generation that stands there (0 for nothing) is the one asked for; the new generation.
+    /// Writes if the current generation (0 for no object) meets the condition. Returns the new generation.
     pub(super) fn put(
         &mut self,
         name: &str,

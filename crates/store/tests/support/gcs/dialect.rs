@@ -1,4 +1,4 @@
-//! The XML API: from a request to what it does to the bucket, and to the answer.
+//! The XML API: carries out a request on the bucket and builds the answer.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -16,16 +16,16 @@ use super::bucket::{Bucket, Object, Refusal};
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// The condition of a write: the generation that must stand there; 0 for nothing.
+/// The condition of a write: the generation that the object must have; 0 for no object.
 const IF_GENERATION: &str = "x-goog-if-generation-match";
 
 /// Objects in a page of a listing, unless the client wants fewer.
 const PAGE_LEN_MAX: usize = 1_000;
 
-/// Makes a token of a listing recognizable: one that the client made up is refused.
+/// Prefix of the page tokens of a listing; a token without it is refused.
 const PAGE_TOKEN: &str = "after:";
 
-// Nobody here looks at the time of a write.
+// No client of these tests uses the time of a write.
 const LONG_AGO: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
 const LONG_AGO_IN_LISTINGS: &str = "2000-01-01T00:00:00Z";
 
@@ -38,7 +38,7 @@ pub(super) fn answer(name: &str, bucket: &mut Bucket, head: &Parts, body: Bytes)
             "Authentication required.",
         );
     }
-    // `/bucket` or `/bucket/key`; the client sends the slashes of the key as %2F.
+    // `/bucket` or `/bucket/key`; the client sends slashes in the key as %2F.
     let path = head.uri.path();
     let path = path.strip_prefix('/').unwrap_or(path);
     let (asked, key) = path.split_once('/').map_or((path, None), |(asked, key)| (asked, Some(key)));
@@ -55,7 +55,7 @@ pub(super) fn answer(name: &str, bucket: &mut Bucket, head: &Parts, body: Bytes)
     let query = head.uri.query().unwrap_or_default();
     match (&head.method, key.as_str()) {
         (&Method::GET, "") => list(name, bucket, query),
-        // Uploads in parts, copies, versions.
+        // Multipart uploads, copies, versions.
         (_, "") => unknown(),
         _ if !query.is_empty() || head.headers.contains_key("x-goog-copy-source") => unknown(),
         (&Method::GET | &Method::HEAD, key) => match bucket.get(key) {
@@ -103,7 +103,7 @@ fn get(object: &Object, headers: &HeaderMap) -> Answer {
     let Some(range) = headers.get(RANGE) else {
         return made(described(StatusCode::OK, object), object.body.clone());
     };
-    // `bytes=first-last`, as the client asks; the last may lie beyond the end.
+    // `bytes=first-last`; the last may lie beyond the end.
     let bounds = range.to_str().ok().and_then(|range| {
         let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
         Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?))
@@ -186,7 +186,7 @@ fn listed(key: &str, object: &Object) -> String {
     )
 }
 
-/// The headers that describe an object. The real tag is a hash of the bytes, which clients may not rely on.
+/// The headers of an object. Google's tag is a hash of the bytes, but clients may not rely on that.
 fn described(status: StatusCode, object: &Object) -> Builder {
     Response::builder()
         .status(status)

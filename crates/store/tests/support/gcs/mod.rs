@@ -1,13 +1,14 @@
-//! An emulator of Google Cloud Storage for tests: of its XML API what `object_store`'s client speaks, on loopback.
+//! An emulator of Google Cloud Storage for tests, on loopback: the part of the XML API that `object_store`'s client
+//! uses.
 //!
-//! It is written from the client's source and Google's reference, not from Google's servers. So it shows that the
-//! client's requests and the dialect's answers (conditions by generation, pages, ranges, errors) mean to us what they
-//! should. It shows nothing about the real service: its consistency, its throttling, its check of tokens.
+//! It is written from the client's source and Google's reference, not from Google's servers. So it shows that we
+//! interpret the client's requests and the API's answers (conditions by generation, pages, ranges, errors) correctly.
+//! It shows nothing about the real service: consistency, throttling, the check of tokens.
 //!
 //! Invariants:
 //!
-//! * A condition is checked and the write done under one lock: of many creates of one name one wins.
-//! * What it doesn't know it refuses with 501, so a client that starts to use more is noticed.
+//! * A condition is checked and the write done under one lock: of many creates of one name exactly one wins.
+//! * It refuses unknown requests with 501, so a client that starts to use more of the API is noticed.
 //! * A lost answer is lost after the write took effect, and the connection is closed.
 
 mod bucket;
@@ -30,7 +31,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use bucket::Bucket;
 use dialect::Answer;
 
-/// The token that the emulator knows. Requests without one are let in, as to a public bucket; with another, refused.
+/// The valid token. Requests without a token are accepted, as for a public bucket; other tokens are refused.
 pub(crate) const TOKEN: &str = "emulator";
 
 /// A server with one bucket. Dropping it closes the port and all connections.
@@ -51,7 +52,7 @@ struct Shared {
 }
 
 impl Emulator {
-    /// Serves the empty bucket `name` at `port`; 0 takes any that is free.
+    /// Serves the empty bucket `name` at `port`; 0 means any free port.
     ///
     /// # Errors
     ///
@@ -75,7 +76,7 @@ impl Emulator {
         format!("gs://{}", self.shared.name)
     }
 
-    /// The options with which a client finds it.
+    /// The options for a client.
     pub(crate) fn options(&self) -> Vec<(String, String)> {
         [
             ("endpoint", format!("http://{}", self.address).as_str()),
@@ -86,17 +87,17 @@ impl Emulator {
         .into()
     }
 
-    /// From now on the answer to every `count`th write is lost, its effect isn't; 0 loses none.
+    /// From now on every `count`th write takes effect but its answer is lost; 0 loses none.
     pub(crate) fn lose_every(&self, count: u64) {
         self.shared.lose_every.store(count, Ordering::SeqCst);
     }
 
-    /// From now on a name that was written less than a second ago is answered with 429, as Google's limits say.
+    /// From now on a write to a name that was written less than a second ago is answered with 429, like Google's limit.
     pub(crate) fn limit_writes(&self) {
         self.shared.bucket().limit_writes();
     }
 
-    /// The reads (with listings) and the writes (with deletes) that came in so far.
+    /// The number of reads (with listings) and of writes (with deletes) so far.
     pub(crate) fn requests(&self) -> (u64, u64) {
         (self.shared.reads.load(Ordering::SeqCst), self.shared.writes.load(Ordering::SeqCst))
     }
@@ -113,7 +114,7 @@ impl Shared {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request; whether its answer is to be lost.
+    /// Counts a request. Returns whether to lose its answer.
     fn count(&self, method: &Method) -> bool {
         if matches!(*method, Method::GET | Method::HEAD) {
             self.reads.fetch_add(1, Ordering::SeqCst);
@@ -124,10 +125,10 @@ impl Shared {
         every > 0 && number.is_multiple_of(every)
     }
 
-    /// The answer; `None` for one that is lost.
+    /// The answer; `None` if it is to be lost.
     async fn serve(&self, request: Request<Incoming>) -> Option<Answer> {
         let (head, body) = request.into_parts();
-        // A body that is cut off is no write at all.
+        // A truncated body is not a write.
         let body: Bytes = body.collect().await.ok()?.to_bytes();
         let lost = self.count(&head.method);
         let answer = dialect::answer(&self.name, &mut self.bucket(), &head, body);
@@ -136,10 +137,10 @@ impl Shared {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    // Dropped, and with it all connections, when this task is aborted.
+    // Aborting this task drops it, and so closes all connections.
     let mut connections = JoinSet::new();
     loop {
-        // Out of file descriptors, at worst: the client sees it, and the next round finds some.
+        // For example out of file descriptors: the client sees it, and the next round may succeed.
         let Ok((stream, _)) = listener.accept().await else { continue };
         connections.spawn(converse(stream, Arc::clone(&shared)));
         while connections.try_join_next().is_some() {}
@@ -149,12 +150,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     let service = service_fn(|request| {
         let shared = Arc::clone(&shared);
-        // An error makes the server close the connection without a word.
+        // An error makes the server close the connection without an answer.
         async move { shared.serve(request).await.ok_or(io::Error::other("the answer is lost")) }
     });
     let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     if let Err(error) = served {
-        // A lost answer, or a client that went away.
+        // A lost answer, or a client that closed its connection.
         tracing::debug!(%error, "the connection ended");
     }
 }

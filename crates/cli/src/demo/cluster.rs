@@ -19,18 +19,17 @@ use crate::{exit::Fail, status::status_of};
 
 /// How long the hosts may take until they serve every slot.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// Between two looks at something that is waited for.
+/// Time between two looks at a condition that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Batches after which the hosts of the demo checkpoint: often, so that what fails over is in packs and not in journals
-/// only.
+/// Batches between two checkpoints of a demo host: few, so that a takeover reads packs and not only journals.
 const CHECKPOINT_BATCHES: u64 = 64;
-/// How long cleaning up may take at the end.
+/// How long the clean-up at the end may take.
 const CLEANED_UP_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where the demo's files are.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// The hosts' logs, and the store unless another was named. Removed with this, unless it is kept.
+    /// Holds the hosts' logs, and the store unless `--store` names another. Removed on drop, unless it is kept.
     directory: TempDir,
     pub(super) url: String,
     options: Vec<(String, String)>,
@@ -46,7 +45,7 @@ impl Place {
             tempfile::Builder::new().prefix("holocron-demo-").tempdir().map_err(failed)?;
         directory.disable_cleanup(arguments.keep);
         let url = match &arguments.store {
-            // A prefix of its own: nothing that stands there is touched.
+            // A new prefix: existing objects are not touched.
             Some(url) => format!("{}/demo-{run}", url.trim_end_matches('/')),
             None => {
                 let path = directory.path().join("store");
@@ -56,14 +55,16 @@ impl Place {
             }
         };
         if url.starts_with("memory:") {
-            return Err(Fail::failed("memory:// is inside one process; the demo has several"));
+            return Err(Fail::failed(
+                "memory:// works within one process only; the demo starts several",
+            ));
         }
         let options = arguments.options.pairs.clone();
         if let Some(above) = &arguments.store {
-            // A wrong URL is told here, too.
+            // Also refuses a wrong URL.
             holocron_store::open_or_make(above, &options)?;
         }
-        // No host makes the directory of its store.
+        // A host doesn't create the directory of its store.
         holocron_store::open_or_make(&url, &options)?;
         Ok(Self {
             directory,
@@ -94,8 +95,8 @@ impl Place {
         self.keep.then(|| (self.url.as_str(), self.directory.path().to_owned()))
     }
 
-    /// Removes what the hosts have written into a store that isn't in the directory, or says what is left. They must
-    /// have ended.
+    /// Deletes what the hosts wrote into a store outside the directory, and warns of what is left. The hosts must have
+    /// ended.
     pub(super) async fn clean_up(&self) {
         if self.keep || !self.is_elsewhere {
             return;
@@ -113,23 +114,23 @@ impl Place {
             },
         );
         eprintln!(
-            "warning: {} is not cleaned up; delete the {objects} below it yourself ({why})",
+            "warning: {} is not cleaned up; delete the remaining {objects} below it yourself ({why})",
             self.url
         );
     }
 }
 
-/// The cluster, running.
+/// The running cluster.
 #[derive(Debug)]
-pub(super) struct Stage {
-    /// Declared first, so ended first.
+pub(super) struct Cluster {
+    /// Declared first, so dropped first.
     pub(super) processes: Vec<Process>,
     pub(super) network: Cuttable,
     pub(super) client: Client,
     pub(super) load: Arc<Load>,
 }
 
-impl Stage {
+impl Cluster {
     /// Starts the hosts and waits until they serve every slot.
     pub(super) async fn start(
         arguments: &Arguments,
@@ -149,9 +150,9 @@ impl Stage {
         }
         let client = builder.connect().await?;
         let load = Arc::new(Load::new(&client, run, arguments.vnodes));
-        let mut stage = Self { processes, network, client, load };
-        stage.all_served().await?;
-        Ok(stage)
+        let mut cluster = Self { processes, network, client, load };
+        cluster.all_served().await?;
+        Ok(cluster)
     }
 
     /// Waits until every host is in the cluster and every slot is served.
@@ -189,7 +190,7 @@ impl Stage {
         Ok(self.client.ready().await?)
     }
 
-    /// How the hosts that answer are, all but one.
+    /// The status of each host that answers, except `but`.
     pub(super) async fn statuses(&self, but: Option<&HostName>) -> Vec<HostStatus> {
         let asked: Vec<_> = self
             .processes
@@ -209,12 +210,12 @@ impl Stage {
         statuses
     }
 
-    /// No process has ended, but one that was killed.
+    /// Fails if a process other than `but` has ended.
     pub(super) fn all_live(&mut self, but: Option<&HostName>) -> Result<(), Fail> {
         for process in self.processes.iter_mut().filter(|process| Some(&process.name) != but) {
             if let Some(status) = process.ended() {
                 let (name, log) = (&process.name, process.end_of_log());
-                return Err(Fail::failed(format!("{name} has ended by itself: {status}\n{log}")));
+                return Err(Fail::failed(format!("{name} ended unexpectedly: {status}\n{log}")));
             }
         }
         Ok(())
@@ -226,18 +227,18 @@ impl Stage {
     }
 }
 
-/// Whether these hosts serve every slot between them.
+/// Whether these hosts together serve every slot.
 pub(super) fn serve_all(statuses: &[HostStatus], record: &EpochRecord) -> bool {
     let serving: u32 = statuses.iter().map(|status| status.slots_serving).sum();
     serving == u32::from(record.slot_count)
 }
 
-/// A word nobody used before, for keys and prefixes.
+/// A new random word, for keys and prefixes.
 pub(super) fn fresh_word() -> String {
     format!("{:08x}", Random::from_system().bits() >> 96)
 }
 
-/// The victim must own a quarter of the vnodes however many hosts there are: the first two, one of which it will be,
+/// The victim, one of the first two hosts, must own a quarter of the vnodes with any number of hosts. So the first two
 /// get 0.3 of the slots each.
 fn weight_of(number: usize, hosts: usize) -> u32 {
     let others = u32::try_from(hosts.saturating_sub(2)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The failure in the middle, and what comes of it.
+//! The failure in the middle of the demo, and the takeover.
 
 use core::time::Duration;
 
@@ -16,8 +16,8 @@ use tokio::{
 use super::{
     KillWith, VictimKind,
     alarm::rejoined,
+    cluster::{Cluster, serve_all},
     progress::Progress,
-    stage::{Stage, serve_all},
 };
 use crate::exit::Fail;
 
@@ -25,36 +25,36 @@ use crate::exit::Fail;
 const IN_FLIGHT_MIN: u64 = 100;
 /// Packs of the victim when it fails, at least.
 const PACKS_MIN: u32 = 2;
-/// The victim's share of the vnodes, at least: one in so many.
+/// The victim owns at least one vnode in this many.
 const SHARE_MIN: usize = 4;
 /// Commands sent to the victim's vnodes at once just before it fails.
 const BURST_LEN: usize = 400;
 /// Looks for enough commands in flight during one burst.
 const LOOKS_MAX: u32 = 2_000;
-/// How long may be waited for all of that.
+/// How long to wait until all these conditions hold.
 const CONDITIONS_WITHIN: Duration = Duration::from_secs(30);
 /// How long others may take to notice the failure, and to serve all of the victim's vnodes.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
-/// Between two looks at the client's view.
+/// Time between two looks at the client's view.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// How the victim was when it failed.
+/// The victim at the moment of its failure.
 #[derive(Debug)]
-pub(super) struct Struck {
+pub(super) struct FailedHost {
     pub(super) victim: HostName,
     pub(super) led: bool,
-    /// The life that was cut short.
+    /// The session that the failure ended.
     session: SessionId,
     /// The places of its vnodes.
     pub(super) places: Vec<usize>,
     pub(super) in_flight: u64,
     pub(super) packs: u32,
-    /// Store requests of the others until then.
+    /// Store requests of the other hosts until then.
     requests: u64,
     at: Instant,
 }
 
-/// What came of it, in milliseconds since.
+/// The takeover, in milliseconds since the failure.
 #[derive(Debug)]
 pub(super) struct TakenOver {
     pub(super) detect_ms: f64,
@@ -64,32 +64,33 @@ pub(super) struct TakenOver {
     pub(super) vnodes: usize,
 }
 
-/// Whom it will be, as things stand: the leader, or the largest of the others.
-pub(super) async fn choose(stage: &Stage, kind: VictimKind) -> Result<HostName, Fail> {
-    let view = stage.view().await?;
+/// The victim, in the present state: the leader, or the host that owns most vnodes among the others.
+pub(super) async fn choose(cluster: &Cluster, kind: VictimKind) -> Result<HostName, Fail> {
+    let view = cluster.view().await?;
     let leader = &view.record.leader.host;
     if kind == VictimKind::Leader {
         return Ok(leader.clone());
     }
-    let owned = |name: &HostName| stage.load.places_of(name, &view.record).len();
-    let others = stage.processes.iter().map(|process| &process.name).filter(|name| *name != leader);
+    let owned = |name: &HostName| cluster.load.places_of(name, &view.record).len();
+    let others =
+        cluster.processes.iter().map(|process| &process.name).filter(|name| *name != leader);
     let largest = others.max_by_key(|name| owned(name));
-    largest.cloned().ok_or_else(|| Fail::failed("there is no host but the leader"))
+    largest.cloned().ok_or_else(|| Fail::failed("there is no host except the leader"))
 }
 
-/// Waits for the right moment and strikes.
-pub(super) async fn strike(
-    stage: &mut Stage,
+/// Waits until the conditions hold, then makes the victim fail.
+pub(super) async fn make_fail(
+    cluster: &mut Cluster,
     victim: &HostName,
     kill: KillWith,
-) -> Result<Struck, Fail> {
+) -> Result<FailedHost, Fail> {
     let give_up = Instant::now() + CONDITIONS_WITHIN;
     loop {
-        match try_to_strike(stage, victim, kill).await? {
-            Ok(struck) => return Ok(struck),
+        match try_to_make_fail(cluster, victim, kill).await? {
+            Ok(failed_host) => return Ok(failed_host),
             Err(missing) if Instant::now() > give_up => {
                 return Err(Fail::failed(format!(
-                    "the failure can't be as hard as it should be after {CONDITIONS_WITHIN:?}: {missing}"
+                    "the conditions for the failure were not met within {CONDITIONS_WITHIN:?}: {missing}"
                 )));
             }
             Err(_) => sleep(Duration::from_millis(10)).await,
@@ -97,31 +98,31 @@ pub(super) async fn strike(
     }
 }
 
-/// Strikes if the victim owns, holds and has in flight enough; else says what is missing.
-async fn try_to_strike(
-    stage: &mut Stage,
+/// Makes the victim fail if the conditions hold; otherwise says which doesn't.
+async fn try_to_make_fail(
+    cluster: &mut Cluster,
     victim: &HostName,
     kill: KillWith,
-) -> Result<Result<Struck, String>, Fail> {
-    let view = stage.view().await?;
+) -> Result<Result<FailedHost, String>, Fail> {
+    let view = cluster.view().await?;
     let Some(session) =
         view.record.hosts.get(victim).and_then(|host| host.sessions.get(&DomainId::HOME)).copied()
     else {
         return Ok(Err(format!("{victim} is not in the cluster")));
     };
-    let places = stage.load.places_of(victim, &view.record);
-    if places.len() * SHARE_MIN < stage.load.vnodes() {
+    let places = cluster.load.places_of(victim, &view.record);
+    if places.len() * SHARE_MIN < cluster.load.vnodes() {
         return Ok(Err(format!(
             "{victim} owns {} of {} vnodes",
             places.len(),
-            stage.load.vnodes()
+            cluster.load.vnodes()
         )));
     }
-    let statuses = stage.statuses(None).await;
+    let statuses = cluster.statuses(None).await;
     let Some(status) = statuses.iter().find(|status| status.name == *victim) else {
         return Ok(Err(format!("{victim} does not answer")));
     };
-    // A slot on its way to another host would be served there soon, failure or not.
+    // A slot that is moving away would be served elsewhere soon, with or without the failure.
     if !is_settled(&statuses, &view.record) {
         return Ok(Err("slots are being moved".to_owned()));
     }
@@ -131,10 +132,10 @@ async fn try_to_strike(
     }
     let requests =
         statuses.iter().filter(|other| other.name != *victim).map(|other| other.requests).sum();
-    let burst = stage.load.sweep(&places[..places.len().min(BURST_LEN)]);
+    let burst = cluster.load.sweep(&places[..places.len().min(BURST_LEN)]);
     let mut in_flight = 0;
     for _ in 0..LOOKS_MAX {
-        in_flight = stage.load.in_flight(&places);
+        in_flight = cluster.load.in_flight(&places);
         if in_flight >= IN_FLIGHT_MIN {
             break;
         }
@@ -144,36 +145,45 @@ async fn try_to_strike(
         burst.ended().await;
         return Ok(Err(format!("{victim} has {in_flight} commands in flight")));
     }
-    if stage.view().await?.record.epoch > view.record.epoch {
+    if cluster.view().await?.record.epoch > view.record.epoch {
         burst.ended().await;
         return Ok(Err("slots are being moved".to_owned()));
     }
     let at = Instant::now();
-    stage.process(victim)?.signal(match kill {
+    cluster.process(victim)?.signal(match kill {
         KillWith::Sigkill => Signal::KILL,
         KillWith::Sigstop => Signal::STOP,
     })?;
-    stage.load.orphan(&places, Instant::now());
-    Ok(Ok(Struck { victim: victim.clone(), led, session, places, in_flight, packs, requests, at }))
+    cluster.load.orphan(&places, Instant::now());
+    Ok(Ok(FailedHost {
+        victim: victim.clone(),
+        led,
+        session,
+        places,
+        in_flight,
+        packs,
+        requests,
+        at,
+    }))
 }
 
-/// Whether every slot is served by whom the record says.
+/// Whether every slot is served by the owner in the record.
 fn is_settled(statuses: &[HostStatus], record: &EpochRecord) -> bool {
     statuses.iter().all(|status| status.epoch == record.epoch) && serve_all(statuses, record)
 }
 
-/// Watches the others take over, with a command to each of the victim's vnodes.
+/// Measures the takeover, with a command to each of the victim's vnodes.
 pub(super) async fn watch(
-    stage: &Stage,
-    struck: &Struck,
+    cluster: &Cluster,
+    failed_host: &FailedHost,
     progress: &Progress,
 ) -> Result<TakenOver, Fail> {
-    let since = |then: Instant| (then - struck.at).as_secs_f64() * 1_000.0;
-    let sweep = stage.load.sweep(&struck.places);
+    let since = |then: Instant| (then - failed_host.at).as_secs_f64() * 1_000.0;
+    let sweep = cluster.load.sweep(&failed_host.places);
     let noticed = async {
         loop {
-            let view = stage.client.view();
-            if view.is_some_and(|view| !view.record.is_open(struck.session)) {
+            let view = cluster.client.view();
+            if view.is_some_and(|view| !view.record.is_open(failed_host.session)) {
                 return Instant::now();
             }
             sleep(LOOK_EVERY).await;
@@ -181,21 +191,21 @@ pub(super) async fn watch(
     };
     let first_served = async {
         loop {
-            stage.load.more_served().await;
-            if let Some(first) = stage.load.served(&struck.places).first {
-                let others = stage.statuses(Some(&struck.victim)).await;
+            cluster.load.more_served().await;
+            if let Some(first) = cluster.load.served(&failed_host.places).first {
+                let others = cluster.statuses(Some(&failed_host.victim)).await;
                 let requests: u64 = others.iter().map(|other| other.requests).sum();
-                return (first, requests.saturating_sub(struck.requests));
+                return (first, requests.saturating_sub(failed_host.requests));
             }
         }
     };
     let all_served = async {
         sweep.ended().await;
         loop {
-            let served = stage.load.served(&struck.places);
+            let served = cluster.load.served(&failed_host.places);
             match served.last {
-                Some(last) if served.vnodes == struck.places.len() => return last,
-                // The callers come to it.
+                Some(last) if served.vnodes == failed_host.places.len() => return last,
+                // The load will reach the others.
                 Some(_) | None => sleep(LOOK_EVERY).await,
             }
         }
@@ -207,15 +217,15 @@ pub(super) async fn watch(
             first_served_ms: since(first),
             last_served_ms: since(last),
             requests,
-            vnodes: struck.places.len(),
+            vnodes: failed_host.places.len(),
         }
     };
     let taken = timeout(TAKEN_OVER_WITHIN, taken).await.map_err(|_elapsed| {
-        let served = stage.load.served(&struck.places).vnodes;
+        let served = cluster.load.served(&failed_host.places).vnodes;
         Fail::failed(format!(
             "{served} of the victim's {} vnodes are served again after {TAKEN_OVER_WITHIN:?}{}",
-            struck.places.len(),
-            stage
+            failed_host.places.len(),
+            cluster
                 .load
                 .tally()
                 .newest_failure()
@@ -230,11 +240,13 @@ pub(super) async fn watch(
     Ok(taken)
 }
 
-/// Wakes a stopped victim and waits until it is in the cluster again, in another life. How long that took, in
-/// milliseconds.
-pub(super) async fn wake(stage: &mut Stage, struck: &Struck) -> Result<f64, Fail> {
+/// Continues a stopped victim and waits until it has rejoined with a new session. Returns the milliseconds it took.
+pub(super) async fn continue_victim(
+    cluster: &mut Cluster,
+    failed_host: &FailedHost,
+) -> Result<f64, Fail> {
     let at = Instant::now();
-    stage.process(&struck.victim)?.signal(Signal::CONT)?;
-    rejoined(stage, &struck.victim, struck.session).await?;
+    cluster.process(&failed_host.victim)?.signal(Signal::CONT)?;
+    rejoined(cluster, &failed_host.victim, failed_host.session).await?;
     Ok(at.elapsed().as_secs_f64() * 1_000.0)
 }

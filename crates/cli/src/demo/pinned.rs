@@ -1,12 +1,12 @@
-//! A caller that stays with one host whatever the epoch log says.
+//! A caller that stays connected to one host, whatever the epoch log says.
 //!
-//! A client follows the log: once a host is overruled, nobody calls it any more, so nobody would notice if it went on
-//! acknowledging. This caller would. It speaks to the host without a client, keeps its connection however silent the
-//! host is, and has commands waiting in it when a stopped host wakes.
+//! A client follows the log and stops calling a fenced host, so it would not notice if the host continued to
+//! acknowledge. This caller does. It talks to the host without a client, keeps its connection while the host is silent,
+//! and has commands waiting in a stopped host when that continues.
 //!
 //! Invariants:
 //!
-//! * Its vnodes are its own, and each has one command in flight at most; so their histories are exact.
+//! * No other caller uses its vnodes, and each has at most one command in flight; so their histories are exact.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,18 +38,18 @@ use crate::{
     kinds::{Counter, CounterCommand, CounterQuery},
 };
 
-/// Vnodes that are called all the time.
+/// Vnodes that are called continuously.
 const BUSY_LEN: usize = 32;
-/// Vnodes that are called only once the host has been overruled.
+/// Vnodes that are called only after the host was fenced.
 const LATE_LEN: usize = 32;
-/// How long the host may take to answer a while.
-const OBEYED_WITHIN: Duration = Duration::from_secs(5);
-/// Keys tried to find enough vnodes of one host, which owns at least a quarter of all.
+/// How long to wait until the host has answered [`BUSY_LEN`] commands.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
+/// Keys tried to find enough vnodes of one host; the host owns at least a quarter of all.
 const KEYS_TRIED_MAX: usize = 10_000;
 
-/// The caller, at work.
+/// The running caller.
 #[derive(Debug)]
-pub(super) struct Stubborn {
+pub(super) struct PinnedCaller {
     orders: mpsc::UnboundedSender<Order>,
     calling: JoinHandle<Vec<Counted>>,
     client: Client,
@@ -58,22 +58,22 @@ pub(super) struct Stubborn {
 
 #[derive(Debug)]
 enum Order {
-    /// Another owner was sent an `add 1` to each of the late vnodes. Those that it acknowledged, with these replies, are
-    /// sent a command and a query; for the others that is unclear.
+    /// The new owner was sent an `add 1` for each late vnode; these are its replies. Send the fenced host a command and
+    /// a query for each vnode with a reply; without a reply the `add 1` is unclear.
     Queue(Vec<Option<i64>>),
-    /// Hang up.
+    /// Close the connection.
     Stop,
 }
 
-/// A counter and what is known of it.
+/// A counter and its history.
 #[derive(Clone, Debug)]
 struct Counted {
     name: VnodeName,
     history: CounterHistory,
 }
 
-impl Stubborn {
-    /// Starts calling vnodes of a host, and waits until it has answered a while.
+impl PinnedCaller {
+    /// Starts calling vnodes of a host, and waits until the host has answered for a while.
     pub(super) async fn start(
         client: &Client,
         run: &str,
@@ -96,16 +96,22 @@ impl Stubborn {
         let Stream { reads, writes } =
             Tcp.connect(address).await.map_err(|error| failed(&error))?;
         let (orders, ordered) = mpsc::unbounded_channel();
-        let (count, mut obeyed) = watch::channel(0);
+        let (count, mut acknowledged) = watch::channel(0);
         let calling = Calling::new(names, record.epoch, count).run(reads, writes, ordered);
         let calling = tokio::spawn(calling);
-        // A host that is too busy to get so far is stopped all the same.
-        drop(timeout(OBEYED_WITHIN, obeyed.wait_for(|&obeyed| obeyed >= BUSY_LEN)).await);
+        // If the host is too busy to get that far, the demo continues anyway.
+        drop(
+            timeout(
+                ACKNOWLEDGED_WITHIN,
+                acknowledged.wait_for(|&acknowledged| acknowledged >= BUSY_LEN),
+            )
+            .await,
+        );
         Ok(Self { orders, calling, client: client.clone(), late })
     }
 
-    /// The host is stopped and overruled: lets the new owners of the late vnodes acknowledge a command for each, and then
-    /// queues commands and queries for them at the old one.
+    /// Called when the host is stopped and fenced: lets the new owners acknowledge a command for each late vnode, then
+    /// queues commands and queries for these vnodes at the old host.
     pub(super) async fn queue(&self) {
         let asked: Vec<_> = self
             .late
@@ -119,14 +125,15 @@ impl Stubborn {
         for asked in asked {
             let replied =
                 asked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            // One call that fails, as calls do while a store is unreliable, doesn't end the demo.
+            // A failed call, usual with an unreliable store, doesn't end the demo.
             replies.push(replied.ok());
         }
-        // It ends only when told to.
+        // The task ends only on `Stop`, so the send succeeds.
         drop(self.orders.send(Order::Queue(replies)));
     }
 
-    /// Hangs up, reads every vnode, and compares it with what the host acknowledged; also how many could not be read.
+    /// Closes the connection, reads every vnode and compares it with its history. Returns the faults, and how many
+    /// vnodes could not be read.
     pub(super) async fn check(self) -> (Faults, usize) {
         let Self { orders, calling, client, late: _ } = self;
         drop(orders.send(Order::Stop));
@@ -139,7 +146,7 @@ impl Stubborn {
                 None => unread += 1,
             }
             if history.faults() != Faults::default() {
-                eprintln!("{name}, called at an overruled host: {:?}", history.faults());
+                eprintln!("{name}, called at a fenced host: {:?}", history.faults());
             }
             faults += history.faults();
         }
@@ -164,16 +171,16 @@ struct Calling {
     client: ClientId,
     epoch: Epoch,
     last: RequestNumber,
-    /// Commands and queries that wait for an answer: their vnode's place.
+    /// Commands and queries in flight, with the place of their vnode.
     waiting: BTreeMap<RequestNumber, (usize, Mode)>,
     /// Of these, the commands.
     commands: BTreeSet<RequestNumber>,
     /// Commands acknowledged.
-    obeyed: watch::Sender<usize>,
+    acknowledged: watch::Sender<usize>,
 }
 
 impl Calling {
-    fn new(names: Vec<VnodeName>, epoch: Epoch, obeyed: watch::Sender<usize>) -> Self {
+    fn new(names: Vec<VnodeName>, epoch: Epoch, acknowledged: watch::Sender<usize>) -> Self {
         let counted = names
             .into_iter()
             .map(|name| Counted { name, history: CounterHistory::default() })
@@ -185,11 +192,11 @@ impl Calling {
             last: RequestNumber::ZERO,
             waiting: BTreeMap::new(),
             commands: BTreeSet::new(),
-            obeyed,
+            acknowledged,
         }
     }
 
-    /// Calls until told to stop. A connection that ends leaves what was in flight unclear.
+    /// Calls until `Stop`. If the connection ends, commands in flight count as unclear.
     async fn run(
         mut self,
         reads: impl AsyncRead + Unpin,
@@ -197,13 +204,13 @@ impl Calling {
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) -> Vec<Counted> {
         let mut reader = FrameReader::new(reads);
-        let hello = Hello { cluster: None, who: "a stubborn caller".to_owned() };
+        let hello = Hello { cluster: None, who: "a caller of the demo".to_owned() };
         let mut out = Vec::new();
         frame::put(&mut out, &Frame::Hello(TRANSPORT_VERSION, Some(hello))).expect("a hello fits");
         let mut connected = true;
         loop {
             if connected && !out.is_empty() {
-                // A stopped host takes what fits into the sockets' buffers, and this does.
+                // A stopped host still accepts what fits into the socket buffers, and this fits.
                 connected = writes.write_all(&out).await.is_ok();
                 out.clear();
             }
@@ -237,7 +244,7 @@ impl Calling {
         self.counted
     }
 
-    /// Another owner was sent one command more for each late vnode.
+    /// Records the replies of the new owners and queues a query and a command for each late vnode at the old host.
     fn queue(&mut self, replies: &[Option<i64>], out: &mut Vec<u8>) {
         for (place, &reply) in (BUSY_LEN..).zip(replies) {
             let Some(reply) = reply else {
@@ -292,9 +299,9 @@ impl Calling {
             }
             (Mode::Query | Mode::Local, Ended::NotRun | Ended::Unclear) => {}
         }
-        // As long as it is obeyed it goes on.
+        // The next command follows each acknowledged one.
         if mode == Mode::Command && matches!(ended, Ended::Acknowledged(_)) {
-            self.obeyed.send_modify(|obeyed| *obeyed += 1);
+            self.acknowledged.send_modify(|acknowledged| *acknowledged += 1);
             self.command(place, out);
         }
     }
@@ -324,7 +331,7 @@ impl Calling {
             mode,
             request: Request {
                 id: RequestId { client: self.client, number },
-                // It waits for everything it has in flight; a base of zero is always true.
+                // The lowest number in flight; a base of zero is always valid.
                 lowest,
                 base: CommitNumber::ZERO,
             },
