@@ -25,6 +25,7 @@ pub mod epoch;
 pub mod format;
 pub mod ids;
 pub mod journal;
+mod planted;
 pub mod request;
 pub mod slot;
 pub mod state;

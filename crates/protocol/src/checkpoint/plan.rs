@@ -23,11 +23,10 @@ use alloc::{
     vec::Vec,
 };
 
-use holocron_planted::{Bug, is_planted};
-
 use crate::{
     format::codec::HEADER_LEN,
     ids::{Epoch, PackNumber, Position, SessionId, Slot, VnodeHash},
+    planted,
     slot::log::TenureLog,
     state::{
         checkpoint::{Checkpoint, Coverage, SlotEntry},
@@ -325,9 +324,8 @@ impl Plan {
         for (&slot, entry) in &mut slots {
             entry.tenures.retain(|tenure| self.seen.contains_key(&(slot, tenure.epoch)));
             for tenure in &mut entry.tenures {
-                let whole = self.seen[&(slot, tenure.epoch)] == Completeness::Whole
-                    || is_planted(Bug::PartAsFull);
-                if whole && holds(slot) == Some(tenure.epoch) {
+                let is_whole = self.seen[&(slot, tenure.epoch)] == Completeness::Whole;
+                if planted::is_whole(is_whole) && holds(slot) == Some(tenure.epoch) {
                     tenure.coverage = Coverage::Full;
                 }
             }

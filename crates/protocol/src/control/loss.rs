@@ -23,12 +23,11 @@
 
 use core::time::Duration;
 
-use holocron_planted::{Bug, is_planted};
-
 use crate::{
     format::{cluster::Cluster, keys},
     ids::Position,
     journal::writer::Writer,
+    planted,
     time::Time,
 };
 
@@ -69,8 +68,8 @@ impl Writer {
     #[must_use]
     pub fn witness(&self, look_for: LookFor) -> Witness {
         // The batches in flight when the store was lost may stand in the store that took its place, and one more that
-        // was confirmed by `cluster` in a copy. With the bug the newest committed batch is trusted all the same.
-        let in_doubt = if is_planted(Bug::WitnessTooNew) { 0 } else { self.in_flight_max() + 1 };
+        // was confirmed by `cluster` in a copy.
+        let in_doubt = planted::batches_in_doubt(self.in_flight_max() + 1);
         let position = self.committed().get().saturating_sub(in_doubt);
         if look_for == LookFor::Cluster || position <= self.low_water().get() {
             return Witness::Cluster;

@@ -16,7 +16,6 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use bytes::Bytes;
-use holocron_planted::{Bug, is_planted};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -26,6 +25,7 @@ pub use self::{
 use crate::{
     format::codec::{self, ObjectKind},
     ids::{CommitNumber, Epoch, Nonce, Position, SessionId, Slot, Tenure, VnodeHash, VnodeName},
+    planted,
 };
 
 /// A batch is flushed at this many bytes, in flight or not.
@@ -248,7 +248,7 @@ impl BatchBuilder {
         assert!(header.position > Position::ZERO, "position 0 holds the opening");
         assert!(header.committed < header.position, "{header:?} knows of its own commit");
         assert!(header.low_water < header.position, "{header:?} could trim itself");
-        if self.carries_checkpoint && !is_planted(Bug::CheckpointNamesPrevious) {
+        if planted::names_itself(self.carries_checkpoint) {
             assert_eq!(
                 header.checkpoint_at, header.position,
                 "a batch with a checkpoint names itself"

@@ -17,9 +17,7 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-use holocron_planted::{Bug, is_planted};
-
-use crate::{ids::Position, journal::writer::Writer};
+use crate::{ids::Position, journal::writer::Writer, planted};
 
 /// What a read asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,19 +100,11 @@ impl<T> ReadBarrier<T> {
         assert_eq!(self.committed, writer.committed(), "reads weren't told of a commit");
         assert!(sees <= writer.next_position(), "a read has seen {sees}, which isn't open yet");
         // The open batch is submitted after this arrival, so its commit is barrier enough.
-        let barrier =
-            mode == ReadMode::Linearizable && sees <= writer.submitted() && !skips_barrier(writer);
-        if is_planted(Bug::AnswerOpenBatch) && sees > writer.submitted() {
-            return Some(reader);
-        }
-        if barrier {
+        let needs_barrier = mode == ReadMode::Linearizable && sees <= writer.submitted();
+        let (needs_barrier, sees) = planted::read_waits_for(needs_barrier, sees, writer);
+        if needs_barrier {
             self.for_barrier.push_back(Waiting { arrival: writer.submitted(), sees, reader });
         } else {
-            let sees = if is_planted(Bug::WaitForBatchInFlight) {
-                sees.max(writer.submitted())
-            } else {
-                sees
-            };
             let Some(ahead) = sees.get().checked_sub(self.committed.get() + 1) else {
                 return Some(reader);
             };
@@ -155,11 +145,7 @@ impl<T> ReadBarrier<T> {
                 assert!(arrival < position, "a get of {position} covers a read at {arrival}");
                 // The first batch after it arrived serves as well, and may commit before the last one that left before
                 // the get was issued.
-                let position = if is_planted(Bug::IgnoreBatchInFlight) {
-                    sees
-                } else {
-                    settled.min(arrival.next())
-                };
+                let position = planted::leaves_at(settled.min(arrival.next()), sees);
                 assert!(sees <= position, "a read that has seen {sees} would leave at {position}");
                 match position.get().checked_sub(self.committed.get() + 1) {
                     None => self.released.push_back(reader),
@@ -219,12 +205,6 @@ impl<T> ReadBarrier<T> {
         self.len -= self.released.len();
         self.released.drain(..)
     }
-}
-
-/// Only with a planted bug.
-fn skips_barrier(writer: &Writer) -> bool {
-    is_planted(Bug::SkipBarrier)
-        || (is_planted(Bug::WaitForBatchInFlight) && writer.in_flight() > 0)
 }
 
 /// Its place among the groups: at most the batches in flight and the open one are ahead.

@@ -277,7 +277,7 @@ impl Sealing {
     }
 
     /// Step 2.
-    fn create(&mut self, sealed: Sealed) -> SealEffect {
+    pub(crate) fn create(&mut self, sealed: Sealed) -> SealEffect {
         assert!(sealed.position > Position::ZERO, "position 0 is never sealed");
         let seal = Seal {
             by: self.by.clone(),

@@ -11,11 +11,10 @@
 //! * `low_water < checkpoint_at <= committed`, or all of them are 0: what may be trimmed is committed.
 //! * A committed position is never lost, and after a loss nothing is committed any more.
 
-use holocron_planted::{Bug, is_planted};
-
 use crate::{
     ids::{Position, SessionId},
     journal::batch::BatchHeader,
+    planted,
 };
 
 /// Most batches any writer keeps in flight. Whoever seals a journal relies on it: no header may claim more.
@@ -121,7 +120,7 @@ impl Writer {
             }
         };
         self.submitted = position;
-        let place = if is_planted(Bug::CheckpointNamesPrevious) { self.checkpoint } else { place };
+        let place = planted::checkpoint_named(place, self.checkpoint);
         BatchHeader {
             session: self.session,
             position,
@@ -143,11 +142,7 @@ impl Writer {
         }
         self.assert_in_flight(position);
         self.won |= 1 << (position.get() - self.committed.get() - 1);
-        let advance = if is_planted(Bug::AcknowledgeOutOfOrder) {
-            u64::BITS - self.won.leading_zeros()
-        } else {
-            self.won.trailing_ones()
-        };
+        let advance = planted::batches_committed(self.won.trailing_ones(), self.won);
         if advance == 0 {
             return None;
         }

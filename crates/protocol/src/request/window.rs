@@ -26,14 +26,16 @@ mod limits;
 mod reach;
 mod recency;
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String};
 use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
-use holocron_planted::{Bug, is_planted};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ClientId, CommitNumber, RequestNumber};
+use crate::{
+    ids::{ClientId, CommitNumber, RequestNumber},
+    planted,
+};
 
 pub use self::limits::{WindowLimits, WindowSize};
 use self::{reach::Reach, recency::Recency};
@@ -200,9 +202,7 @@ impl Window {
             self.answers.push(id, recorded);
         }
         self.evict(limits, self.spared_from(commit));
-        if is_planted(Bug::WindowByAge) {
-            self.forget_by_age(commit);
-        }
+        planted::forget_by_age(self, commit);
         assert!(self.mark <= commit, "mark {} above its own envelope {commit}", self.mark);
     }
 
@@ -213,18 +213,9 @@ impl Window {
         }
     }
 
-    /// A planted bug.
-    fn forget_by_age(&mut self, open: CommitNumber) {
-        let is_old = |recorded: &Recorded| open.get() - recorded.commit.get() >= 4;
-        let old: Vec<RequestId> = self
-            .answers
-            .iter()
-            .filter(|(_, recorded)| is_old(recorded))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in old {
-            self.forget(id.client, id.number..=id.number);
-        }
+    /// The recorded answers, the least recently used first.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &(RequestId, Recorded)> {
+        self.answers.iter()
     }
 }
 

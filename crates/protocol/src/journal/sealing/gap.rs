@@ -2,13 +2,12 @@
 
 use alloc::{vec, vec::Vec};
 
-use holocron_planted::{Bug, is_planted};
-
 use super::{FoundBy, Region, SealEffect, Sealed, Sealing, Seen, Step, found};
 use crate::{
     format::keys,
     ids::{Position, Segment},
     journal::{batch::BatchHeader, writer::IN_FLIGHT_MAX},
+    planted,
 };
 
 /// Positions got in one round when a hint turns out to be behind. Between two heartbeats, 250 ms, a host commits some ten
@@ -69,11 +68,6 @@ impl Sealing {
         if !begun && listed.first() != Some(&Position::ZERO) {
             return self.doubt(Position::ZERO);
         }
-        if is_planted(Bug::SealAtMax)
-            && let Some(BatchHeader { position, low_water, checkpoint_at, .. }) = highest
-        {
-            return self.create(Sealed { position: position.next(), low_water, checkpoint_at });
-        }
         let mut gap = low_water.next().max(self.floor);
         for &position in &listed[listed.partition_point(|&position| position < gap)..] {
             if position != gap {
@@ -81,7 +75,9 @@ impl Sealing {
             }
             gap = gap.next();
         }
-        if gap <= committed { self.doubt(gap) } else { self.check(gap, FoundBy::List) }
+        let effect =
+            if gap <= committed { self.doubt(gap) } else { self.check(gap, FoundBy::List) };
+        planted::seal_effect(effect, self, highest)
     }
 
     /// Nothing was seen where an object must be: it came while we looked, or was trimmed meanwhile, or is lost. The marks

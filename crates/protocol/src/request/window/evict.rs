@@ -5,10 +5,11 @@
 
 use core::ops::RangeInclusive;
 
-use holocron_planted::{Bug, is_planted};
-
 use super::{RequestId, Window, WindowLimits, WindowSize, entry_cost};
-use crate::ids::{ClientId, CommitNumber, RequestNumber};
+use crate::{
+    ids::{ClientId, CommitNumber, RequestNumber},
+    planted,
+};
 
 impl Window {
     /// Whether it is larger than that.
@@ -66,9 +67,7 @@ impl Window {
     fn evict_answer(&mut self) {
         let (_, recorded) = self.answers.pop_oldest().expect("more answers than the limit");
         self.answers_cost -= entry_cost(&recorded.outcome);
-        if !is_planted(Bug::ForgetAnswerWithoutMark) {
-            self.raise(recorded.commit);
-        }
+        self.raise(planted::mark_of_answer(recorded.commit));
     }
 
     /// Drops the client used longest ago, with its answers.
@@ -76,13 +75,11 @@ impl Window {
         let (id, client) = self.clients.pop_oldest().expect("more clients than the limit");
         self.forget(id, RequestNumber::ZERO..=RequestNumber::new(u64::MAX));
         // Its lowest number goes with it, so what it dropped freely must be held off by the mark from now on.
-        if !is_planted(Bug::ForgetClientWithoutMark) {
-            self.raise(client.newest);
-        }
+        self.raise(planted::mark_of_client(client.newest));
     }
 
     /// Drops answers to a client without raising the mark: the caller says why that is right.
-    pub(super) fn forget(&mut self, client: ClientId, numbers: RangeInclusive<RequestNumber>) {
+    pub(crate) fn forget(&mut self, client: ClientId, numbers: RangeInclusive<RequestNumber>) {
         let of = |number: &RequestNumber| RequestId { client, number: *number };
         let cost = &mut self.answers_cost;
         self.answers.remove_range(of(numbers.start())..=of(numbers.end()), |recorded| {
