@@ -114,8 +114,7 @@ impl Election {
         }
     }
 
-    /// Handles one event and returns its effects. `chance` holds new random bits for each call. Never blocks, never
-    /// fails.
+    /// Handles one event and returns its effects. `chance`: new random bits for each call. Never blocks, never fails.
     ///
     /// # Panics
     ///
@@ -371,8 +370,7 @@ impl Election {
         self.read(now)
     }
 
-    /// Follows a leader until its next heartbeat is overdue. A record doesn't count as a heartbeat, because its age is
-    /// unknown.
+    /// Follows a leader until its next heartbeat is overdue. A record is no heartbeat, because its age is unknown.
     fn following(&self, now: Time) -> Role {
         let quiet = match self.heard_by {
             Some(HeardBy::Connection) => self.settings.silence_max,

@@ -418,7 +418,7 @@ mod tests {
     fn a_record_that_breaks_a_rule_is_malformed_and_the_error_names_the_rule() {
         for (from, to, why) in [
             (r#""slots": "0-1365""#, r#""slots": "1-1365""#, "missing"),
-            (r#""slots": "0-1365""#, r#""slots": "0-1366""#, "held twice"),
+            (r#""slots": "0-1365""#, r#""slots": "0-1366""#, "listed twice"),
             (r#""slots": "0-1365""#, r#""slots": "0-4096""#, "slots 0-4096 out of 4096"),
             (r#""slots": "0-1365""#, r#""slots": "1365-0""#, "slots 1365-0"),
             (r#""slots": "0-1365""#, r#""slots": "+0-1365""#, "not a valid number"),
@@ -431,13 +431,17 @@ mod tests {
             (r#""sources": "2@1""#, r#""sources": "2@1 1@1""#, "out of order"),
             (r#""sources": "2@1""#, r#""sources": "2@2""#, "out of order"),
             (r#""state": "sealed""#, r#""state": "detached""#, "is detached, and a slot names it"),
-            (r#""state": "sealed""#, r#""state": "open""#, "don't fit"),
+            (r#""state": "sealed""#, r#""state": "open""#, "contradict each other"),
             (r#""epoch": 3"#, r#""epoch": 0"#, "the first epoch is 1"),
             (r#""previous": ""#, r#""previous": "x"#, "not a digest"),
             (r#""slot_count": 4096"#, r#""slot_count": 0"#, "slots 0-1365 out of 0"),
             (r#""weight": 100"#, r#""weight": 1000001"#, "weight 1000001"),
             (r#""sessions": {"#, r#""sessions": {"7": 1, "#, "belongs to another host"),
-            (r#""handover": "stays""#, r#""handover": {"leaves":{"successor":"z"}}"#, "no host"),
+            (
+                r#""handover": "stays""#,
+                r#""handover": {"leaves":{"successor":"z"}}"#,
+                "not a host of the record",
+            ),
         ] {
             let error = edited(from, to).unwrap_err();
             assert!(error.why.contains(why), "{to}: {error}");

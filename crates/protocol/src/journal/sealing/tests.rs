@@ -47,7 +47,7 @@ impl Quiet {
         }
     }
 
-    /// One more possible step do_step.
+    /// Does one possible step.
     fn do_step(&mut self, choice: Index) {
         let Self { writer, batches, .. } = self;
         let in_flight: Vec<_> = (writer.committed().next().get()..=writer.submitted().get())
