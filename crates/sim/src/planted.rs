@@ -1,21 +1,21 @@
-//! Who notices which planted bug.
+//! Which test catches which planted bug.
 //!
-//! Every bug is noticed, or it would not be planted: by the default workload within [`SEEDS_MAX`] seeds, or, where the
-//! library as it is can't be brought to show it, by a model that can.
+//! Every planted bug is caught: by the default workload within [`SEEDS_MAX`] seeds, or by a model, if the library can't
+//! reach a state where the bug matters.
 
 use holocron_planted::Bug;
 
 use crate::scenario::{self, Scenario};
 
-/// Within how many seeds, from 1 on, the default workload has to show a bug.
+/// The number of seeds, from 1 on, within which the default workload must catch a bug.
 pub const SEEDS_MAX: u64 = 200;
 
-/// Who notices a bug.
+/// The test that catches a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noticed {
     /// The default workload.
     InSimulation,
-    /// A test of a model in `crates/protocol/tests`, which runs with the same switch.
+    /// A test of a model in `crates/protocol/tests`, with the same bug planted.
     InModel {
         /// The model.
         model: &'static str,
@@ -24,11 +24,11 @@ pub enum Noticed {
     },
 }
 
-/// Who notices that bug.
+/// The test that catches that bug.
 #[must_use]
 pub const fn noticed(bug: Bug) -> Noticed {
     match bug {
-        // These take two batches in flight; the library keeps one.
+        // These need two batches in flight; the library has one.
         Bug::SealAtMax => Noticed::InModel {
             model: "journal_model",
             test: "switched::a_seal_past_the_last_batch",
@@ -37,29 +37,29 @@ pub const fn noticed(bug: Bug) -> Noticed {
             model: "journal_model",
             test: "switched::acknowledging_out_of_order",
         },
-        // The simulator takes about 400 seeds: a host would have to sleep between the landing of a batch
-        // and its answer, and be asked by a caller that hasn't heard of its successor just before it wakes.
+        // The simulator needs about 400 seeds: a host must pause between the landing of a batch and its answer, and a
+        // caller that doesn't know the new owner must call it just before it wakes.
         Bug::WaitForBatchInFlight => Noticed::InModel {
             model: "journal_model",
             test: "switched::a_read_that_waits_for_the_batch_in_flight",
         },
-        // Whatever takes the place of a store in the simulator is not a copy of it.
+        // In the simulator, a replacement store is never a copy.
         Bug::WitnessTooNew => {
             Noticed::InModel { model: "journal_loss", test: "switched::a_witness_that_is_too_new" }
         }
-        // A slot would have to leave and come back within the one request that a Release takes.
+        // A slot would have to move away and back during the one request of a Release.
         Bug::DropSourceOfOldTenure => Noticed::InModel {
             model: "ownership_model",
             test: "switched::sources_dropped_by_an_older_tenures_checkpoint",
         },
-        // The library deletes packs before it begins the next checkpoint, so there are none to come then.
+        // The library deletes packs before it starts the next checkpoint, so there are no packs of a next checkpoint
+        // then.
         Bug::DeletePacksToCome => Noticed::InModel {
             model: "pack_model",
             test: "switched::packs_deleted_that_the_next_checkpoint_names",
         },
-        // A host would have to learn of two epochs at once, while another knows only the first of them, acts on it, and
-        // hears of the second from nobody. And then no promise is broken but the rule itself: whoever comes later waits
-        // for the end of the one that was behind.
+        // A host would have to learn two epochs at once, while another knows only the first, acts on it, and doesn't
+        // learn the second. Even then no invariant is violated: later owners wait for the end of the stale one.
         Bug::ReleaseAhead => Noticed::InModel {
             model: "ownership_model",
             test: "switched::a_release_that_is_newer_than_its_reader",
@@ -92,7 +92,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
     }
 }
 
-/// Runs the default workload of one seed after the other until something is broken; which seed, and what.
+/// Runs the default workload seed by seed until there is a violation; returns the seed and the violation.
 #[must_use]
 pub fn first_broken(seeds: impl IntoIterator<Item = u64>) -> Option<(u64, String)> {
     seeds.into_iter().find_map(|seed| {

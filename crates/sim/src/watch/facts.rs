@@ -1,4 +1,4 @@
-//! All that ever landed, and what follows from it.
+//! Everything that ever landed, and what follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ use super::{
     truth::Truth,
 };
 
-/// Everything the store ever showed.
+/// Everything that was ever in the store.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) slots: u16,
@@ -38,7 +38,7 @@ pub(super) struct Facts {
     pub(super) log: Log,
     pub(super) truth: Truth,
     tenures: Tenures,
-    /// What was deleted by nobody of ours.
+    /// Objects deleted from outside.
     pub(super) robbed: BTreeSet<String>,
 }
 
@@ -97,10 +97,10 @@ impl Facts {
             Some(Key::EndMark(_)) => {}
             Some(Key::EpochMark(segment)) => self.epochs_marked(segment, objects, &mut broken),
             Some(Key::LeaderHint | Key::HostHint(_) | Key::Pack(..)) => {
-                broken.push(Invariant::OneWinner.broken("created, though it is put"));
+                broken.push(Invariant::OneWinner.broken("created, but this kind of object is put"));
             }
             None if key.starts_with(keys::PROBE) => {}
-            None => broken.push(Invariant::OneWinner.broken("created, and no key of ours")),
+            None => broken.push(Invariant::OneWinner.broken("created under a foreign key")),
         }
         broken
     }
@@ -115,7 +115,9 @@ impl Facts {
                 self.packs.landed(at, body, &self.truth, &mut broken);
             }
             None if event.key.starts_with(keys::PROBE) => {}
-            _ => broken.push(Invariant::OneWinner.broken("put, though it is only ever created")),
+            _ => {
+                broken.push(Invariant::OneWinner.broken("put, but this kind of object is created"))
+            }
         }
         broken
     }
@@ -145,7 +147,7 @@ impl Facts {
             }
             Some(Key::LeaderHint | Key::HostHint(_)) => {}
             None if key.starts_with(keys::PROBE) => {}
-            None => broken.push(Invariant::OneWinner.broken("deleted, and no key of ours")),
+            None => broken.push(Invariant::OneWinner.broken("a foreign key is deleted")),
         }
         broken
     }
@@ -194,7 +196,7 @@ impl Facts {
         broken.extend(recover::check(self, &slots, objects));
     }
 
-    /// A batch is committed. The slots whose recovery reads something else now.
+    /// A batch is committed. Returns the slots whose recovery reads something else now.
     fn committed(
         &mut self,
         (session, position): (SessionId, Position),
@@ -250,7 +252,7 @@ impl Facts {
         (0..self.slots).map(Slot).filter(needs).collect()
     }
 
-    /// An epoch is the newest now.
+    /// An epoch is the newest one now.
     fn epoch(&mut self, change: &Change, objects: &Objects, broken: &mut Vec<Broken>) {
         for (session, entry) in &change.now.sessions {
             let (SessionState::Sealed(Some(said)) | SessionState::Detached(said)) = entry.state
@@ -259,7 +261,9 @@ impl Facts {
             };
             let sealed = self.journals.get(session).and_then(Journal::seal);
             if sealed != Some(said) {
-                let how = format!("{session:?} is said to be sealed at {said}; seal: {sealed:?}");
+                let how = format!(
+                    "the epoch says that {session:?} is sealed at {said}; seal: {sealed:?}"
+                );
                 broken.push(Invariant::BelowSeal.broken(how));
             }
         }
@@ -276,7 +280,7 @@ impl Facts {
         let last = self.epoch_segments.last(segment);
         let newest = self.log.newest().map_or(Epoch::ZERO, |record| record.epoch);
         if last.get() + holocron_protocol::epoch::log::EPOCHS_KEPT_MIN > newest.get() {
-            let how = format!("{segment} is marked though {newest} is the newest");
+            let how = format!("{segment} is marked, but {newest} is the newest");
             broken.push(Invariant::LowWaterFirst.broken(how));
         }
     }
@@ -297,7 +301,7 @@ impl Facts {
             let how = format!("pack {number} is deleted; the checkpoint at {newest} needs it");
             broken.push(Invariant::PacksExist.broken(how));
         }
-        // Whoever reads what was released goes by the checkpoint before the Release.
+        // Readers of a released slot use the checkpoint before the Release.
         for (slot, released) in self.releases_listed(session) {
             let at = journal.page(released).map(|page| page.header.checkpoint_at);
             if let Some(at) = at.filter(|&at| journal.names(at, number)) {
@@ -309,7 +313,8 @@ impl Facts {
         }
     }
 
-    /// The slots for which the newest epoch lists a session as a source that has released them, and where.
+    /// The slots that a session has released while the newest epoch lists it as their source, and the positions of the
+    /// Releases.
     fn releases_listed(&self, session: SessionId) -> Vec<(Slot, Position)> {
         let Some(record) = self.log.newest() else { return Vec::new() };
         let released = |slot: Slot| {
@@ -322,7 +327,7 @@ impl Facts {
     }
 }
 
-/// Marks are created one after the other.
+/// Marks are created in order.
 fn contiguous(before: Option<String>, objects: &Objects, broken: &mut Vec<Broken>) {
     if let Some(before) = before.filter(|before| !objects.contains_key(before)) {
         broken.push(Invariant::Immortal.broken(format!("created before {before}")));
