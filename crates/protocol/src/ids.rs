@@ -294,7 +294,7 @@ impl fmt::Debug for HostName {
     }
 }
 
-/// A name that can't be one, and what would be.
+/// An invalid name, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidName(pub String);

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! start empty | start e7 other rank 1          what is known before
-//! chance 100000                                the random bits from here on
+//! chance 100000                                the random bits from now on
 //! 100 heard e7 | heard e7 by hint | suspected other | learned e8 us
 //! 100 read nothing | read unknown | read e8 gone rank 0
 //! 100 created won | lost | unknown | withdrawn

@@ -27,7 +27,7 @@ pub struct Cluster {
     settings: Settings,
     kinds: fn(HostBuilder) -> HostBuilder,
     seed: u64,
-    lives: u64,
+    processes: u64,
     notes: Arc<Mutex<Notes>>,
     resident: Option<Resident>,
 }
@@ -61,7 +61,7 @@ impl Cluster {
             settings,
             kinds,
             seed,
-            lives: 0,
+            processes: 0,
             notes: Arc::default(),
             resident: None,
         }
@@ -78,8 +78,8 @@ impl Cluster {
 
     /// A seed that no process had before.
     fn next_seed(&mut self) -> u64 {
-        self.lives += 1;
-        self.seed.wrapping_mul(1_000_003).wrapping_add(self.lives)
+        self.processes += 1;
+        self.seed.wrapping_mul(1_000_003).wrapping_add(self.processes)
     }
 
     /// Starts or restarts a host.
@@ -98,7 +98,7 @@ impl Cluster {
             .name(name)
             .listen(&format!("{node}:0"))
             .settings(self.settings.clone());
-        let life = Life {
+        let process = HostProcess {
             node: node.to_owned(),
             builder: (self.kinds)(builder),
             seed: self.next_seed(),
@@ -118,7 +118,7 @@ impl Cluster {
         notes.to_leave.remove(node);
         notes.leaving.remove(node);
         drop(notes);
-        self.world.start(node, life.live());
+        self.world.start(node, process.run());
     }
 
     /// Starts hosts one after the other, and waits until they have settled.
@@ -260,7 +260,7 @@ impl Door {
 }
 
 /// One process of a host.
-struct Life {
+struct HostProcess {
     node: String,
     builder: HostBuilder,
     seed: u64,
@@ -271,8 +271,8 @@ struct Life {
     sessions: Sessions,
 }
 
-impl Life {
-    async fn live(self) {
+impl HostProcess {
+    async fn run(self) {
         let Self { node, builder, seed, notes, resident, trace, watch, sessions } = self;
         let why = match builder.clock(Arc::new(TokioClock::new())).start().await {
             Ok(host) => {

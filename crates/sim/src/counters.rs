@@ -65,7 +65,7 @@ counters! {
     moves,
     /// Seals that landed.
     seals,
-    /// Creates of a seal that met a batch.
+    /// Creates of a seal that found a batch.
     seals_lost_to_batches,
     /// Creates whose answer was wrong, or that landed after it, or twice.
     unknown_outcomes,

@@ -1,9 +1,9 @@
 //! A linearizability checker: Wing and Gong's search, with Lowe's cache of visited configurations.
 //!
-//! Each operation takes effect at one point between its invocation and its return, and the points must explain every
-//! answer. An operation that never returned may take effect at any time after its invocation, or never. The search
-//! takes operations out of the history one at a time: each one invoked before the first remaining return may be next. A
-//! configuration (the set of operations taken out, and the state) that was visited before is skipped.
+//! Each operation takes effect at one point between its invocation and its return, and the order of these points must
+//! explain every answer. An operation that never returned may take effect at any time after its invocation, or never.
+//! The search takes operations out of the history one at a time: each one invoked before the first remaining return may
+//! be next. A configuration (the set of operations taken out, and the state) that was visited before is skipped.
 //!
 //! An operation that may be next and changes no state is taken at once, without alternatives: in any valid order it can
 //! be moved here. Without this, concurrent reads multiply the orders.

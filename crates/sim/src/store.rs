@@ -168,11 +168,11 @@ impl Shelf {
     }
 
     /// An object is deleted from outside.
-    pub fn rob(&self, key: &str) {
+    pub fn delete_outside(&self, key: &str) {
         let mut state = self.state();
         let gone = state.objects.remove(key).is_some();
         state.trace.note(format_args!("{key} is deleted from outside: {gone}"));
-        state.watch.robbed(key);
+        state.watch.deleted_outside(key);
     }
 
     /// The store is lost, and another one replaces it under the same address. Requests in flight reach that one.

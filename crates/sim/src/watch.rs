@@ -7,17 +7,17 @@
 //!
 //! | invariant | checked by |
 //! | --- | --- |
-//! | 1 | `truth` (commit numbers go on), `recover` (what the store holds now is all of it), `tenures` (sources that go) |
+//! | 1 | `truth` (no gaps in commit numbers), `recover` (the store has everything), `tenures` (dropped sources) |
 //! | 2 | `journal`, `log`, `packs` |
-//! | 3 | `journal` (where seals stand), `answers` |
+//! | 3 | `journal` (positions of seals), `answers` |
 //! | 4 | `journal`, `log` (deletions and marks) |
 //! | 5 | `tenures` |
 //! | 6 | `journal`, and here for marks |
 //! | 7 | `packs`, `recover`, and here for deletions |
 //! | 8 | `seen` |
 //! | 9 | `answers`, `packs`, `journal` (headers) |
-//! | 11 | `requests`, `journal` (no batch of nothing) |
-//! | 14 | `lost`, from when the store is lost, in place of all others |
+//! | 11 | `requests`, `journal` (no empty batch) |
+//! | 14 | `lost`, which replaces all others after a loss |
 //!
 //! 10, 12 and 13 need callers, a healed world and a second run: they are checked there.
 
@@ -162,8 +162,8 @@ impl Watch {
     }
 
     /// An object was deleted from outside: that it is missing is no violation.
-    pub(crate) fn robbed(&self, key: &str) {
-        self.state().facts.robbed.insert(key.to_owned());
+    pub(crate) fn deleted_outside(&self, key: &str) {
+        self.state().facts.deleted_outside.insert(key.to_owned());
     }
 
     /// A connection was opened; these are the numbers of its two pipes.

@@ -31,7 +31,7 @@ use crate::{
 
 mod terms;
 
-/// One host's part in the election.
+/// The election, at one host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Election {
     settings: ElectionSettings,

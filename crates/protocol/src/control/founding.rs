@@ -107,7 +107,7 @@ impl AddAssign for Remains {
     }
 }
 
-/// "3 epochs, 120 objects of sessions".
+/// For example "3 epoch records (epochs/), 120 objects of sessions (sessions/)".
 impl fmt::Display for Remains {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sorts = [

@@ -29,7 +29,7 @@ pub enum Mobility {
 ///
 /// # Panics
 ///
-/// When a slot is held by a host that isn't in the list.
+/// When a slot's owner isn't in the list.
 pub fn settle(weights: &[u32], owners: &mut Owners) {
     if weights.is_empty() {
         return;

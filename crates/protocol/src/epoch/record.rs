@@ -2,7 +2,7 @@
 //!
 //! It says who leads, which hosts there are, who owns each slot under which tenure, which older tenures are still
 //! needed, and which sessions are over. A record is self-contained: no older one is needed to act on it.
-//! [`crate::epoch::draft`] makes the next one; [`crate::epoch::json`] is its stored form.
+//! [`crate::epoch::draft`] makes the next one; `epoch/json.rs` has its stored form.
 //!
 //! Invariants ([`EpochRecord::check`] for one record, [`EpochRecord::follows`] for two):
 //!
@@ -287,7 +287,7 @@ pub enum Ending {
 }
 
 impl EpochRecord {
-    /// Who holds a slot; `None` when there is no such domain.
+    /// The holding of a slot; `None` when there is no such domain.
     ///
     /// # Panics
     ///

@@ -70,7 +70,7 @@ pub enum StateKind {
 /// One record of one vnode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRecord {
-    /// What it says about the state.
+    /// What it does to the state.
     pub kind: StateKind,
     /// The vnode's short name.
     pub hash: VnodeHash,
@@ -123,7 +123,7 @@ const TAG_CHECKPOINT: u8 = 6;
 /// The fields of a state record to append; borrowed, because they are copied into the batch at once.
 #[derive(Clone, Copy, Debug)]
 pub struct StateFields<'a> {
-    /// What it says about the state.
+    /// What it does to the state.
     pub kind: StateKind,
     /// The vnode's hash; must be the hash of `name`.
     pub hash: VnodeHash,

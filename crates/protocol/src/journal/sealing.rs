@@ -237,7 +237,7 @@ impl Sealing {
         }
     }
 
-    /// Takes one event to the next effect.
+    /// Handles one event and returns the next effect.
     ///
     /// # Panics
     ///

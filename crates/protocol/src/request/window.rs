@@ -1,4 +1,4 @@
-//! The window: what a vnode remembers of requests, so that each takes effect at most once.
+//! The window: a vnode's record of requests, so that each takes effect at most once.
 //!
 //! It is committed in the envelope, with the state the requests changed. Per client it has the answers given, and the
 //! client's lowest pending number. Requests below that number never run again, so their answers are simply dropped. The
@@ -66,7 +66,7 @@ pub struct Request {
     pub base: CommitNumber,
 }
 
-/// How a request ended at the vnode, as it is committed.
+/// The committed outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It ran; this is its encoded reply. It is a slice and keeps its whole buffer alive.
@@ -134,7 +134,7 @@ impl Window {
         self.mark
     }
 
-    /// Whether nothing was ever recorded.
+    /// Whether it never recorded anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.mark == CommitNumber::ZERO && self.clients.is_empty()

@@ -43,7 +43,7 @@ pub enum Coverage {
 /// A tenure of the session; its entries are in the packs' groups of (slot, epoch).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TenureEntry {
-    /// The epoch that gave the slot.
+    /// The epoch that assigned the slot.
     pub epoch: Epoch,
     /// Whether its entries are all of the slot's vnodes.
     pub coverage: Coverage,

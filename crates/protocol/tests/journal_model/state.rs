@@ -129,7 +129,7 @@ pub(crate) struct After {
     pub(crate) adopted_at: Option<Position>,
     /// The new owner acknowledged a write.
     pub(crate) new_owner_wrote: bool,
-    /// An epoch says that nothing needs the session any more.
+    /// An epoch says that the session is detached.
     pub(crate) detached: bool,
 }
 

@@ -185,7 +185,9 @@ impl Once {
         let client = &mut state.clients[self.client_of(call)];
         client.known = client.known.max(known);
         let call_state = &mut state.calls[call];
-        let Phase::Waiting(attempts) = &mut call_state.phase else { unreachable!("nobody hears") };
+        let Phase::Waiting(attempts) = &mut call_state.phase else {
+            unreachable!("the caller gave up")
+        };
         match (self.rules.bug, &answer) {
             (Some(Bug::RebaseAfterAnotherAttempt), Answer::Rebase(base)) => {
                 *attempts = Attempts::new(attempts.id(), *base);

@@ -305,14 +305,14 @@ impl World {
                 survey.tenure(tenure, status(log, tenure.epoch));
             }
         }
-        let ground = PlanInput {
+        let input = PlanInput {
             session: session.id,
             low_water: session.writer.committed(),
             slots: session.logs.iter().map(|(&slot, log)| (slot, log.checkpoint_entry())).collect(),
             packs: session.packs.clone(),
             copy_len_max: budget.len(),
         };
-        let mut plan = Plan::new(ground, &survey, &session.files);
+        let mut plan = Plan::new(input, &survey, &session.files);
         for (&slot, log) in &session.logs {
             for tenure in log.tenures() {
                 plan.tenure(slot, tenure, status(log, tenure.epoch), &session.files);

@@ -18,7 +18,7 @@ use holocron_protocol::{
 use super::{
     Event, Objects, answers,
     invariant::{Broken, Invariant},
-    journal::{Ground, Journal},
+    journal::{Journal, SegmentState},
     log::{self, Change, Log},
     packs::Packs,
     page::Entry,
@@ -39,7 +39,7 @@ pub(super) struct Facts {
     pub(super) truth: Truth,
     tenures: Tenures,
     /// Objects deleted from outside.
-    pub(super) robbed: BTreeSet<String>,
+    pub(super) deleted_outside: BTreeSet<String>,
 }
 
 impl Default for Facts {
@@ -55,7 +55,7 @@ impl Default for Facts {
             log: Log::default(),
             truth: Truth::default(),
             tenures: Tenures::default(),
-            robbed: BTreeSet::new(),
+            deleted_outside: BTreeSet::new(),
         }
     }
 }
@@ -78,8 +78,8 @@ impl Facts {
                 self.journal_landed((key, session, position), body, objects, &mut broken);
             }
             Some(Key::Epoch(epoch)) => {
-                let ground = self.ground_of_epoch(epoch, objects);
-                let change = self.log.landed((key, epoch), body, ground, &mut broken);
+                let segment_state = self.segment_state_of_epoch(epoch, objects);
+                let change = self.log.landed((key, epoch), body, segment_state, &mut broken);
                 if let Some(change) = change {
                     self.epoch(&change, objects, &mut broken);
                 }
@@ -128,16 +128,16 @@ impl Facts {
         let (key, objects) = (event.key, event.objects);
         match keys::parse(key) {
             Some(Key::Journal(session, position)) => {
-                let ground = self.ground(session, position, objects);
+                let segment_state = self.segment_state(session, position, objects);
                 let journal = self.journals.entry(session).or_default();
-                journal.deleted(position, ground, &mut broken);
+                journal.deleted(position, segment_state, &mut broken);
             }
             Some(Key::TrimMark(..) | Key::EndMark(_) | Key::EpochMark(_)) => {
                 broken.push(Invariant::Immortal.broken("a mark is deleted"));
             }
             Some(Key::Epoch(epoch)) => {
-                let ground = self.ground_of_epoch(epoch, objects);
-                self.log.deleted(epoch, ground, &mut broken);
+                let segment_state = self.segment_state_of_epoch(epoch, objects);
+                self.log.deleted(epoch, segment_state, &mut broken);
             }
             Some(Key::Pack(session, number)) => {
                 self.pack_deleted(session, number, objects, &mut broken);
@@ -152,25 +152,30 @@ impl Facts {
         broken
     }
 
-    /// An answer left a host.
+    /// A host sent an answer.
     pub(super) fn answered(&self, call: &Call, answer: &Answer) -> Option<Broken> {
         answers::check(&self.truth, self.slots, call, answer)
     }
 
-    fn ground(&self, session: SessionId, position: Position, objects: &Objects) -> Ground {
+    fn segment_state(
+        &self,
+        session: SessionId,
+        position: Position,
+        objects: &Objects,
+    ) -> SegmentState {
         let mark = keys::trim_mark(session, self.segments.segment(position));
         if objects.contains_key(&keys::end_mark(session)) {
-            Ground::Ended
+            SegmentState::Ended
         } else if objects.contains_key(&mark) {
-            Ground::Trimmed
+            SegmentState::Trimmed
         } else {
-            Ground::Live
+            SegmentState::Live
         }
     }
 
-    fn ground_of_epoch(&self, epoch: Epoch, objects: &Objects) -> Ground {
+    fn segment_state_of_epoch(&self, epoch: Epoch, objects: &Objects) -> SegmentState {
         let mark = keys::epoch_mark(self.epoch_segments.segment(epoch));
-        if objects.contains_key(&mark) { Ground::Trimmed } else { Ground::Live }
+        if objects.contains_key(&mark) { SegmentState::Trimmed } else { SegmentState::Live }
     }
 
     fn journal_landed(
@@ -181,9 +186,9 @@ impl Facts {
         broken: &mut Vec<Broken>,
     ) {
         let (key, session, position) = at;
-        let ground = self.ground(session, position, objects);
+        let segment_state = self.segment_state(session, position, objects);
         let journal = self.journals.entry(session).or_default();
-        let committed = journal.landed((key, position), body, ground, broken);
+        let committed = journal.landed((key, position), body, segment_state, broken);
         let sealed = journal.seal() == Some(position);
         let mut slots = BTreeSet::new();
         for position in committed {
@@ -228,8 +233,9 @@ impl Facts {
             }
         }
         if let Some(checkpoint) = &page.checkpoint {
-            let robbed = |pack: &&PackRef| self.robbed.contains(&keys::pack(session, pack.number));
-            let named = checkpoint.packs.iter().filter(|pack| !robbed(pack));
+            let deleted_outside =
+                |pack: &&PackRef| self.deleted_outside.contains(&keys::pack(session, pack.number));
+            let named = checkpoint.packs.iter().filter(|pack| !deleted_outside(pack));
             self.packs.named(session, named, objects, broken);
             for (&slot, entry) in &checkpoint.slots {
                 let full = entry.tenures.iter().filter(|it| it.coverage == Coverage::Full);

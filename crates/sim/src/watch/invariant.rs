@@ -32,7 +32,7 @@ pub enum Invariant {
     Heals = 12,
     /// A run can be repeated.
     SameTrace = 13,
-    /// A host whose store is lost answers nothing from memory.
+    /// A host whose store is lost sends no answers from memory.
     LostIsNoticed = 14,
 }
 

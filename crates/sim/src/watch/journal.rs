@@ -19,7 +19,7 @@ use super::{
 
 /// The state of an object's segment now, by its marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ground {
+pub(super) enum SegmentState {
     /// Not trimmed: no object may be missing.
     Live,
     /// The segment has a mark: missing objects were trimmed, and objects that land don't count.
@@ -75,7 +75,7 @@ impl Journal {
         &mut self,
         at: (&str, Position),
         body: &Bytes,
-        ground: Ground,
+        segment_state: SegmentState,
         broken: &mut Vec<Broken>,
     ) -> Vec<Position> {
         let (key, position) = at;
@@ -91,13 +91,14 @@ impl Journal {
         let again = self.pages.contains_key(&position) || self.seal == Some(position);
         if first != hash {
             // A sealer that is far behind can't tell a trimmed segment from an empty journal; the mark does.
-            let harmless = matches!(object, JournalObject::Seal(_)) && ground != Ground::Live;
+            let harmless =
+                matches!(object, JournalObject::Seal(_)) && segment_state != SegmentState::Live;
             if !harmless {
                 broken.push(Invariant::OneWinner.broken(format!("{position} has other bytes")));
             }
             return Vec::new();
         }
-        if again || ground == Ground::Ended {
+        if again || segment_state == SegmentState::Ended {
             return Vec::new();
         }
         match object {
@@ -105,7 +106,7 @@ impl Journal {
             JournalObject::Opening(_) => {
                 broken.push(Invariant::OneWinner.broken("an opening above position 0"));
             }
-            JournalObject::Seal(_) if ground == Ground::Trimmed => {}
+            JournalObject::Seal(_) if segment_state == SegmentState::Trimmed => {}
             JournalObject::Seal(seal) => self.sealed(position, &seal, broken),
             JournalObject::Batch(batch) => match Page::read(&batch) {
                 Ok(page) => {
@@ -193,20 +194,25 @@ impl Journal {
     }
 
     /// An object is deleted.
-    pub(super) fn deleted(&self, position: Position, ground: Ground, broken: &mut Vec<Broken>) {
+    pub(super) fn deleted(
+        &self,
+        position: Position,
+        segment_state: SegmentState,
+        broken: &mut Vec<Broken>,
+    ) {
         if self.seal == Some(position) {
             broken.push(Invariant::Immortal.broken("the seal is deleted"));
         }
-        match ground {
-            Ground::Ended => {}
-            Ground::Live => {
+        match segment_state {
+            SegmentState::Ended => {}
+            SegmentState::Live => {
                 broken.push(Invariant::LowWaterFirst.broken("it is deleted without a mark"));
             }
-            Ground::Trimmed if position > self.low_water => {
+            SegmentState::Trimmed if position > self.low_water => {
                 let how = format!("only {} is covered by a committed checkpoint", self.low_water);
                 broken.push(Invariant::LowWaterFirst.broken(how));
             }
-            Ground::Trimmed => {}
+            SegmentState::Trimmed => {}
         }
     }
 

@@ -14,7 +14,7 @@ use holocron_protocol::{
 
 use super::{
     invariant::{Broken, Invariant},
-    journal::Ground,
+    journal::SegmentState,
 };
 
 /// Every effective epoch.
@@ -57,18 +57,18 @@ impl Log {
         &mut self,
         at: (&str, Epoch),
         body: &Bytes,
-        ground: Ground,
+        segment_state: SegmentState,
         broken: &mut Vec<Broken>,
     ) -> Option<Change> {
         let (key, epoch) = at;
         let digest = RecordDigest::of(body);
         if let Some(landed) = self.records.get(&epoch) {
-            if landed.digest != digest && ground == Ground::Live {
+            if landed.digest != digest && segment_state == SegmentState::Live {
                 broken.push(Invariant::OneWinner.broken(format!("another record of {epoch}")));
             }
             return None;
         }
-        if ground != Ground::Live {
+        if segment_state != SegmentState::Live {
             // Its writer is far behind, and will find the mark.
             return None;
         }
@@ -99,8 +99,13 @@ impl Log {
     }
 
     /// A record is deleted.
-    pub(super) fn deleted(&self, epoch: Epoch, ground: Ground, broken: &mut Vec<Broken>) {
-        if ground == Ground::Live {
+    pub(super) fn deleted(
+        &self,
+        epoch: Epoch,
+        segment_state: SegmentState,
+        broken: &mut Vec<Broken>,
+    ) {
+        if segment_state == SegmentState::Live {
             broken.push(Invariant::LowWaterFirst.broken("it is deleted without a mark"));
         }
         let newest = self.newest().map_or(Epoch::ZERO, |record| record.epoch);

@@ -90,7 +90,7 @@ fn read(facts: &Facts, session: SessionId, objects: &Objects) -> Read {
     let mut position = low_water;
     let missing = |position: Position| {
         let key = keys::journal_position(session, position);
-        let gone = !objects.contains_key(&key) && !facts.robbed.contains(&key);
+        let gone = !objects.contains_key(&key) && !facts.deleted_outside.contains(&key);
         gone.then(|| format!("{key} is missing"))
     };
     if checkpoint_at > Position::ZERO {

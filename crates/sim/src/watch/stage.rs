@@ -130,9 +130,9 @@ impl Stage {
         self.watch.deleted(Event { node: "n", key, objects: &self.objects });
     }
 
-    pub(super) fn rob(&mut self, key: &str) {
+    pub(super) fn delete_outside(&mut self, key: &str) {
         assert!(self.objects.remove(key).is_some(), "{key} doesn't exist");
-        self.watch.robbed(key);
+        self.watch.deleted_outside(key);
     }
 
     pub(super) fn get(&self, key: &str) -> Bytes {

@@ -75,8 +75,8 @@ impl Tenures {
         let what = format!("{slot} is adopted by {:?} under {}", tenure.session, tenure.epoch);
         match log.holding(tenure.epoch, slot) {
             Some(holding) if holding.owner == Some(tenure) => {
-                if let Some(stranger) = sources.iter().find(|&it| !holding.sources.contains(it)) {
-                    fail(format!("{what} from {stranger:?}, which {} does not list", tenure.epoch));
+                if let Some(unlisted) = sources.iter().find(|&it| !holding.sources.contains(it)) {
+                    fail(format!("{what} from {unlisted:?}, which {} does not list", tenure.epoch));
                 }
                 for &source in &holding.sources {
                     if !self.ended(slot, source, tenure) {

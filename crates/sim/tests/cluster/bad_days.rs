@@ -95,12 +95,12 @@ fn a_batch_deleted_from_a_dead_journal_blocks_its_slots_and_is_not_taken_for_the
     cluster.world.crash("a");
     let journal = cluster.world.shelf.keys("sessions/");
     let journal: Vec<_> = journal.iter().filter(|key| key.contains("/journal/")).collect();
-    let [.., robbed, _newest] = journal.as_slice() else { panic!("{journal:?}") };
-    cluster.world.shelf.rob(robbed);
+    let [.., deleted, _newest] = journal.as_slice() else { panic!("{journal:?}") };
+    cluster.world.shelf.delete_outside(deleted);
     cluster.start("b");
     cluster.world.run(Duration::from_secs(20));
-    let seal_at_the_hole = cluster.world.shelf.keys(robbed);
-    assert_eq!(seal_at_the_hole, Vec::<String>::new(), "a seal there loses the batches above it");
+    let seal_at_the_gap = cluster.world.shelf.keys(deleted);
+    assert_eq!(seal_at_the_gap, Vec::<String>::new(), "a seal there loses the batches above it");
     let reading = cluster.client("reader", |client| read_what_can_be(client, 16, 10));
     assert_eq!(cluster.finish(reading, Duration::from_secs(60)), 0, "every slot needs the journal");
 }

@@ -92,7 +92,7 @@ fn a_paused_host_answers_nothing_it_queued_and_rejoins() {
 #[test]
 fn a_leader_that_was_paused_seals_no_host_when_it_wakes() {
     let mut cluster = three(13);
-    let leader = cluster.leader().expect("somebody leads");
+    let leader = cluster.leader().expect("a host leads");
     let others: Vec<&str> = ["a", "b", "c"].into_iter().filter(|name| *name != leader).collect();
     cluster.world.pause(&leader, Duration::from_secs(30));
     cluster.world.run(Duration::from_secs(25));
@@ -221,7 +221,7 @@ fn a_slot_that_comes_back_is_served_with_the_records_written_meanwhile() {
 #[test]
 fn a_leader_that_loses_its_session_continues_to_lead_with_the_next() {
     let mut cluster = three(18);
-    let leader = cluster.leader().expect("somebody leads");
+    let leader = cluster.leader().expect("a host leads");
     let before = cluster.status(&leader).unwrap();
     let (network, address) = (cluster.world.network("operator"), cluster.address(&leader));
     let name = holocron_protocol::ids::HostName::new(&leader).unwrap();

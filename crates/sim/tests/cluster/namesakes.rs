@@ -68,7 +68,7 @@ fn sessions_of(cluster: &mut Cluster, name: &str) -> Vec<SessionId> {
 fn a_leader_replaced_under_its_own_name_does_not_cost_the_replacement_its_session() {
     for seed in 0..4 {
         let mut cluster = three(700 + seed);
-        let leader = cluster.leader().expect("somebody leads");
+        let leader = cluster.leader().expect("a host leads");
         let counting = cluster.client("client", |client| count_all(client, 8, 40));
         let led = records(&mut cluster).len();
         cluster.world.pause(&leader, Duration::from_millis(500));
@@ -90,7 +90,7 @@ fn suspicion_of_a_host_does_not_count_against_its_replacement() {
     // It crashes, and a process under its name starts elsewhere at about the time when the leader notices.
     for millis in (0..=48).step_by(4) {
         let mut cluster = three(720 + millis);
-        let leader = cluster.leader().expect("somebody leads");
+        let leader = cluster.leader().expect("a host leads");
         let victim = ["a", "b", "c"].into_iter().find(|name| *name != leader).unwrap();
         cluster.world.crash(victim);
         cluster.world.run(Duration::from_millis(millis));
@@ -101,7 +101,7 @@ fn suspicion_of_a_host_does_not_count_against_its_replacement() {
     // It is silent, and its replacement starts just before it becomes suspect.
     for millis in (600..=1_050).step_by(50) {
         let mut cluster = three(740 + millis);
-        let leader = cluster.leader().expect("somebody leads");
+        let leader = cluster.leader().expect("a host leads");
         let victim = ["a", "b", "c"].into_iter().find(|name| *name != leader).unwrap();
         cluster.world.pause(victim, Duration::from_secs(3));
         cluster.world.run(Duration::from_millis(millis));
@@ -136,7 +136,7 @@ fn a_host_that_leaves_does_not_remove_its_replacement() {
 #[test]
 fn a_replacement_that_crashes_too_is_detected_at_once() {
     let mut cluster = three(760);
-    let leader = cluster.leader().expect("somebody leads");
+    let leader = cluster.leader().expect("a host leads");
     let victim = ["a", "b", "c"].into_iter().find(|name| *name != leader).unwrap();
     cluster.start_at(&twin_of(victim), victim);
     replaces(&mut cluster, victim, "a later host named");

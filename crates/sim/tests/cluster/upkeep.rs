@@ -43,7 +43,7 @@ fn idle_adopters_copy_what_they_adopted_and_release_the_dead_session() {
 #[test]
 fn a_leader_that_stops_right_after_an_epoch_is_replaced_as_fast_as_usual() {
     let mut cluster = three(32);
-    let leader = cluster.leader().expect("somebody leads");
+    let leader = cluster.leader().expect("a host leads");
     let epochs = cluster.world.shelf.keys("epochs/").len();
     // A host that joins causes an epoch.
     cluster.start("d");
@@ -66,7 +66,7 @@ fn a_leader_whose_process_dies_is_replaced_at_once() {
     for seed in 50..58 {
         let mut cluster = three(seed);
         cluster.world.run(Duration::from_secs(2));
-        let leader = cluster.leader().expect("somebody leads");
+        let leader = cluster.leader().expect("a host leads");
         cluster.world.crash(&leader);
         // Reconnects every millisecond, the delay by rank, one create; not four heartbeats of 250 ms.
         cluster.until("another leads", Duration::from_millis(400), |cluster| {

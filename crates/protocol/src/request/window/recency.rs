@@ -152,7 +152,7 @@ impl<K: Copy + Ord, V> Recency<K, V> {
                         .expect("positions are below the number of items"),
                 )
             }
-            // From the back: most who come have come a short time ago.
+            // From the back: most lookups are of recently used items.
             None => self.items.iter().rposition(|item| matches!(item, Some((at, _)) if at == key)),
         }
     }

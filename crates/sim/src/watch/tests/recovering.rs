@@ -124,7 +124,7 @@ fn a_batch_deleted_from_outside_is_no_violation() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     stage.write(A, &[("x", 2)]);
-    stage.rob(&keys::journal_position(A, Position::new(2)));
+    stage.delete_outside(&keys::journal_position(A, Position::new(2)));
     stage.seal(A);
     stage.assert_clean();
 }
