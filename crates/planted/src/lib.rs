@@ -1,15 +1,15 @@
-//! Planted bugs: switches in the real code, each of which turns one rule off, to see that somebody misses it.
+//! Planted bugs: switches in the real code that break one rule each, to test that the checkers catch it.
 //!
-//! A checker that catches nothing is not a checker. So every rule that keeps a promise has a [`Bug`] at the one place
-//! where the rule lives, and every bug is shown to be caught: by the simulator's default workload within a bounded number
-//! of seeds, or by a model. The same seeds are clean without it.
+//! A checker that catches nothing is useless. So every important rule has a [`Bug`] where the rule is, and a test shows
+//! that every bug is caught: by the simulator's default workload within a bounded number of seeds, or by a model. The
+//! same seeds have no violation without the bug.
 //!
-//! A switch, and not a cargo feature per bug: one build serves all of them, and a seed runs with and without the bug in
-//! the same binary, so that nothing but the bug can be what differs. It is one for the whole process and is never taken
-//! back, because half a run with a bug shows nothing.
+//! It is a switch, not a cargo feature per bug: one build has all bugs, and a seed runs with and without the bug in the
+//! same binary, so that only the bug can make a difference. A process has at most one bug, planted permanently, because
+//! half a run with a bug shows nothing.
 //!
-//! Nobody can ship one: without `debug_assertions` [`plant`] doesn't exist and [`is_planted`] is the constant `false`,
-//! so that nothing of a bug is left in the program. With them it is one relaxed load.
+//! A release can't contain one: without `debug_assertions`, [`plant`] doesn't exist and [`is_planted`] is the constant
+//! `false`, so that the compiler removes the bug. With them it is one relaxed load.
 #![no_std]
 
 #[cfg(debug_assertions)]
@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 macro_rules! bugs {
     ($($(#[doc = $doc:literal])+ $bug:ident = $name:literal,)+) => {
-        /// A rule that can be turned off. The number is that of the invariant in the protocol's list which it hurts.
+        /// A bug that can be planted. The number at the end is that of the violated invariant in the protocol's list.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Bug {
             $($(#[doc = $doc])+ $bug,)+
@@ -35,7 +35,7 @@ macro_rules! bugs {
                 }
             }
 
-            /// What goes wrong with it, in a sentence that ends with the number of the invariant.
+            /// What goes wrong, as a sentence that ends with the number of the invariant.
             #[must_use]
             pub const fn sentence(self) -> &'static str {
                 match self {
@@ -47,73 +47,73 @@ macro_rules! bugs {
 }
 
 bugs! {
-    /// A seal goes behind the last batch instead of into the first gap, so that a batch under way may still land below it:
-    /// two seals, or a batch acknowledged above one (3).
+    /// A seal goes after the last batch instead of into the first gap, so that a batch in flight may still land below
+    /// it: two seals, or a batch acknowledged above one (3).
     SealAtMax = "seal-at-max",
-    /// "Exists already" is taken for one's own write without looking whose bytes stand there (2).
+    /// "Already exists" is taken for our own write without reading whose object it is (2).
     TrustAlreadyExists = "trust-already-exists",
-    /// Replies leave when their state is handed to the journal, not when its batch is committed (9).
+    /// Replies are sent when their state is appended to the journal, not when its batch is committed (9).
     ReplyBeforeCommit = "reply-before-commit",
-    /// The journal is trimmed up to a checkpoint whose record is still on its way (4).
+    /// The journal is trimmed by a checkpoint whose record is still in flight (4).
     TrimBeforeCommit = "trim-before-commit",
-    /// Whoever collects a detached session deletes its seal with the rest (6).
+    /// The collector of a detached session deletes its seal too (6).
     DeleteSeal = "delete-seal",
-    /// A journal of which an object is missing is taken for one that says nothing (1).
+    /// A missing object of a journal is taken for an empty one (1).
     MissingIsEmpty = "missing-is-empty",
-    /// A slot is served without an Adopt before it in the journal (5).
+    /// A slot is served without an Adopt in the journal (5).
     ServeBeforeAdopt = "serve-before-adopt",
-    /// A tenure counts as ended though nobody saw its end (5).
+    /// A tenure counts as ended although its end was not read (5).
     UnseenEnd = "unseen-end",
     /// A linearizable read is answered from memory at once (10).
     SkipBarrier = "skip-barrier",
     /// Any Release of a slot counts as the end of any tenure of its session (5).
     LooseRelease = "loose-release",
-    /// A slot that moves brings only its last tenure along, though no full checkpoint made the older ones useless (1).
-    DropSourceEarly = "drop-source-early",
-    /// A full checkpoint of an old tenure, under which the owner goes on, lets go of the tenures in between and of itself
+    /// A slot that moves keeps only its last tenure as a source, although no full checkpoint made the older ones void
     /// (1).
+    DropSourceEarly = "drop-source-early",
+    /// A full checkpoint of an older tenure of the owner drops all sources, also later ones and that tenure itself (1).
     DropSourceOfOldTenure = "drop-source-of-old-tenure",
-    /// A checkpoint that copied a part of a slot says that it holds all of it (1).
+    /// A checkpoint that copied a part of a slot says that it has all of it (1).
     PartAsFull = "part-as-full",
-    /// A host that lost its session opens the next one under the same id (2).
+    /// A host that lost its session opens the next one with the same id (2).
     ReuseSessionId = "reuse-session-id",
-    /// A batch counts as committed when it is won, though one before it isn't (3).
+    /// A batch counts as committed when it is won, although one before it isn't (3).
     AcknowledgeOutOfOrder = "acknowledge-out-of-order",
-    /// A batch that got no answer is sent again with other bytes (2).
+    /// A batch without an answer is sent again with other bytes (2).
     RetryOtherBytes = "retry-other-bytes",
-    /// A read that saw the open batch is answered before that is committed (9).
+    /// A read that has seen the open batch is answered before that is committed (9).
     AnswerOpenBatch = "answer-open-batch",
-    /// A read waits for the batch that was in flight when it arrived, and looks no further (10).
+    /// A read waits for the batch that was in flight when it arrived, instead of a barrier (10).
     WaitForBatchInFlight = "wait-for-batch-in-flight",
-    /// A panic rolls a vnode back to its last committed envelope, past one that was handed to the journal (1).
+    /// A panic rolls a vnode back to its last committed envelope, past one that was appended to the journal (1).
     RollBackInFlight = "roll-back-in-flight",
     /// A session ends because the store doesn't answer (12).
     EndOnOutage = "end-on-outage",
-    /// A batch with a checkpoint names the checkpoint before it, whose objects are about to go (7).
+    /// A batch with a checkpoint names the previous checkpoint, whose objects are about to be deleted (7).
     CheckpointNamesPrevious = "checkpoint-names-previous",
-    /// A vnode forgets its requests after a while, whether or not somebody may repeat one (10).
+    /// A vnode forgets requests after a while, although they may be retried (10).
     WindowByAge = "window-by-age",
-    /// A vnode remembers no requests, so that one that is sent again runs again (10).
+    /// A vnode records no requests, so that a retry runs again (10).
     NoWindow = "no-window",
-    /// What a session remembers of a slot it released counts when the slot comes back (1).
+    /// A session's stale cache of a slot it released is used when the slot comes back (1).
     KeepCache = "keep-cache",
-    /// Answers leave without a look whether the store still is the one that the cluster lives in (14).
+    /// Answers are sent without a look at a witness of the store (14).
     SkipWitness = "skip-witness",
-    /// The newest committed batch is taken as witness of the store, though it may stand in one that took its place (14).
+    /// The newest committed batch is the witness of the store, although a replacement store may have it too (14).
     WitnessTooNew = "witness-too-new",
-    /// What is held against a session counts against the one that has its host's name by then, so that a process that
-    /// replaces a leader under its name is sealed when another takes over (12).
+    /// A suspicion of a session counts against the current session of its host name, so that a process that replaced a
+    /// leader under its name is sealed at a takeover (12).
     JudgeByName = "judge-by-name",
-    /// A read leaves when its barrier finds nothing and what it has seen is committed, though another batch below the
-    /// barrier is in flight, in whose place a seal may stand (10).
+    /// A read is answered when its barrier finds nothing and what it has seen is committed, although a batch below the
+    /// barrier is in flight, whose position may have a seal (10).
     IgnoreBatchInFlight = "ignore-batch-in-flight",
-    /// A client that a full window lets go leaves no mark, so that what it sends again runs again (10).
+    /// An evicted client doesn't raise the window's mark, so that its retries run again (10).
     ForgetClientWithoutMark = "forget-client-without-mark",
-    /// An answer that a full window lets go leaves no mark, so that what is sent again runs again (10).
+    /// An evicted answer doesn't raise the window's mark, so that a retry runs again (10).
     ForgetAnswerWithoutMark = "forget-answer-without-mark",
-    /// Packs that were written for the checkpoint to come are deleted after the one before it (7).
+    /// Packs written for the next checkpoint are deleted after the current one (7).
     DeletePacksToCome = "delete-packs-to-come",
-    /// A Release of a later epoch than the reader's counts for it (5).
+    /// A Release of a later epoch than the reader's ends a tenure for it (5).
     ReleaseAhead = "release-ahead",
     /// A vnode's record is appended after the Release of its slot was (5).
     AppendAfterRelease = "append-after-release",
@@ -139,20 +139,20 @@ impl Bug {
     }
 }
 
-/// The bug that is planted in this process: 0 for none, else its place among all of them and one.
+/// The bug planted in this process: 0 for none, else its index plus one.
 #[cfg(debug_assertions)]
 static PLANTED: AtomicUsize = AtomicUsize::new(0);
 
-/// Plants a bug in this process, for as long as it runs.
+/// Plants a bug in this process, permanently.
 ///
 /// # Panics
 ///
-/// When another one is planted already: what is caught then would show nothing about either.
+/// When another bug is planted already.
 #[cfg(debug_assertions)]
 pub fn plant(bug: Bug) {
     let number = bug as usize + 1;
     let before = PLANTED.swap(number, Ordering::Relaxed);
-    assert!(before == 0 || before == number, "one bug at a time, and {bug:?} is not the first");
+    assert!(before == 0 || before == number, "one bug per process: {bug:?} is the second");
 }
 
 /// Whether that bug is planted in this process.
@@ -163,7 +163,7 @@ pub fn is_planted(bug: Bug) -> bool {
     PLANTED.load(Ordering::Relaxed) == bug as usize + 1
 }
 
-/// Whether that bug is planted in this process. In a release build none ever is.
+/// Whether that bug is planted in this process; never in a release build.
 #[cfg(not(debug_assertions))]
 #[inline]
 #[must_use]
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     #[cfg(debug_assertions)]
-    fn a_bug_is_there_once_it_is_planted_and_no_other_is() {
+    fn only_the_planted_bug_is_planted() {
         assert!(!is_planted(Bug::NoWindow));
         plant(Bug::NoWindow);
         let planted = |bug: &&Bug| is_planted(**bug);

@@ -1,9 +1,9 @@
-//! The nouns that are numbers or names: each a type of its own, so that an epoch is never passed for a position.
+//! Numbers and names, each with its own type, so that an epoch can't be passed for a position.
 //!
 //! Invariants:
 //!
-//! * Numbers only grow through `next`; none has a setter or arithmetic.
-//! * Names are validated where they enter ([`HostName::new`], [`VnodeName::new`]), so nothing below checks them again.
+//! * Numbers grow only through `next`; they have no setter and no arithmetic.
+//! * Names are validated on construction ([`HostName::new`], [`VnodeName::new`]); later code doesn't check them again.
 
 mod vnode;
 
@@ -20,7 +20,7 @@ pub const HOST_NAME_LEN_MAX: usize = 63;
 pub const KIND_LEN_MAX: usize = 64;
 /// Longest key of a vnode, in bytes.
 pub const KEY_LEN_MAX: usize = 1024;
-/// Slots of a cluster unless its creator says otherwise.
+/// Default number of slots in a cluster.
 pub const SLOTS_DEFAULT: u16 = 4096;
 
 macro_rules! number {
@@ -34,7 +34,7 @@ macro_rules! number {
             /// Zero: before the first.
             pub const ZERO: Self = Self(0);
 
-            /// The one with this number.
+            /// From a bare number.
             #[must_use]
             pub const fn new(number: u64) -> Self {
                 Self(number)
@@ -50,7 +50,7 @@ macro_rules! number {
             ///
             /// # Panics
             ///
-            /// When 2^64 numbers have been used up.
+            /// On overflow of 64 bits.
             #[must_use]
             pub const fn next(self) -> Self {
                 Self(self.0.checked_add(1).expect("2^64 numbers outlast every cluster"))
@@ -81,8 +81,8 @@ macro_rules! number {
 }
 
 number!(
-    /// The number of a record in the epoch log. A larger epoch overrules every smaller one; it is the fencing token.
-    /// The first record is epoch 1; 0 is "none yet".
+    /// The number of a record in the epoch log. A larger epoch overrules every smaller one: it is the fencing token.
+    /// The first record is epoch 1; 0 means "none yet".
     Epoch, "e"
 );
 number!(
@@ -90,8 +90,8 @@ number!(
     Position, "p"
 );
 number!(
-    /// How many times a vnode's state was handed to the journal; grows by one with each record of the vnode, over all
-    /// its owners. 0 is "never".
+    /// How many times a vnode's state was appended to a journal. Grows by one with each record of the vnode, across all
+    /// its owners. 0 means "never".
     CommitNumber, "c"
 );
 number!(
@@ -99,11 +99,11 @@ number!(
     PackNumber, "k"
 );
 number!(
-    /// A client's own count of its requests; the first is 1.
+    /// A request's number within its client; the first is 1.
     RequestNumber, "r"
 );
 number!(
-    /// The number of a block of positions or epochs that is trimmed as one.
+    /// The number of a block of positions or epochs that is trimmed as a unit.
     Segment, "s"
 );
 
@@ -145,7 +145,7 @@ macro_rules! random_id {
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                // Eight digits tell two apart for a reader; the whole is in `Display`.
+                // Eight digits are enough to tell ids apart in logs; `Display` prints all.
                 write!(f, concat!(stringify!($name), "({:08x}…)"), self.0 >> 96)
             }
         }
@@ -174,23 +174,24 @@ macro_rules! random_id {
 }
 
 random_id!(
-    /// One life of a host in one storage domain. Drawn at each opening, never used again; owns one journal.
+    /// One incarnation of a host in one storage domain. Random, new at each opening, never reused. A session owns one
+    /// journal.
     SessionId
 );
 random_id!(
-    /// Random bits in every object, by which a writer knows its own object again.
+    /// Random bits in every object, by which a writer recognizes its own object.
     Nonce
 );
 random_id!(
-    /// One life of a client; with a request's number it names a request for ever.
+    /// One incarnation of a client. Together with a request's number it identifies a request permanently.
     ClientId
 );
 random_id!(
-    /// A cluster, drawn when it is created, so that a wrong prefix is noticed.
+    /// A cluster's random id, drawn at its creation, so that a wrong prefix is noticed.
     ClusterId
 );
 
-/// A storage place that some kinds live in; 0 is the home domain, where the epoch log is.
+/// A storage location for some kinds of vnodes. 0 is the home domain, which holds the epoch log.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -202,13 +203,13 @@ impl DomainId {
     pub const HOME: Self = Self(0);
 }
 
-/// A fixed share of the vnode name space; what placement moves.
+/// A fixed share of the vnode name space; the unit of placement.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slot(pub u16);
 
 impl Slot {
-    /// Its place in a table of all slots.
+    /// Its index in a table of all slots.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -227,12 +228,12 @@ impl fmt::Debug for Slot {
     }
 }
 
-/// A session's hold of a slot: who, and the epoch that gave it. Written `A@3`.
+/// A session's ownership of a slot: the session, and the epoch that assigned the slot. Written `A@3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Tenure {
-    /// The epoch that gave the slot.
+    /// The epoch that assigned the slot.
     pub epoch: Epoch,
-    /// Who got it.
+    /// The owner.
     pub session: SessionId,
 }
 
@@ -293,7 +294,7 @@ impl fmt::Debug for HostName {
     }
 }
 
-/// A name that can't be one, and what would be.
+/// An invalid name, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidName(pub String);

@@ -1,44 +1,64 @@
-//! The wrong variants of the planted bugs, away from the rules that they break.
+//! The wrong variants of rules: what each planted bug does, kept out of the rules themselves.
 //!
-//! A rule stands unbroken at its place and passes its result through one function of this module, named after the bug. The
-//! function returns the result unchanged unless the bug is planted, which a release build can't do.
+//! The pattern, the same at every site:
+//!
+//! * The rule comes first and is complete. Then one line passes its result through a function of this module, which
+//!   returns its first argument, or does nothing, unless the bug is planted: `let sees = planted::sees(sees, writer)`.
+//! * The function is named after the value that it returns, and documents the [`Bug`] and what goes wrong. There is one
+//!   function per bug and site; where several bugs meet at one site, one function calls theirs.
+//! * Only this module calls [`is_planted`]. Functions stand in the order of the files that call them.
+//! * Each function is `#[inline]`: in a release build `is_planted` is the constant `false`, and nothing remains of it.
+
+use alloc::vec::Vec;
 
 use holocron_planted::{Bug, is_planted};
 
 use crate::{
     control::suspicion::AfterSeal,
     format::segment::{TrimStep, Trimmed},
-    ids::{Epoch, Segment},
+    ids::{CommitNumber, Epoch, Position, Segment, Tenure},
+    journal::{
+        batch::BatchHeader,
+        sealing::{SealEffect, Sealed, Sealing},
+        writer::Writer,
+    },
+    request::window::{Recorded, RequestId, Window},
     slot::tenure::Submitted,
     time::Time,
 };
 
-/// [`Bug::AppendAfterRelease`].
-pub(crate) fn may_append(rule: bool, submitted: Submitted, tenure: Epoch) -> bool {
-    rule || (is_planted(Bug::AppendAfterRelease) && submitted.adopted == tenure)
+// checkpoint/collect.rs
+
+/// [`Bug::DeleteSeal`]: the seal counts as garbage.
+#[inline]
+pub(crate) fn is_garbage(rule: bool) -> bool {
+    rule || is_planted(Bug::DeleteSeal)
 }
 
-/// [`Bug::UnseenEnd`], and [`Bug::LooseRelease`] where any Release was seen.
-pub(crate) fn ended(rule: bool, released: Epoch) -> bool {
-    rule || is_planted(Bug::UnseenEnd) || (is_planted(Bug::LooseRelease) && released > Epoch::ZERO)
+// checkpoint/plan.rs
+
+/// [`Bug::PartAsFull`]: a tenure counts as copied whole although some of its entries were not copied.
+#[inline]
+pub(crate) fn is_whole(is_whole: bool) -> bool {
+    is_whole || is_planted(Bug::PartAsFull)
 }
 
-/// [`Bug::ReleaseAhead`].
-pub(crate) fn release_counts(rule: bool) -> bool {
-    rule || is_planted(Bug::ReleaseAhead)
+// checkpoint/retain.rs
+
+/// [`Bug::DeletePacksInUse`]: no session counts as a reader.
+#[inline]
+pub(crate) fn unread(rule: bool) -> bool {
+    rule || is_planted(Bug::DeletePacksInUse)
 }
 
-/// [`Bug::KeepCache`].
-pub(crate) fn keep_cache(rule: bool) -> bool {
-    rule || is_planted(Bug::KeepCache)
-}
-
-/// [`Bug::NeverLookAgain`].
-pub(crate) fn look_at(rule: Option<Time>) -> Option<Time> {
-    rule.filter(|_| !is_planted(Bug::NeverLookAgain))
+/// [`Bug::DeletePacksToCome`]: a pack counts as settled although it may belong to the next checkpoint.
+#[inline]
+pub(crate) fn is_settled(rule: bool) -> bool {
+    rule || is_planted(Bug::DeletePacksToCome)
 }
 
 /// [`Bug::TrimBeforeCommit`]: `due` is what the appended checkpoint covers, committed or not.
+#[inline]
 pub(crate) fn next_trim(
     rule: impl FnOnce() -> Option<TrimStep>,
     trimmed: Trimmed,
@@ -47,42 +67,231 @@ pub(crate) fn next_trim(
     if is_planted(Bug::TrimBeforeCommit) { trimmed.next_step(due) } else { rule() }
 }
 
-/// [`Bug::DeletePacksToCome`].
-pub(crate) fn is_settled(rule: bool) -> bool {
-    rule || is_planted(Bug::DeletePacksToCome)
-}
+// control/admission.rs
 
-/// [`Bug::DeletePacksInUse`].
-pub(crate) fn unread(rule: bool) -> bool {
-    rule || is_planted(Bug::DeletePacksInUse)
-}
-
-/// [`Bug::DeleteSeal`].
-pub(crate) fn is_garbage(rule: bool) -> bool {
-    rule || is_planted(Bug::DeleteSeal)
-}
-
-/// [`Bug::AdmitWithoutClearance`].
+/// [`Bug::AdmitWithoutClearance`]: a clearance holds for every later record.
+#[inline]
 pub(crate) fn clearance(rule: bool) -> bool {
     rule || is_planted(Bug::AdmitWithoutClearance)
 }
 
-/// [`Bug::ReuseSessionId`].
-pub(crate) fn is_fresh(rule: bool) -> bool {
-    rule || is_planted(Bug::ReuseSessionId)
+// control/leader/hosts.rs
+
+/// [`Bug::BlameHostForStore`]: a slow host is blamed although the store is slow.
+#[inline]
+pub(crate) fn store_at_fault(rule: bool) -> bool {
+    rule && !is_planted(Bug::BlameHostForStore)
 }
 
-/// [`Bug::RejoinWhenReplaced`].
-pub(crate) fn after_seal(rule: AfterSeal) -> AfterSeal {
-    if is_planted(Bug::RejoinWhenReplaced) { AfterSeal::Rejoin } else { rule }
-}
+// control/leader/next.rs
 
-/// [`Bug::RemoveUndrained`].
+/// [`Bug::RemoveUndrained`]: a host that owns slots counts as drained.
+#[inline]
 pub(crate) fn is_drained(rule: bool) -> bool {
     rule || is_planted(Bug::RemoveUndrained)
 }
 
-/// [`Bug::BlameHostForStore`].
-pub(crate) fn store_at_fault(rule: bool) -> bool {
-    rule && !is_planted(Bug::BlameHostForStore)
+// control/loss.rs
+
+/// [`Bug::WitnessTooNew`]: the newest committed batch is trusted, although it may stand in the other store as well.
+#[inline]
+pub(crate) fn batches_in_doubt(in_doubt: u64) -> u64 {
+    if is_planted(Bug::WitnessTooNew) { 0 } else { in_doubt }
+}
+
+// control/member.rs
+
+/// [`Bug::ReuseSessionId`]: a session id that was used before passes.
+#[inline]
+pub(crate) fn is_fresh(rule: bool) -> bool {
+    rule || is_planted(Bug::ReuseSessionId)
+}
+
+/// [`Bug::RejoinWhenReplaced`]: a replaced host rejoins.
+#[inline]
+pub(crate) fn after_seal(rule: AfterSeal) -> AfterSeal {
+    if is_planted(Bug::RejoinWhenReplaced) { AfterSeal::Rejoin } else { rule }
+}
+
+// epoch/draft.rs
+
+/// [`Bug::JudgeByName`]: a session that is over counts as lived by the host that has its name now.
+#[inline]
+pub(crate) fn lives(lives: bool) -> bool {
+    lives || is_planted(Bug::JudgeByName)
+}
+
+// epoch/draft/domains.rs
+
+/// [`Bug::DropSourceOfOldTenure`]: a full checkpoint of any tenure of the owner's session lets every source go.
+#[inline]
+pub(crate) fn sources_after_full(sources: &mut Vec<Tenure>, owner: Option<Tenure>, full: Tenure) {
+    if is_planted(Bug::DropSourceOfOldTenure)
+        && owner.is_some_and(|owner| owner.session == full.session)
+    {
+        sources.clear();
+    }
+}
+
+/// [`Bug::DropSourceEarly`]: a slot that moves brings only its last tenure along.
+#[inline]
+pub(crate) fn older_sources(older: &[Tenure]) -> &[Tenure] {
+    if is_planted(Bug::DropSourceEarly) { &[] } else { older }
+}
+
+// journal/batch.rs
+
+/// [`Bug::CheckpointNamesPrevious`]: the header is checked as if the batch carried no checkpoint.
+#[inline]
+pub(crate) fn names_itself(carries_checkpoint: bool) -> bool {
+    carries_checkpoint && !is_planted(Bug::CheckpointNamesPrevious)
+}
+
+// journal/read_barrier.rs
+
+/// What a read waits for: whether for a barrier, else for the commit of which batch.
+#[inline]
+pub(crate) fn read_waits_for(
+    needs_barrier: bool,
+    sees: Position,
+    writer: &Writer,
+) -> (bool, Position) {
+    let needs_barrier = without_barrier(needs_barrier);
+    let (needs_barrier, sees) = until_batch_in_flight(needs_barrier, sees, writer);
+    (needs_barrier, despite_open_batch(sees, writer))
+}
+
+/// [`Bug::SkipBarrier`]: no read waits for a barrier.
+#[inline]
+fn without_barrier(needs_barrier: bool) -> bool {
+    needs_barrier && !is_planted(Bug::SkipBarrier)
+}
+
+/// [`Bug::WaitForBatchInFlight`]: a read waits for the commit of the last batch in flight, instead of a barrier.
+#[inline]
+fn until_batch_in_flight(needs_barrier: bool, sees: Position, writer: &Writer) -> (bool, Position) {
+    if is_planted(Bug::WaitForBatchInFlight) && writer.in_flight() > 0 {
+        (false, sees.max(writer.submitted()))
+    } else {
+        (needs_barrier, sees)
+    }
+}
+
+/// [`Bug::AnswerOpenBatch`]: a read that has seen the open batch waits for nothing.
+#[inline]
+fn despite_open_batch(sees: Position, writer: &Writer) -> Position {
+    let is_open = sees > writer.submitted();
+    if is_planted(Bug::AnswerOpenBatch) && is_open { Position::ZERO } else { sees }
+}
+
+/// [`Bug::IgnoreBatchInFlight`]: a read whose barrier found nothing waits only for what it has seen.
+#[inline]
+pub(crate) fn leaves_at(position: Position, sees: Position) -> Position {
+    if is_planted(Bug::IgnoreBatchInFlight) { sees } else { position }
+}
+
+// journal/sealing/gap.rs
+
+/// [`Bug::SealAtMax`]: the seal goes right behind the highest batch, although there may be a gap below it.
+#[inline]
+pub(crate) fn seal_effect(
+    effect: SealEffect,
+    sealing: &mut Sealing,
+    highest: Option<BatchHeader>,
+) -> SealEffect {
+    match highest {
+        Some(BatchHeader { position, low_water, checkpoint_at, .. })
+            if is_planted(Bug::SealAtMax) =>
+        {
+            sealing.create(Sealed { position: position.next(), low_water, checkpoint_at })
+        }
+        Some(_) | None => effect,
+    }
+}
+
+// journal/writer.rs
+
+/// [`Bug::CheckpointNamesPrevious`]: a batch with a checkpoint names the newest committed checkpoint, not its own.
+#[inline]
+pub(crate) fn checkpoint_named<T>(named: T, committed: T) -> T {
+    if is_planted(Bug::CheckpointNamesPrevious) { committed } else { named }
+}
+
+/// [`Bug::AcknowledgeOutOfOrder`]: the journal counts as committed up to the highest batch won, across any gap.
+#[inline]
+pub(crate) fn batches_committed(count: u32, won: u64) -> u32 {
+    if is_planted(Bug::AcknowledgeOutOfOrder) { u64::BITS - won.leading_zeros() } else { count }
+}
+
+// request/window.rs
+
+/// [`Bug::WindowByAge`]: answers of four commits ago are forgotten, and the mark stays below them.
+#[inline]
+pub(crate) fn forget_by_age(window: &mut Window, open: CommitNumber) {
+    if is_planted(Bug::WindowByAge) {
+        let is_old = |recorded: &Recorded| open.get() - recorded.commit.get() >= 4;
+        let old = window.answers().filter(|(_, recorded)| is_old(recorded));
+        let old: Vec<RequestId> = old.map(|(id, _)| *id).collect();
+        for id in old {
+            window.forget(id.client, id.number..=id.number);
+        }
+    }
+}
+
+// request/window/evict.rs
+
+/// [`Bug::ForgetAnswerWithoutMark`]: an evicted answer leaves the mark where it was.
+#[inline]
+pub(crate) fn mark_of_answer(mark: CommitNumber) -> CommitNumber {
+    if is_planted(Bug::ForgetAnswerWithoutMark) { CommitNumber::ZERO } else { mark }
+}
+
+/// [`Bug::ForgetClientWithoutMark`]: an evicted client leaves the mark where it was.
+#[inline]
+pub(crate) fn mark_of_client(mark: CommitNumber) -> CommitNumber {
+    if is_planted(Bug::ForgetClientWithoutMark) { CommitNumber::ZERO } else { mark }
+}
+
+// slot/recovery.rs
+
+/// [`Bug::NeverLookAgain`]: no deadline is kept.
+#[inline]
+pub(crate) fn look_at(rule: Option<Time>) -> Option<Time> {
+    rule.filter(|_| !is_planted(Bug::NeverLookAgain))
+}
+
+// slot/replay.rs
+
+/// [`Bug::MissingIsEmpty`]: any position is read as the next one, so that missing batches are skipped.
+#[inline]
+pub(crate) fn is_next(is_next: bool) -> bool {
+    is_next || is_planted(Bug::MissingIsEmpty)
+}
+
+// slot/residency.rs
+
+/// [`Bug::AppendAfterRelease`]: a record of a tenure is appended although its Release was appended.
+#[inline]
+pub(crate) fn may_append(rule: bool, submitted: Submitted, tenure: Epoch) -> bool {
+    rule || (is_planted(Bug::AppendAfterRelease) && submitted.adopted == tenure)
+}
+
+/// [`Bug::KeepCache`]: the tail counts although its record may be of an earlier tenure.
+#[inline]
+pub(crate) fn keep_cache(rule: bool) -> bool {
+    rule || is_planted(Bug::KeepCache)
+}
+
+// slot/tenure.rs
+
+/// [`Bug::ReleaseAhead`]: a Release of a later epoch than the adopter's counts.
+#[inline]
+pub(crate) fn release_counts(rule: bool) -> bool {
+    rule || is_planted(Bug::ReleaseAhead)
+}
+
+/// [`Bug::UnseenEnd`], and [`Bug::LooseRelease`] where any Release was seen.
+#[inline]
+pub(crate) fn ended(rule: bool, released: Epoch) -> bool {
+    rule || is_planted(Bug::UnseenEnd) || (is_planted(Bug::LooseRelease) && released > Epoch::ZERO)
 }

@@ -1,7 +1,7 @@
-//! The host's own steady clock, as the rules see it: a number that only grows.
+//! The host's own monotonic clock, as a number that only grows.
 //!
-//! A [`Time`] means something only on the host it came from; it is never stored, sent or compared with another
-//! host's. Spans are [`Duration`]s.
+//! A [`Time`] is valid only on its own host; it is never stored, sent or compared with another host's. Spans are
+//! [`Duration`]s.
 
 use core::{
     fmt,
@@ -9,33 +9,33 @@ use core::{
     time::Duration,
 };
 
-/// Microseconds of a host's own steady clock (one that counts suspend).
+/// Microseconds of a host's own monotonic clock (which includes time in suspend).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {
-    /// When the clock began.
+    /// The start of the clock.
     pub const ZERO: Self = Self(0);
 
-    /// That many microseconds after the clock began.
+    /// Microseconds since the start of the clock.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// That many milliseconds after the clock began.
+    /// Milliseconds since the start of the clock.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1000))
     }
 
-    /// Microseconds since the clock began.
+    /// As microseconds since the start of the clock.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// How long ago `earlier` was; zero when it is still to come.
+    /// The span since `earlier`; zero when `earlier` is in the future.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -45,7 +45,7 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Self;
 
-    /// Saturates: "never" is a good answer to a span of centuries.
+    /// Saturates: a span of centuries means "never".
     fn add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
     }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_of_centuries_is_never_and_not_a_wrap() {
+    fn a_span_of_centuries_saturates() {
         let later = Time::from_millis(5) + Duration::MAX;
         assert_eq!(later, Time::from_micros(u64::MAX));
         assert_eq!(Time::from_millis(5).since(later), Duration::ZERO);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_in_seconds() {
+    fn it_is_printed_in_seconds() {
         assert_eq!(format!("{}", Time::from_micros(1_250_000)), "@1.250000s");
     }
 }

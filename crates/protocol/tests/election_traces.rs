@@ -1,11 +1,11 @@
-//! Elections told by scenarios: one per file in `tests/traces/election`, events above the `---`, what came of each below.
-//! `HOLOCRON_RECORD=1` writes the lower halves anew; they are reviewed like code.
+//! Scenarios of elections: one per file in `tests/traces/election`, events above the `---`, the effects of each below.
+//! `HOLOCRON_RECORD=1` rewrites the lower halves; they are reviewed like code.
 //!
-//! An event is a line, its milliseconds first:
+//! An event is a line that starts with its time in milliseconds:
 //!
 //! ```text
 //! start empty | start e7 other rank 1          what is known before
-//! chance 100000                                the random bits from here on
+//! chance 100000                                the random bits from now on
 //! 100 heard e7 | heard e7 by hint | suspected other | learned e8 us
 //! 100 read nothing | read unknown | read e8 gone rank 0
 //! 100 created won | lost | unknown | withdrawn
@@ -50,7 +50,7 @@ fn every_trace_comes_out_as_recorded() {
     }
 }
 
-/// Steps an election through the lines of a trace.
+/// Replays the lines of a trace.
 fn run(input: &str) -> String {
     let mut election = None;
     let (mut output, mut chance) = (String::new(), 0);
@@ -93,12 +93,13 @@ fn parse_epoch(word: &str) -> Epoch {
     Epoch::new(word.strip_prefix('e').expect("an epoch is written e7").parse().unwrap())
 }
 
-/// `e7 other rank 1`, written by `us`, by an `other` or a `third` who goes on leading, or by one who is `gone`; the rank of a leader doesn't matter and may be left out.
+/// `e7 other rank 1`: written by `us`, by an `other` or a `third` host that continues to lead, or by one that is
+/// `gone`. The rank may be omitted for `us`.
 fn parse_news(words: &[&str]) -> News {
     let (epoch, writer, rank) = match words {
         [epoch, writer, "rank", rank] => (epoch, writer, rank.parse().unwrap()),
         [epoch, writer] => (epoch, writer, 0),
-        _ => panic!("{words:?} is no news"),
+        _ => panic!("not a record: {words:?}"),
     };
     let writer = match *writer {
         "us" => Writer::Us,
@@ -142,7 +143,7 @@ fn parse_event(words: &[&str]) -> Event {
         ["paused"] => Event::Paused,
         ["store", "fails"] => Event::StoreFailing,
         ["store", "works"] => Event::StoreWorking,
-        _ => panic!("{words:?} never happens"),
+        _ => panic!("not an event: {words:?}"),
     }
 }
 

@@ -1,11 +1,11 @@
-//! A store that is lost while a journal is written to it, searched exhaustively at small bounds over the very functions
-//! of the crate: the writer, its reads, the witness. At any moment the store is replaced by an empty one or by an older
-//! copy, or only its `cluster` object goes; creates land before or after that, and every look is answered at a time of its
-//! own.
+//! A store that is lost while a journal is written, searched exhaustively within small bounds, with the real functions
+//! of the crate: the writer, its reads, the witness. At any moment the store is replaced by an empty one or an older
+//! copy, or only its `cluster` object disappears; creates land before or after that, and each look is answered at any
+//! time.
 //!
-//! Shown is that in an emptied store no batch submitted after the loss is acknowledged and no read answered that arrived
-//! after it; in the others, at most one batch and one group of reads; and that the witness stands as long as the store
-//! does, trims included, so that nobody is accused wrongly.
+//! It shows: in an emptied store, no batch submitted after the loss is acknowledged, and no read that arrived after it
+//! is answered; in the other cases, at most one batch and one group of reads. And the witness exists as long as the
+//! store is the same, also after trims, so that there is no false alarm.
 #![expect(clippy::print_stdout, reason = "a search says how far it went and what it found")]
 
 #[path = "support/switched.rs"]
@@ -24,11 +24,10 @@ use holocron_protocol::{
 };
 use stateright::{Checker, Expectation, Model, Property};
 
-const NO_ANSWER: &str =
-    "nothing that came after the loss is answered, but for one look in a store that lost a part";
-const STANDS: &str = "the witness stands as long as the store does";
-const SLIPPED: &str = "a batch that was in flight stands in the new store and is acknowledged";
-const NOTICED: &str = "the host notices";
+const NO_ANSWER: &str = "no answer after the loss, except one look in a store that lost a part";
+const WITNESS_EXISTS: &str = "the witness exists as long as the store is the same";
+const SLIPPED: &str = "a batch that was in flight lands in the new store and is acknowledged";
+const NOTICED: &str = "the host detects the loss";
 const READ: &str = "a read is answered";
 
 /// The bounds of a search.
@@ -40,25 +39,25 @@ struct Loss {
     reads_max: u8,
 }
 
-/// How the store is lost.
+/// A kind of loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum How {
-    /// An empty one takes its place.
+    /// An empty store replaces it.
     Emptied,
-    /// `cluster` goes, everything else stays.
+    /// `cluster` is deleted, everything else stays.
     ClusterGone,
-    /// An older copy takes its place, which ends with this position.
+    /// An older copy, which ends with this position, replaces it.
     Copy(Position),
 }
 
-/// When something began.
+/// Whether something began before or after the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum When {
     Before,
     After,
 }
 
-/// A look under way, or what it found.
+/// A look in flight, or its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Looking {
     For(LookFor, Witness),
@@ -83,7 +82,7 @@ struct Barrier {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct State {
     lost: Option<How>,
-    /// What stands in the store that answers now.
+    /// The journal in the current store.
     store: BTreeSet<Position>,
     writer: Writer,
     flights: Vec<Flight>,
@@ -92,14 +91,14 @@ struct State {
     reads_arrived: u8,
     barriers: u64,
     checkpoints: u8,
-    /// Something is missed: no look confirms anything any more.
+    /// A witness is missing: no look succeeds any more.
     doubtful: bool,
-    /// A batch was acknowledged that landed in the new store.
+    /// A batch that landed in the new store was acknowledged.
     slipped: bool,
     read: bool,
-    /// Batches that were submitted after the loss and acknowledged.
+    /// Acknowledged batches that were submitted after the loss.
     late_batches: u8,
-    /// Groups of reads, answered together, of which one arrived after the loss.
+    /// Groups of reads, answered together, with one that arrived after the loss.
     late_reads: u8,
 }
 
@@ -118,7 +117,7 @@ enum Action {
 }
 
 impl State {
-    fn stands(&self, witness: Witness) -> bool {
+    fn exists(&self, witness: Witness) -> bool {
         match witness {
             Witness::Cluster => matches!(self.lost, None | Some(How::Copy(_))),
             Witness::Batch(position) => self.store.contains(&position),
@@ -134,10 +133,11 @@ impl State {
         Looking::For(look_for, self.writer.witness(look_for))
     }
 
-    /// What a look finds. One that finds nothing though the store is there looks again, for what is the witness now.
+    /// The result of a look. If its witness was trimmed but the store is the same, it looks again, at the current
+    /// witness.
     fn look(&mut self, looking: Looking) -> Looking {
         match looking {
-            Looking::For(_, witness) if self.stands(witness) => Looking::Found,
+            Looking::For(_, witness) if self.exists(witness) => Looking::Found,
             Looking::For(look_for, _) => {
                 self.doubtful |= self.lost.is_some();
                 Looking::For(look_for, self.writer.witness(look_for))
@@ -159,13 +159,13 @@ impl State {
         self.late_reads += u8::from(answered.contains(&When::After));
     }
 
-    /// Whether more was answered than may be.
+    /// Whether more was answered than allowed.
     fn is_broken(&self) -> bool {
         let most = match self.lost {
             None | Some(How::Emptied) => 0,
             Some(How::ClusterGone | How::Copy(_)) => 1,
         };
-        // A group of reads may be answered by a barrier, and another by the batch.
+        // One group of reads may be answered by a barrier, and another by the batch.
         self.late_batches > most || self.late_reads > 2 * most
     }
 
@@ -210,7 +210,7 @@ impl Model for Loss {
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         if state.lost.is_none() {
             actions.extend([How::Emptied, How::ClusterGone].map(Action::Lose));
-            // In a young journal, and behind a checkpoint, `cluster` serves as witness, and a copy has that.
+            // In a new journal, and after a checkpoint, `cluster` is the witness, and a copy has that too.
             if let Witness::Batch(witness) = state.writer.witness(LookFor::Journal)
                 && self.checkpoints_max == 0
             {
@@ -323,10 +323,10 @@ impl Model for Loss {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(NO_ANSWER, |_, state: &State| !state.is_broken()),
-            Property::always(STANDS, |_, state: &State| {
+            Property::always(WITNESS_EXISTS, |_, state: &State| {
                 let kinds = [LookFor::Cluster, LookFor::Journal];
                 state.lost.is_some()
-                    || kinds.iter().all(|&kind| state.stands(state.writer.witness(kind)))
+                    || kinds.iter().all(|&kind| state.exists(state.writer.witness(kind)))
             }),
             Property::sometimes(SLIPPED, |_, state: &State| state.slipped),
             Property::sometimes(NOTICED, |_, state: &State| state.doubtful),
@@ -347,23 +347,23 @@ fn clean(loss: Loss) {
         match property.expectation {
             Expectation::Always => checker.assert_no_discovery(property.name),
             Expectation::Sometimes => drop(checker.assert_any_discovery(property.name)),
-            Expectation::Eventually => unreachable!("nothing is promised about the end"),
+            Expectation::Eventually => unreachable!("there are no rules about the end"),
         }
     }
 }
 
 #[test]
-fn nothing_that_comes_after_the_loss_is_answered() {
+fn nothing_after_the_loss_is_answered() {
     clean(ONE);
 }
 
 #[test]
-fn nor_while_the_journal_is_trimmed() {
+fn nothing_after_the_loss_is_answered_while_the_journal_is_trimmed() {
     clean(TRIMS);
 }
 
 #[test]
-fn nor_with_two_batches_in_flight() {
+fn nothing_after_the_loss_is_answered_with_two_batches_in_flight() {
     clean(TWO);
 }
 
@@ -379,10 +379,6 @@ mod switched {
 
     #[test]
     fn a_witness_that_is_too_new() {
-        switch::is_missed(
-            Bug::WitnessTooNew,
-            "switched::search",
-            "nothing that came after the loss",
-        );
+        switch::is_missed(Bug::WitnessTooNew, "switched::search", "no answer after the loss");
     }
 }

@@ -1,9 +1,9 @@
-//! Packs, searched: one session that writes packs for a checkpoint, commits it, releases a slot, and meanwhile deletes
-//! the packs that nobody needs any more.
+//! Packs, searched exhaustively: one session that writes packs for a checkpoint, commits it, releases a slot, and
+//! meanwhile deletes packs that are not needed any more.
 //!
-//! What may go is decided by the crate's own [`unneeded_packs`]. Here it may be asked at any time, also while the next
-//! checkpoint is being built. The library never does that: it deletes before it begins the next checkpoint, so there the
-//! bound on what may go can't show. It must hold all the same, or whoever lets the two overlap loses packs.
+//! The crate's own [`unneeded_packs`] decides. Here it may be called at any time, also while the next checkpoint is
+//! built. The library never does that: it deletes before it starts the next checkpoint, so there the bound `free_from`
+//! has no effect. It must hold nevertheless, or a change that lets the two overlap would lose packs.
 #![expect(clippy::print_stdout, reason = "how much was searched is worth knowing")]
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 
@@ -21,20 +21,20 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 
 type Packs = BTreeSet<u64>;
 
-/// Packs that are written in all.
+/// Packs written in total.
 const PACKS: u64 = 5;
 
-const MISSING: &str = "a pack is missing that somebody needs";
-/// What has to come up for a search to have been worth it.
+const MISSING: &str = "a pack that is needed is missing";
+/// States that the search must reach.
 type Happens = (&'static str, fn(&Session, &State) -> bool);
 const HAPPENS: [Happens; 4] = [
-    ("a pack goes while the next checkpoint is built", |_, state| {
+    ("a pack is deleted while the next checkpoint is built", |_, state| {
         state.building.is_some() && state.gone
     }),
-    ("a pack of a checkpoint that failed goes", |_, state| {
+    ("a pack of a failed checkpoint is deleted", |_, state| {
         state.failed.iter().any(|number| !state.stored.contains(number))
     }),
-    ("a pack waits for those who read what was released", |_, state| {
+    ("a pack is kept for readers of a released slot", |_, state| {
         state.read.iter().flatten().any(|number| !state.named.contains(number))
     }),
     ("a checkpoint names packs old and new", |_, state| state.named.len() > 1),
@@ -42,22 +42,22 @@ const HAPPENS: [Happens; 4] = [
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct State {
-    /// What stands in the store.
+    /// The packs in the store.
     stored: Packs,
-    /// What the session has written and not deleted.
+    /// The packs that the session has written and not deleted.
     written: Packs,
     /// The next free number.
     next: u64,
-    /// What the newest committed checkpoint names.
+    /// The packs of the newest committed checkpoint.
     named: Packs,
-    /// The first number that was free when that was built.
+    /// The first free number when that checkpoint was built.
     free_from: u64,
     building: Option<Building>,
-    /// What those may still read who read a slot that was released.
+    /// The packs that readers of a released slot may still read.
     read: Option<Packs>,
-    /// What was written for checkpoints that came to nothing.
+    /// The packs written for checkpoints that failed.
     failed: Packs,
-    /// Whether a pack was deleted since the checkpoint that is being built was begun.
+    /// Whether a pack was deleted since the current checkpoint was started.
     gone: bool,
 }
 
@@ -70,16 +70,16 @@ struct Building {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Action {
-    /// Begins a checkpoint that keeps those packs of the one before.
+    /// Starts a checkpoint that keeps these packs of the previous one.
     Begin(Packs),
     Write,
     Commit,
-    /// The checkpoint comes to nothing: something that it copies can't be read now.
+    /// The checkpoint fails: a record to copy can't be read now.
     Fail,
     Delete(u64),
-    /// A slot is released: whoever reads it goes by the newest committed checkpoint.
+    /// A slot is released: its readers use the newest committed checkpoint.
     Release,
-    /// No epoch lists the session as a source any more.
+    /// The newest epoch doesn't list the session as a source any more.
     Unlist,
 }
 
@@ -100,7 +100,7 @@ impl State {
         unneeded_packs(packs).map(PackNumber::get).collect()
     }
 
-    fn lacks_nothing(&self) -> bool {
+    fn has_all_needed_packs(&self) -> bool {
         let read = self.read.iter().flatten();
         let built = self.building.iter().flat_map(|building| &building.new);
         self.named.iter().chain(read).chain(built).all(|number| self.stored.contains(number))
@@ -171,14 +171,14 @@ impl Model for Session {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties =
-            vec![Property::always(MISSING, |_, state: &State| state.lacks_nothing())];
+            vec![Property::always(MISSING, |_, state: &State| state.has_all_needed_packs())];
         properties
             .extend(HAPPENS.iter().map(|&(name, happens)| Property::sometimes(name, happens)));
         properties
     }
 }
 
-/// Each choice of some, all or none of these packs.
+/// All subsets of these packs.
 fn subsets(packs: &Packs) -> impl Iterator<Item = Packs> {
     let packs: Vec<u64> = packs.iter().copied().collect();
     (0..1_u32 << packs.len()).map(move |bits| {
@@ -187,7 +187,7 @@ fn subsets(packs: &Packs) -> impl Iterator<Item = Packs> {
     })
 }
 
-/// Searches all of it.
+/// Searches everything.
 fn search_all() {
     let checker = Session.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     println!("{} states", checker.unique_state_count());
@@ -200,11 +200,11 @@ fn search_all() {
 }
 
 #[test]
-fn what_somebody_needs_is_never_deleted() {
+fn a_pack_that_is_needed_is_never_deleted() {
     search_all();
 }
 
-/// One rule of the crate itself turned off at a time.
+/// One bug at a time, planted in the crate itself.
 mod switched {
     use super::*;
 

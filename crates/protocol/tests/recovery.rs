@@ -1,5 +1,5 @@
 //! Random histories of a few slots over a few sessions, through the real bytes: batches, checkpoints, packs, trims,
-//! readings and folds, compared with the simplest thing that could be true: a map of what was acknowledged.
+//! replays and folds, compared with a map of what was acknowledged.
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 
 mod support;
@@ -13,31 +13,31 @@ use holocron_protocol::{
 use proptest::prelude::*;
 use support::world::{Budget, HOSTS, SLOTS, VNODES, World, vnode};
 
-/// One step of a history. What makes no sense at its moment does nothing.
+/// One step of a history. A step that isn't possible does nothing.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// The leader gives a slot to a session.
-    Give { slot: u16, to: usize },
-    /// The leader drops the sources that are known not to be needed.
+    /// The leader assigns a slot to a session.
+    Assign { slot: u16, to: usize },
+    /// The leader drops the sources that aren't needed any more.
     Drop { slot: u16 },
     /// A session reads the newest epoch.
     Learn { session: usize },
-    /// A session does what it owes a slot.
+    /// A session does its duty for a slot.
     Act { session: usize, slot: u16 },
-    /// Every session reads the newest epoch and does what it owes a slot.
+    /// Every session reads the newest epoch and does its duty for a slot.
     Settle { slot: u16 },
-    /// Whoever may write a vnode does.
+    /// Each session that may write a vnode does.
     Write { vnode: usize },
     /// A session writes a checkpoint and trims.
     Checkpoint { session: usize, budget: Budget },
-    /// Somebody seals a session.
+    /// A session is sealed.
     Seal { session: usize },
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
     let (session, slot) = (0..HOSTS, 0..SLOTS);
     prop_oneof![
-        3 => (slot.clone(), session.clone()).prop_map(|(slot, to)| Step::Give { slot, to }),
+        3 => (slot.clone(), session.clone()).prop_map(|(slot, to)| Step::Assign { slot, to }),
         1 => slot.clone().prop_map(|slot| Step::Drop { slot }),
         6 => session.clone().prop_map(|session| Step::Learn { session }),
         10 => (session.clone(), slot.clone()).prop_map(|(session, slot)| Step::Act { session, slot }),
@@ -49,14 +49,14 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What was acknowledged of each vnode.
+/// The acknowledged commit number of each vnode.
 type Oracle = BTreeMap<VnodeHash, CommitNumber>;
 
-/// A history being played.
+/// The replay of a history.
 struct Play {
     world: World,
     oracle: Oracle,
-    /// Recoveries with something in them.
+    /// Recoveries of slots with vnodes.
     recoveries: usize,
 }
 
@@ -64,12 +64,12 @@ impl Play {
     fn step(&mut self, step: Step) {
         let world = &mut self.world;
         match step {
-            Step::Give { slot, to } => world.give(slot, to),
+            Step::Assign { slot, to } => world.assign(slot, to),
             Step::Drop { slot } => world.drop_sources(slot),
             Step::Learn { session } => world.learn(session),
             Step::Act { session, slot } => self.act(session, slot),
             Step::Settle { slot } => {
-                // Twice, because a recovery may have to wait for a Release of a session behind it.
+                // Twice, because a recovery may need a Release of a session that comes later in the loop.
                 for session in (0..HOSTS).chain(0..HOSTS) {
                     self.world.learn(session);
                     self.act(session, slot);
@@ -110,7 +110,7 @@ impl Play {
     }
 }
 
-/// Plays a history; says how many recoveries with something in them it checked.
+/// Replays a history; returns the number of recoveries of slots with vnodes that it checked.
 fn play(steps: &[Step]) -> usize {
     let mut play = Play { world: World::new(), oracle: Oracle::new(), recoveries: 0 };
     for &step in steps {
@@ -123,13 +123,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_acknowledged_is_recovered(steps in proptest::collection::vec(any_step(), 0..160)) {
+    fn acknowledged_changes_are_recovered(steps in proptest::collection::vec(any_step(), 0..160)) {
         play(&steps);
     }
 }
 
 #[test]
-fn the_histories_are_not_idle() {
+fn the_histories_have_recoveries() {
     use proptest::{
         strategy::ValueTree,
         test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
@@ -139,5 +139,5 @@ fn the_histories_are_not_idle() {
     let strategy = proptest::collection::vec(any_step(), 160);
     let recoveries: usize =
         (0..50).map(|_| play(&strategy.new_tree(&mut runner).unwrap().current())).sum();
-    assert!(recoveries > 100, "only {recoveries} recoveries with something in them");
+    assert!(recoveries > 100, "only {recoveries} recoveries of slots with vnodes");
 }

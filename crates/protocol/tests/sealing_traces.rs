@@ -1,5 +1,5 @@
-//! Sealing told by scenarios: one per file in `tests/traces/sealing`, events above the `---`, what came of each below.
-//! `HOLOCRON_RECORD=1` writes the lower halves anew; they are reviewed like code.
+//! Scenarios of sealing: one per file in `tests/traces/sealing`, events above the `---`, the effect of each below.
+//! `HOLOCRON_RECORD=1` rewrites the lower halves; they are reviewed like code.
 //!
 //! An event is a line:
 //!
@@ -10,8 +10,9 @@
 //! created won | unknown | lost p6=batch                        how the create of the seal ended
 //! ```
 //!
-//! An object is `absent`, `opening`, `undecodable`, `batch` or `seal`; the last two may say `committed`, `low_water` and
-//! `checkpoint_at`, as in `batch,committed=3,low_water=2`. A batch has all before it committed unless it says otherwise.
+//! An object is `absent`, `opening`, `undecodable`, `batch` or `seal`; the last two may have `committed`, `low_water`
+//! and `checkpoint_at`, as in `batch,committed=3,low_water=2`. The default of `committed` is the position before the
+//! batch.
 
 #![expect(clippy::unwrap_used, reason = "a trace that can't be read should fail where it is read")]
 
@@ -35,7 +36,7 @@ fn every_trace_ends_as_recorded() {
     let mut paths: Vec<_> =
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 12, "some traces are gone: {paths:?}");
+    assert!(paths.len() >= 12, "traces are missing: {paths:?}");
     for path in paths {
         let text = fs::read_to_string(&path).unwrap();
         let input = text.split("---\n").next().unwrap();
@@ -43,12 +44,12 @@ fn every_trace_ends_as_recorded() {
         if record {
             fs::write(&path, replayed).unwrap();
         } else {
-            assert_eq!(text, replayed, "{}: HOLOCRON_RECORD=1 records anew", path.display());
+            assert_eq!(text, replayed, "{}: HOLOCRON_RECORD=1 records it", path.display());
         }
     }
 }
 
-/// Plays a scenario's events and says what came of each.
+/// Replays the events of a scenario; returns the effect of each.
 fn replay(input: &str) -> String {
     let mut output = String::new();
     let mut machine: Option<Sealing> = None;
@@ -62,7 +63,7 @@ fn replay(input: &str) -> String {
             let machine = machine.as_mut().expect("a trace starts with `start`");
             machine.step(event(verb, rest))
         };
-        writeln!(output, "{verb} → {}", told(&effect)).unwrap();
+        writeln!(output, "{verb} → {}", effect_words(&effect)).unwrap();
     }
     output
 }
@@ -164,8 +165,8 @@ fn position(text: &str) -> Position {
     Position::new(number.parse().unwrap())
 }
 
-/// An effect in the words of the events.
-fn told(effect: &SealEffect) -> String {
+/// An effect, in the form of the traces.
+fn effect_words(effect: &SealEffect) -> String {
     match effect {
         SealEffect::List => "list".into(),
         SealEffect::Get { positions, marks, end } => {

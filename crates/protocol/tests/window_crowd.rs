@@ -1,7 +1,7 @@
-//! Many clients at one vnode: how often they are sent back, and how large the envelope becomes.
+//! Many clients of one vnode: how often they are rebased, and how large the envelope becomes.
 //!
-//! Time goes in rounds. In each, the vnode takes a number of attempts, and what it recorded is one commit. A client that
-//! has its answer sends the next request some rounds later.
+//! Time is in rounds. In each round the vnode takes some attempts and commits once. A client that got its answer sends
+//! the next request some rounds later.
 
 use std::collections::BTreeMap;
 
@@ -19,24 +19,24 @@ const fn size(answers: usize, clients: usize) -> WindowSize {
     WindowSize { answers, clients, bytes: 256 << 10 }
 }
 
-/// A client that sends one request at a time, for ever.
+/// A client that sends one request after the other.
 #[derive(Clone, Copy)]
-struct Looping {
+struct Client {
     number: u64,
     base: CommitNumber,
-    /// How often the current request was sent back.
-    sent_back: u64,
+    /// How often the current request was rebased.
+    rebased: u64,
 }
 
-/// How it went.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     requests: u64,
-    sent_back: u64,
-    /// The most of one request.
-    sent_back_max: u64,
-    /// Done by the client that got the fewest done.
-    fewest: u64,
+    rebased: u64,
+    /// The most for one request.
+    rebased_max: u64,
+    /// The fewest requests that one client finished.
+    finished_min: u64,
 }
 
 struct Vnode {
@@ -51,7 +51,7 @@ impl Vnode {
         Self { window: Window::default(), limits, open: CommitNumber::new(1), dirty: false }
     }
 
-    /// Takes an attempt. `Ok` when it ran, `Err` when it is sent back; with the commit number that the client learns.
+    /// Takes an attempt. `Ok` if it ran, `Err` if it was rebased; with the commit number that the client learns.
     fn take(
         &mut self,
         client: u64,
@@ -90,27 +90,28 @@ impl Vnode {
     }
 }
 
-/// So many clients, of whom the vnode takes so many a round, and who are slow by so many rounds.
+/// A number of clients, the attempts that the vnode takes per round, and the rounds that each client waits before its
+/// next request.
 #[derive(Clone, Copy, Debug)]
 struct Crowd {
     clients: u64,
-    a_round: usize,
+    per_round: usize,
     delay: fn(u64, u64) -> u64,
 }
 
 impl Crowd {
-    /// Runs until each client has begun its request `until` on average; counts from request `from` on.
+    /// Runs until the clients finished `until` requests on average; counts from request `from` on.
     fn run(self, vnode: &mut Vnode, from: u64, until: u64) -> Count {
-        let new = Looping { number: 1, base: CommitNumber::ZERO, sent_back: 0 };
+        let new = Client { number: 1, base: CommitNumber::ZERO, rebased: 0 };
         let mut clients = vec![new; usize::try_from(self.clients).expect("a few thousand")];
-        // Whose attempt arrives when.
+        // By round, the clients whose attempts arrive.
         let mut arriving: BTreeMap<u64, Vec<u64>> =
             BTreeMap::from([(0, (0..self.clients).collect())]);
         let mut waiting = std::collections::VecDeque::new();
         let (mut count, mut done, mut round) = (Count::default(), 0, 0);
         while done < self.clients * until {
             waiting.extend(arriving.remove(&round).unwrap_or_default());
-            let taken = waiting.len().min(self.a_round);
+            let taken = waiting.len().min(self.per_round);
             for at in waiting.drain(..taken) {
                 let client = &mut clients[usize::try_from(at).expect("below their count")];
                 let counts = done >= self.clients * from;
@@ -118,14 +119,14 @@ impl Crowd {
                     Ok(commit) => {
                         done += 1;
                         count.requests += u64::from(counts);
-                        *client = Looping { number: client.number + 1, base: commit, sent_back: 0 };
+                        *client = Client { number: client.number + 1, base: commit, rebased: 0 };
                     }
                     Err(commit) => {
                         client.base = commit;
-                        client.sent_back += 1;
-                        count.sent_back += u64::from(counts);
+                        client.rebased += 1;
+                        count.rebased += u64::from(counts);
                         if counts {
-                            count.sent_back_max = count.sent_back_max.max(client.sent_back);
+                            count.rebased_max = count.rebased_max.max(client.rebased);
                         }
                     }
                 }
@@ -133,16 +134,19 @@ impl Crowd {
             }
             vnode.commit();
             round += 1;
-            assert!(round < 100_000_000, "nothing moves: {self:?}");
+            assert!(round < 100_000_000, "no progress: {self:?}");
         }
-        count.fewest =
-            clients.iter().map(|client| client.number - 1).min().expect("there are some");
+        count.finished_min = clients
+            .iter()
+            .map(|client| client.number - 1)
+            .min()
+            .expect("there is at least one client");
         count
     }
 }
 
-/// Some number from others.
-fn mixed(client: u64, round: u64) -> u64 {
+/// A pseudo-random number.
+fn pseudo_random(client: u64, round: u64) -> u64 {
     let mut mix =
         client.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ round.wrapping_mul(0xd1b5_4a32_d192_ed03);
     mix ^= mix >> 29;
@@ -152,62 +156,66 @@ fn mixed(client: u64, round: u64) -> u64 {
 const DELAYS: [fn(u64, u64) -> u64; 4] = [
     |_, _| 0,
     |_, _| 3,
-    |client, round| mixed(client, round) % 7,
-    // Most are near, and some are far away.
+    |client, round| pseudo_random(client, round) % 7,
+    // Most clients are fast, and some are slow.
     |client, _| if client % 16 == 0 { 40 } else { 1 },
 ];
 
 #[test]
-fn many_clients_are_sent_back_once_when_they_come_and_then_never() {
+fn many_clients_are_never_rebased_after_their_first_requests() {
     for clients in [1, 30, 100, 400, 1_000, 3_000] {
-        for a_round in [1, 8, 64, 4_096] {
+        for per_round in [1, 8, 64, 4_096] {
             for delay in DELAYS {
-                let crowd = Crowd { clients, a_round, delay };
+                let crowd = Crowd { clients, per_round, delay };
                 let mut vnode = Vnode::new(WindowLimits::default());
                 let count = crowd.run(&mut vnode, 6, 12);
-                assert_eq!(count.sent_back, 0, "{crowd:?}: {count:?}");
+                assert_eq!(count.rebased, 0, "{crowd:?}: {count:?}");
             }
         }
     }
 }
 
 #[test]
-fn the_first_requests_of_a_crowd_are_sent_back_a_few_times_at_most() {
+fn first_requests_of_a_crowd_are_rebased_at_most_a_few_times() {
     for clients in [100, 1_000, 3_000] {
-        for a_round in [8, 64, 4_096] {
+        for per_round in [8, 64, 4_096] {
             for delay in DELAYS {
-                let crowd = Crowd { clients, a_round, delay };
+                let crowd = Crowd { clients, per_round, delay };
                 let count = crowd.run(&mut Vnode::new(WindowLimits::default()), 0, 6);
-                assert!(count.sent_back_max <= 4, "{crowd:?}: {count:?}");
-                assert!(count.sent_back <= 3 * clients, "{crowd:?}: {count:?}");
+                assert!(count.rebased_max <= 4, "{crowd:?}: {count:?}");
+                assert!(count.rebased <= 3 * clients, "{crowd:?}: {count:?}");
             }
         }
     }
 }
 
 #[test]
-fn a_window_that_keeps_few_clients_whatever_they_do_sends_a_crowd_back_again_and_again() {
-    let crowd = Crowd { clients: 100, a_round: 100, delay: |_, _| 0 };
+fn a_window_without_a_higher_hard_limit_rebases_a_crowd_again_and_again() {
+    let crowd = Crowd { clients: 100, per_round: 100, delay: |_, _| 0 };
     let count = crowd.run(&mut Vnode::new(WindowLimits::exactly(size(256, 32))), 6, 12);
-    assert!(count.sent_back > count.requests, "{count:?}");
+    assert!(count.rebased > count.requests, "{count:?}");
 }
 
 #[test]
-fn more_clients_than_the_most_that_are_kept_all_get_on() {
+fn more_clients_than_the_hard_limit_all_make_progress() {
     let limits = WindowLimits { soft: size(16, 8), hard: size(128, 64) };
     for clients in [65, 80, 130, 260, 1_000] {
-        for a_round in [4, 16, 64] {
-            let crowd = Crowd { clients, a_round, delay: |client, round| mixed(client, round) % 5 };
+        for per_round in [4, 16, 64] {
+            let crowd = Crowd {
+                clients,
+                per_round,
+                delay: |client, round| pseudo_random(client, round) % 5,
+            };
             let count = crowd.run(&mut Vnode::new(limits), 4, 40);
-            // As often as the most that are kept go into the crowd, and no client is left behind.
-            assert!(count.sent_back <= count.requests * clients / 64, "{crowd:?}: {count:?}");
-            assert!(count.fewest >= 10, "{crowd:?}: {count:?}");
+            // In proportion to the clients beyond the hard limit, and no client starves.
+            assert!(count.rebased <= count.requests * clients / 64, "{crowd:?}: {count:?}");
+            assert!(count.finished_min >= 10, "{crowd:?}: {count:?}");
         }
     }
 }
 
 #[test]
-fn clients_that_come_once_make_no_envelope_larger() {
+fn clients_with_one_request_do_not_make_the_envelope_larger() {
     let usual = {
         let mut vnode = Vnode::new(WindowLimits::exactly(WindowLimits::default().soft));
         one_shots(&mut vnode, |_| {});
@@ -216,25 +224,25 @@ fn clients_that_come_once_make_no_envelope_larger() {
     let mut most = 0;
     let mut vnode = Vnode::new(WindowLimits::default());
     one_shots(&mut vnode, |vnode| most = most.max(vnode.encoded_len()));
-    assert!(most <= 2 * usual, "{most} bytes, where {usual} are usual");
+    assert!(most <= 2 * usual, "{most} bytes instead of about {usual}");
 }
 
-/// Thousands of clients that come once each, eight at a time, and one that stays and comes seldom.
+/// Thousands of clients with one request each, eight at a time, and one client with rare requests.
 fn one_shots(vnode: &mut Vnode, mut look: impl FnMut(&Vnode)) {
     let (mut known, mut number) = (CommitNumber::ZERO, 0);
     for round in 0..1_000 {
         for client in 0..8 {
             let client = 1_000 + round * 8 + client;
             if let Err(base) = vnode.take(client, 1, CommitNumber::ZERO) {
-                // It is back before the next is committed.
-                assert!(vnode.take(client, 1, base).is_ok(), "a fresh base is enough");
+                // It retries before the next commit.
+                assert!(vnode.take(client, 1, base).is_ok(), "the new base is valid");
             }
         }
         if round % 300 == 299 {
             number += 1;
             known = match vnode.take(1, number, known) {
                 Ok(commit) => commit,
-                Err(base) => vnode.take(1, number, base).expect("a fresh base is enough"),
+                Err(base) => vnode.take(1, number, base).expect("the new base is valid"),
             };
         }
         vnode.commit();
@@ -243,10 +251,10 @@ fn one_shots(vnode: &mut Vnode, mut look: impl FnMut(&Vnode)) {
 }
 
 #[test]
-fn a_trimmed_window_is_as_large_as_before_and_forgets_nothing_silently() {
+fn a_trimmed_window_is_small_again_and_its_mark_is_raised() {
     let soft = WindowLimits::default().soft;
     let mut vnode = Vnode::new(WindowLimits::default());
-    let crowd = Crowd { clients: 1_000, a_round: 4_096, delay: |_, _| 0 };
+    let crowd = Crowd { clients: 1_000, per_round: 4_096, delay: |_, _| 0 };
     crowd.run(&mut vnode, 0, 6);
     let (before, mark) = (vnode.encoded_len(), vnode.window.mark());
     assert!(vnode.window.exceeds(&soft) && before > 20_000, "{before} bytes");
@@ -256,15 +264,15 @@ fn a_trimmed_window_is_as_large_as_before_and_forgets_nothing_silently() {
 }
 
 #[test]
-fn a_window_that_is_read_back_does_not_forget_a_crowd_at_its_first_command() {
+fn a_window_that_is_read_back_does_not_evict_a_crowd_at_once() {
     let mut vnode = Vnode::new(WindowLimits::default());
-    let crowd = Crowd { clients: 1_000, a_round: 4_096, delay: |_, _| 0 };
+    let crowd = Crowd { clients: 1_000, per_round: 4_096, delay: |_, _| 0 };
     crowd.run(&mut vnode, 0, 6);
     let mut out = Vec::new();
     envelope::encode_tombstone(&mut out, &vnode.window);
     vnode.window = envelope::Envelope::decode("read back", &out.into()).unwrap().window;
     let mark = vnode.window.mark();
-    // Others come first, and those who had no answer when the host died come later.
+    // Other clients send first; clients of the failed host may retry later.
     for client in 0..2_000 {
         vnode.take(5_000 + client, 1, vnode.open.previous().unwrap()).unwrap();
         vnode.commit();

@@ -1,5 +1,5 @@
-//! Writes the table of planted bugs into `docs/verification.md`: each runs the default workload in a process of its own
-//! until it is noticed. Takes about a minute.
+//! Writes the table of planted bugs into `docs/verification.md`: each bug runs the default workload in its own process
+//! until it is caught. Takes about a minute.
 //!
 //! ```console
 //! $ cargo run -p holocron-sim --example planted-table
@@ -46,7 +46,7 @@ fn row(bug: Bug) -> io::Result<String> {
     Ok(format!("| `{}` | {} | {by} | {seed} |\n", bug.name(), bug.sentence().trim()))
 }
 
-/// In a process of its own: plants the bug, and says which seed showed it.
+/// In its own process: plants the bug, and prints the seed that catches it.
 #[cfg(debug_assertions)]
 fn search(name: &str) -> Result<(), Box<dyn core::error::Error>> {
     holocron_planted::plant(Bug::from_name(name).ok_or("no such bug")?);

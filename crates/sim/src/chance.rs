@@ -1,12 +1,12 @@
-//! The one source of chance of a simulated world.
+//! The only source of randomness of a simulated world.
 
 use std::sync::{Arc, Mutex};
 
 use core::time::Duration;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// Random numbers from a seed, shared by whoever holds a clone: the world is one thread, so the order of draws is part
-/// of the run.
+/// Random numbers from a seed; clones share the generator. The world is one thread, so the order of draws is
+/// deterministic.
 #[derive(Clone, Debug)]
 pub struct Chance(Arc<Mutex<StdRng>>);
 
@@ -40,7 +40,7 @@ impl Chance {
         self.0.lock().expect("drawing a number does not panic").random_range(0..end.max(1))
     }
 
-    /// A span between two, evenly.
+    /// A span between two bounds, uniformly distributed.
     #[must_use]
     pub fn between(&self, min: Duration, max: Duration) -> Duration {
         let width = u64::try_from(max.saturating_sub(min).as_micros()).unwrap_or(u64::MAX);

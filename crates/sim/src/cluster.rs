@@ -1,4 +1,4 @@
-//! A cluster in the world: hosts that can be started, crashed, paused and started again, and clients that call them.
+//! A cluster in the world: hosts that can be started, crashed, paused and restarted, and their clients.
 
 use core::{fmt, future::Future, time::Duration};
 use std::{
@@ -14,35 +14,35 @@ use crate::{
     world::World,
 };
 
-/// How often a host's status is noted for whoever looks from outside.
+/// How often a host's status is copied for observers.
 const NOTE_EVERY: Duration = Duration::from_millis(20);
 
-/// Who calls from within a host's process: is handed its client when it has started, and a seed of its own.
+/// Callers within a host's process: called with the host's client when it has started, and with its own seed.
 pub(crate) type Resident = Arc<dyn Fn(Client, u64) + Send + Sync>;
 
 /// Hosts on one simulated store and network.
 pub struct Cluster {
-    /// Where everything happens.
+    /// The world.
     pub world: World,
     settings: Settings,
     kinds: fn(HostBuilder) -> HostBuilder,
     seed: u64,
-    lives: u64,
+    processes: u64,
     notes: Arc<Mutex<Notes>>,
     resident: Option<Resident>,
 }
 
-/// What is known of hosts from outside, by the node they run at.
+/// What observers know of hosts, by node.
 #[derive(Debug, Default)]
 struct Notes {
     statuses: BTreeMap<String, HostStatus>,
     stopped: BTreeMap<String, String>,
     addresses: BTreeMap<String, String>,
-    /// Who is to leave when it next looks.
+    /// Hosts that are told to leave.
     to_leave: BTreeSet<String>,
-    /// Who is leaving.
+    /// Hosts that are leaving.
     leaving: BTreeSet<String>,
-    /// Commands answered from a request window, by all lives of all hosts.
+    /// Commands answered from a request window, by all processes of all hosts.
     repeats: u64,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// No hosts yet. Each will run with those settings and kinds.
+    /// No hosts yet. All hosts use these settings and kinds.
     #[must_use]
     pub fn new(seed: u64, settings: Settings, kinds: fn(HostBuilder) -> HostBuilder) -> Self {
         Self {
@@ -61,13 +61,13 @@ impl Cluster {
             settings,
             kinds,
             seed,
-            lives: 0,
+            processes: 0,
             notes: Arc::default(),
             resident: None,
         }
     }
 
-    /// From now on, every host that starts has callers in its own process.
+    /// Every host that starts from now on has callers in its own process.
     pub(crate) fn set_resident(&mut self, resident: Resident) {
         self.resident = Some(resident);
     }
@@ -76,18 +76,18 @@ impl Cluster {
         self.notes.lock().expect("nothing panics under the lock of notes")
     }
 
-    /// A seed that no life of a host or client had before.
+    /// A seed that no process had before.
     fn next_seed(&mut self) -> u64 {
-        self.lives += 1;
-        self.seed.wrapping_mul(1_000_003).wrapping_add(self.lives)
+        self.processes += 1;
+        self.seed.wrapping_mul(1_000_003).wrapping_add(self.processes)
     }
 
-    /// Starts a host, or a later life of it.
+    /// Starts or restarts a host.
     pub fn start(&mut self, name: &str) {
         self.start_at(name, name);
     }
 
-    /// Starts a host, or a later life of it, at a node that may have another name.
+    /// Starts or restarts a host at a node that may have another name.
     pub fn start_at(&mut self, node: &str, name: &str) {
         let (network, store) = (self.world.network(node), self.world.store(node));
         let random = Random::from_seed(self.next_seed());
@@ -98,7 +98,7 @@ impl Cluster {
             .name(name)
             .listen(&format!("{node}:0"))
             .settings(self.settings.clone());
-        let life = Life {
+        let process = HostProcess {
             node: node.to_owned(),
             builder: (self.kinds)(builder),
             seed: self.next_seed(),
@@ -118,10 +118,10 @@ impl Cluster {
         notes.to_leave.remove(node);
         notes.leaving.remove(node);
         drop(notes);
-        self.world.start(node, life.live());
+        self.world.start(node, process.run());
     }
 
-    /// Starts hosts one after the other and lets them settle.
+    /// Starts hosts one after the other, and waits until they have settled.
     pub fn start_all(&mut self, names: &[&str]) {
         for name in names {
             self.start(name);
@@ -130,26 +130,26 @@ impl Cluster {
         self.world.run(Duration::from_secs(3));
     }
 
-    /// Tells the host at a node to hand its slots over, leave and stop.
+    /// Tells the host at a node to hand off its slots, leave and stop.
     pub fn leave(&mut self, node: &str) {
         self.world.trace.note(format_args!("{node} is told to leave"));
         self.notes().to_leave.insert(node.to_owned());
     }
 
-    /// Whether the host at a node is leaving and hasn't stopped yet.
+    /// Whether the host at a node is leaving and has not stopped yet.
     #[must_use]
     pub fn leaves(&self, node: &str) -> bool {
         let notes = self.notes();
         notes.leaving.contains(node) && !notes.stopped.contains_key(node)
     }
 
-    /// How the host at a node was a moment ago, if it has started.
+    /// The recent status of the host at a node, if it has started.
     #[must_use]
     pub fn status(&self, node: &str) -> Option<HostStatus> {
         self.notes().statuses.get(node).cloned()
     }
 
-    /// The node of the host that leads, as far as it knows itself.
+    /// The node of the host that believes it leads.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
         let notes = self.notes();
@@ -160,7 +160,7 @@ impl Cluster {
         leading.max_by_key(|(_, status)| status.epoch).map(|(node, _)| node.clone())
     }
 
-    /// Where the host at a node listens, or last listened.
+    /// The address where the host at a node listens, or last listened.
     #[must_use]
     pub fn address(&self, node: &str) -> String {
         self.notes().addresses.get(node).cloned().unwrap_or_default()
@@ -172,7 +172,7 @@ impl Cluster {
         self.notes().stopped.get(node).cloned()
     }
 
-    /// Commands that hosts answered from a request window, as far as they lived to say so.
+    /// Commands that hosts answered from a request window, as far as they were reported before a crash.
     #[must_use]
     pub fn repeats(&self) -> u64 {
         self.notes().repeats
@@ -192,17 +192,17 @@ impl Cluster {
         self.world.start(name, async move { work(door.client(0).await).await })
     }
 
-    /// Where clients of one process come from.
+    /// A maker of clients for one process.
     pub(crate) fn door(&mut self, node: &str) -> Door {
         let (network, store) = (self.world.network(node), self.world.store(node));
         Door { network, store, seed: self.next_seed() }
     }
 
-    /// Gives everybody time until a client's work is done, and returns what it came to.
+    /// Runs the world until a client's work is done; returns its result.
     ///
     /// # Panics
     ///
-    /// When it isn't done in time, with the tail of the trace; or when a promise was broken meanwhile.
+    /// When it isn't done in time, with the tail of the trace; or when an invariant was violated.
     pub fn finish<T>(&mut self, work: JoinHandle<T>, span: Duration) -> T {
         let done = self.world.run_until(&work, span);
         if !done || !self.world.trace.violations().is_empty() {
@@ -215,11 +215,11 @@ impl Cluster {
         self.world.result(work)
     }
 
-    /// Gives everybody time until something is so.
+    /// Runs the world until a condition holds.
     ///
     /// # Panics
     ///
-    /// When it isn't so in time.
+    /// When it doesn't hold in time.
     pub fn until(&mut self, what: &str, span: Duration, mut so: impl FnMut(&Self) -> bool) {
         let until = self.world.now() + span;
         while !so(self) {
@@ -242,7 +242,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// A client, of so many, that is connected.
+    /// Connects the client with this number.
     pub(crate) async fn client(&self, number: u32) -> Client {
         let seed = self.seed.wrapping_add(u64::from(number) << 32);
         loop {
@@ -259,8 +259,8 @@ impl Door {
     }
 }
 
-/// One life of a host's process.
-struct Life {
+/// One process of a host.
+struct HostProcess {
     node: String,
     builder: HostBuilder,
     seed: u64,
@@ -271,8 +271,8 @@ struct Life {
     sessions: Sessions,
 }
 
-impl Life {
-    async fn live(self) {
+impl HostProcess {
+    async fn run(self) {
         let Self { node, builder, seed, notes, resident, trace, watch, sessions } = self;
         let why = match builder.clock(Arc::new(TokioClock::new())).start().await {
             Ok(host) => {
@@ -288,7 +288,7 @@ impl Life {
     }
 }
 
-/// Notes how a host is until it stops, and says why it did.
+/// Records a host's status until it stops; returns why it stopped.
 async fn follow(
     mut host: Host,
     notes: &Mutex<Notes>,

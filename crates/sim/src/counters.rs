@@ -1,4 +1,4 @@
-//! What a run did: the proof that it exercised what it claims to check.
+//! Counters of a run: they show that it exercised what it claims to check.
 
 use core::{
     iter::Sum,
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a run did, counted where it can be seen: in the store, by the callers, or where faults are injected.
+        /// Counters of a run, taken in the store, by the callers, and where faults are injected.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         pub struct Counters {
             $($(#[$doc])* pub $name: u64,)*
@@ -35,17 +35,17 @@ counters! {
     acknowledged,
     /// Commands that ended unclear for their callers.
     unclear,
-    /// Calls that ended with an error that says they left no effect.
+    /// Calls that ended with an error that guarantees no effect.
     refused,
     /// Linearizable queries that were answered.
     reads,
     /// Local queries that were answered.
     local_reads,
-    /// Commands that panicked or left too large a state, as they were meant to.
+    /// Commands that panicked or made a too large state on purpose.
     broken_commands,
-    /// Panics of vnodes as planned; one command may panic more than once when it is sent again.
+    /// Planned panics of vnodes; a command that is retried may panic more than once.
     planned_panics,
-    /// Commands answered from the request window: they had run before. At least so many; a crash hides the newest.
+    /// Commands answered from the request window, because they had run before. A lower bound: a crash hides the newest.
     duplicates,
     /// Vnodes that left memory.
     passivations,
@@ -57,46 +57,46 @@ counters! {
     checkpoints,
     /// Segments of a journal marked as trimmed.
     trims,
-    /// Sessions marked as gone but for seal and marks.
+    /// Sessions with an end mark.
     detached,
-    /// Sessions that an epoch record took slots from because they were sealed.
+    /// Sealed sessions that lost slots by an epoch record.
     takeovers,
-    /// Slots that their owner released and another session adopted.
+    /// Slots that one session released and another adopted.
     moves,
     /// Seals that landed.
     seals,
-    /// Creates of a seal that met a batch.
+    /// Creates of a seal that found a batch.
     seals_lost_to_batches,
-    /// Creates whose answer wasn't the truth, or that landed after it, or twice.
+    /// Creates whose answer was wrong, or that landed after it, or twice.
     unknown_outcomes,
-    /// Processes of hosts that died.
+    /// Crashed processes of hosts.
     crashes,
-    /// Processes of hosts that were given no time for a while.
+    /// Paused processes of hosts.
     pauses,
     /// Cuts between two nodes, in one direction or in both.
     partitions,
     /// Connections broken between two nodes.
     resets,
-    /// Clocks of hosts made fast or slow.
+    /// Hosts whose clock was made fast or slow.
     skewed_clocks,
-    /// Spans in which the store answered nobody.
+    /// Outages of the store.
     outages,
     /// Hosts whose store became slow.
     slow_stores,
-    /// Seals asked for of hosts that were well, and taken note of.
+    /// Accepted requests to seal a healthy host.
     false_alarms,
-    /// Hosts that joined under load, new or back.
+    /// Hosts that joined or rejoined under load.
     joins,
-    /// Hosts told to hand their slots over and leave.
+    /// Hosts told to hand off their slots and leave.
     leaves,
-    /// Processes started under the name of a host that ran elsewhere.
+    /// Processes started under the name of a host that runs elsewhere.
     namesakes,
-    /// Stores that were lost while hosts served from them.
+    /// Stores lost while hosts served from them.
     lost_stores,
 }
 
 impl Counters {
-    /// The counters that are zero: what was not exercised.
+    /// The counters that are zero: not exercised.
     #[must_use]
     pub fn idle(&self) -> Vec<&'static str> {
         self.iter().filter(|&(_, count)| count == 0).map(|(name, _)| name).collect()

@@ -1,36 +1,36 @@
-//! What can go wrong in a scenario, by name.
+//! The kinds of faults in a scenario, by name.
 
 use core::{fmt, str::FromStr};
 use std::collections::BTreeSet;
 
 use crate::chance::Chance;
 
-/// One kind of thing that goes wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// A host's process dies and is started again a while later.
+    /// A host's process crashes and is restarted a while later.
     Crash,
-    /// A host's process stands still, for moments or for long, and wakes.
+    /// A host's process is paused, shortly or for long, and wakes.
     Pause,
-    /// Nothing gets through between two nodes, in one direction or both, for a while.
+    /// Two nodes are partitioned, in one direction or both, for a while.
     Partition,
     /// Connections between two nodes break.
     Reset,
     /// A host's clock runs fast or slow.
     Clock,
-    /// Requests to the store fail, answer what isn't so, land late, land twice.
+    /// Requests to the store fail, get wrong answers, land late, or land twice.
     Store,
-    /// The store answers nobody for a while.
+    /// The store doesn't answer for a while.
     Outage,
-    /// One host's requests to the store take long.
+    /// One host's requests to the store are slow.
     Slow,
-    /// Somebody has a host sealed that is well.
+    /// A healthy host is sealed on request.
     Alarm,
-    /// Hosts leave in good order and join.
+    /// Hosts leave with a handoff, and join.
     JoinLeave,
     /// A second process runs under a host's name.
     Namesake,
-    /// The store is lost and another takes its place: empty, or another cluster's. Then the story ends.
+    /// The store is lost and replaced by another one: empty, or another cluster's. Then the scenario ends.
     Lost,
 }
 
@@ -77,13 +77,13 @@ impl fmt::Display for Fault {
     }
 }
 
-/// No fault has that name.
+/// No fault has this name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownFault(String);
 
 impl fmt::Display for UnknownFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no fault is named {:?}; there are ", self.0)?;
+        write!(f, "no fault is named {:?}; use ", self.0)?;
         for fault in Fault::ALL {
             write!(f, "{fault}, ")?;
         }
@@ -102,24 +102,24 @@ impl FromStr for Fault {
     }
 }
 
-/// The kinds of things that go wrong in one scenario. Printed and parsed as names with commas between, `all` or `none`.
+/// The kinds of faults of one scenario. Printed and parsed as names separated by commas, `all` or `none`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults(BTreeSet<Fault>);
 
 impl Faults {
-    /// Nothing goes wrong.
+    /// No faults.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Everything goes wrong.
+    /// All kinds of faults.
     #[must_use]
     pub fn all() -> Self {
         Fault::ALL.into_iter().collect()
     }
 
-    /// Those that a seed chooses: one kind alone in a quarter of the seeds, a few kinds in another, half of them, all.
+    /// The kinds that a seed chooses: in a quarter of the seeds each, one kind, a few kinds, half of them, or all.
     #[must_use]
     pub fn drawn(seed: u64) -> Self {
         let chance = Chance::new(seed ^ 0xfa17);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_draw_calm_days_and_wild_ones() {
+    fn seeds_draw_few_faults_and_many() {
         let drawn: Vec<usize> = (0..40).map(|seed| Faults::drawn(seed).iter().count()).collect();
         assert!(drawn.contains(&1) && drawn.contains(&Fault::ALL.len()), "{drawn:?}");
         assert_eq!(Faults::drawn(7), Faults::drawn(7));

@@ -1,14 +1,14 @@
-//! Whole Holocron clusters in one thread, from one seed, with everything breaking.
+//! A simulator: whole Holocron clusters in one thread, from one seed, with faults of every kind.
 //!
-//! The hosts are the real library: real actors, transport, client, journal. What is pretended is the world around them:
-//! time, chance, network and store. Each host runs in a current-thread runtime of its own on a paused clock, and the
-//! [`World`] gives them time in turns, a tick each; so a host can crash (its runtime is dropped and everything in it
-//! vanishes), or pause (it is given no time, while its requests in flight still land) and wake much later.
+//! The hosts are the real library: real actors, transport, client, journal. Simulated are time, chance, network and
+//! store. Each host runs in its own current-thread runtime on a paused clock, and the [`World`] advances them in turns,
+//! one tick each. So a host can crash (its runtime is dropped with everything in it), or pause (its clock stops, while
+//! its requests in flight still land) and wake much later.
 //!
-//! A [`Scenario`] is a whole story from one seed: a cluster under load, everything that goes wrong, and a look at what
-//! is left. [`run`] says what was broken, and [`Counters`] what the run has shown.
+//! A [`Scenario`] is a complete test from one seed: a cluster under load, faults, and checks at the end. [`run`]
+//! returns the violations, and [`Counters`] what the run has exercised.
 //!
-//! Same seed, same run: the world's [`Trace`] hashes everything that crosses a boundary.
+//! Same seed, same run: the world's [`Trace`] hashes every event at a boundary.
 
 mod chance;
 mod cluster;

@@ -1,52 +1,52 @@
-//! Is a history linearizable? Wing and Gong's search, with Lowe's memory of configurations seen before.
+//! A linearizability checker: Wing and Gong's search, with Lowe's cache of visited configurations.
 //!
-//! Each operation takes effect at one point between its invocation and its return, and the points must explain every
-//! answer. An operation that never returned may take effect at any time after its invocation, or never. The search takes
-//! operations out of the history one at a time: whatever was invoked before any return that is left may be next. A set
-//! of operations taken out that led to the same state before leads nowhere now.
+//! Each operation takes effect at one point between its invocation and its return, and the order of these points must
+//! explain every answer. An operation that never returned may take effect at any time after its invocation, or never.
+//! The search takes operations out of the history one at a time: each one invoked before the first remaining return may
+//! be next. A configuration (the set of operations taken out, and the state) that was visited before is skipped.
 //!
-//! One that may be next and changes nothing, in whatever state, is taken at once, and nothing else is tried in its place:
-//! wherever an order has it later, it may as well come here. Without this, reads at one time multiply the orders.
+//! An operation that may be next and changes no state is taken at once, without alternatives: in any valid order it can
+//! be moved here. Without this, concurrent reads multiply the orders.
 
 use core::hash::Hash;
 use std::collections::HashSet;
 
-/// Configurations remembered before the search gives up: at about 100 bytes each.
+/// Configurations to remember before the search gives up; about 100 bytes each.
 pub(crate) const CONFIGURATIONS_LEN_MAX: usize = 300_000;
 
-/// What operations do to a state.
+/// A sequential model of the operations.
 pub(crate) trait Model {
-    /// What they act on.
+    /// The state.
     type State: Clone + Eq + Hash;
-    /// What was asked and, if it returned, what was answered.
+    /// The request and, if it returned, the answer.
     type Call;
 
-    /// The state after a call, or none if it can't have been answered so in that state.
+    /// The state after a call; `None` if the answer isn't possible in that state.
     fn step(state: &Self::State, call: &Self::Call) -> Option<Self::State>;
 
-    /// Whether a call, answered as it was, changes nothing in any state.
+    /// Whether a call with its answer changes no state.
     fn is_idle(call: &Self::Call) -> bool;
 }
 
-/// One operation of a history. Times are places in one order of everything that happened; no two are alike.
+/// One operation of a history. Times are positions in one total order of events, without ties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Operation<C> {
     /// When it was invoked.
     pub(crate) invoked: u64,
-    /// When it returned; none when nobody heard how it ended.
+    /// When it returned; `None` if its end is unknown.
     pub(crate) returned: Option<u64>,
-    /// What it was.
+    /// The call.
     pub(crate) call: C,
 }
 
-/// What the search found.
+/// The result of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// There is an order that explains every answer.
+    /// An order explains every answer.
     Linearizable,
-    /// There is none: the furthest any order came was to this operation's return.
+    /// No order does. This is the operation whose return the best order could not explain.
     Broken(usize),
-    /// It would take more than [`CONFIGURATIONS_LEN_MAX`] configurations to tell.
+    /// Undecided after [`CONFIGURATIONS_LEN_MAX`] configurations.
     TooWide,
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn check<M: Model>(initial: M::State, history: &[Operation<M::Call>])
 
 const HEAD: usize = 0;
 
-/// An invocation or a return, linked in the order of time with those that are left.
+/// An invocation or a return, in a linked list of the remaining ones by time.
 struct Event {
     operation: usize,
     kind: Kind,
@@ -66,7 +66,7 @@ struct Event {
 }
 
 enum Kind {
-    /// Where the return stands, if there is one.
+    /// The index of the return, if there is one.
     Invoked {
         returns_at: Option<usize>,
     },
@@ -75,11 +75,11 @@ enum Kind {
 
 struct Search<'a, M: Model> {
     history: &'a [Operation<M::Call>],
-    /// The first is no event but the head of the list.
+    /// The first entry is the head of the list, not an event.
     events: Vec<Event>,
     state: M::State,
     taken: Box<[u64]>,
-    /// Invocations taken out, each with the state before.
+    /// Invocations taken out, each with the state before it.
     path: Vec<(usize, M::State)>,
     seen: HashSet<(Box<[u64]>, M::State)>,
 }
@@ -123,7 +123,7 @@ impl<'a, M: Model> Search<'a, M> {
     fn run(mut self) -> Verdict {
         let (mut at, mut deepest) = (self.next(), (0, 0));
         loop {
-            // Whoever is left has not returned, so nobody waits for an explanation.
+            // The remaining operations never returned, so they need no explanation.
             let Some(place) = at else { return Verdict::Linearizable };
             let onwards = match self.events[place].kind {
                 Kind::Invoked { returns_at } => {
@@ -135,7 +135,7 @@ impl<'a, M: Model> Search<'a, M> {
                         returns_at.into_iter().for_each(|place| self.unlink(place));
                         Some(self.next())
                     } else {
-                        // Where an idle one leads was seen before then, and it needs no alternative.
+                        // An idle operation needs no alternative.
                         (!self.is_idle(place)).then(|| self.events[place].after)
                     }
                 }
@@ -154,7 +154,7 @@ impl<'a, M: Model> Search<'a, M> {
         }
     }
 
-    /// Where to look first for what may be next: at what changes nothing, if there is such a one.
+    /// Where to start looking for the next operation: at an idle one, if there is one.
     fn next(&self) -> Option<usize> {
         let first = self.events[HEAD].after;
         let left = core::iter::successors(first, |&place| self.events[place].after);
@@ -163,7 +163,7 @@ impl<'a, M: Model> Search<'a, M> {
         invoked.find(|&place| self.is_idle(place)).or(first)
     }
 
-    /// Whether an invocation that is left changes nothing and could be next.
+    /// Whether a remaining invocation is idle and may be next.
     fn is_idle(&self, place: usize) -> bool {
         let call = self.call(place);
         M::is_idle(call) && M::step(&self.state, call).is_some()
@@ -173,7 +173,7 @@ impl<'a, M: Model> Search<'a, M> {
         &self.history[self.events[place].operation].call
     }
 
-    /// Puts back the newest that changed something, and everything after it; says where it stood.
+    /// Puts back the newest operation that isn't idle, and all after it; returns its index.
     fn back(&mut self) -> Option<usize> {
         loop {
             let (place, state) = self.path.pop()?;
@@ -184,7 +184,7 @@ impl<'a, M: Model> Search<'a, M> {
         }
     }
 
-    /// Whether an operation can be next and leads to something new.
+    /// Whether an operation can be next and leads to a new configuration.
     fn takes(&mut self, place: usize) -> bool {
         let operation = self.events[place].operation;
         let Some(state) = M::step(&self.state, &self.history[operation].call) else {
@@ -217,7 +217,7 @@ impl<'a, M: Model> Search<'a, M> {
         }
     }
 
-    /// Undoes the newest unlink that isn't undone.
+    /// Undoes the newest remaining unlink.
     fn link(&mut self, place: usize) {
         let (before, after) = (self.events[place].before, self.events[place].after);
         self.events[before].after = Some(place);
@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// A register that is written and read.
+    /// A register with writes and reads.
     enum Register {}
 
     #[derive(Clone, Copy, Debug)]
@@ -269,7 +269,7 @@ mod tests {
     use Call::{Read, Write};
 
     #[test]
-    fn calls_one_after_the_other_are_linearizable_if_each_reads_the_last_write() {
+    fn sequential_calls_are_linearizable_if_each_reads_the_last_write() {
         assert_eq!(verdict(&[]), Verdict::Linearizable);
         let good = [(1, Some(2), Write(1)), (3, Some(4), Read(1)), (5, Some(6), Write(2))];
         assert_eq!(verdict(&good), Verdict::Linearizable);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_at_one_time_take_any_order() {
+    fn concurrent_calls_take_any_order() {
         for seen in [1, 2] {
             let history =
                 [(1, Some(4), Write(1)), (2, Some(5), Write(2)), (6, Some(7), Read(seen))];
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_at_one_time_agree_on_the_order_of_writes() {
+    fn concurrent_readers_agree_on_the_order_of_writes() {
         let history = |first: [u64; 2], second: [u64; 2]| {
             [
                 (1, Some(20), Write(1)),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_returned_happens_late_or_never_but_never_early() {
+    fn a_call_that_never_returned_takes_effect_late_or_never_but_never_early() {
         let write = (3, None, Write(7));
         assert_eq!(verdict(&[write, (4, Some(5), Read(0))]), Verdict::Linearizable);
         assert_eq!(
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_once_does_not_happen_again() {
+    fn a_call_takes_effect_only_once() {
         let history = [
             (1, None, Write(1)),
             (2, Some(3), Read(1)),
@@ -335,15 +335,15 @@ mod tests {
 
     #[test]
     fn the_search_is_bounded() {
-        // Every subset of these leads to a configuration of its own, and the read fits none.
+        // Every subset of these is a different configuration, and none explains the read.
         let mut history: Vec<_> = (0..64).map(|at| (at, None, Write(at + 1))).collect();
         history.push((100, Some(101), Read(0)));
         history.push((102, Some(103), Read(1_000)));
         assert_eq!(verdict(&history), Verdict::TooWide);
     }
 
-    /// Whether some order of the operations, each left out or not if it never returned, explains every answer.
-    fn by_trying_all(state: u64, left: &[(u64, Option<u64>, Call)]) -> bool {
+    /// Whether any order of the operations explains every answer; those that never returned may be omitted.
+    fn by_brute_force(state: u64, left: &[(u64, Option<u64>, Call)]) -> bool {
         if left.iter().all(|(_, returned, _)| returned.is_none()) {
             return true;
         }
@@ -351,12 +351,12 @@ mod tests {
         let may_be_next = |&at: &usize| first_return.is_none_or(|returned| left[at].0 < returned);
         (0..left.len()).filter(may_be_next).any(|at| {
             let rest: Vec<_> = [&left[..at], &left[at + 1..]].concat();
-            Register::step(&state, &left[at].2).is_some_and(|state| by_trying_all(state, &rest))
+            Register::step(&state, &left[at].2).is_some_and(|state| by_brute_force(state, &rest))
         })
     }
 
     proptest! {
-        /// Few values, so that an answer has more than one explanation.
+        /// Few values, so that answers have several explanations.
         #[test]
         fn the_search_agrees_with_trying_every_order(
             calls in vec((any::<bool>(), 0_u64..3, 0_u64..9, 0_u64..9, any::<bool>()), 1..7)
@@ -369,7 +369,7 @@ mod tests {
                     (invoked, (returns || reads).then_some(invoked + takes * 100 + 50), call)
                 })
                 .collect();
-            let expected = by_trying_all(0, &history);
+            let expected = by_brute_force(0, &history);
             prop_assert_eq!(verdict(&history) == Verdict::Linearizable, expected);
         }
     }

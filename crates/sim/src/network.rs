@@ -1,7 +1,7 @@
-//! A simulated network: connections with latency, one-way partitions, resets when a process dies.
+//! A simulated network: connections with latency, one-way partitions, resets when a process crashes.
 //!
-//! Bytes are handed over by the world's tick, so delivery order follows from the seed alone. A partition holds bytes
-//! back as a real one does: the connection stays open and silent, and goes on when it heals.
+//! Bytes are delivered by the world's tick, so the order of delivery depends only on the seed. A partition holds bytes
+//! back as a real one does: the connection stays open and silent, and continues when the partition heals.
 
 mod listener;
 
@@ -28,10 +28,10 @@ use crate::{chance::Chance, trace::Trace, watch::Watch};
 
 /// The usual time of a message from one node to another.
 const LATENCY: Duration = Duration::from_millis(1);
-/// How long a process takes to go: its connections break first, and what its machine still accepts meanwhile is reset.
-/// Seen between two processes on Linux after a SIGKILL; a reconnect at once often comes that early.
+/// How long a killed process takes to disappear: its connections break first; new connections are still accepted
+/// meanwhile, and then reset. Observed on Linux after SIGKILL; an immediate reconnect is often that early.
 const GOING: Duration = Duration::from_millis(5);
-/// Bytes under way in one direction of a connection before its writer waits.
+/// Bytes in flight in one direction of a connection before its writer must wait.
 const PIPE_LEN_MAX: usize = 4 << 20;
 
 /// The network between all nodes.
@@ -45,14 +45,14 @@ struct State {
     trace: Trace,
     watch: Watch,
     listeners: BTreeMap<String, Listening>,
-    /// Where processes are going, and when they are gone.
+    /// Nodes whose process is disappearing, and when it is gone.
     going: BTreeMap<String, Duration>,
     pipes: BTreeMap<u64, Pipe>,
-    /// The pipes that something is under way in.
+    /// The pipes with bytes in flight.
     busy: BTreeSet<u64>,
     next_pipe: u64,
     next_port: u16,
-    /// From whom to whom nothing gets through.
+    /// Partitions: from which node to which.
     cut: BTreeSet<(String, String)>,
 }
 
@@ -67,12 +67,12 @@ struct Listening {
 struct Pipe {
     from: String,
     to: String,
-    /// Bytes under way, and when they arrive at the earliest; an empty chunk is the end.
+    /// Bytes in flight, each with its earliest arrival; an empty chunk is the end of the stream.
     under_way: VecDeque<(Duration, Vec<u8>)>,
     under_way_len: usize,
     arrived: VecDeque<u8>,
     ended: bool,
-    /// The other process died.
+    /// The other process crashed.
     reset: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -111,14 +111,14 @@ impl Wire {
         SimNetwork { wire: self.clone(), node: node.to_owned() }
     }
 
-    /// Nothing gets through from one node to another any more; the other way it still may.
+    /// Partitions two nodes in one direction.
     pub fn cut(&self, from: &str, to: &str) {
         let mut state = self.state();
         state.trace.note(format_args!("cut {from} -> {to}"));
         state.cut.insert((from.to_owned(), to.to_owned()));
     }
 
-    /// What gets lost from one node to another gets through again.
+    /// Heals a partition in one direction.
     pub fn mend(&self, from: &str, to: &str) {
         let mut state = self.state();
         if state.cut.remove(&(from.to_owned(), to.to_owned())) {
@@ -126,8 +126,8 @@ impl Wire {
         }
     }
 
-    /// Breaks the connections between two nodes: what is under way on them is lost, and both ends are told. Whether there
-    /// was one.
+    /// Resets the connections between two nodes: bytes in flight are lost, and both ends get an error. Returns whether
+    /// there was a connection.
     pub fn reset(&self, one: &str, other: &str) -> bool {
         let mut state = self.state();
         state.trace.note(format_args!("reset {one} - {other}"));
@@ -142,7 +142,7 @@ impl Wire {
         state.pipes.len() < before
     }
 
-    /// Everything gets through again.
+    /// Heals all partitions.
     pub fn heal(&self) {
         let mut state = self.state();
         if !state.cut.is_empty() {
@@ -151,7 +151,7 @@ impl Wire {
         }
     }
 
-    /// A process begins to go: its listeners take nothing more, though it looks as if they did.
+    /// A process starts to disappear: its listeners seem to accept connections, but don't.
     pub(crate) fn node_goes(&self, node: &str) {
         let mut state = self.state();
         let State { now, listeners, going, .. } = &mut *state;
@@ -160,7 +160,7 @@ impl Wire {
         going.extend(its.map(|(address, _)| (address, *now + GOING)));
     }
 
-    /// A process is gone: nobody listens there, and the other ends of its connections are reset.
+    /// A process is gone: its listeners are closed, and the other ends of its connections are reset.
     pub(crate) fn drop_node(&self, node: &str) {
         let mut state = self.state();
         let state = &mut *state;
@@ -176,7 +176,7 @@ impl Wire {
         state.pipes.retain(|_, pipe| pipe.from != node || pipe.to != node);
     }
 
-    /// Hands over whatever has arrived by now.
+    /// Delivers all bytes that are due.
     pub(crate) fn deliver(&self, now: Duration) {
         let mut state = self.state();
         let state = &mut *state;
@@ -202,7 +202,7 @@ impl Wire {
     }
 }
 
-/// The network as one node sees it.
+/// The network, for one node.
 #[derive(Clone, Debug)]
 pub struct SimNetwork {
     wire: Wire,
@@ -227,7 +227,7 @@ impl Network for SimNetwork {
                     break;
                 }
             }
-            // Its first packet is lost and sent again, for as long as the caller waits.
+            // The first packet is lost and sent again, as long as the caller waits.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         let mut state = self.wire.state();
@@ -287,7 +287,7 @@ impl State {
     }
 }
 
-/// One end of a pipe: its reader or its writer.
+/// One end of a pipe: the reader or the writer.
 struct End {
     wire: Wire,
     pipe: u64,
@@ -351,7 +351,7 @@ impl AsyncWrite for End {
             return Poll::Ready(Ok(0));
         }
         let due = *now + chance.latency(LATENCY);
-        // Bytes of one connection never overtake each other.
+        // Bytes of one connection keep their order.
         let due = pipe.under_way.back().map_or(due, |(last, _)| due.max(*last));
         pipe.under_way.push_back((due, bytes.to_vec()));
         pipe.under_way_len += bytes.len();
@@ -371,7 +371,7 @@ impl AsyncWrite for End {
 }
 
 impl End {
-    /// No more bytes follow.
+    /// Ends the stream.
     fn finish(&self) {
         let mut state = self.wire.state();
         let State { now, pipes, busy, .. } = &mut *state;
@@ -385,7 +385,7 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        // The reader's end going says as much as the writer's: nobody is left to hear or to speak.
+        // A dropped reader ends the pipe like a dropped writer.
         self.finish();
     }
 }

@@ -1,7 +1,7 @@
-//! Panics in a simulated world: the planned ones told apart from assertions that failed.
+//! Panics in a simulated world: planned ones, and failed assertions.
 //!
-//! Everything of a world runs on one thread, so what panics is noted per thread and worlds side by side don't mix. A panic
-//! that a runtime or an actor catches is noted all the same: the hook runs before anybody can catch it.
+//! A world runs on one thread, so panics are recorded per thread and concurrent worlds don't mix. A panic that a
+//! runtime or an actor catches is recorded too: the hook runs before it is caught.
 
 use core::cell::RefCell;
 use std::{
@@ -9,15 +9,15 @@ use std::{
     sync::Once,
 };
 
-/// What a vnode panics with when a workload told it to.
+/// The payload of a planned panic of a vnode.
 struct Planned;
 
-/// What panicked on this thread since somebody began to watch.
+/// The panics on this thread since [`watch`].
 #[derive(Debug, Default)]
 pub(crate) struct Panics {
-    /// How often a vnode panicked because it was told to.
+    /// The number of planned panics.
     pub(crate) planned: u64,
-    /// The others: each a sentence with its place.
+    /// The others: each a message with its location.
     pub(crate) unplanned: Vec<String>,
 }
 
@@ -26,12 +26,12 @@ thread_local! {
 }
 static HOOK: Once = Once::new();
 
-/// Panics as a vnode's own code would.
+/// Panics like a vnode's own code.
 pub(crate) fn panic_as_planned() -> ! {
     panic::panic_any(Planned)
 }
 
-/// Watches this thread until [`taken`]; panics are noted instead of printed.
+/// Starts recording panics of this thread instead of printing them, until [`taken`].
 pub(crate) fn watch() {
     HOOK.call_once(|| {
         let before = panic::take_hook();
@@ -44,15 +44,15 @@ pub(crate) fn watch() {
     WATCHED.with_borrow_mut(|watched| *watched = Some(Panics::default()));
 }
 
-/// What panicked since [`watch`]; nobody watches any more.
+/// The panics since [`watch`]; stops recording.
 pub(crate) fn taken() -> Panics {
     WATCHED.with_borrow_mut(Option::take).unwrap_or_default()
 }
 
-/// Whether somebody watches this thread.
+/// Records a panic; returns whether this thread is recorded.
 fn note(info: &PanicHookInfo<'_>) -> bool {
     WATCHED.with(|watched| {
-        // Nothing can panic while it is borrowed; should it, the usual hook prints it.
+        // Nothing should panic while it is borrowed; if it does, the default hook prints the panic.
         let Ok(mut watched) = watched.try_borrow_mut() else { return false };
         let Some(panics) = watched.as_mut() else { return false };
         if info.payload().is::<Planned>() {

@@ -1,21 +1,21 @@
-//! Who notices which planted bug.
+//! Which test catches which planted bug.
 //!
-//! Every bug is noticed, or it would not be planted: by the default workload within [`SEEDS_MAX`] seeds, or, where the
-//! library as it is can't be brought to show it, by a model that can.
+//! Every planted bug is caught: by the default workload within [`SEEDS_MAX`] seeds, or by a model, if the library can't
+//! reach a state where the bug matters.
 
 use holocron_planted::Bug;
 
 use crate::scenario::{self, Scenario};
 
-/// Within how many seeds, from 1 on, the default workload has to show a bug.
+/// The number of seeds, from 1 on, within which the default workload must catch a bug.
 pub const SEEDS_MAX: u64 = 200;
 
-/// Who notices a bug.
+/// The test that catches a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noticed {
     /// The default workload.
     InSimulation,
-    /// A test of a model in `crates/protocol/tests`, which runs with the same switch.
+    /// A test of a model in `crates/protocol/tests`, with the same bug planted.
     InModel {
         /// The model.
         model: &'static str,
@@ -24,62 +24,51 @@ pub enum Noticed {
     },
 }
 
-/// Who notices that bug.
+const fn in_model(model: &'static str, test: &'static str) -> Noticed {
+    Noticed::InModel { model, test }
+}
+
+/// The test that catches that bug.
 #[must_use]
 pub const fn noticed(bug: Bug) -> Noticed {
     match bug {
-        // These take two batches in flight; the library keeps one.
-        Bug::SealAtMax => Noticed::InModel {
-            model: "journal_model",
-            test: "switched::a_seal_past_the_last_batch",
-        },
-        Bug::AcknowledgeOutOfOrder => Noticed::InModel {
-            model: "journal_model",
-            test: "switched::acknowledging_out_of_order",
-        },
-        // The simulator takes about 400 seeds: a host would have to sleep between the landing of a batch
-        // and its answer, and be asked by a caller that hasn't heard of its successor just before it wakes.
-        Bug::WaitForBatchInFlight => Noticed::InModel {
-            model: "journal_model",
-            test: "switched::a_read_that_waits_for_the_batch_in_flight",
-        },
-        // Whatever takes the place of a store in the simulator is not a copy of it.
-        Bug::WitnessTooNew => {
-            Noticed::InModel { model: "journal_loss", test: "switched::a_witness_that_is_too_new" }
+        // These need two batches in flight; the library has one.
+        Bug::SealAtMax => in_model("journal_model", "switched::a_seal_past_the_last_batch"),
+        Bug::AcknowledgeOutOfOrder => {
+            in_model("journal_model", "switched::acknowledging_out_of_order")
         }
-        // A slot would have to leave and come back within the one request that a Release takes.
-        Bug::DropSourceOfOldTenure => Noticed::InModel {
-            model: "ownership_model",
-            test: "switched::sources_dropped_by_an_older_tenures_checkpoint",
-        },
-        // The library deletes packs before it begins the next checkpoint, so there are none to come then.
-        Bug::DeletePacksToCome => Noticed::InModel {
-            model: "pack_model",
-            test: "switched::packs_deleted_that_the_next_checkpoint_names",
-        },
-        // A host would have to learn of two epochs at once, while another knows only the first of them, acts on it, and
-        // hears of the second from nobody. And then no promise is broken but the rule itself: whoever comes later waits
-        // for the end of the one that was behind.
-        Bug::ReleaseAhead => Noticed::InModel {
-            model: "ownership_model",
-            test: "switched::a_release_that_is_newer_than_its_reader",
-        },
+        // The simulator needs about 400 seeds: a host must pause between the landing of a batch and its answer, and a
+        // caller that doesn't know the new owner must call it just before it wakes.
+        Bug::WaitForBatchInFlight => {
+            in_model("journal_model", "switched::a_read_that_waits_for_the_batch_in_flight")
+        }
+        // In the simulator, a replacement store is never a copy.
+        Bug::WitnessTooNew => in_model("journal_loss", "switched::a_witness_that_is_too_new"),
+        // A slot would have to move away and back during the one request of a Release.
+        Bug::DropSourceOfOldTenure => {
+            in_model("ownership_model", "switched::sources_dropped_by_an_older_tenures_checkpoint")
+        }
+        // The library deletes packs before it starts the next checkpoint, so there are no packs of a next checkpoint
+        // then.
+        Bug::DeletePacksToCome => {
+            in_model("pack_model", "switched::packs_deleted_that_the_next_checkpoint_names")
+        }
+        // A host would have to learn two epochs at once, while another knows only the first, acts on it, and doesn't
+        // learn the second. Even then no invariant is violated: later owners wait for the end of the stale one.
+        Bug::ReleaseAhead => {
+            in_model("ownership_model", "switched::a_release_that_is_newer_than_its_reader")
+        }
         // Rules of the control plane that keep no promise by themselves: their traces say what they are for.
-        Bug::AdmitWithoutClearance => Noticed::InModel {
-            model: "control_traces",
-            test: "switched::a_join_cleared_as_of_an_older_record",
-        },
-        Bug::RejoinWhenReplaced => Noticed::InModel {
-            model: "control_traces",
-            test: "switched::a_replaced_host_that_rejoins",
-        },
-        Bug::RemoveUndrained => {
-            Noticed::InModel { model: "control_traces", test: "switched::a_host_removed_undrained" }
+        Bug::AdmitWithoutClearance => {
+            in_model("control_traces", "switched::a_join_cleared_as_of_an_older_record")
         }
-        Bug::BlameHostForStore => Noticed::InModel {
-            model: "control_traces",
-            test: "switched::a_host_blamed_for_the_store",
-        },
+        Bug::RejoinWhenReplaced => {
+            in_model("control_traces", "switched::a_replaced_host_that_rejoins")
+        }
+        Bug::RemoveUndrained => in_model("control_traces", "switched::a_host_removed_undrained"),
+        Bug::BlameHostForStore => {
+            in_model("control_traces", "switched::a_host_blamed_for_the_store")
+        }
         Bug::TrustAlreadyExists
         | Bug::ReplyBeforeCommit
         | Bug::TrimBeforeCommit
@@ -111,7 +100,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
     }
 }
 
-/// Runs the default workload of one seed after the other until something is broken; which seed, and what.
+/// Runs the default workload seed by seed until there is a violation; returns the seed and the violation.
 #[must_use]
 pub fn first_broken(seeds: impl IntoIterator<Item = u64>) -> Option<(u64, String)> {
     seeds.into_iter().find_map(|seed| {

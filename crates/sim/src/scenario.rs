@@ -1,8 +1,8 @@
-//! A scenario: a whole cluster under load from one seed, everything that goes wrong, and a look at what is left.
+//! A scenario: a whole cluster from one seed, under load and faults, with checks at the end.
 //!
-//! The story has five parts: hosts start; callers call while one thing after the other goes wrong; callers finish while
-//! everything is healed; the cluster must come to rest, with one leader and every slot served; everything is read back
-//! and compared with what was acknowledged. A run never panics: whatever panics in it is part of what was broken.
+//! It has five phases: hosts start; callers call during faults; faults are healed and callers finish; the cluster must
+//! settle, with one leader and every slot served; everything is read back and compared with what was acknowledged. A
+//! run never panics: panics in it are reported as violations.
 
 mod lost;
 mod rest;
@@ -30,55 +30,55 @@ use crate::{
     workload::{self, Habit, Plan, Work, bank, cell, tally},
 };
 
-/// How long callers may take to finish after the load: their longest deadline, and money in hand.
+/// How long callers may take to finish after the load: their longest deadline, and retried deposits.
 const FINISH_WITHIN: Duration = Duration::from_secs(60);
-/// How long everything may take to be read back.
+/// How long the final read of everything may take.
 const READ_BACK_WITHIN: Duration = Duration::from_secs(240);
-/// Processes that call and host nothing.
+/// Nodes with only callers.
 const CALLING_NODES: [&str; 2] = ["c1", "c2"];
-/// Clients at each of them that all call one vnode, where there is a crowd: in all more than a window keeps.
+/// In scenarios with a crowd: clients per node that all call one vnode. In total more than a window keeps.
 const CROWD: u32 = 20;
 /// Slots of the cluster.
 const SLOTS: u16 = 32;
-/// Answered calls per vnode below which a run shows nothing.
+/// A run with fewer answered calls per vnode is invalid.
 const ANSWERED_MIN: u64 = 2;
 
-/// A story to run.
+/// The parameters of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
-    /// Where all chance comes from.
+    /// The source of all randomness.
     pub seed: u64,
-    /// Hosts at the beginning, 1 to 26; another joins and leaves when that is among the faults.
+    /// Hosts at the start, 1 to 26; another one joins and leaves if that is among the faults.
     pub hosts: usize,
-    /// Vnodes, shared among the workloads: at least six.
+    /// Vnodes of all workloads together: at least six.
     pub vnodes: u32,
-    /// Simulated time under load and faults. A long outage of the store makes it longer by as much.
+    /// Simulated time under load and faults. A long outage of the store extends it.
     pub load: Duration,
-    /// What goes wrong.
+    /// The kinds of faults.
     pub faults: Faults,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Of which seed.
+    /// The seed.
     pub seed: u64,
-    /// The hash of the whole run: the same seed gives the same.
+    /// The hash of the trace; the same for the same seed.
     pub hash: u64,
     /// Lines of its trace.
     pub lines: u64,
     /// Simulated time.
     pub span: Duration,
-    /// What it did.
+    /// What the run exercised.
     pub counters: Counters,
-    /// What was broken: each a sentence that names the invariant. Empty when all is well.
+    /// The violations: each a sentence that names the invariant.
     pub broken: Vec<String>,
     /// The end of its trace.
     pub tail: Vec<String>,
 }
 
 impl Scenario {
-    /// The default workload for a seed: three hosts, and faults that the seed chooses.
+    /// The default scenario of a seed: three hosts, and faults that the seed chooses.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -91,7 +91,7 @@ impl Scenario {
     }
 }
 
-/// Runs a scenario from its beginning to its end.
+/// Runs a scenario.
 #[must_use]
 pub fn run(scenario: &Scenario) -> Outcome {
     panics::watch();
@@ -101,7 +101,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
     story.outcome(&told)
 }
 
-/// A scenario that is running.
+/// A running scenario.
 struct Story {
     scenario: Scenario,
     cluster: Cluster,
@@ -115,7 +115,7 @@ impl Story {
         let chance = Chance::new(scenario.seed ^ 0x5ce7_a210);
         let callers = 2 + u32::try_from(chance.below(4)).expect("below four");
         let pause_max = [40, 100, 250][usize::try_from(chance.below(3)).expect("below three")];
-        // Drawn apart, so that all else stays as the seed has it.
+        // From a separate generator, so that other draws of the seed don't change.
         let habit = match Chance::new(scenario.seed ^ 0x4ab1).below(3) {
             0 => Habit::Reading,
             _ => Habit::Everything,
@@ -151,7 +151,7 @@ impl Story {
                 let callers = workload::call(&work, &client, seed);
                 let crowd = workload::crowd(&work, &door, seed);
                 for caller in callers.into_iter().chain(crowd) {
-                    // One that panicked is noted where panics are noted.
+                    // Panics are recorded elsewhere.
                     drop(caller.await);
                 }
             }));
@@ -174,7 +174,7 @@ impl Story {
         cell::check(&self.work);
     }
 
-    /// Waits until every caller is done, those in hosts as well: what is under way isn't known yet.
+    /// Waits until every caller is done, also those in hosts, so that all outcomes are known.
     fn finish_calls(&mut self) {
         let until = self.cluster.world.now() + FINISH_WITHIN;
         while !self.work.is_done() {
@@ -208,7 +208,7 @@ impl Story {
         counters.duplicates = self.cluster.repeats();
         let span = self.cluster.world.now();
         let (hash, lines, tail) = (self.trace.hash(), self.trace.lines(), self.trace.tail());
-        // What panics while the world ends counts as well.
+        // Panics while the world is dropped count as well.
         let ended = catch_unwind(AssertUnwindSafe(|| drop(self.cluster)));
         counters.passivations = workload::passivations();
         let panics = panics::taken();
@@ -225,7 +225,7 @@ impl Story {
     }
 }
 
-/// Why a run that broke nothing shows nothing, if it doesn't.
+/// Why a run without violations is invalid, if it is: it exercised too little.
 fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
     let wanted = ANSWERED_MIN * u64::from(scenario.vnodes);
     let answered = counters.acknowledged + counters.reads;
@@ -259,7 +259,7 @@ fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
     None
 }
 
-/// Checkpoints and trims all the time, little memory, small states; a bit different for each seed.
+/// Frequent checkpoints and trims, little memory, small states; varied by seed.
 fn settings(seed: u64, chance: &Chance) -> Settings {
     let batches = [6, 12, 40][usize::try_from(chance.below(3)).expect("below three")];
     Settings {
@@ -276,8 +276,8 @@ fn settings(seed: u64, chance: &Chance) -> Settings {
     }
 }
 
-/// What vnodes remember of requests: as much as ever, or so little that it is forgotten all the time. Drawn apart, so
-/// that all else stays as the seed has it.
+/// Limits of request windows: the defaults, or so small that eviction is constant. From a separate generator, so that
+/// other draws of the seed don't change.
 fn window(seed: u64) -> WindowLimits {
     let usual = WindowLimits::default();
     let few_clients = WindowSize { clients: 2, ..usual.soft };
@@ -285,13 +285,13 @@ fn window(seed: u64) -> WindowLimits {
     match Chance::new(seed ^ 0x317d).below(5) {
         0 => WindowLimits::exactly(few_clients),
         1 => WindowLimits::exactly(few_answers),
-        // Little at rest, more while clients come back for it.
+        // A low soft limit, and a higher hard one.
         2 => WindowLimits { soft: few_clients, hard: WindowSize { clients: 12, ..usual.soft } },
         _ => usual,
     }
 }
 
-/// A store between a little unreliable and at its worst.
+/// Store faults between few and the worst.
 fn store_faults(chance: &Chance) -> StoreFaults {
     let worst = StoreFaults::all();
     let share = [0.1, 0.5, 1.0][usize::try_from(chance.below(3)).expect("below three")];

@@ -1,9 +1,9 @@
-//! Watching the sessions of one host: nothing but a seal or an epoch ends one.
+//! Checks the sessions of one host: only a seal or an epoch ends one.
 //!
-//! A host that gives its session up for any other reason, because the store was away or because it met its own batch,
-//! loses what was in flight for nothing. Nobody else would miss it: whoever called tries again. A leader is left out: it
-//! ends its own session when somebody asks for that. An epoch that gives a host's name to another process ends the
-//! session too, even if the next one, which the host doesn't know yet, takes it in.
+//! A host that gives up its session for another reason, such as an outage of the store or its own batch at a position,
+//! loses what was in flight without need. No other checker detects that, because callers retry. A leader is exempt: it
+//! ends its own session on request. An epoch that gives a host's name to another process ends the session too, even if
+//! a later epoch, which the host doesn't know yet, admits it again.
 
 use std::collections::BTreeSet;
 
@@ -12,30 +12,30 @@ use holocron_protocol::ids::{Epoch, SessionId};
 
 use crate::{store::Shelf, trace::Trace};
 
-/// What was seen of the sessions of one host's process.
+/// The observed sessions of one host's process.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     node: String,
     shelf: Shelf,
     trace: Trace,
-    /// The session it was in when somebody last looked, if it didn't lead then, and the newest epoch it knew.
+    /// At the last check: its session, if it didn't lead, and the newest epoch it knew.
     following: Option<(SessionId, Epoch)>,
-    /// Every session it was seen in.
+    /// Every session it had.
     ours: BTreeSet<SessionId>,
 }
 
 impl Sessions {
-    /// None so far.
+    /// No sessions yet.
     pub(crate) const fn new(node: String, shelf: Shelf, trace: Trace) -> Self {
         Self { node, shelf, trace, following: None, ours: BTreeSet::new() }
     }
 
-    /// Where the host runs.
+    /// The host's node.
     pub(crate) fn node(&self) -> &str {
         &self.node
     }
 
-    /// How the host says it is.
+    /// Takes the host's status.
     pub(crate) fn note(&mut self, status: &HostStatus) {
         if let Some((before, known)) = self.following.take()
             && before != status.session

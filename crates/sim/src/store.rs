@@ -1,7 +1,8 @@
-//! A simulated store: one map that everybody shares, and requests that take time, fail, land late, or land twice.
+//! A simulated store: one shared map, and requests that take time, fail, land late, or land twice.
 //!
-//! A request is decided when it is made and carried out by the world's tick, so it lands even if whoever made it has
-//! crashed or paused meanwhile. What a create answers and whether it landed are two separate draws: that is the point.
+//! The fate of a request is decided when it is sent, and it is carried out by the world's tick, so it lands even if its
+//! sender has crashed or is paused. The answer of a create and whether it lands are two separate draws: that is the
+//! point.
 
 mod census;
 mod faults;
@@ -37,7 +38,7 @@ use crate::{
     watch::{Event, Watch},
 };
 
-/// The store itself.
+/// The store.
 #[derive(Clone, Debug)]
 pub struct Shelf(Arc<Mutex<State>>);
 
@@ -47,12 +48,12 @@ struct State {
     chance: Chance,
     trace: Trace,
     faults: StoreFaults,
-    /// Until when nobody gets an answer.
+    /// The end of the current outage.
     out_until: Duration,
     paces: Paces,
     objects: BTreeMap<String, Bytes>,
     due: BTreeMap<(Duration, u64), Due>,
-    /// Answers on their way back.
+    /// Answers in flight.
     answers: BTreeMap<(Duration, u64), (Reply, Result<Answer, Error>)>,
     next: u64,
     counts: BTreeMap<&'static str, u64>,
@@ -61,12 +62,12 @@ struct State {
     lost: bool,
 }
 
-/// What takes the place of a store that is lost.
+/// The replacement of a lost store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Replacement {
     /// An empty store.
     Nothing,
-    /// A store in which this stands as `cluster`.
+    /// A store with this `cluster` object.
     Cluster(Bytes),
 }
 
@@ -98,19 +99,19 @@ impl Shelf {
         SimStore { shelf: self.clone(), node: node.to_owned() }
     }
 
-    /// How the store misbehaves from now on.
+    /// Sets the faults of the store.
     pub fn set_faults(&self, faults: StoreFaults) {
         self.state().faults = faults;
     }
 
-    /// Nobody gets an answer for a while.
+    /// Starts an outage.
     pub fn set_outage(&self, span: Duration) {
         let mut state = self.state();
         state.trace.note(format_args!("the store is away for {span:?}"));
         state.out_until = state.now + span;
     }
 
-    /// One node's requests take longer from now on, or no longer.
+    /// Makes one node's requests slow, or normal again.
     pub fn set_slow(&self, node: &str, slow: Option<Slow>) {
         let mut state = self.state();
         if let Some(slow) = slow {
@@ -119,24 +120,24 @@ impl Shelf {
         state.paces.set(node, slow);
     }
 
-    /// How often each kind of thing happened.
+    /// The number of events by kind.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state().counts.clone()
     }
 
-    /// What has landed, counted.
+    /// Counters of what has landed.
     #[must_use]
     pub fn census(&self) -> Counters {
         self.state().census.counters
     }
 
-    /// Whether a session may end: its seal stands, the newest epoch says that it is over, or it leads.
+    /// Whether a session may end: it is sealed, the newest epoch says that it is over, or it leads.
     pub(crate) fn may_end(&self, session: SessionId) -> bool {
         self.state().census.may_end(session)
     }
 
-    /// Whether one of these epochs has another session under a host's name than `ours`.
+    /// Whether one of these epochs has a session of this host that isn't among `ours`.
     pub(crate) fn names_another(
         &self,
         host: &HostName,
@@ -166,15 +167,15 @@ impl Shelf {
             .collect()
     }
 
-    /// Somebody who is none of us deletes an object.
-    pub fn rob(&self, key: &str) {
+    /// An object is deleted from outside.
+    pub fn delete_outside(&self, key: &str) {
         let mut state = self.state();
         let gone = state.objects.remove(key).is_some();
-        state.trace.note(format_args!("a stranger deletes {key}: {gone}"));
-        state.watch.robbed(key);
+        state.trace.note(format_args!("{key} is deleted from outside: {gone}"));
+        state.watch.deleted_outside(key);
     }
 
-    /// The store is lost, and another takes its place under the same address. Requests on their way reach that one.
+    /// The store is lost, and another one replaces it under the same address. Requests in flight reach that one.
     pub fn lose(&self, replacement: Replacement) {
         let mut state = self.state();
         state.trace.note(format_args!("the store is lost: {replacement:?}"));
@@ -200,7 +201,7 @@ impl Shelf {
         under.last().map(|(key, object)| (key.clone(), object.clone()))
     }
 
-    /// Carries out whatever is due by now.
+    /// Carries out all requests that are due.
     pub(crate) fn deliver(&self, now: Duration) {
         let mut state = self.state();
         state.now = now;
@@ -210,19 +211,19 @@ impl Shelf {
         }
         while let Some(entry) = state.answers.first_entry().filter(|entry| entry.key().0 <= now) {
             let (reply, answer) = entry.remove();
-            // Whoever asked may be gone.
+            // The sender may be gone.
             drop(reply.send(answer));
         }
     }
 }
 
 impl State {
-    /// Decides what becomes of a request.
+    /// Decides the fate of a request.
     fn ask(&mut self, node: &str, verb: Verb) -> oneshot::Receiver<Result<Answer, Error>> {
         let (reply, answer) = oneshot::channel();
         let pace = self.paces.of(node, &verb, self.faults.latency, &self.chance);
         if let Verb::Create(..) = verb {
-            // No answer comes sooner than in half of what is usual.
+            // The minimum latency is half of the usual one.
             self.watch.asked(node, self.now, self.faults.latency / 2);
         }
         let mut due = Due {

@@ -1,4 +1,4 @@
-//! What happened, hashed as a whole and kept as a tail.
+//! The trace of events: a hash of all, and the last lines.
 
 use core::{fmt, time::Duration};
 use std::{
@@ -8,10 +8,10 @@ use std::{
 
 use xxhash_rust::xxh3::Xxh3;
 
-/// Lines kept for whoever looks into a failure.
+/// Lines kept for debugging.
 const TAIL_LEN_MAX: usize = 400;
 
-/// The trace of a run, shared by everything in its world.
+/// The trace of a run; clones share it.
 #[derive(Clone, Default)]
 pub struct Trace(Arc<Mutex<Recorded>>);
 
@@ -32,11 +32,11 @@ impl fmt::Debug for Trace {
 
 impl Trace {
     fn recorded(&self) -> MutexGuard<'_, Recorded> {
-        // Whoever panicked while recording left a line out at most.
+        // A panic while recording loses one line at most.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The world's time, for the lines that follow.
+    /// Sets the world's time for the following lines.
     pub(crate) fn set_now(&self, now: Duration) {
         self.recorded().now = now;
     }
@@ -53,7 +53,7 @@ impl Trace {
         recorded.tail.push_back(text);
     }
 
-    /// A promise was broken.
+    /// Records a violation.
     pub fn violate(&self, promise: fmt::Arguments<'_>) {
         self.note(format_args!("VIOLATION {promise}"));
         let mut recorded = self.recorded();
@@ -61,7 +61,7 @@ impl Trace {
         recorded.violations.push(text);
     }
 
-    /// The promises that were broken.
+    /// The violations.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.recorded().violations.clone()
@@ -73,7 +73,7 @@ impl Trace {
         self.recorded().hash.digest()
     }
 
-    /// How many lines there were.
+    /// The number of lines.
     #[must_use]
     pub fn lines(&self) -> u64 {
         self.recorded().lines

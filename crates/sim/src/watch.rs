@@ -1,25 +1,25 @@
-//! Watching for broken promises: a checker for each [`Invariant`](invariant::Invariant) of the protocol.
+//! The watch: a checker for each [`Invariant`](invariant::Invariant) of the protocol.
 //!
-//! The watch hears of every object when it lands or goes, of every byte when a host writes it to a connection, and of
-//! every host's own words. It remembers all that ever landed, also what was deleted since, and takes nobody's word for
-//! what is committed: that follows from the objects alone. What was committed is the truth; recoveries, checkpoints,
-//! answers and deletions are held against it at the moment they happen.
+//! The watch gets every object when it lands or is deleted, every byte when a host writes it to a connection, and every
+//! host's status. It keeps everything that ever landed, also if it was deleted since, and derives what is committed
+//! only from objects, never from what hosts report. Recoveries, checkpoints, answers and deletions are compared with
+//! what was committed at the moment they happen.
 //!
 //! | invariant | checked by |
 //! | --- | --- |
-//! | 1 | `truth` (commit numbers go on), `recover` (what the store holds now is all of it), `tenures` (sources that go) |
+//! | 1 | `truth` (no gaps in commit numbers), `recover` (the store has everything), `tenures` (dropped sources) |
 //! | 2 | `journal`, `log`, `packs` |
-//! | 3 | `journal` (where seals stand), `answers` |
+//! | 3 | `journal` (positions of seals), `answers` |
 //! | 4 | `journal`, `log` (deletions and marks) |
 //! | 5 | `tenures` |
 //! | 6 | `journal`, and here for marks |
 //! | 7 | `packs`, `recover`, and here for deletions |
 //! | 8 | `seen` |
 //! | 9 | `answers`, `packs`, `journal` (headers) |
-//! | 11 | `requests`, `journal` (no batch of nothing) |
-//! | 14 | `lost`, from when the store is lost, in place of all others |
+//! | 11 | `requests`, `journal` (no empty batch) |
+//! | 14 | `lost`, which replaces all others after a loss |
 //!
-//! 10, 12 and 13 need callers, a healed world and a second run: they are checked where those are.
+//! 10, 12 and 13 need callers, a healed world and a second run: they are checked there.
 
 mod answers;
 mod facts;
@@ -59,10 +59,10 @@ use self::{
 };
 use crate::trace::Trace;
 
-/// What stands in the store.
+/// The objects in the store.
 pub(crate) type Objects = BTreeMap<String, Bytes>;
 
-/// The watch over one world; clones share it.
+/// The watch of one world; clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch(Arc<Mutex<State>>);
 
@@ -73,23 +73,23 @@ struct State {
     connections: Connections,
     epochs: EpochsSeen,
     creates: Creates,
-    /// Since the store was lost.
+    /// The checker after a loss of the store.
     lost: Option<Lost>,
 }
 
-/// Something happened to an object of the store.
+/// An event of an object in the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event<'a> {
-    /// Who asked for it.
+    /// The node that caused it.
     pub(crate) node: &'a str,
-    /// Which object.
+    /// The object's key.
     pub(crate) key: &'a str,
-    /// What stands in the store now.
+    /// All objects in the store now.
     pub(crate) objects: &'a Objects,
 }
 
 impl Watch {
-    /// Nothing happened yet.
+    /// No events yet.
     pub(crate) fn new(trace: Trace) -> Self {
         Self(Arc::new(Mutex::new(State {
             trace,
@@ -110,21 +110,21 @@ impl Watch {
         self.state().epochs.started(node);
     }
 
-    /// A host says that this is the newest epoch it knows.
+    /// A host reports the newest epoch it knows.
     pub(crate) fn says(&self, node: &str, epoch: Epoch) {
         let mut state = self.state();
         let broken = state.epochs.says(node, epoch);
         state.violate(node, "its status", broken);
     }
 
-    /// A process asks for a create, at that time, on a store that answers in no less than `latency`.
+    /// A process sends a create at time `now`, to a store with a minimum latency of `latency`.
     pub(crate) fn asked(&self, node: &str, now: Duration, latency: Duration) {
         let mut state = self.state();
         let broken = state.creates.asked(node, now, latency);
         state.violate(node, "the store", broken);
     }
 
-    /// The store is lost: what stood there is gone, and nothing that lands from now on follows from it.
+    /// The store is lost: all objects are gone, and later objects don't follow from them.
     pub(crate) fn lost(&self) {
         let mut state = self.state();
         state.lost = Some(Lost::default());
@@ -141,7 +141,7 @@ impl Watch {
         state.violate(event.node, event.key, broken);
     }
 
-    /// An object was put, whatever stood there before.
+    /// An object was put, maybe over an older one.
     pub(crate) fn put(&self, event: Event<'_>, body: &Bytes) {
         let mut state = self.state();
         if state.lost.is_some() {
@@ -151,7 +151,7 @@ impl Watch {
         state.violate(event.node, event.key, broken);
     }
 
-    /// An object that was there is there no more.
+    /// An object was deleted.
     pub(crate) fn deleted(&self, event: Event<'_>) {
         let mut state = self.state();
         if state.lost.is_some() {
@@ -161,22 +161,22 @@ impl Watch {
         state.violate(event.node, event.key, broken);
     }
 
-    /// A stranger deleted an object: nobody of ours breaks a promise by its being gone.
-    pub(crate) fn robbed(&self, key: &str) {
-        self.state().facts.robbed.insert(key.to_owned());
+    /// An object was deleted from outside: that it is missing is no violation.
+    pub(crate) fn deleted_outside(&self, key: &str) {
+        self.state().facts.deleted_outside.insert(key.to_owned());
     }
 
-    /// A connection was opened; its two directions have these numbers.
+    /// A connection was opened; these are the numbers of its two pipes.
     pub(crate) fn connected(&self, there: u64, back: u64) {
         self.state().connections.opened(there, back);
     }
 
-    /// Nothing more is said in that direction of a connection.
+    /// One direction of a connection has ended.
     pub(crate) fn closed(&self, pipe: u64) {
         self.state().connections.closed(pipe);
     }
 
-    /// A process wrote bytes to a connection: from now on they are outside.
+    /// A process wrote bytes to a connection: from now on they are visible outside.
     pub(crate) fn wrote(&self, node: &str, pipe: u64, bytes: &[u8]) {
         let mut state = self.state();
         let state = &mut *state;
@@ -187,7 +187,7 @@ impl Watch {
                 Said::Answer(call, answer, Came::BeforeLoss) => {
                     state.facts.answered(&call, &answer)
                 }
-                // What was said before it was written elsewhere may come later; within a connection it is in order.
+                // Messages are in order only within one connection.
                 Said::Epoch(epoch) => state.epochs.says(&format!("{node} in {pipe}"), epoch),
             };
             state.violate(node, "a connection", broken);

@@ -1,9 +1,8 @@
-//! What callers do in a scenario, and what they remember of it: money that moves, counters that count on, cells whose
-//! whole history is kept.
+//! The callers of a scenario, and what they record: bank transfers, counters, and cells with their whole history.
 //!
-//! What is remembered is shared by all callers of a world, wherever they run: it is the outside observer's knowledge, in
-//! the one order in which things happened. A call that was never answered stays remembered as invoked: its caller may
-//! have given up, or have died with its host.
+//! The records are shared by all callers of a world, on any node: they are an outside observer's knowledge, in one
+//! total order of events. A call without an answer stays recorded as invoked: its caller may have given up, or crashed
+//! with its host.
 
 pub(crate) mod bank;
 pub(crate) mod cell;
@@ -22,14 +21,14 @@ use tokio::task::JoinHandle;
 
 use crate::{chance::Chance, cluster::Door, counters::Counters, trace::Trace};
 
-/// How long callers wait for one call: from "gives up at once when a host stands still" to "sits a takeover out".
+/// Deadlines of calls: from shorter than a short pause of a host to longer than a takeover.
 const DEADLINES: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_millis(1_000), Duration::from_secs(4)];
-/// The longest pause of one of a crowd.
+/// The longest pause of a caller in a crowd.
 const CROWD_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// The longest pause of one who looks at a cell.
+/// The longest pause of a caller that only reads a cell.
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(400);
-/// How long the last reading waits for one vnode.
+/// How long the final read waits for one vnode.
 pub(crate) const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
 
 thread_local! {
@@ -41,7 +40,7 @@ pub(crate) fn note_passivation() {
     PASSIVATIONS.set(PASSIVATIONS.get() + 1);
 }
 
-/// Vnodes that left memory on this thread since this was last asked.
+/// Vnodes that left memory on this thread since the last call.
 pub(crate) fn passivations() -> u64 {
     PASSIVATIONS.replace(0)
 }
@@ -51,17 +50,17 @@ pub(crate) fn kinds(builder: HostBuilder) -> HostBuilder {
     builder.vnode::<bank::Account>().vnode::<cell::Cell>().vnode::<tally::Tally>()
 }
 
-/// How many vnodes there are of each kind, and how fast they are called.
+/// The number of vnodes of each kind, and the rate of calls.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) accounts: u32,
     pub(crate) cells: u32,
     pub(crate) tallies: u32,
-    /// Callers at each node, each with one thing to do at a time.
+    /// Callers at each node; each does one thing at a time.
     pub(crate) callers: u32,
-    /// Clients besides at each calling node, all of which call one vnode.
+    /// Additional clients at each calling node, which all call one vnode.
     pub(crate) crowd: u32,
-    /// The longest pause between two things.
+    /// The longest pause of a caller between two calls.
     pub(crate) pause_max: Duration,
     /// What callers do mostly.
     pub(crate) habit: Habit,
@@ -70,14 +69,14 @@ pub(crate) struct Plan {
 /// What callers do mostly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Habit {
-    /// A bit of everything: whoever was fenced finds out by the next batch, moments later.
+    /// A mix: a fenced host notices soon, by its next batch.
     Everything,
-    /// Reading: a host that was fenced and commits nothing has only its reads to find out by.
+    /// Reads: a fenced host without commits can notice only by its reads.
     Reading,
 }
 
 impl Plan {
-    /// Shares so many vnodes among the kinds, at least two of each.
+    /// Distributes the vnodes among the kinds, at least two of each.
     pub(crate) fn new(vnodes: u32, callers: u32, pause_max: Duration, habit: Habit) -> Self {
         let share = (vnodes / 3).max(2);
         let cells = vnodes.saturating_sub(2 * share).max(2);
@@ -85,20 +84,20 @@ impl Plan {
     }
 }
 
-/// How a call ended, as far as its caller may rely on it.
+/// The result of a call, as far as its caller may rely on it.
 #[derive(Debug)]
 pub(crate) enum Ended<T> {
     /// It ran, and this is its reply.
     Replied(T),
-    /// It left no effect and never will.
+    /// It has no effect and never will.
     NotRun,
-    /// It panicked or was refused as it is: no effect either, and the vnode says so.
+    /// The vnode reports that it panicked or was rejected: no effect either.
     Undone,
-    /// Nobody knows.
+    /// Unknown.
     Unclear,
 }
 
-/// What all callers of a world remember.
+/// The shared records of all callers of a world.
 pub(crate) struct Work {
     pub(crate) plan: Plan,
     pub(crate) trace: Trace,
@@ -108,7 +107,7 @@ pub(crate) struct Work {
     pub(crate) tallies: Mutex<tally::Tallies>,
     order: AtomicU64,
     over: AtomicBool,
-    /// Callers that aren't done, wherever they run.
+    /// Callers that aren't done, on all nodes.
     busy: AtomicU64,
 }
 
@@ -133,17 +132,17 @@ impl Work {
         }
     }
 
-    /// The next place in the order of everything that happens; never the same twice.
+    /// The next number in the total order of events; unique.
     pub(crate) fn tick(&self) -> u64 {
         self.order.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Callers end when they are done with what they are at.
+    /// Callers end after their current call.
     pub(crate) fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Whether no caller is at anything any more; those that died with their host aren't.
+    /// Whether all callers are done; those that crashed with their host count as done.
     pub(crate) fn is_done(&self) -> bool {
         self.busy.load(Ordering::Relaxed) == 0
     }
@@ -156,7 +155,7 @@ impl Work {
         lock(&self.counters)
     }
 
-    /// What a command came to.
+    /// The result of a command.
     pub(crate) fn ended<T>(&self, name: &str, result: Result<T, CallError>) -> Ended<T> {
         let mut counters = self.counters();
         match result {
@@ -174,31 +173,31 @@ impl Work {
             }
             Err(CallError::Panicked | CallError::Rejected { .. }) => Ended::Undone,
             Err(error @ (CallError::UnknownKind | CallError::Unreadable { .. })) => {
-                self.trace.violate(format_args!("{name}: a call that is well-formed: {error}"));
+                self.trace.violate(format_args!("{name}: a well-formed call was refused: {error}"));
                 Ended::Unclear
             }
         }
     }
 
-    /// What a query came to; none when it wasn't answered.
+    /// The answer of a query; `None` if it wasn't answered.
     pub(crate) fn answered<T>(&self, name: &str, result: Result<T, CallError>) -> Option<T> {
         match result {
             Ok(answer) => Some(answer),
             Err(CallError::Busy | CallError::Unavailable { .. }) => None,
             Err(error) => {
-                self.trace.violate(format_args!("{name}: a query ended so: {error}"));
+                self.trace.violate(format_args!("{name}: an unexpected error of a query: {error}"));
                 None
             }
         }
     }
 }
 
-/// Locks what is only ever locked for a moment. Whoever panicked meanwhile has failed the run already.
+/// Locks a mutex that is held only briefly. If a holder panicked, the run has failed already.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// One who calls: with a client, a seed's chance, and the memory of all.
+/// A caller: with a client, its own random generator, and the shared records.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) client: Client,
@@ -207,13 +206,13 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// A vnode, with a deadline that chance chooses.
+    /// A vnode, with a random deadline.
     pub(crate) fn vnode<V: holocron::Vnode>(&self, key: &str) -> VnodeRef<V> {
         let deadline = DEADLINES[usize::try_from(self.chance.below(3)).expect("below three")];
         self.client.get::<V>(key).with_deadline(deadline)
     }
 
-    /// One of so many; one in three times one of the first two, so that some are hot.
+    /// A random number below `many`; in one of three cases one of the first two, so that some vnodes are hot.
     pub(crate) fn one_of(&self, many: u32) -> u32 {
         let below = if self.chance.happens(0.3) { many.min(2) } else { many };
         u32::try_from(self.chance.below(below.into())).expect("below a u32")
@@ -232,7 +231,7 @@ impl Caller {
         }
     }
 
-    /// One of a crowd: never does anything else.
+    /// A caller in a crowd: calls only that vnode.
     async fn crowd_in(self) {
         let _busy = Busy::new(&self.work);
         while !self.work.is_over() {
@@ -241,8 +240,8 @@ impl Caller {
         }
     }
 
-    /// Looks at one cell and does nothing else, so that no call to another vnode, which may be out of reach, keeps it
-    /// from finding out what its own host still says.
+    /// Reads only one cell, so that no call to another vnode, which may be unreachable, keeps it from reading from its
+    /// own host.
     async fn look_at(self, cell: u32) {
         let _busy = Busy::new(&self.work);
         while !self.work.is_over() {
@@ -261,7 +260,7 @@ impl Caller {
     }
 }
 
-/// Counts a caller as busy for as long as it lives.
+/// Counts a caller as busy until it is dropped.
 struct Busy(Arc<Work>);
 
 impl Busy {
@@ -277,7 +276,7 @@ impl Drop for Busy {
     }
 }
 
-/// Callers with one client, until the work is over.
+/// Starts callers with one client; they run until the work is over.
 pub(crate) fn call(work: &Arc<Work>, client: &Client, seed: u64) -> Vec<JoinHandle<()>> {
     let calls = |caller: u32| {
         let chance = Chance::new(seed.wrapping_add(u64::from(caller) << 48));
@@ -287,7 +286,7 @@ pub(crate) fn call(work: &Arc<Work>, client: &Client, seed: u64) -> Vec<JoinHand
     (0..work.plan.callers).map(calls).collect()
 }
 
-/// Those who look at each cell from within a host, where callers mostly read.
+/// Starts a reader of each cell within a host, if callers mostly read.
 pub(crate) fn look(work: &Arc<Work>, client: &Client, seed: u64) {
     if work.plan.habit == Habit::Everything {
         return;
@@ -299,7 +298,7 @@ pub(crate) fn look(work: &Arc<Work>, client: &Client, seed: u64) {
     }
 }
 
-/// Clients that all call one vnode, each its own, until the work is over.
+/// Starts clients that all call one vnode until the work is over.
 pub(crate) fn crowd(work: &Arc<Work>, door: &Door, seed: u64) -> Vec<JoinHandle<()>> {
     let calls = |number: u32| {
         let (work, door) = (Arc::clone(work), door.clone());

@@ -1,4 +1,4 @@
-//! The world: nodes that are given time in turns, and what lies between them.
+//! The world: nodes that run in turns, with the network and the store between them.
 
 use core::{future::Future, time::Duration};
 use std::collections::BTreeMap;
@@ -16,22 +16,22 @@ use crate::{
     watch::Watch,
 };
 
-/// How much time a node is given at once: also how exact latencies are.
+/// The time that a node advances per turn; also the resolution of latencies.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
-/// A process in the world: a host, or whoever calls.
+/// A process in the world: a host, or a node with callers.
 #[derive(Debug)]
 pub struct Node {
     runtime: Runtime,
-    /// Its own time, which falls behind while it is paused.
+    /// Its own clock, which stops while it is paused.
     now: Duration,
-    /// Until when it is given no time.
+    /// The end of its pause.
     paused_until: Option<Duration>,
-    /// How fast its clock runs, in thousandths.
+    /// The rate of its clock, in thousandths.
     rate: u32,
 }
 
-/// Nodes, network and store of one run.
+/// The nodes, network and store of one run.
 #[derive(Debug)]
 pub struct World {
     now: Duration,
@@ -40,11 +40,11 @@ pub struct World {
     pub wire: Wire,
     /// The store.
     pub shelf: Shelf,
-    /// Chance.
+    /// The source of randomness.
     pub chance: Chance,
-    /// What happened.
+    /// The trace of events.
     pub trace: Trace,
-    /// Who looks for broken promises.
+    /// The checkers.
     pub(crate) watch: Watch,
 }
 
@@ -65,13 +65,13 @@ impl World {
         }
     }
 
-    /// The world's time since it began.
+    /// The world's time since its start.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.now
     }
 
-    /// Starts a process and what runs in it. A process of that name that is still there is crashed first.
+    /// Starts a process with a main task. A running process of that name is crashed first.
     ///
     /// # Panics
     ///
@@ -95,7 +95,7 @@ impl World {
         main
     }
 
-    /// A process dies: everything in it vanishes, its requests in flight may still land.
+    /// Crashes a process: everything in it is dropped, but its requests in flight may still land.
     pub fn crash(&mut self, name: &str) {
         let Some(node) = self.nodes.remove(name) else {
             return;
@@ -106,7 +106,7 @@ impl World {
         self.wire.drop_node(name);
     }
 
-    /// A process is given no time for a while; its requests in flight still land, and its connections stay open.
+    /// Pauses a process; its requests in flight still land, and its connections stay open.
     pub fn pause(&mut self, name: &str, span: Duration) {
         if let Some(node) = self.nodes.get_mut(name) {
             self.trace.note(format_args!("{name} pauses for {span:?}"));
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// A process's clock runs faster or slower from now on, in thousandths of the world's.
+    /// Sets the rate of a process's clock, in thousandths of the world's.
     pub fn set_clock_rate(&mut self, name: &str, rate: u32) {
         if let Some(node) = self.nodes.get_mut(name) {
             self.trace.note(format_args!("{name}'s clock runs at {rate}/1000"));
@@ -129,31 +129,31 @@ impl World {
         }
     }
 
-    /// Whether a process is there, paused or not.
+    /// Whether a process exists, paused or not.
     #[must_use]
     pub fn is_up(&self, name: &str) -> bool {
         self.nodes.contains_key(name)
     }
 
-    /// Whether a process is there and is given time.
+    /// Whether a process exists and isn't paused.
     #[must_use]
     pub fn is_running(&self, name: &str) -> bool {
         self.nodes.get(name).is_some_and(|node| node.paused_until.is_none())
     }
 
-    /// The network as one node sees it.
+    /// The network, for one node.
     #[must_use]
     pub fn network(&self, node: &str) -> SimNetwork {
         self.wire.of(node)
     }
 
-    /// The store as one node sees it.
+    /// The store, for one node.
     #[must_use]
     pub fn store(&self, node: &str) -> SimStore {
         self.shelf.of(node)
     }
 
-    /// Gives everybody one tick of time.
+    /// Advances all nodes by one tick.
     pub fn step(&mut self) {
         self.now += TICK;
         self.trace.set_now(self.now);
@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    /// Gives everybody time until the world's clock has gone on by a span.
+    /// Runs the world for a span.
     pub fn run(&mut self, span: Duration) {
         let until = self.now + span;
         while self.now < until {
@@ -179,7 +179,7 @@ impl World {
         }
     }
 
-    /// Gives everybody time until something is done, or the span is over. Whether it is done.
+    /// Runs the world until a task is done, or the span is over. Returns whether the task is done.
     pub fn run_until<T>(&mut self, main: &JoinHandle<T>, span: Duration) -> bool {
         let until = self.now + span;
         while !main.is_finished() && self.now < until {
@@ -188,13 +188,13 @@ impl World {
         main.is_finished()
     }
 
-    /// What a finished process came to.
+    /// The result of a finished task.
     ///
     /// # Panics
     ///
-    /// When it isn't finished, or panicked.
+    /// When it isn't finished, or has panicked.
     pub fn result<T>(&mut self, main: JoinHandle<T>) -> T {
-        assert!(main.is_finished(), "asked for a result before there is one");
+        assert!(main.is_finished(), "the task isn't finished");
         let runtime =
             Builder::new_current_thread().build().expect("a runtime without threads or I/O");
         runtime.block_on(main).expect("it did not panic")
@@ -202,7 +202,7 @@ impl World {
 }
 
 impl Node {
-    /// Brings the node to the world's time. After a pause everything that was due meanwhile is due at once, and late.
+    /// Advances the node to the world's time. After a pause, all timers of the pause fire at once, late.
     fn give_time(&mut self, world: Duration) {
         let behind = (world - self.now).saturating_sub(TICK);
         self.now = world;

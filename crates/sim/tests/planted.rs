@@ -1,8 +1,7 @@
-//! Every planted bug is noticed: what nobody would notice proves nothing.
+//! Every planted bug is caught.
 //!
-//! A bug is for a whole process, so each is searched for by this very binary, started again. The seed that showed it
-//! when the table in `docs/verification.md` was made comes first, then all others from 1 on. The same seed must be clean
-//! without the bug.
+//! A bug is for a whole process, so this binary is started again for each. The seed in the table of
+//! `docs/verification.md` comes first, then all others from 1 on. The same seed must have no violation without the bug.
 #![cfg(debug_assertions)]
 #![expect(clippy::print_stdout, reason = "a search says what it found")]
 
@@ -19,10 +18,10 @@ use holocron_sim::planted::{Noticed, SEEDS_MAX, first_broken, noticed};
 const DOCUMENT: &str = include_str!("../../../docs/verification.md");
 /// The bug to plant.
 const BUG: &str = "HOLOCRON_PLANTED";
-/// The seed to begin with.
+/// The first seed to try.
 const SEED: &str = "HOLOCRON_SEED";
 
-/// The rows of the table: a bug's name, and the seed that showed it if one did.
+/// The rows of the table: a bug's name, and the seed that catches it, if there is one.
 fn rows() -> Vec<(&'static str, Option<u64>)> {
     let (_, rest) = DOCUMENT.split_once("<!-- planted bugs: begin -->").expect("the table begins");
     let (table, _) = rest.split_once("<!-- planted bugs: end -->").expect("it ends");
@@ -38,14 +37,17 @@ fn rows() -> Vec<(&'static str, Option<u64>)> {
 }
 
 #[test]
-fn the_table_tells_of_every_bug() {
+fn the_table_has_every_bug() {
     let told: Vec<&str> = rows().into_iter().map(|(name, _)| name).collect();
     let all: Vec<&str> = Bug::ALL.iter().map(|bug| bug.name()).collect();
-    assert_eq!(told, all, "make it anew: cargo run -p holocron-sim --example planted-table");
+    assert_eq!(
+        told, all,
+        "write the table again: cargo run -p holocron-sim --example planted-table"
+    );
 }
 
 #[test]
-fn a_bug_that_a_model_notices_has_its_test() {
+fn a_bug_that_a_model_catches_has_a_test() {
     let models = [
         ("journal_model", include_str!("../../protocol/tests/journal_model/main.rs")),
         ("journal_loss", include_str!("../../protocol/tests/journal_loss.rs")),
@@ -68,12 +70,12 @@ fn search() {
     holocron_planted::plant(bug.expect("started with the name of a bug"));
     let first = env::var(SEED).ok().and_then(|seed| seed.parse().ok());
     let (seed, broken) =
-        first_broken(first.into_iter().chain(1..=SEEDS_MAX)).expect("the bug is noticed");
+        first_broken(first.into_iter().chain(1..=SEEDS_MAX)).expect("the bug is caught");
     println!("seed {seed}: {broken}");
 }
 
 #[test]
-fn every_bug_is_noticed_by_the_default_workload_or_has_a_model() {
+fn every_bug_is_caught_by_the_default_workload_or_a_model() {
     let rows = rows();
     let bugs: Vec<Bug> =
         Bug::ALL.iter().copied().filter(|bug| noticed(*bug) == Noticed::InSimulation).collect();
@@ -81,7 +83,7 @@ fn every_bug_is_noticed_by_the_default_workload_or_has_a_model() {
     let work = || {
         while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let row = rows.iter().find(|(name, _)| *name == bug.name());
-            is_noticed(*bug, row.and_then(|(_, seed)| *seed).unwrap_or(1));
+            is_caught(*bug, row.and_then(|(_, seed)| *seed).unwrap_or(1));
         }
     };
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -92,15 +94,15 @@ fn every_bug_is_noticed_by_the_default_workload_or_has_a_model() {
     });
 }
 
-fn is_noticed(bug: Bug, first: u64) {
+fn is_caught(bug: Bug, first: u64) {
     let output = Command::new(env::current_exe().expect("a test is a program"))
         .args(["--exact", "search", "--ignored", "--nocapture"])
         .envs([(BUG, bug.name()), (SEED, &first.to_string())])
         .output()
         .expect("it starts again");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{}: nobody notices in {SEEDS_MAX} seeds: {said}", bug.name());
-    let (_, found) = said.split_once("seed ").expect("it says which seed showed it");
+    assert!(output.status.success(), "{}: not caught by {SEEDS_MAX} seeds: {said}", bug.name());
+    let (_, found) = said.split_once("seed ").expect("it prints the seed");
     println!("{}: seed {:.160}", bug.name(), found.lines().next().unwrap_or_default());
     let seed = found.split(':').next().and_then(|seed| seed.parse().ok()).expect("a number");
     assert_eq!(first_broken([seed]), None, "seed {seed} without {}", bug.name());

@@ -1,8 +1,8 @@
-//! Carrying out a plan's copies: what to fetch, and into which packs it goes.
+//! Carries out a plan's copies: what to fetch, and which packs to write.
 //!
 //! Invariants:
 //!
-//! * Every copy is checked against its place before it is written, so that damage is found and not spread.
+//! * Every copy is checked against its place before it is written, so that damage is detected and not copied.
 //! * A read fetches no more than [`READ_LEN_MAX`] bytes, unless one record alone is longer.
 
 use alloc::{format, vec::Vec};
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Bytes between two records that are rather fetched along than asked for separately.
+/// Most bytes between two records that are fetched by one get.
 pub const READ_GAP_MAX: u32 = 64 << 10;
 /// Most bytes of one ranged get.
 pub const READ_LEN_MAX: u32 = 8 << 20;
@@ -28,13 +28,13 @@ pub const READ_LEN_MAX: u32 = 8 << 20;
 /// A ranged get that fetches records to copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// From which file.
+    /// The file.
     pub file: FileNumber,
-    /// Which of its bytes.
+    /// The range of bytes in it.
     pub range: Range<u32>,
 }
 
-/// The ranged gets that fetch all `copies`, by file and offset.
+/// The ranged gets for all `copies`, by file and offset.
 #[must_use]
 pub fn reads(copies: &[Copy]) -> Vec<Read> {
     let mut wanted: Vec<_> =
@@ -57,15 +57,15 @@ pub fn reads(copies: &[Copy]) -> Vec<Read> {
     reads
 }
 
-/// The bytes of one copy, out of what `reads` fetched, in the same order.
+/// The bytes of one copy; `fetched` are the results of `reads`, in the same order.
 ///
 /// # Errors
 ///
-/// [`Malformed`] when a read returned fewer bytes than were asked for.
+/// [`Malformed`] when a read returned fewer bytes than requested.
 ///
 /// # Panics
 ///
-/// When the copy isn't among those that the reads were made for.
+/// When `reads` don't cover the copy.
 pub fn bytes_of(copy: &Copy, reads: &[Read], fetched: &[Bytes]) -> Result<Bytes, Malformed> {
     let Place { file, offset, length, .. } = copy.from;
     let after = reads.partition_point(|read| (read.file, read.range.start) <= (file, offset));
@@ -78,13 +78,13 @@ pub fn bytes_of(copy: &Copy, reads: &[Read], fetched: &[Bytes]) -> Result<Bytes,
     let begin = (offset - read.range.start) as usize;
     let end = begin + length as usize;
     if end > fetched[at].len() {
-        let why = format!("{} bytes where {} belong", fetched[at].len(), read.range.len());
+        let why = format!("{} bytes instead of {}", fetched[at].len(), read.range.len());
         return Err(Malformed::new("a ranged get", &why));
     }
     Ok(fetched[at].slice(begin..end))
 }
 
-/// A plan's copies on their way into packs.
+/// Writes a plan's copies into packs.
 #[derive(Debug)]
 pub struct PackWriter {
     session: SessionId,
@@ -95,27 +95,27 @@ pub struct PackWriter {
 }
 
 impl PackWriter {
-    /// Nothing packed yet. Packs are numbered from `first`, which must never have been used.
+    /// No packs yet. Packs are numbered from `first`, which must never have been used.
     #[must_use]
     pub const fn new(session: SessionId, first: PackNumber) -> Self {
         Self { session, next: first, builder: None, packs: Vec::new(), places: Vec::new() }
     }
 
-    /// Whether the next copy has room in the pack at hand; if not, [`Self::cut`] it first.
+    /// Whether the next copy fits into the current pack; if not, [`Self::cut`] it first.
     #[must_use]
     pub fn fits(&self, copy: &Copy) -> bool {
         self.builder.as_ref().is_none_or(|builder| builder.fits(copy.from.length as usize))
     }
 
-    /// Packs the next copy of the plan.
+    /// Adds the next copy of the plan.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] when `bytes` aren't what the index knows: the file is damaged.
+    /// [`Malformed`] when `bytes` don't match the index: the file is damaged.
     ///
     /// # Panics
     ///
-    /// When copies come out of the plan's order, or one comes that has no room.
+    /// When a copy is out of the plan's order, or doesn't fit.
     pub fn add(&mut self, copy: &Copy, bytes: &[u8], files: &mut Files) -> Result<(), Malformed> {
         let key = files.id(copy.from.file).key();
         copy.from.check(&key, bytes)?;
@@ -128,14 +128,14 @@ impl PackWriter {
         if hash != copy.hash {
             return Err(Malformed::new(
                 &key,
-                &format!("{hash:?} stands where {:?} belongs", copy.hash),
+                &format!("the record of {hash:?} instead of {:?}", copy.hash),
             ));
         }
         self.places.push(place);
         Ok(())
     }
 
-    /// Ends the pack at hand, if there is one: its name in the checkpoint, and the object to put.
+    /// Finishes the current pack, if there is one: its reference for the checkpoint, and the object to put.
     pub fn cut(&mut self, nonce: Nonce) -> Option<(PackRef, Bytes)> {
         let (object, pack) = self.builder.take()?.finish(nonce);
         self.next = self.next.next();
@@ -143,14 +143,14 @@ impl PackWriter {
         Some((pack, object))
     }
 
-    /// The packs that were cut, and the place of each copy, in the plan's order.
+    /// The finished packs, and the place of each copy, in the plan's order.
     ///
     /// # Panics
     ///
-    /// When a pack was begun and not cut.
+    /// When the last pack was not cut.
     #[must_use]
     pub fn finish(self) -> (Vec<PackRef>, Vec<Place>) {
-        assert!(self.builder.is_none(), "a pack was begun and not cut");
+        assert!(self.builder.is_none(), "the last pack was not cut");
         (self.packs, self.places)
     }
 }
@@ -170,7 +170,7 @@ mod tests {
 
     const ME: SessionId = SessionId::new(1);
 
-    /// Batches that hold these records back to back, 50 bytes of something else between them, and copies of all.
+    /// Batches with these records, 50 other bytes after each, and copies of all.
     fn copies(files: &mut Files, batches: &[&[Bytes]]) -> (Vec<Copy>, BTreeMap<FileNumber, Bytes>) {
         let (mut copies, mut stored) = (Vec::new(), BTreeMap::new());
         for (position, records) in (1..).zip(batches) {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_fetched_together_and_every_copy_is_found_in_what_was_fetched() {
+    fn adjacent_records_are_fetched_together_and_every_copy_is_found() {
         let mut files = Files::default();
         let (a, b, c) = (record("a", 1, b"x"), record("b", 2, b"yy"), record("c", 3, b""));
         let (copies, stored) = copies(&mut files, &[&[a, b], &[c]]);
@@ -211,11 +211,11 @@ mod tests {
         assert_eq!((packs, places.len()), (vec![pack], 3));
         let (read, index) = PackIndex::of_object("k", &object).unwrap();
         assert_eq!((read, index.count()), (pack, 3));
-        assert!(bytes_of(&copies[0], &reads, &vec![Bytes::new(); 2]).is_err(), "a short answer");
+        assert!(bytes_of(&copies[0], &reads, &vec![Bytes::new(); 2]).is_err(), "a short read");
     }
 
     #[test]
-    fn records_far_apart_are_fetched_apart() {
+    fn distant_records_are_fetched_separately() {
         let mut files = Files::default();
         let filler = record("f", 1, &vec![0; READ_GAP_MAX as usize]);
         let (mut copies, _) =
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_is_found_and_not_spread() {
+    fn a_damaged_record_is_detected_and_not_copied() {
         let mut files = Files::default();
         let good = record("a", 1, b"x");
         let (copies, _) = copies(&mut files, &[&[good]]);

@@ -1,19 +1,19 @@
-//! What the next checkpoint writes. A checkpoint copies whatever stands in files that are going: the batches up to its
-//! low water, packs that are merged away, and, within a budget, what this session found in older tenures of its slots.
+//! What the next checkpoint writes. A checkpoint copies all live records of files that will be deleted: the batches up
+//! to its low water, packs that are merged, and, within a budget, records of older tenures of its slots.
 //!
-//! There is no list of dirty vnodes to keep in step: an index that points into a batch at or below the low water *is*
+//! There is no separate list of dirty vnodes: the index entries that point into a batch at or below the low water *are*
 //! that list. A vnode written again above it is left out, because the batches above are always read.
 //!
-//! In this order: a [`PlanInput`] when exactly its low water is committed; a [`Survey`] of all tenures; a [`Plan`] over the
-//! same tenures; the copies' bytes into packs ([`PackWriter`]); the [`Checkpoint`] when its batch is filled; and once that is
-//! committed, the indexes are pointed to the copies ([`SlotLog::copied`]), where they weren't changed since.
+//! The steps: a [`PlanInput`] when exactly its low water is committed; a [`Survey`] of all tenures; a [`Plan`] over the
+//! same tenures; the copies' bytes into packs ([`PackWriter`]); the [`Checkpoint`] when its batch is filled; and once
+//! that is committed, index entries that did not change since are pointed to the copies ([`SlotLog::copied`]).
 //!
 //! Invariants:
 //!
-//! * A slot turns `full` only while its tenure is open (no Release *submitted*), when nothing of it is left in older
-//!   tenures; what is `full` or `part` at the Release stays so.
-//! * No index points into a pack that the checkpoint leaves out, except entries that it copies.
-//! * Packs that hold entries of released tenures are neither merged nor left out: others are reading them.
+//! * A slot becomes `full` only while its tenure is open (no Release *submitted*), when none of its live records are in
+//!   older tenures. After the Release, `full` or `part` doesn't change.
+//! * No index entry points into a pack that the checkpoint drops, except entries that it copies.
+//! * Packs with entries of released tenures are neither merged nor dropped: other sessions read them.
 //!
 //! [`PackWriter`]: crate::checkpoint::pack_writer::PackWriter
 //! [`SlotLog::copied`]: crate::slot::log::SlotLog::copied
@@ -24,11 +24,10 @@ use alloc::{
 };
 
 pub use crate::slot::log::Copy;
-use holocron_planted::{Bug, is_planted};
-
 use crate::{
     format::codec::HEADER_LEN,
     ids::{Epoch, PackNumber, Position, SessionId, Slot},
+    planted,
     slot::log::TenureLog,
     state::{
         checkpoint::{Checkpoint, Coverage, SlotEntry},
@@ -37,39 +36,40 @@ use crate::{
     },
 };
 
-/// Foreign bytes that a checkpoint copies unless told otherwise. More makes sources go sooner and checkpoints slower.
+/// Default for the foreign bytes that a checkpoint copies. Higher: former owners' data is released sooner. Lower:
+/// checkpoints are faster.
 pub const COPY_LEN_DEFAULT: u64 = 16 << 20;
-/// Most live bytes of merged packs that a checkpoint copies.
+/// The most live bytes of merged packs that a checkpoint copies.
 pub const MERGE_LEN_MAX: u64 = 32 << 20;
 /// A pack shorter than this is small, in bytes.
 pub const PACK_SMALL_LEN: u32 = 16 << 20;
-/// More small packs than this are merged: each costs every recovery a request.
+/// More small packs than this are merged: each costs one request in every recovery.
 pub const PACKS_SMALL_MAX: usize = 8;
-/// Packs may hold as many dead bytes as live ones, and this many more, before the deadest are merged.
+/// Packs may have as many dead bytes as live ones, plus this many, before those with the most dead bytes are merged.
 pub const DEAD_LEN_SLACK: u64 = 64 << 20;
 
-/// What a checkpoint starts from.
+/// The input of a checkpoint.
 #[derive(Clone, Debug)]
 pub struct PlanInput {
-    /// Whose checkpoint it is.
+    /// The checkpoint's session.
     pub session: SessionId,
-    /// The newest committed position: everything up to here goes in.
+    /// The newest committed position: the checkpoint covers everything up to it.
     pub low_water: Position,
     /// Each slot's [`SlotLog::checkpoint_entry`](crate::slot::log::SlotLog::checkpoint_entry), taken when exactly
-    /// `low_water` was committed. A slot that nobody lists any more is left out.
+    /// `low_water` was committed. A slot of which the newest epoch lists no tenure of this session is left out.
     pub slots: BTreeMap<Slot, SlotEntry>,
-    /// The packs that the newest committed checkpoint names, by number.
+    /// The packs of the newest committed checkpoint, by number.
     pub packs: Vec<PackRef>,
-    /// Most foreign bytes to copy.
+    /// The most foreign bytes to copy.
     pub copy_len_max: u64,
 }
 
-/// Whether a tenure goes on.
+/// Whether a tenure was released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TenureStatus {
     /// No Release of it was submitted.
     Open,
-    /// One was. What it wrote is carried for those who may still have to read it.
+    /// A Release was submitted. The tenure's records are kept for sessions that may still have to read them.
     Released,
 }
 
@@ -81,7 +81,7 @@ impl TenureStatus {
     }
 }
 
-/// What points into a file.
+/// The index entries that point into a file.
 #[derive(Clone, Copy, Debug, Default)]
 struct Use {
     live_len: u64,
@@ -89,14 +89,14 @@ struct Use {
     released: bool,
 }
 
-/// Which files the indexes point into, and how much of each is alive.
+/// The files that the indexes point into, with the live bytes of each.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     files: BTreeMap<FileNumber, Use>,
 }
 
 impl Survey {
-    /// Counts a tenure in. Every tenure of the session's own logs has to be.
+    /// Adds a tenure. Required for every tenure of the session's own logs.
     pub fn tenure(&mut self, log: &TenureLog, status: TenureStatus) {
         for (_, packed) in log.entries.packed() {
             let used = self.files.entry(packed.file()).or_default();
@@ -107,7 +107,7 @@ impl Survey {
         }
     }
 
-    /// The packs to copy the rest of, so that they can go.
+    /// The packs to merge: their live records are copied, so that they can be deleted.
     fn merges(&self, packs: &[PackUse]) -> BTreeSet<PackNumber> {
         let mut merged = BTreeSet::new();
         let mut room = MERGE_LEN_MAX;
@@ -123,7 +123,7 @@ impl Survey {
             .iter()
             .fold((0, 0), |(whole, live), pack| (whole + pack.whole_len, live + pack.live_len));
         let mut dead_len = (whole_len - live_len).saturating_sub(live_len + DEAD_LEN_SLACK);
-        // The deadest first: each byte copied gives most back.
+        // Those with the most dead bytes first: each byte copied then frees most.
         free.sort_by_key(|pack| (pack.live_len * 1_024 / pack.whole_len.max(1), pack.number));
         for pack in &free {
             if dead_len == 0 || !merge(pack) {
@@ -144,7 +144,7 @@ impl Survey {
     }
 }
 
-/// A pack of the checkpoint before.
+/// A pack of the previous checkpoint.
 struct PackUse {
     number: PackNumber,
     /// Bytes of its records, dead ones included.
@@ -154,20 +154,20 @@ struct PackUse {
     released: bool,
 }
 
-/// What becomes of a file's records.
+/// What the checkpoint does with a file's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileUse {
-    /// A pack that stays. Foreign records in it are copied within the budget.
+    /// A pack that is kept. Foreign records in it are copied within the budget.
     Keep,
     /// A batch above the low water: every recovery reads it anyway.
     AboveLowWater,
-    /// The file is about to be deleted: every live record in it is copied.
+    /// The file will be deleted: every live record in it is copied.
     CopyAll,
-    /// A batch of another session, trimmed soon: copied before foreign records in packs.
+    /// A batch of another session, which may be trimmed soon: copied before foreign records in packs.
     ForeignJournal,
 }
 
-/// What the next checkpoint copies and says.
+/// What the next checkpoint copies and records.
 #[derive(Clone, Debug)]
 pub struct Plan {
     input: PlanInput,
@@ -175,10 +175,10 @@ pub struct Plan {
     merged: BTreeSet<PackNumber>,
     kept: Vec<PackRef>,
     copies: Vec<Copy>,
-    /// Foreign bytes that may still be copied from batches, and from packs.
+    /// The remaining budgets of foreign bytes, for batches and for packs.
     journal_room: u64,
     pack_room: u64,
-    /// The tenures seen, and whether everything of them is in this checkpoint or above it.
+    /// The tenures visited, and whether all their records are in this checkpoint or above it.
     seen: BTreeMap<(Slot, Epoch), Completeness>,
 }
 
@@ -189,7 +189,7 @@ enum Completeness {
 }
 
 impl Plan {
-    /// Decides which packs go.
+    /// Decides which packs are dropped.
     #[must_use]
     pub fn new(input: PlanInput, survey: &Survey, files: &Files) -> Self {
         let use_of = |number| {
@@ -205,7 +205,7 @@ impl Plan {
                 PackUse {
                     number: pack.number,
                     whole_len,
-                    // Two tenures may share bytes, which are then counted twice.
+                    // Bytes shared by two tenures are counted twice.
                     live_len: used.live_len.min(whole_len),
                     is_small: pack.length < PACK_SMALL_LEN,
                     released: used.released,
@@ -228,11 +228,11 @@ impl Plan {
         Self { input, file_uses, merged, kept, copies, journal_room, pack_room, seen }
     }
 
-    /// Goes through a tenure. Tenures come by slot and epoch; those adopted above the low water are passed over.
+    /// Visits a tenure. Tenures come in order of slot and epoch; those adopted above the low water are skipped.
     ///
     /// # Panics
     ///
-    /// When they come out of order, or an entry points into a pack of this session that is gone.
+    /// When they come out of order, or an entry points into a pack of this session that was dropped.
     pub fn tenure(&mut self, slot: Slot, log: &TenureLog, status: TenureStatus, files: &Files) {
         let listed = self.input.slots.get(&slot);
         if !listed.is_some_and(|entry| entry.tenures.iter().any(|it| it.epoch == log.epoch)) {
@@ -276,10 +276,7 @@ impl Plan {
             FileObject::Pack(number) if self.merged.contains(&number) => FileUse::CopyAll,
             FileObject::Pack(number) => {
                 let kept = self.kept.iter().any(|pack| pack.number == number);
-                assert!(
-                    kept,
-                    "an entry points into pack {number}, which the checkpoint leaves out"
-                );
+                assert!(kept, "an entry points into pack {number}, which the checkpoint drops");
                 FileUse::Keep
             }
         };
@@ -293,14 +290,14 @@ impl Plan {
         &self.copies
     }
 
-    /// The packs of the checkpoint before that stay.
+    /// The packs of the previous checkpoint that are kept.
     #[must_use]
     pub fn kept_packs(&self) -> &[PackRef] {
         &self.kept
     }
 
-    /// The checkpoint, to be asked for when its batch is filled, all `written` packs being stored. `holds` says which
-    /// tenure of a slot is open *by what was submitted until then*: a slot never turns `full` behind its Release.
+    /// The checkpoint. Call it when its batch is filled and all `written` packs are stored. `holds` returns the open
+    /// tenure of a slot *by what was submitted until then*: a slot never becomes `full` after its Release.
     ///
     /// # Panics
     ///
@@ -316,14 +313,17 @@ impl Plan {
             packs.is_sorted_by(|a, b| a.number < b.number),
             "the number of a pack is never used again"
         );
-        assert_eq!(self.copies.is_empty(), written.is_empty(), "what is copied is in packs");
+        assert_eq!(
+            self.copies.is_empty(),
+            written.is_empty(),
+            "packs are written exactly if records are copied"
+        );
         let mut slots = self.input.slots.clone();
         for (&slot, entry) in &mut slots {
             entry.tenures.retain(|tenure| self.seen.contains_key(&(slot, tenure.epoch)));
             for tenure in &mut entry.tenures {
-                let whole = self.seen[&(slot, tenure.epoch)] == Completeness::Whole
-                    || is_planted(Bug::PartAsFull);
-                if whole && holds(slot) == Some(tenure.epoch) {
+                let is_whole = self.seen[&(slot, tenure.epoch)] == Completeness::Whole;
+                if planted::is_whole(is_whole) && holds(slot) == Some(tenure.epoch) {
                     tenure.coverage = Coverage::Full;
                 }
             }
@@ -331,8 +331,8 @@ impl Plan {
         Checkpoint { low_water: self.input.low_water, packs, slots }
     }
 
-    /// What turned `full` in the checkpoint that came of this plan. Once it is committed, the session's logs note it and
-    /// the leader is told: that lets sources go.
+    /// The tenures that became `full` in this plan's checkpoint. Once it is committed, the session's logs record it and
+    /// the leader is told, so that the older sources are released.
     pub fn settled<'a>(
         &'a self,
         content: &'a Checkpoint,
@@ -348,7 +348,7 @@ impl Plan {
     }
 }
 
-/// Takes bytes out of a budget. What is left of it is enough for one record of any length, lest a large one wait for ever.
+/// Takes bytes out of a budget. Any remaining budget admits one record, so that a large one can't starve.
 fn take(room: &mut u64, length: u64) -> bool {
     let fits = *room > 0;
     *room = room.saturating_sub(length);
@@ -377,7 +377,7 @@ mod tests {
     const EPOCH: Epoch = Epoch::new(5);
     const RECORD_LEN: u32 = 100;
 
-    /// A session with one slot, whose files are only numbers.
+    /// A session with one slot, without real files.
     struct Bench {
         files: Files,
         log: SlotLog,
@@ -470,7 +470,7 @@ mod tests {
             plan
         }
 
-        /// Carries a plan out as if it were packed.
+        /// Commits a plan without writing packs.
         fn commit(&mut self, plan: &Plan) -> Checkpoint {
             let mut written = Vec::new();
             let each = PACK_LEN_MAX / self.record_len as usize;
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_came_from_nobody_is_full_at_once() {
+    fn a_slot_without_sources_is_full_at_once() {
         let mut bench = Bench::new();
         bench.log.adopt(EPOCH, SlotIndex::default()).unwrap();
         bench.write(1, 4);
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_stands_at_or_below_the_low_water_is_copied_from_the_own_journal() {
+    fn only_records_at_or_below_the_low_water_are_copied_from_the_own_journal() {
         let mut bench = Bench::new();
         bench.log.adopt(EPOCH, SlotIndex::default()).unwrap();
         bench.write(1, 9);
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_part_until_the_budget_has_copied_all_of_it() {
+    fn a_slot_is_part_until_all_of_it_is_copied_within_the_budget() {
         let mut bench = Bench::new();
         let found = bench.found(OTHER, &[in_pack(1), journal(7), in_pack(1)]);
         bench.log.adopt(EPOCH, found).unwrap();
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_never_turns_full_behind_its_release() {
+    fn a_slot_never_becomes_full_after_its_release() {
         let mut bench = Bench::new();
         bench.log.adopt(EPOCH, SlotIndex::default()).unwrap();
         let plan = bench.plan();
@@ -556,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_full_at_the_release_stays_full_and_takes_the_last_batches_in() {
+    fn a_slot_full_at_its_release_stays_full_and_includes_the_last_batches() {
         let mut bench = Bench::new();
         bench.log.adopt(EPOCH, SlotIndex::default()).unwrap();
         let plan = bench.plan();
@@ -572,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenure_adopted_above_the_low_water_is_passed_over() {
+    fn a_tenure_adopted_above_the_low_water_is_skipped() {
         let mut bench = Bench::new();
         let input = bench.input();
         bench.log.adopt(EPOCH, SlotIndex::default()).unwrap();
@@ -584,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pack_without_a_live_entry_is_left_out_and_one_of_a_released_tenure_stays() {
+    fn a_pack_without_live_entries_is_dropped_and_one_of_a_released_tenure_is_kept() {
         let mut bench = Bench::new();
         bench.packs = vec![pack(1, 900), pack(2, 900)];
         let mut log = SlotLog::default();
@@ -599,7 +599,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_small_packs_become_one() {
+    fn too_many_small_packs_are_merged() {
         let mut bench = Bench::new();
         bench.log.adopt(EPOCH, SlotIndex::default()).unwrap();
         for number in 1..=20 {
@@ -613,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "which the checkpoint leaves out")]
+    #[should_panic(expected = "which the checkpoint drops")]
     fn an_entry_in_a_pack_that_is_gone_is_a_bug() {
         let mut bench = Bench::new();
         bench.log.adopt(EPOCH, SlotIndex::default()).unwrap();
@@ -622,7 +622,8 @@ mod tests {
         drop(bench.plan());
     }
 
-    /// How often each written record goes into packs, over many checkpoints of 8 MiB, with states of `record_len` bytes.
+    /// How many times a written record is written to packs on average, over many checkpoints of 8 MiB, with states of
+    /// `record_len` bytes.
     fn amplification(vnodes: u64, record_len: u32, pick: impl Fn(u64) -> u64) -> f64 {
         let mut bench = Bench { record_len, ..Bench::new() };
         bench.log.adopt(EPOCH, SlotIndex::default()).unwrap();
@@ -658,7 +659,7 @@ mod tests {
 
     #[test]
     fn steady_load_is_written_to_packs_a_bounded_number_of_times() {
-        // The journal's copy comes on top; the budget is 3.5 in all for uniform load and 2.5 with a tenth hot.
+        // Without the journal's own copy. The total budget is 3.5 for uniform load and 2.5 with a hot tenth.
         let loads =
             [(500, 32 << 10, 1.5, 1.0), (1_000, 256 << 10, 2.2, 1.5), (2_000, 512 << 10, 2.2, 1.8)];
         for (vnodes, record_len, uniform_max, hot_max) in loads {

@@ -1,19 +1,19 @@
-//! Election: who leads, decided by who creates the next epoch object.
+//! Leader election: the host that creates the next epoch object leads.
 //!
-//! The store creates an object only if it is absent, so each epoch has one winner. The rest is when to try and how to
-//! read an unclear answer. Followers stay quiet while they hear the leader; when they don't, the first in rank tries at
-//! once and the others a little later. A leader that was overruled learns of it from the log, with every hint it
-//! writes; until then it does no harm.
+//! The store creates an object only if it is absent, so each epoch has one winner. The rest is when to try, and how to
+//! resolve an unclear answer. A follower does nothing while it hears the leader. When the leader is silent, the first
+//! in rank tries at once and the others a little later. A replaced leader notices it when it reads the log, which it
+//! does with every hint it writes; until then it does no harm.
 //!
 //! Invariants:
 //!
-//! * Epochs this host has seen never go down.
-//! * [`Effect::Lead`] follows a create that was Won whose mark was found absent afterwards, or a record of ours that
-//!   was read from the log.
-//! * At most one create and one read are under way.
-//! * A create without a clear answer is neither won nor lost: the log is read until that epoch has its record, which
-//!   may turn out to be ours.
-//! * Nobody creates while its store fails, nor after a pause before it has read the log.
+//! * The newest epoch this host knows never goes down.
+//! * [`Effect::Lead`] follows a create that was won, whose mark was absent afterwards, or a record of ours that was
+//!   read from the log.
+//! * At most one create and one read are in flight.
+//! * A create without a clear answer is neither won nor lost: the log is read until that epoch has a record, which may
+//!   be ours.
+//! * A host doesn't create while its store requests fail, or after a pause before it has read the log.
 
 use alloc::{vec, vec::Vec};
 use core::time::Duration;
@@ -31,27 +31,27 @@ use crate::{
 
 mod terms;
 
-/// One host's part in the election.
+/// The election, at one host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Election {
     settings: ElectionSettings,
     newest: Epoch,
     writer: Writer,
     rank: u32,
-    /// How the leader was last heard, as long as it leads.
+    /// How the current leader was last heard.
     heard_by: Option<HeardBy>,
     role: Role,
     attempt: Attempt,
     reading: Asking,
-    /// A read that began before this says nothing about what we know since: it is repeated.
+    /// A read that began before this is too old and is repeated.
     read_after: Time,
-    /// The epoch of a create of ours that had no clear answer, while no record of it was read.
+    /// The epoch of our create without a clear answer, until its record is read.
     unclear: Option<Epoch>,
     store: StoreHealth,
 }
 
 impl Election {
-    /// A host that starts. `newest` is the newest record it has read, `None` when the log is empty.
+    /// A host that starts. `newest` is the newest record it has read; `None` when the log is empty.
     #[must_use]
     pub fn new(settings: ElectionSettings, now: Time, newest: Option<News>) -> Self {
         let mut election = Self {
@@ -60,7 +60,7 @@ impl Election {
             writer: Writer::Gone,
             rank: 0,
             heard_by: None,
-            // An empty log: nobody to wait for.
+            // The log is empty: there is no leader to wait for.
             role: Role::Candidate { not_before: now },
             attempt: Attempt::None,
             reading: Asking::Nothing,
@@ -79,7 +79,7 @@ impl Election {
         election
     }
 
-    /// What this host is.
+    /// This host's role.
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
@@ -97,9 +97,9 @@ impl Election {
         matches!(self.role, Role::Leading { .. })
     }
 
-    /// Until when it may *claim* to lead towards a world that doesn't check the fencing token: a lease counted from the
-    /// start of a read that found nothing later. A new leader waits out the lease of the one before, and a margin.
-    /// Rests on clocks that run at nearly the same rate; the token doesn't.
+    /// Until when it may *claim* to lead, towards systems that don't check the fencing token: a lease from the start of
+    /// a read that found nothing newer. A new leader first waits for the previous leader's lease and a margin. The
+    /// lease assumes clocks that run at nearly the same rate; the fencing token doesn't.
     #[must_use]
     pub fn leader_until(&self, now: Time, lease: Duration, margin: Duration) -> Option<Time> {
         match self.role {
@@ -114,11 +114,11 @@ impl Election {
         }
     }
 
-    /// Takes one event to its effects. `chance` are random bits, drawn anew for each call. Never blocks, never fails.
+    /// Handles one event and returns its effects. `chance`: new random bits for each call. Never blocks, never fails.
     ///
     /// # Panics
     ///
-    /// When an answer comes to a question that isn't out.
+    /// When an answer arrives without its request in flight.
     #[must_use]
     pub fn step(&mut self, now: Time, chance: u64, event: Event) -> Vec<Effect> {
         let mut effects = match event {
@@ -142,7 +142,7 @@ impl Election {
         effects
     }
 
-    /// Whatever is due, after any event: deadlines are state.
+    /// Handles due deadlines, after every event.
     fn on_time(&mut self, now: Time, chance: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Asking::At(at) = self.reading
@@ -188,7 +188,7 @@ impl Election {
         self.heard_by = Some(by);
         match self.role {
             Role::Following { .. } | Role::Candidate { .. } => self.role = self.following(now),
-            // First the log.
+            // The log must be read first.
             Role::Waking | Role::Leading { .. } => {}
         }
         Vec::new()
@@ -203,7 +203,7 @@ impl Election {
         Vec::new()
     }
 
-    /// Takes a record from the log. `created_at` is when we heard that it is there.
+    /// Takes a record of the log. `created_at` is when we learned that it exists.
     fn on_learned(&mut self, now: Time, chance: u64, news: News, created_at: Time) -> Vec<Effect> {
         if news.epoch <= self.newest {
             return Vec::new();
@@ -287,11 +287,11 @@ impl Election {
                 self.step_back(now, chance);
             }
         }
-        // Whoever won is to be read; it may be an earlier, unclear create of ours.
+        // Read the winner's record; it may be from an earlier, unclear create of ours.
         if self.newest < epoch { self.read_afresh(now) } else { Vec::new() }
     }
 
-    /// A candidate that got no further tries again a little later.
+    /// A candidate that did not succeed tries again a little later.
     fn step_back(&mut self, now: Time, chance: u64) {
         if let Role::Candidate { .. } = self.role {
             self.role = self.candidate(now, chance, self.rank + 1);
@@ -300,7 +300,7 @@ impl Election {
 
     fn on_marked(&mut self, now: Time, chance: u64, outcome: MarkOutcome) -> Vec<Effect> {
         let Attempt::Checking { epoch, won_at, asking: Asking::Since(_) } = self.attempt else {
-            panic!("{outcome:?} answers no question for a mark");
+            panic!("{outcome:?} answers no check of a mark");
         };
         self.attempt = Attempt::None;
         match outcome {
@@ -336,7 +336,7 @@ impl Election {
             return Vec::new();
         }
         match self.role {
-            // What wasn't heard while the store failed says nothing.
+            // Missed heartbeats don't count while our own store requests fail.
             Role::Following { .. } => self.role = self.following(now),
             Role::Candidate { .. } => self.role = self.candidate(now, chance, self.rank),
             Role::Waking | Role::Leading { .. } => {}
@@ -344,7 +344,7 @@ impl Election {
         Vec::new()
     }
 
-    /// Creates the next epoch; not while a create is under way or the store fails.
+    /// Creates the next epoch, unless a create is in flight or the store fails.
     fn create(&mut self) -> Vec<Effect> {
         if self.attempt != Attempt::None || self.store == StoreHealth::Failing {
             return Vec::new();
@@ -354,7 +354,7 @@ impl Election {
         vec![Effect::Create(next)]
     }
 
-    /// Reads the log unless a read is under way.
+    /// Reads the log unless a read is in flight.
     fn read(&mut self, now: Time) -> Vec<Effect> {
         match self.reading {
             Asking::Since(_) => Vec::new(),
@@ -365,13 +365,13 @@ impl Election {
         }
     }
 
-    /// Reads the log as it is from now on: the answer to an earlier read isn't enough.
+    /// Reads the log as of now: a read that began earlier isn't enough.
     fn read_afresh(&mut self, now: Time) -> Vec<Effect> {
         self.read_after = now;
         self.read(now)
     }
 
-    /// Follows a leader until its next sign is overdue. A record is a sign of an unknown time: no reason to wait longer.
+    /// Follows a leader until its next heartbeat is overdue. A record is no heartbeat, because its age is unknown.
     fn following(&self, now: Time) -> Role {
         let quiet = match self.heard_by {
             Some(HeardBy::Connection) => self.settings.silence_max,
@@ -380,7 +380,7 @@ impl Election {
         Role::Following { until: now + quiet }
     }
 
-    /// The first in rank tries at once; the others later, and not two of one rank together.
+    /// The first in rank tries at once; others try later, with jitter between those of the same rank.
     fn candidate(&self, now: Time, chance: u64, rank: u32) -> Role {
         let step = u64::try_from(self.settings.rank_step.as_micros()).unwrap_or(u64::MAX).max(1);
         let jitter = if rank == 0 { 0 } else { chance % step };
@@ -390,7 +390,7 @@ impl Election {
 
     fn leading(&self, now: Time, created_at: Time) -> Role {
         match self.role {
-            // Its own next epoch: nobody else led in between.
+            // The next epoch of the same leader: no other host led in between.
             Role::Leading { .. } => self.role,
             Role::Waking | Role::Following { .. } | Role::Candidate { .. } => {
                 Role::Leading { since: created_at, confirmed: None, confirm_at: now }

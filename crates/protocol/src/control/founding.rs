@@ -1,16 +1,16 @@
-//! When a host may found a cluster: what lies under a prefix that has none.
+//! When a host may found a cluster: what a prefix without one still contains.
 //!
-//! A prefix without `cluster` is usually new. It may also be what is left of a cluster whose store was lost, restored in
-//! part, or is written to by hosts that have not noticed yet. A cluster founded there would answer with empty states for
-//! data that was acknowledged, so a host that finds remains refuses, and an operator has to look.
+//! A prefix without `cluster` is usually new. It may also be the rest of a cluster whose store was lost or partly
+//! restored, or is still written to by hosts that have not noticed. A cluster founded there would answer with empty
+//! states for acknowledged data, so a host that finds remains refuses, and an operator must look.
 //!
 //! The same holds for a cluster without epochs. A host that stops between `cluster` and epoch 1 leaves an opening and
-//! hints; anything more needs an epoch, so the epoch log was lost.
+//! hints; anything else is written only after an epoch, so its presence means that the epoch log was lost.
 //!
 //! Invariants:
 //!
-//! * Nobody founds a cluster over epochs or marks of an earlier one, whatever an operator says: its log would be read
-//!   as the new cluster's.
+//! * A cluster is never founded over epochs or epoch marks of an earlier one, even if an operator asks for it: the old
+//!   log would be read as the new cluster's.
 
 use core::{fmt, ops::AddAssign};
 
@@ -22,28 +22,28 @@ use crate::{
 /// Prefixes to list before a cluster, or its first epoch, is created.
 pub const PREFIXES: [&str; 4] = [keys::EPOCHS, keys::EPOCH_MARKS, keys::SESSIONS, "hints/"];
 
-/// What the store lacks.
+/// What is missing in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Absent {
     /// The `cluster` object.
     Cluster,
-    /// Every epoch; `cluster` is there.
+    /// Every epoch; `cluster` exists.
     Epochs,
 }
 
-/// What an operator has said about remains.
+/// What an operator allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Founding {
-    /// Found a cluster where nothing is; refuse where something remains.
+    /// Found a cluster in an empty prefix; refuse if something remains.
     #[default]
     IfEmpty,
-    /// Somebody has looked: hints and sessions that remain are not needed any more.
+    /// Found one also over remaining hints and sessions: an operator has confirmed that they are not needed.
     Anew,
     /// Join a cluster or fail; never found one.
     Never,
 }
 
-/// What remains of an earlier cluster: how many objects of each sort.
+/// What remains of an earlier cluster: the number of objects of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Remains {
     /// Epoch records.
@@ -57,7 +57,7 @@ pub struct Remains {
 }
 
 impl Remains {
-    /// Counts what of these keys remains of an earlier cluster. Foreign names are not ours.
+    /// Counts the keys that remain of an earlier cluster. Foreign names don't count.
     #[must_use]
     pub fn among<'a>(absent: Absent, listed: impl IntoIterator<Item = &'a str>) -> Self {
         let mut remains = Self::default();
@@ -68,7 +68,7 @@ impl Remains {
                 Key::LeaderHint | Key::HostHint(_) if absent == Absent::Cluster => {
                     remains.hints += 1;
                 }
-                // A host that founded this cluster and stopped before epoch 1 left no more than these.
+                // A host that founded this cluster and stopped before epoch 1 leaves only these.
                 Key::LeaderHint | Key::HostHint(_) => {}
                 Key::Journal(_, Position::ZERO) if absent == Absent::Epochs => {}
                 Key::Journal(..) | Key::TrimMark(..) | Key::EndMark(_) | Key::Pack(..) => {
@@ -86,7 +86,7 @@ impl Remains {
         *self == Self::default()
     }
 
-    /// Whether a cluster, or its epoch 1, may be created over them.
+    /// Whether a cluster, or its epoch 1, may be created over these remains.
     #[must_use]
     pub fn allow(&self, founding: Founding) -> bool {
         let log_is_empty = self.epochs == 0 && self.epoch_marks == 0;
@@ -107,7 +107,7 @@ impl AddAssign for Remains {
     }
 }
 
-/// "3 epochs, 120 objects of sessions".
+/// For example "3 epoch records (epochs/), 120 objects of sessions (sessions/)".
 impl fmt::Display for Remains {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sorts = [
@@ -144,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_founded_where_nothing_is_and_foreign_names_do_not_count() {
+    fn a_cluster_is_founded_in_an_empty_prefix_and_foreign_names_do_not_count() {
         let remains = Remains::among(Absent::Cluster, ["readme", "epochs/7", "probe/x"]);
         assert!(remains.is_empty() && remains.allow(Founding::IfEmpty));
         assert!(!remains.allow(Founding::Never));
     }
 
     #[test]
-    fn whatever_a_host_of_an_earlier_cluster_writes_stands_in_the_way_of_a_new_one() {
+    fn any_object_of_an_earlier_cluster_prevents_a_new_one() {
         let listed = [
             Key::Epoch(Epoch::new(3)),
             Key::EpochMark(Segment::new(0)),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_may_give_up_hints_and_sessions_but_no_log_is_built_upon() {
+    fn an_operator_may_give_up_hints_and_sessions_but_not_the_epoch_log() {
         let given_up = among(Absent::Cluster, &[hint(), Key::Journal(SESSION, Position::new(9))]);
         assert!(given_up.allow(Founding::Anew));
         for log in [Key::Epoch(Epoch::new(15)), Key::EpochMark(Segment::new(0))] {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn remains_are_told_with_where_they_lie() {
+    fn remains_are_printed_with_their_prefixes() {
         let remains =
             among(Absent::Cluster, &[hint(), Key::Epoch(Epoch::new(1)), Key::Epoch(Epoch::new(2))]);
         assert_eq!(remains.to_string(), "2 epoch records (epochs/), 1 hints (hints/)");

@@ -1,13 +1,12 @@
-//! Hints: small objects that may be wrong without harm. They carry liveness where no network does.
+//! Hints: small objects that may be wrong without harm. They show liveness when there is no connection.
 //!
-//! A hint is put again and again under one key; nobody fences on it. What counts is not what it says but that its
-//! counter *moves* while we look: that needs no clock but our own. So whoever reads a hint for the first time has
-//! learned nothing yet.
+//! A hint is overwritten periodically under one key; it fences nothing. A hint shows liveness only when its counter
+//! *moves* between two reads: that needs only the reader's own clock. So the first read of a hint shows nothing.
 //!
 //! Invariants:
 //!
-//! * A leader's hint below the reader's newest epoch isn't heard.
-//! * A counter counts as moved only against a value of the same session seen before.
+//! * A leader's hint below the reader's newest epoch is ignored.
+//! * A counter has moved only in comparison with an earlier value of the same session.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
@@ -20,7 +19,7 @@ use crate::{
     ids::{DomainId, Epoch, HostName, Nonce, SessionId},
 };
 
-/// What the leader puts at [`crate::format::keys::LEADER_HINT`].
+/// The leader's hint, at [`crate::format::keys::LEADER_HINT`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderHint {
     /// The epoch it leads.
@@ -29,14 +28,14 @@ pub struct LeaderHint {
     pub session: SessionId,
     /// Grows with every hint it puts.
     pub counter: u64,
-    /// Where to reach it.
+    /// Its address.
     pub address: String,
 }
 
-/// What a host puts at [`crate::format::keys::host_hint`].
+/// A host's hint, at [`crate::format::keys::host_hint`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostHint {
-    /// Where to reach it.
+    /// Its address.
     pub address: String,
     /// Its session in each domain it serves.
     pub sessions: BTreeMap<DomainId, SessionId>,
@@ -60,7 +59,7 @@ impl LeaderHint {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] naming the key; whoever reads hints then goes without.
+    /// [`Malformed`] naming the key; the reader then ignores the hint.
     pub fn decode(key: &str, object: &[u8]) -> Result<Self, Malformed> {
         codec::from_json(key, LEADER_NOUN, object).map(|(_, hint)| hint)
     }
@@ -77,29 +76,29 @@ impl HostHint {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] naming the key; whoever reads hints then goes without.
+    /// [`Malformed`] naming the key; the reader then ignores the hint.
     pub fn decode(key: &str, object: &[u8]) -> Result<Self, Malformed> {
         codec::from_json(key, HOST_NOUN, object).map(|(_, hint)| hint)
     }
 }
 
-/// What a hint tells whoever has read hints before.
+/// What a read of a hint shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// The counter moved while we looked: its writer lives.
+    /// The counter moved since the last read: its writer is alive.
     Moved,
-    /// Nothing: seen for the first time, not moved, or of an epoch that is over.
+    /// Nothing: first read, not moved, or of an old epoch.
     None,
 }
 
-/// A follower's memory of the leader's hint.
+/// A follower's last read of the leader's hint.
 #[derive(Clone, Debug, Default)]
 pub struct LeaderHintWatch {
     last: Option<(SessionId, u64)>,
 }
 
 impl LeaderHintWatch {
-    /// Takes a hint just read by a host whose newest epoch is `newest`.
+    /// Takes a hint that was just read; `newest` is the reader's newest epoch.
     #[must_use]
     pub fn saw(&mut self, hint: &LeaderHint, newest: Epoch) -> Sign {
         if hint.epoch < newest {
@@ -112,15 +111,15 @@ impl LeaderHintWatch {
     }
 }
 
-/// The leader's memory of the hosts' hints: who may join by hint, and who of the silent lives.
+/// The leader's last read of the hosts' hints: for joins by hint, and for hosts without a connection.
 #[derive(Clone, Debug, Default)]
 pub struct HostHintWatch {
     last: BTreeMap<HostName, (Vec<SessionId>, u64)>,
 }
 
 impl HostHintWatch {
-    /// Takes the hints of one listing; says whose counter was seen to move. Who isn't in the listing is forgotten, and
-    /// of more than [`HOSTS_MAX`] hints the last by name are ignored.
+    /// Takes the hints of one listing; returns the hosts whose counter moved. Hosts that aren't listed are forgotten.
+    /// Of more than [`HOSTS_MAX`] hints, the last by name are ignored.
     #[must_use]
     pub fn saw(&mut self, hints: &BTreeMap<HostName, HostHint>) -> Vec<HostName> {
         let mut moved = Vec::new();
@@ -136,7 +135,7 @@ impl HostHintWatch {
     }
 }
 
-/// Whether a writer's counter moved. Another life's counter is no measure.
+/// Whether the counter moved. A counter of another session can't be compared.
 fn sign<W: PartialEq>(before: Option<&(W, u64)>, now: &(W, u64)) -> Sign {
     match before {
         Some((writer, counter)) if *writer == now.0 && *counter != now.1 => Sign::Moved,
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_is_heard_when_its_counter_moves_not_when_it_is_there() {
+    fn a_leaders_hint_shows_liveness_only_when_its_counter_moves() {
         let mut watch = LeaderHintWatch::default();
         let newest = Epoch::new(3);
         assert_eq!(watch.saw(&leader(3, 1, 9), newest), Sign::None);
@@ -186,12 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_of_an_epoch_that_is_over_is_not_heard() {
+    fn the_hint_of_an_old_leader_is_ignored() {
         let mut watch = LeaderHintWatch::default();
         let newest = Epoch::new(4);
         assert_eq!(watch.saw(&leader(3, 1, 9), newest), Sign::None);
         assert_eq!(watch.saw(&leader(3, 1, 10), newest), Sign::None);
-        assert_eq!(watch.saw(&leader(4, 2, 1), newest), Sign::None, "another life's counter");
+        assert_eq!(watch.saw(&leader(4, 2, 1), newest), Sign::None, "another session's counter");
         assert_eq!(watch.saw(&leader(4, 2, 2), newest), Sign::Moved);
     }
 
@@ -203,9 +202,9 @@ mod tests {
             let hints = hint.into_iter().map(|hint| (name.clone(), hint)).collect();
             watch.saw(&hints).len()
         };
-        assert_eq!(see(Some(host(1, 5))), 0, "left behind by a dead host, for all we know");
+        assert_eq!(see(Some(host(1, 5))), 0, "it may be left by a dead host");
         assert_eq!(see(Some(host(1, 6))), 1);
-        assert_eq!(see(Some(host(2, 7))), 0, "a new life starts over");
+        assert_eq!(see(Some(host(2, 7))), 0, "a new session starts over");
         assert_eq!(see(None), 0);
         assert_eq!(see(Some(host(2, 8))), 0, "forgotten meanwhile");
     }

@@ -1,44 +1,43 @@
-//! A lost store: how a host notices that the store is no longer the one its cluster lives in.
+//! Store loss: how a host detects that the store is no longer the one with its cluster.
 //!
-//! A bucket is deleted and made again, a volume comes back empty, an old copy is restored, another cluster's data is
-//! put in its place. Such a store answers every request correctly, and every answer that a host gives from memory is
-//! wrong from then on. So no answer leaves before a *look* at a *witness*: an object that this host knows to have been
-//! committed, and that stands in no other store. A look counts for an answer only if it began after the batch was
-//! submitted, or after the read arrived.
+//! A bucket is deleted and created again, a volume comes back empty, an old copy is restored, or another cluster's data
+//! replaces ours. Such a store answers every request correctly, but every answer that a host gives from memory is wrong
+//! from then on. So no answer is sent before a *look* at a *witness*: an object that this host knows to be committed,
+//! and that no other store has. A look counts for an answer only if it began after the batch was submitted, or after
+//! the read arrived.
 //!
-//! Two kinds of witness take turns. The `cluster` object shows an emptied or foreign store, also one that is emptied
-//! object by object while hosts write on. A batch of the session's own journal shows an older copy as well. It must be
-//! older than any batch that can stand in the store that took the place: [`Writer::witness`] says which. Where that batch
-//! may be trimmed already, `cluster` serves. So an emptied or foreign store is noticed by the first look, and every other
-//! loss by the second.
+//! Two kinds of witness alternate. The `cluster` object detects an emptied or foreign store, also one that is emptied
+//! object by object while hosts keep writing. A batch of the session's own journal also detects an older copy. It must
+//! be older than any batch that can be in the replacement store: [`Writer::witness`] chooses it. If that batch may be
+//! trimmed already, `cluster` is used instead. So the first look detects an emptied or foreign store, and the second
+//! detects every other loss.
 //!
-//! A missing object is looked for again for a while, and no look confirms anything meanwhile: a gateway that answers
-//! "not found" for a moment must not end a cluster.
+//! When a witness is missing, looks are repeated for a while, and no answer is sent meanwhile: a gateway that briefly
+//! answers "not found" must not stop a cluster.
 //!
 //! Invariants:
 //!
-//! * A batch that is a witness was committed before any batch was submitted that can stand in another store.
-//! * A store counts as lost only after [`LOOKS_MIN`] looks over [`DOUBT_MIN`], none of which found the witness; or at
-//!   once when another cluster's object stands in place of ours.
+//! * A batch that is a witness was committed before any batch that can be in another store was submitted.
+//! * A store counts as lost only after [`LOOKS_MIN`] looks over [`DOUBT_MIN`] that all missed the witness; or at once
+//!   when another cluster's `cluster` object is there.
 
 use core::time::Duration;
-
-use holocron_planted::{Bug, is_planted};
 
 use crate::{
     format::{cluster::Cluster, keys},
     ids::Position,
     journal::writer::Writer,
+    planted,
     time::Time,
 };
 
-/// How long a witness must be missing before the store counts as lost. Nothing is answered meanwhile. Longer than a
-/// gateway takes to restart behind a load balancer, shorter than a call's deadline.
+/// How long a witness must be missing before the store counts as lost. No answers are sent meanwhile. Longer than a
+/// gateway's restart behind a load balancer, shorter than a call's deadline.
 pub const DOUBT_MIN: Duration = Duration::from_secs(2);
-/// How often it must be missing: a host that was paused between two looks has not looked for long.
+/// How many looks must miss it: after a pause between two looks, the elapsed time alone proves nothing.
 pub const LOOKS_MIN: u32 = 4;
 
-/// An object whose presence shows that the store is still the same.
+/// An object whose presence shows that the store is still ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Witness {
     /// This batch of the session's own journal.
@@ -47,17 +46,17 @@ pub enum Witness {
     Cluster,
 }
 
-/// What kind of witness a look is for.
+/// The kind of witness to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LookFor {
     /// The `cluster` object.
     Cluster,
-    /// A batch of the session's own journal, if one may serve.
+    /// A batch of the session's own journal, if one qualifies.
     Journal,
 }
 
 impl LookFor {
-    /// Whose turn it is in the `number`th look of a sequence: of the batches, or of the barriers of reads.
+    /// The kind of the `number`th look of a sequence; batches and read barriers have a sequence each.
     #[must_use]
     pub const fn in_turn(number: u64) -> Self {
         if number.is_multiple_of(2) { Self::Cluster } else { Self::Journal }
@@ -65,12 +64,12 @@ impl LookFor {
 }
 
 impl Writer {
-    /// The witness for an answer that is to leave now or when the next batch commits.
+    /// The witness for an answer that is sent now or when the next batch commits.
     #[must_use]
     pub fn witness(&self, look_for: LookFor) -> Witness {
-        // The batches in flight when the store was lost may stand in the store that took its place, and one more that
-        // was confirmed by `cluster` in a copy. With the bug the newest committed batch is trusted all the same.
-        let in_doubt = if is_planted(Bug::WitnessTooNew) { 0 } else { self.in_flight_max() + 1 };
+        // The replacement store may have the batches that were in flight when the store was lost, and one more if it is
+        // a copy, because a look at its `cluster` object succeeded.
+        let in_doubt = planted::batches_in_doubt(self.in_flight_max() + 1);
         let position = self.committed().get().saturating_sub(in_doubt);
         if look_for == LookFor::Cluster || position <= self.low_water().get() {
             return Witness::Cluster;
@@ -79,22 +78,22 @@ impl Writer {
     }
 }
 
-/// What a look found.
+/// The result of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Look {
-    /// The witness.
+    /// The witness exists.
     There,
-    /// Definitely nothing.
+    /// The witness doesn't exist (a definite answer).
     Missing,
-    /// Nothing, and an end mark says why: the session is sealed and detached, and its objects were collected.
+    /// The witness doesn't exist, and an end mark explains it: the session is detached and its objects were deleted.
     Detached,
-    /// Another cluster's object.
+    /// Another cluster's object is there.
     Foreign,
 }
 
 impl Look {
-    /// What a get of `cluster` has found, where `ours` stood at first. It never changes. A damaged object is another fault
-    /// than a lost store, and nothing that runs needs this one.
+    /// The result of a get of `cluster`; `ours` is its original content, which never changes. A damaged object counts
+    /// as [`Self::There`]: damage is not store loss, and running hosts don't need this object.
     #[must_use]
     pub fn at_cluster(ours: &[u8], found: Option<&[u8]>) -> Self {
         match found {
@@ -108,29 +107,29 @@ impl Look {
     }
 }
 
-/// What follows from the looks so far.
+/// The conclusion from the looks so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreState {
-    /// The store is the same: what waited for this look may leave.
+    /// The store is ours: answers that waited for this look may be sent.
     Same,
-    /// Nobody can say yet: look again, and let nothing leave.
+    /// Not known yet: look again, and send no answers.
     Doubtful,
-    /// The session is over, the store is not to blame.
+    /// The session is over; the store is not lost.
     SessionOver,
-    /// It is another store, or an older copy: stop serving, answer nothing from memory, write nothing more.
+    /// It is another store, or an older copy: stop serving, send no answer from memory, write nothing more.
     Lost,
 }
 
-/// The looks for one answer, or one group of answers.
+/// The looks so far for one answer, or one group of answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Doubt {
-    /// When the first look was answered that found nothing.
+    /// When the first missed look was answered.
     since: Option<Time>,
     missed: u32,
 }
 
 impl Doubt {
-    /// Takes a look that was answered at `now`, to what follows from all of them.
+    /// Adds a look that was answered at `now`; returns the conclusion from all of them.
     #[must_use]
     pub fn looked(&mut self, now: Time, look: Look) -> StoreState {
         match look {
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_committed_batches_are_no_witness_because_they_may_stand_in_the_new_store() {
+    fn the_newest_committed_batches_are_no_witness_because_the_new_store_may_have_them() {
         assert_eq!(witness(&writer(1, 7)), batch(5));
         assert_eq!(witness(&writer(3, 7)), batch(3));
     }
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_has_just_begun_goes_by_the_cluster() {
+    fn a_new_journal_uses_the_cluster_object() {
         assert_eq!(witness(&writer(1, 0)), Witness::Cluster);
         assert_eq!(witness(&writer(1, 2)), Witness::Cluster);
         assert_eq!(witness(&writer(1, 3)), batch(1));
@@ -219,21 +218,21 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_witness_take_turns() {
+    fn both_kinds_of_witness_alternate() {
         let turns: Vec<_> = (0..4).map(LookFor::in_turn).collect();
         let (cluster, journal) = (LookFor::Cluster, LookFor::Journal);
         assert_eq!(turns, [cluster, journal, cluster, journal]);
     }
 
     #[test]
-    fn a_witness_that_is_there_settles_it_whatever_was_missing_before() {
+    fn a_witness_that_is_found_ends_the_doubt() {
         let mut doubt = Doubt::default();
         assert_eq!(doubt.looked(Time::ZERO, Look::Missing), StoreState::Doubtful);
         assert_eq!(doubt.looked(Time::from_millis(100), Look::There), StoreState::Same);
     }
 
     #[test]
-    fn a_store_is_lost_only_after_several_looks_over_the_whole_span() {
+    fn a_store_is_lost_only_after_enough_looks_over_enough_time() {
         let mut doubt = Doubt::default();
         for at in [0, 100, 200, 300, 1_999] {
             let state = doubt.looked(Time::from_millis(at), Look::Missing);
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_was_paused_between_two_looks_has_not_looked_for_long() {
+    fn a_pause_between_two_looks_does_not_make_the_store_lost() {
         let mut doubt = Doubt::default();
         assert_eq!(doubt.looked(Time::ZERO, Look::Missing), StoreState::Doubtful);
         for at in [600_000, 600_100] {
@@ -263,12 +262,12 @@ mod tests {
     }
 
     #[test]
-    fn another_clusters_object_leaves_no_doubt() {
+    fn another_clusters_object_means_lost_at_once() {
         assert_eq!(Doubt::default().looked(Time::ZERO, Look::Foreign), StoreState::Lost);
     }
 
     #[test]
-    fn a_session_that_was_collected_while_its_host_slept_does_not_accuse_the_store() {
+    fn a_session_collected_during_a_pause_does_not_mean_lost() {
         assert_eq!(Doubt::default().looked(Time::ZERO, Look::Detached), StoreState::SessionOver);
     }
 }

@@ -1,13 +1,13 @@
-//! How an epoch record looks in the store: JSON for `cat` and `jq`.
+//! The stored form of an epoch record: JSON for `cat` and `jq`.
 //!
-//! Sessions are listed once and referred to by their place in that list; a tenure is written `2@7`, the session at
-//! place 2 since epoch 7. Slots are grouped by who holds them, as runs: `0-1365 1400`. One record of 4,096 slots and
-//! three hosts takes a screen.
+//! Sessions are listed once and referred to by their index in that list; a tenure is written `2@7`: the session at
+//! index 2, since epoch 7. Slots are grouped by holding, as runs: `0-1365 1400`. A record of 4,096 slots and three
+//! hosts fits a screen.
 //!
 //! Invariants:
 //!
-//! * A record has one form: encoding what was decoded from our own bytes gives the same bytes.
-//! * Whatever decodes satisfies [`EpochRecord::check`] and stands under its own key.
+//! * A record has one form: decoding and encoding a record that we wrote gives the same bytes.
+//! * A decoded record satisfies [`EpochRecord::check`] and was read under its own key.
 
 use alloc::{
     collections::BTreeMap,
@@ -55,7 +55,7 @@ struct HostForm {
     weight: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zone: Option<String>,
-    /// By domain, places in the list of sessions.
+    /// By domain, indexes into the list of sessions.
     sessions: BTreeMap<DomainId, usize>,
 }
 
@@ -98,7 +98,7 @@ impl EpochRecord {
     ///
     /// # Panics
     ///
-    /// When the record breaks a rule of [`Self::check`]: it could never be read back.
+    /// When the record breaks a rule of [`Self::check`]: it could not be read back.
     #[must_use]
     pub fn encode(&self, nonce: Nonce) -> Bytes {
         self.check().unwrap_or_else(|why| panic!("{}: {why}", self.epoch));
@@ -126,11 +126,12 @@ impl EpochRecord {
         codec::to_json(NOUN, nonce, &form)
     }
 
-    /// Reads the record that stands at `key`.
+    /// Decodes the record at `key`.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] naming the key, when it is damaged, breaks a rule of [`Self::check`], or is another epoch's.
+    /// [`Malformed`] naming the key, when it is damaged, breaks a rule of [`Self::check`], or is the record of another
+    /// epoch.
     pub fn decode(key: &str, object: &[u8]) -> Result<Self, Malformed> {
         let (_, form): (Nonce, RecordForm) = codec::from_json(key, NOUN, object)?;
         let record = from_form(form).map_err(|why| Malformed::new(key, &why))?;
@@ -139,12 +140,12 @@ impl EpochRecord {
         if key.ends_with(&own_key) {
             return Ok(record);
         }
-        Err(Malformed::new(key, &format!("it says it is {own_key}")))
+        Err(Malformed::new(key, &format!("it is the record of {own_key}")))
     }
 }
 
 fn place(session: SessionId, sessions: &[SessionId]) -> usize {
-    sessions.binary_search(&session).expect("check: every session named is listed")
+    sessions.binary_search(&session).expect("checked: every session is listed")
 }
 
 fn host_form(host: &HostEntry, sessions: &[SessionId]) -> HostForm {
@@ -215,9 +216,13 @@ fn from_form(form: RecordForm) -> Result<EpochRecord, String> {
         let host = host_entry(host, &ids)?;
         hosts.insert(name, host);
     }
-    // Before each gets a table of its slots: those take far more memory than the few bytes that name them all.
+    // Checked before each domain gets a table of its slots: a few bytes of input may name all slots, and the tables
+    // take far more memory.
     if form.domains.len() > DOMAINS_MAX {
-        return Err(format!("{} domains; at most {DOMAINS_MAX}", form.domains.len()));
+        return Err(format!(
+            "{} domains, more than the limit of {DOMAINS_MAX}",
+            form.domains.len()
+        ));
     }
     let mut domains = BTreeMap::new();
     for (id, domain) in form.domains {
@@ -245,14 +250,19 @@ fn session_entry(form: SessionForm) -> Result<(SessionId, SessionEntry), String>
         (StateForm::Sealed, position) => SessionState::Sealed(position),
         (StateForm::Detached, Some(position)) => SessionState::Detached(position),
         (StateForm::Open, Some(_)) | (StateForm::Detached, None) => {
-            return Err(format!("session {}: its state and its seal don't fit", form.id));
+            return Err(format!(
+                "session {}: its state and its seal contradict each other",
+                form.id
+            ));
         }
     };
     Ok((form.id, SessionEntry { host: form.host, domain: form.domain, state }))
 }
 
 fn listed(place: usize, ids: &[SessionId]) -> Result<SessionId, String> {
-    ids.get(place).copied().ok_or_else(|| format!("session {place} of a list of {}", ids.len()))
+    ids.get(place)
+        .copied()
+        .ok_or_else(|| format!("index {place} in a list of {} sessions", ids.len()))
 }
 
 fn host_entry(form: HostForm, ids: &[SessionId]) -> Result<HostEntry, String> {
@@ -269,13 +279,10 @@ fn host_entry(form: HostForm, ids: &[SessionId]) -> Result<HostEntry, String> {
     })
 }
 
-/// Plain digits only: `+7` would be a second way to write 7.
+/// Only plain digits: `+7` would be a second way to write 7.
 fn number<T: core::str::FromStr>(text: &str) -> Result<T, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|_| digits)
-        .ok_or_else(|| format!("{text:?} is not a number that belongs here"))
+    text.parse().ok().filter(|_| digits).ok_or_else(|| format!("{text:?} is not a valid number"))
 }
 
 fn tenure(text: &str, ids: &[SessionId]) -> Result<Tenure, String> {
@@ -293,11 +300,11 @@ fn slot_table(forms: &[GroupForm], slots: u16, ids: &[SessionId]) -> Result<Slot
             let (first, last) = run.split_once('-').unwrap_or((run, run));
             let (first, last): (u16, u16) = (number(first)?, number(last)?);
             if first > last || last >= slots {
-                return Err(format!("slots {run} of {slots}"));
+                return Err(format!("slots {run} out of {slots}"));
             }
             for slot in &mut by_slot[usize::from(first)..=usize::from(last)] {
                 if slot.replace(groups.len()).is_some() {
-                    return Err(format!("slots {run} are held twice"));
+                    return Err(format!("slots {run} are listed twice"));
                 }
             }
         }
@@ -341,7 +348,7 @@ mod tests {
         Leader { host: name("a"), session: SessionId::new(1), address: "10.0.0.1:7000".into() }
     }
 
-    /// Epoch 3 of a cluster of 4,096 slots: a and b share them, c failed.
+    /// Epoch 3 of a cluster of 4,096 slots: a and b own them, c failed.
     fn example() -> EpochRecord {
         let mut draft = Draft::first(&Cluster::new(ClusterId::new(1)));
         for (host_name, session) in [("a", 1), ("b", 2), ("c", 3)] {
@@ -360,14 +367,14 @@ mod tests {
         EpochRecord::decode(&keys::epoch(Epoch::new(3)), object)
     }
 
-    /// The example with a piece of its text replaced, under a checksum that holds.
+    /// The example with a part of its text replaced, under a correct checksum.
     fn edited(from: &str, to: &str) -> Result<EpochRecord, Malformed> {
         let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
         assert!(text.contains(from), "{from} in {text}");
         decode(&rechecked(&text.replacen(from, to, 1)))
     }
 
-    /// The text with its checksum made right.
+    /// The text with its checksum corrected.
     fn rechecked(text: &str) -> Vec<u8> {
         let at = r#"{"holocron":"epoch","crc32c":""#.len();
         let mut object = text.as_bytes().to_vec();
@@ -378,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_4096_slots_fits_a_screen_and_reads_like_one() {
+    fn a_record_of_4096_slots_fits_a_screen_and_is_readable() {
         let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
         assert!(text.lines().count() < 80, "{text}");
         for part in [
@@ -398,39 +405,43 @@ mod tests {
         let object = example().encode(Nonce::new(1));
         assert_eq!(decode(&object), Ok(example()));
         let error = EpochRecord::decode(&keys::epoch(Epoch::new(4)), &object).unwrap_err();
-        assert!(error.why.contains("it says it is epochs/"), "{error}");
+        assert!(error.why.contains("it is the record of epochs/"), "{error}");
     }
 
     #[test]
-    fn equal_records_share_their_form_whatever_order_the_slots_come_in() {
+    fn equal_records_have_one_form_in_any_order_of_slots() {
         let reordered = edited(r#""slots": "0-1365""#, r#""slots": "7 0-6 8-1365""#);
         assert_eq!(reordered.unwrap().encode(Nonce::new(1)), example().encode(Nonce::new(1)));
     }
 
     #[test]
-    fn what_breaks_a_rule_is_malformed_and_says_which() {
+    fn a_record_that_breaks_a_rule_is_malformed_and_the_error_names_the_rule() {
         for (from, to, why) in [
             (r#""slots": "0-1365""#, r#""slots": "1-1365""#, "missing"),
-            (r#""slots": "0-1365""#, r#""slots": "0-1366""#, "held twice"),
-            (r#""slots": "0-1365""#, r#""slots": "0-4096""#, "slots 0-4096 of 4096"),
+            (r#""slots": "0-1365""#, r#""slots": "0-1366""#, "listed twice"),
+            (r#""slots": "0-1365""#, r#""slots": "0-4096""#, "slots 0-4096 out of 4096"),
             (r#""slots": "0-1365""#, r#""slots": "1365-0""#, "slots 1365-0"),
-            (r#""slots": "0-1365""#, r#""slots": "+0-1365""#, "not a number"),
-            (r#""owner": "0@1""#, r#""owner": "9@1""#, "session 9 of a list of 3"),
-            (r#""owner": "0@1""#, r#""owner": "0@4""#, "a tenure of the future"),
-            (r#""owner": "0@1""#, r#""owner": "0@0""#, "given by no epoch"),
+            (r#""slots": "0-1365""#, r#""slots": "+0-1365""#, "not a valid number"),
+            (r#""owner": "0@1""#, r#""owner": "9@1""#, "index 9 in a list of 3 sessions"),
+            (r#""owner": "0@1""#, r#""owner": "0@4""#, "a tenure of a later epoch"),
+            (r#""owner": "0@1""#, r#""owner": "0@0""#, "a tenure of epoch 0"),
             (r#""owner": "0@1""#, r#""owner": "2@1""#, "is over"),
             (r#""owner": "0@1""#, r#""owned": "0@1""#, "without owner"),
             (r#""owner": "0@1""#, r#""owner": "0""#, "not a tenure"),
             (r#""sources": "2@1""#, r#""sources": "2@1 1@1""#, "out of order"),
             (r#""sources": "2@1""#, r#""sources": "2@2""#, "out of order"),
-            (r#""state": "sealed""#, r#""state": "detached""#, "detached and yet named"),
-            (r#""state": "sealed""#, r#""state": "open""#, "don't fit"),
+            (r#""state": "sealed""#, r#""state": "detached""#, "is detached, and a slot names it"),
+            (r#""state": "sealed""#, r#""state": "open""#, "contradict each other"),
             (r#""epoch": 3"#, r#""epoch": 0"#, "the first epoch is 1"),
             (r#""previous": ""#, r#""previous": "x"#, "not a digest"),
-            (r#""slot_count": 4096"#, r#""slot_count": 0"#, "slots 0-1365 of 0"),
+            (r#""slot_count": 4096"#, r#""slot_count": 0"#, "slots 0-1365 out of 0"),
             (r#""weight": 100"#, r#""weight": 1000001"#, "weight 1000001"),
-            (r#""sessions": {"#, r#""sessions": {"7": 1, "#, "another's"),
-            (r#""handover": "stays""#, r#""handover": {"leaves":{"successor":"z"}}"#, "no host"),
+            (r#""sessions": {"#, r#""sessions": {"7": 1, "#, "belongs to another host"),
+            (
+                r#""handover": "stays""#,
+                r#""handover": {"leaves":{"successor":"z"}}"#,
+                "not a host of the record",
+            ),
         ] {
             let error = edited(from, to).unwrap_err();
             assert!(error.why.contains(why), "{to}: {error}");
@@ -444,15 +455,15 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_of_many_slots_with_long_histories_stays_small_in_memory() {
+    fn many_slots_with_long_histories_take_little_memory() {
         let sources: Vec<String> = (1..=2000).rev().map(|epoch| format!("2@{epoch}")).collect();
         let text = edited_text(&sources.join(" "));
-        // Far more than memory if each slot held its own copy: 65,535 x 2,000 tenures.
+        // Too large for memory if each slot had its own copy: 65,535 x 2,000 tenures.
         assert!(decode(&rechecked(&text)).is_err(), "sources newer than the record");
     }
 
     #[test]
-    fn a_claim_of_many_domains_stays_small_in_memory() {
+    fn many_domains_take_little_memory() {
         let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
         let text = text.replace("4096", "65535");
         let (head, _) = text.split_once(r#""domains": {"#).unwrap();
@@ -462,7 +473,7 @@ mod tests {
         let object = rechecked(&format!("{head}\"domains\": {{{}}}}}", domains.join(",")));
         let taken = allocation_counter::measure(|| {
             let error = decode(&object).unwrap_err();
-            assert!(error.why.contains("2000 domains; at most 64"), "{error}");
+            assert!(error.why.contains("2000 domains, more than the limit of 64"), "{error}");
         });
         assert!(taken.bytes_max < 4 << 20, "{taken:?}");
     }
@@ -483,7 +494,7 @@ mod tests {
         drop(record.encode(Nonce::new(1)));
     }
 
-    /// What a slot's history leaves when sessions below `open` are over.
+    /// The holding after a slot's history, when sessions below `open` are over.
     fn holding(chain: BTreeMap<u64, u128>, open: u128) -> Holding {
         let tenure =
             |(epoch, bits)| Tenure { epoch: Epoch::new(epoch), session: SessionId::new(bits) };
@@ -492,9 +503,9 @@ mod tests {
         Holding { owner, sources: newest_first.map(tenure).collect() }
     }
 
-    /// Records of few hosts and slots with all kinds of histories.
+    /// Records of few hosts and slots with random histories.
     fn record() -> impl Strategy<Value = EpochRecord> {
-        // By epoch, who got the slot; the last is the owner.
+        // By epoch, the session that got the slot; the last is the owner.
         let held = proptest::collection::btree_map(1..7u64, 0..4u128, 1..4);
         (proptest::collection::vec(held, 1..9), ".{0,9}", any::<u64>(), 0..4u128).prop_map(
             |(held, reason, wall_ms, open)| {
@@ -528,7 +539,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_sound_record_reads_back_as_the_same_bytes(record in record(), bits: u128) {
+        fn a_valid_record_reads_back_as_the_same_bytes(record in record(), bits: u128) {
             prop_assert_eq!(record.check(), Ok(()));
             let object = record.encode(Nonce::new(bits));
             let read = EpochRecord::decode(&keys::epoch(record.epoch), &object).unwrap();
@@ -545,7 +556,7 @@ mod tests {
         }
 
         #[test]
-        fn a_record_with_any_piece_overwritten_is_refused_or_sound(at: prop::sample::Index, piece in "[0-9@\", a-z{}-]{1,6}") {
+        fn a_record_with_any_part_overwritten_is_refused_or_valid(at: prop::sample::Index, piece in "[0-9@\", a-z{}-]{1,6}") {
             let text = String::from_utf8(example().encode(Nonce::new(1)).to_vec()).unwrap();
             let at = at.index(text.len());
             let end = (at + piece.len()).min(text.len());

@@ -1,17 +1,17 @@
-//! Placement: which host gets which slot. Keeps what is and moves the fewest slots that bring every host to its share.
+//! Placement: which host gets which slot. Moves as few slots as bring every host to its share.
 //!
-//! A host's share of `n` slots is `n` times its weight over all weights, rounded up or down; who rounds up is chosen
-//! so that fewer slots move. Everything here is a pure function of its arguments: any leader computes the same.
+//! A host's share of `n` slots is `n` times its weight divided by the sum of weights, rounded up or down; the hosts to
+//! round up are chosen so that fewer slots move. All functions are pure: every leader computes the same.
 //!
 //! Invariants:
 //!
-//! * Hosts of equal weight differ by at most one slot, unless slots are pinned or the moves are bounded.
-//! * Asking twice moves nothing the second time.
+//! * Hosts of equal weight differ by at most one slot, unless slots are pinned or moves are limited.
+//! * A second call moves nothing.
 //! * A slot moves only from a host above its share to a host below it.
 
 use alloc::{vec, vec::Vec};
 
-/// Who holds each slot: the place of a host in the list of weights, or nobody.
+/// The owner of each slot: the index of a host in the list of weights, or none.
 pub type Owners = [Option<usize>];
 
 /// Whether a slot may be moved voluntarily.
@@ -19,17 +19,17 @@ pub type Owners = [Option<usize>];
 pub enum Mobility {
     /// It may.
     Movable,
-    /// It stays where it is, as long as its owner lives.
+    /// It stays with its owner as long as that host is in the cluster.
     Pinned,
 }
 
-/// Gives every slot that nobody holds to a host, and moves no other. A host of weight 0 gets none, unless all weights
-/// are 0: then each counts the same, because a slot nobody serves is worse than one served by a leaving host. With no
-/// hosts nothing happens.
+/// Assigns every slot without an owner, and moves no other. A host of weight 0 gets none, unless all weights are 0:
+/// then all count the same, because an unserved slot is worse than one served by a draining host. Without hosts nothing
+/// happens.
 ///
 /// # Panics
 ///
-/// When a slot is held by a host that isn't in the list.
+/// When a slot's owner isn't in the list.
 pub fn settle(weights: &[u32], owners: &mut Owners) {
     if weights.is_empty() {
         return;
@@ -38,16 +38,16 @@ pub fn settle(weights: &[u32], owners: &mut Owners) {
     let weights = if weights.iter().all(|&weight| weight == 0) { &even } else { weights };
     let counts = count(weights.len(), owners);
     let quotas = quotas(weights, &counts, owners.len());
-    let homeless: Vec<usize> = (0..owners.len()).filter(|&slot| owners[slot].is_none()).collect();
-    hand_out(&homeless, &Shares { weights, quotas, counts }, owners);
+    let unowned: Vec<usize> = (0..owners.len()).filter(|&slot| owners[slot].is_none()).collect();
+    hand_out(&unowned, &Shares { weights, quotas, counts }, owners);
 }
 
-/// Moves slots from hosts above their share to hosts below it, at most `moves_max`; slots of weight-0 hosts (drains)
-/// go first. Slots nobody holds are left alone. Returns how many moved.
+/// Moves at most `moves_max` slots from hosts above their share to hosts below it; slots of weight-0 hosts (drains) go
+/// first. Slots without an owner stay so. Returns how many moved.
 ///
 /// # Panics
 ///
-/// When a slot is held by a host that isn't in the list, or there isn't one mobility per slot.
+/// When a slot's owner isn't in the list, or there isn't one mobility per slot.
 pub fn rebalance(
     weights: &[u32],
     owners: &mut Owners,
@@ -66,7 +66,7 @@ pub fn rebalance(
     givers.sort_by_key(|&host| weights[host] > 0);
     let mut moving = Vec::new();
     for giver in givers {
-        // From the end, so that what stays is one run.
+        // From the end, so that the slots that stay are one run.
         for slot in (0..owners.len()).rev() {
             if moving.len() == moves_max || counts[giver] <= quotas[giver] {
                 break;
@@ -82,15 +82,15 @@ pub fn rebalance(
     moving.len()
 }
 
-/// What each host should have and has.
+/// How many slots each host should have, and has.
 struct Shares<'a> {
     weights: &'a [u32],
     quotas: Vec<usize>,
     counts: Vec<usize>,
 }
 
-/// Gives slots to the hosts below their quota, the emptiest first, and each host's new slots in one run where
-/// possible: runs keep records short. There is room: quotas add up to all slots that are held in the end.
+/// Assigns slots to the hosts below their quota, the emptiest first, and each host's new slots in one run where
+/// possible: runs keep records short. The quotas add up to the number of assigned slots.
 fn hand_out(slots: &[usize], shares: &Shares<'_>, owners: &mut Owners) {
     let mut counts = shares.counts.clone();
     for _ in slots {
@@ -116,23 +116,23 @@ fn hand_out(slots: &[usize], shares: &Shares<'_>, owners: &mut Owners) {
 fn count(hosts: usize, owners: &Owners) -> Vec<usize> {
     let mut counts = vec![0; hosts];
     for owner in owners.iter().flatten() {
-        assert!(*owner < hosts, "a slot is held by host {owner} of {hosts}");
+        assert!(*owner < hosts, "a slot is owned by host {owner} of {hosts}");
         counts[*owner] += 1;
     }
     counts
 }
 
-/// Each host's share of `slots`, in whole slots that add up. Some weight is positive.
+/// Each host's share of `slots`, in whole slots that add up to `slots`. At least one weight is positive.
 fn quotas(weights: &[u32], counts: &[usize], slots: usize) -> Vec<usize> {
     let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
-    assert!(total > 0, "somebody must take slots");
+    assert!(total > 0, "at least one weight is positive");
     let share = |host: usize| slots as u64 * u64::from(weights[host]);
     let whole = |host: usize| usize::try_from(share(host) / total).expect("at most all slots");
     let mut quotas: Vec<usize> = (0..weights.len()).map(whole).collect();
     let left = slots - quotas.iter().sum::<usize>();
     let mut candidates: Vec<usize> =
         (0..weights.len()).filter(|&host| share(host) % total > 0).collect();
-    // Who holds one more already keeps it; among the others the largest fraction goes first.
+    // Hosts that already have one more keep it; among the others, the largest fraction goes first.
     candidates.sort_by_key(|&host| {
         (counts[host] <= quotas[host], core::cmp::Reverse(share(host) % total))
     });
@@ -158,7 +158,7 @@ mod tests {
         before.iter().zip(after).filter(|(one, other)| one != other).count()
     }
 
-    /// A cluster of that many slots in balance.
+    /// A balanced cluster of that many slots.
     fn balanced(weights: &[u32], slots: usize) -> Vec<Option<usize>> {
         let mut owners = vec![None; slots];
         settle(weights, &mut owners);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_joining_host_gets_its_share_and_nobody_else_moves() {
+    fn a_joining_host_gets_its_share_and_no_other_slot_moves() {
         let before = balanced(&[1, 1], 64);
         let mut after = before.clone();
         assert_eq!(rebalance(&[1, 1, 1], &mut after, &MOVABLE, usize::MAX), 21);
@@ -255,7 +255,7 @@ mod tests {
         }
 
         #[test]
-        fn the_second_time_moves_nothing_and_bounded_steps_arrive_at_the_same_balance(
+        fn a_second_call_moves_nothing_and_limited_steps_reach_the_same_balance(
             weights in proptest::collection::vec(0..50u32, 1..8),
             owners in proptest::collection::vec(proptest::option::of(0..8usize), 1..100),
             step in 1..10usize,
@@ -279,7 +279,7 @@ mod tests {
                 steps += moved;
                 if moved == 0 { break; }
             }
-            prop_assert_eq!(steps, moves, "small steps move no more slots in all");
+            prop_assert_eq!(steps, moves, "small steps move no more slots in total");
         }
     }
 }

@@ -1,16 +1,17 @@
-//! The epoch record: the leader's whole view, one immutable object per epoch.
+//! The epoch record: the leader's complete view, one immutable object per epoch.
 //!
-//! Who leads, which hosts there are, who holds each slot under which tenure, whose records are still needed, which
-//! sessions are over. A record stands for itself: nobody needs an older one to act on it. [`crate::epoch::draft`] makes
-//! the next one; how it looks in the store is in `epoch_format`.
+//! It says who leads, which hosts there are, who owns each slot under which tenure, which older tenures are still
+//! needed, and which sessions are over. A record is self-contained: no older one is needed to act on it.
+//! [`crate::epoch::draft`] makes the next one; `epoch/json.rs` has its stored form.
 //!
 //! Invariants ([`EpochRecord::check`] for one record, [`EpochRecord::follows`] for two):
 //!
-//! * A session is open exactly while it is a session of a host in the record. Nothing else owns a slot.
-//! * A slot has no owner only while no host of the record has a session in its domain.
+//! * A session is open exactly while a host in the record has it. Only an open session owns slots.
+//! * A slot has no owner only if no host in the record has a session in its domain.
 //! * Sources are older than the owner, newest first, and never detached.
-//! * A tenure keeps its epoch while its session keeps the slot; a change of owner puts the old tenure in front.
-//! * What is over stays over: sealed never opens again, detached is never named by a slot again.
+//! * A tenure keeps its epoch while its session keeps the slot; a change of owner puts the old tenure in front of the
+//!   sources.
+//! * A sealed session never opens again, and a slot never names a detached session again.
 
 use alloc::{collections::BTreeMap, string::String, sync::Arc, vec, vec::Vec};
 use core::fmt;
@@ -23,7 +24,7 @@ use crate::ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, Tenure};
 pub const HOSTS_MAX: usize = 4096;
 /// Most domains in one record.
 pub const DOMAINS_MAX: usize = 64;
-/// Longest reason, in bytes; the leader cuts what is longer.
+/// Longest reason, in bytes; the leader truncates longer ones.
 pub const REASON_LEN_MAX: usize = 1024;
 /// Longest address of a host, in bytes.
 pub const ADDRESS_LEN_MAX: usize = 256;
@@ -31,30 +32,31 @@ pub const ADDRESS_LEN_MAX: usize = 256;
 pub const LABEL_LEN_MAX: usize = 64;
 /// Largest weight of a host.
 pub const WEIGHT_MAX: u32 = 1_000_000;
-/// The weight of a host that doesn't say.
+/// The default weight of a host.
 pub const WEIGHT_DEFAULT: u32 = 100;
 
-/// Everything the leader knew when it wrote this epoch. Made by [`crate::epoch::draft::Draft`] or read from the store;
-/// shared as `Arc<EpochRecord>`.
+/// The content of an epoch. Made by [`crate::epoch::draft::Draft`] or read from the store; shared as
+/// `Arc<EpochRecord>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochRecord {
     /// Its number.
     pub epoch: Epoch,
-    /// The digest of the record before; `None` in epoch 1 only.
+    /// The digest of the previous record; `None` only in epoch 1.
     pub previous: Option<RecordDigest>,
-    /// Who wrote it, and so leads.
+    /// The host that wrote it, and so leads.
     pub leader: Leader,
-    /// Whether it goes on leading.
+    /// Whether the leader continues to lead.
     pub handover: Handover,
-    /// Why it was written, in plain words.
+    /// Why it was written, for people.
     pub reason: String,
-    /// When, for people: the larger of the writer's wall clock and the previous record's, in milliseconds.
+    /// When it was written, for people: the larger of the writer's wall clock and the previous record's value, in
+    /// milliseconds.
     pub wall_ms: u64,
-    /// Slots in each domain; the cluster's.
+    /// Slots in each domain; the same in all records of a cluster.
     pub slot_count: u16,
     /// The hosts, by name.
     pub hosts: BTreeMap<HostName, HostEntry>,
-    /// Every session that a host, a slot or the garbage collector still cares about.
+    /// Every session that a host, a slot or the garbage collector still needs.
     pub sessions: BTreeMap<SessionId, SessionEntry>,
     /// The domains and their slots.
     pub domains: BTreeMap<DomainId, DomainEntry>,
@@ -65,22 +67,22 @@ pub struct EpochRecord {
 pub struct Leader {
     /// Its host.
     pub host: HostName,
-    /// Its session in the home domain; tells two lives of one name apart.
+    /// Its session in the home domain; identifies one incarnation of the host.
     pub session: SessionId,
-    /// Where hosts and clients reach it.
+    /// Its address for hosts and clients.
     pub address: String,
 }
 
-/// Whether the writer of a record goes on leading.
+/// Whether the writer of a record continues to lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Handover {
     /// It does.
     #[default]
     Stays,
-    /// This is its last record: whoever is named tries the next epoch at once; without a name, whoever comes.
+    /// This is its last record: the successor tries the next epoch at once; without one, any host may.
     Leaves {
-        /// Who.
+        /// The host that shall lead next.
         successor: Option<HostName>,
     },
 }
@@ -88,21 +90,21 @@ pub enum Handover {
 /// A host of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostEntry {
-    /// Where hosts and clients reach it.
+    /// Its address for hosts and clients.
     pub address: String,
     /// Its session in each domain it serves.
     pub sessions: BTreeMap<DomainId, SessionId>,
     /// Whether it takes slots.
     pub state: HostState,
-    /// Its share of the slots relative to the others', at most [`WEIGHT_MAX`]; with 0 it gets none while another
+    /// Its share of the slots, relative to other weights; at most [`WEIGHT_MAX`]. With 0 it gets no slots while another
     /// host can take them.
     pub weight: u32,
-    /// Where it stands, if it says; hosts of one zone tend to fail together.
+    /// Its zone, if it has one; hosts of one zone tend to fail together.
     pub zone: Option<String>,
 }
 
 impl HostEntry {
-    /// The weight that counts for placement: nothing for a draining host.
+    /// The weight for placement: 0 for a draining host.
     #[must_use]
     pub const fn share(&self) -> u32 {
         match self.state {
@@ -118,90 +120,91 @@ impl HostEntry {
 pub enum HostState {
     /// It does.
     Active,
-    /// It is leaving: its slots move away and it gets none.
+    /// It is leaving: its slots move away and it gets no new ones.
     Draining,
 }
 
-/// A session: whose it is and whether it is over.
+/// A session: its host, and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionEntry {
-    /// The host that lives or lived it.
+    /// The session's host.
     pub host: HostName,
     /// The domain its journal is in.
     pub domain: DomainId,
-    /// How far gone it is.
+    /// Its state.
     pub state: SessionState,
 }
 
-/// How far gone a session is. It only moves down this list.
+/// The state of a session. It only moves down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
-    /// Of a host in this record.
+    /// The session of a host in this record.
     Open,
-    /// Over. `None`: to be sealed by whoever needs its end; `Some`: the seal stands there.
+    /// Over. `None`: to be sealed by any host that needs its end; `Some`: the position of the seal.
     Sealed(Option<Position>),
-    /// Sealed there, and owner or source of nothing: everything but seal and marks may be deleted.
+    /// Sealed at this position, and named by no slot: everything except seal and marks may be deleted.
     Detached(Position),
 }
 
-/// A domain and who holds its slots.
+/// A domain and the owners of its slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainEntry {
-    /// What people call it.
+    /// Its name, for people.
     pub name: String,
     /// Its slots.
     pub slots: SlotTable,
 }
 
-/// Who holds a slot, and whose records of it are still needed.
+/// The owner of a slot, and the older tenures that are still needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holding {
-    /// The tenure that may serve it, once it has seen the end of every source.
+    /// The tenure that may serve the slot, after it has seen the end of every source.
     pub owner: Option<Tenure>,
     /// The earlier tenures still needed, newest first.
     pub sources: Vec<Tenure>,
 }
 
 impl Holding {
-    /// Whether the slot is this session's.
+    /// Whether this session owns the slot.
     #[must_use]
     pub fn is_owned_by(&self, session: SessionId) -> bool {
         self.owner.is_some_and(|owner| owner.session == session)
     }
 
-    /// The newest source that is a tenure of this session: the one a Release is owed for when another owns the slot.
+    /// The newest source that is a tenure of this session. If another session owns the slot, this session must write a
+    /// Release for it.
     #[must_use]
     pub fn newest_source_of(&self, session: SessionId) -> Option<Tenure> {
         self.sources.iter().copied().find(|source| source.session == session)
     }
 }
 
-/// Who holds each slot of a domain. Equal holdings are kept once and a clone copies two pointers, because records are
-/// handed around and few of their thousands of slots differ.
+/// The holding of each slot of a domain. Equal holdings are stored once and a clone copies two pointers, because
+/// records are cloned often and few of their thousands of slots differ.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SlotTable {
     /// The distinct holdings, in order of their first slot.
     holdings: Arc<[Holding]>,
-    /// By slot, its place in `holdings`.
+    /// By slot, its index in `holdings`.
     of_slot: Arc<[u16]>,
 }
 
 impl SlotTable {
-    /// From one holding per slot, in order.
+    /// From one holding per slot, in slot order.
     ///
     /// # Panics
     ///
-    /// When there are more than 65,535 of them.
+    /// When there are more than 65,535 slots.
     #[must_use]
     pub fn new(by_slot: &[Holding]) -> Self {
         let places: Vec<usize> = (0..by_slot.len()).collect();
         Self::from_groups(by_slot, &places)
     }
 
-    /// From some holdings and, by slot, the place of its holding among them.
+    /// From some holdings and, by slot, the index of its holding among them.
     pub(crate) fn from_groups(groups: &[Holding], by_slot: &[usize]) -> Self {
         u16::try_from(by_slot.len()).expect("a slot count is a u16");
-        // Equal groups become the first of them; only then do slots number what they use, in order.
+        // Equal groups are replaced by the first of them; then the groups in use are numbered in slot order.
         let mut firsts: BTreeMap<&Holding, usize> = BTreeMap::new();
         let first_of: Vec<usize> = groups
             .iter()
@@ -224,7 +227,7 @@ impl SlotTable {
         Self { holdings, of_slot }
     }
 
-    /// How many slots there are.
+    /// The number of slots.
     #[must_use]
     pub fn slot_count(&self) -> u16 {
         u16::try_from(self.of_slot.len()).expect("checked when the table was made")
@@ -243,7 +246,7 @@ impl SlotTable {
         &self.holdings[usize::from(place)]
     }
 
-    /// All slots in order, each with who holds it.
+    /// All slots in order, each with its holding.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &Holding)> {
         let holdings = &self.holdings;
         (0..).map(Slot).zip(self.of_slot.iter().map(move |&place| &holdings[usize::from(place)]))
@@ -260,7 +263,7 @@ impl SlotTable {
         &self.holdings
     }
 
-    /// By slot, the place of its holding in [`Self::distinct`].
+    /// By slot, the index of its holding in [`Self::distinct`].
     pub(crate) fn places(&self) -> &[u16] {
         &self.of_slot
     }
@@ -273,7 +276,7 @@ impl fmt::Debug for SlotTable {
 }
 
 impl EpochRecord {
-    /// Who holds a slot; `None` when there is no such domain.
+    /// The holding of a slot; `None` when there is no such domain.
     ///
     /// # Panics
     ///
@@ -299,8 +302,7 @@ impl EpochRecord {
         self.sessions.get(&session).is_some_and(|entry| entry.state == SessionState::Open)
     }
 
-    /// Whether it says anything that another doesn't, but for its number, reason and time. If it doesn't, it need not be
-    /// written after that one.
+    /// Whether it differs from `before` in more than number, reason and time. If it doesn't, it need not be written.
     #[must_use]
     pub fn is_news_after(&self, before: &Self) -> bool {
         self.leader != before.leader
@@ -310,7 +312,7 @@ impl EpochRecord {
             || self.domains != before.domains
     }
 
-    /// The host that a session of this record belongs to, while it is open.
+    /// The host of an open session.
     #[must_use]
     pub fn host_of(&self, session: SessionId) -> Option<(&HostName, &HostEntry)> {
         let entry = self.sessions.get(&session)?;
@@ -320,21 +322,22 @@ impl EpochRecord {
         }
     }
 
-    /// The leader that goes on after this record. `None` when it left with it, and when the record ends its session:
-    /// then it has taken in a later session of its own name, which has its slots and doesn't lead by that alone.
+    /// The leader that continues to lead after this record. `None` when it left with this record, or when the record
+    /// ends its session: then the leader admitted a later session of its own host name, which takes its slots but
+    /// doesn't lead because of that.
     #[must_use]
     pub fn standing_leader(&self) -> Option<&Leader> {
         let stays = self.handover == Handover::Stays && self.is_open(self.leader.session);
         stays.then_some(&self.leader)
     }
 
-    /// Whether a session may go on: a host in this record lives it.
+    /// Whether a session is open: a host in this record has it.
     #[must_use]
     pub fn is_open(&self, session: SessionId) -> bool {
         self.host_of(session).is_some()
     }
 
-    /// The sessions this record wants sealed without knowing where: the leader seals them all.
+    /// The sessions that are over and whose seal isn't known: the leader seals them.
     pub fn seals_wanted(&self) -> impl Iterator<Item = SessionId> {
         self.sessions
             .iter()
@@ -342,7 +345,7 @@ impl EpochRecord {
             .map(|(session, _)| *session)
     }
 
-    /// The detached sessions: garbage but for seal and marks.
+    /// The detached sessions: garbage, except seal and marks.
     pub fn detached(&self) -> impl Iterator<Item = (SessionId, &SessionEntry)> {
         self.sessions
             .iter()
@@ -352,12 +355,12 @@ impl EpochRecord {
 }
 
 /// A hash of a record's stored bytes (xxh3, 128 bits), independent of the checksum inside them. Each record holds the
-/// one before's, so `scrub` sees that the log is a chain.
+/// digest of the previous one, so `scrub` can verify the chain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordDigest(u128);
 
 impl RecordDigest {
-    /// Of a record as it is stored.
+    /// Of a stored record.
     #[must_use]
     pub fn of(object: &[u8]) -> Self {
         Self(xxhash_rust::xxh3::xxh3_128(object))

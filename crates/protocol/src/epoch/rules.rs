@@ -1,7 +1,7 @@
-//! What must be true of an epoch record, and of a record and the one before it.
+//! The rules for one epoch record, and for a record and the previous one.
 //!
-//! The leader asserts both before it writes, every reader checks the first, `scrub` and the simulator check the
-//! second along the whole log. A broken rule comes back as a sentence for people.
+//! The leader asserts both before it writes; every reader checks the first; `scrub` and the simulator check the second
+//! along the whole log. A broken rule is returned as a sentence for people.
 
 use alloc::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use crate::{
     ids::{DomainId, Epoch, HostName, Slot, Tenure},
 };
 
-/// `Err` with a sentence when the condition doesn't hold; the sentence is only made then.
+/// Returns `Err` with a sentence when the condition doesn't hold; the sentence is formatted only then.
 macro_rules! ensure {
     ($condition:expr, $($sentence:tt)+) => {
         if !$condition {
@@ -27,26 +27,33 @@ macro_rules! ensure {
 }
 
 impl HostEntry {
-    /// Whether it may stand in a record.
+    /// Checks a host's entry by itself.
     ///
     /// # Errors
     ///
-    /// A sentence that says what doesn't fit.
+    /// A sentence naming the broken rule.
     pub fn check(&self) -> Result<(), String> {
         ensure!(
             self.address.len() <= ADDRESS_LEN_MAX,
-            "address of {} bytes; at most {ADDRESS_LEN_MAX}",
+            "an address of {} bytes, more than the limit of {ADDRESS_LEN_MAX}",
             self.address.len()
         );
-        ensure!(self.weight <= WEIGHT_MAX, "weight {}; at most {WEIGHT_MAX}", self.weight);
+        ensure!(
+            self.weight <= WEIGHT_MAX,
+            "weight {}, more than the limit of {WEIGHT_MAX}",
+            self.weight
+        );
         let zone_len = self.zone.as_ref().map_or(0, String::len);
-        ensure!(zone_len <= LABEL_LEN_MAX, "zone of {zone_len} bytes; at most {LABEL_LEN_MAX}");
+        ensure!(
+            zone_len <= LABEL_LEN_MAX,
+            "a zone of {zone_len} bytes, more than the limit of {LABEL_LEN_MAX}"
+        );
         Ok(())
     }
 }
 
 impl EpochRecord {
-    /// Checks everything a record by itself must satisfy.
+    /// Checks the rules for one record.
     ///
     /// # Errors
     ///
@@ -55,20 +62,32 @@ impl EpochRecord {
         ensure!(self.epoch > Epoch::ZERO, "the first epoch is 1");
         ensure!(
             self.previous.is_none() == (self.epoch == Epoch::new(1)),
-            "epoch 1 alone has no record before it"
+            "only epoch 1 has no previous record"
         );
         ensure!(self.slot_count > 0, "no slots");
-        ensure!(self.hosts.len() <= HOSTS_MAX, "{} hosts; at most {HOSTS_MAX}", self.hosts.len());
+        ensure!(
+            self.hosts.len() <= HOSTS_MAX,
+            "{} hosts, more than the limit of {HOSTS_MAX}",
+            self.hosts.len()
+        );
         ensure!(
             self.domains.len() <= DOMAINS_MAX,
-            "{} domains; at most {DOMAINS_MAX}",
+            "{} domains, more than the limit of {DOMAINS_MAX}",
             self.domains.len()
         );
-        ensure!(self.reason.len() <= REASON_LEN_MAX, "a reason of {} bytes", self.reason.len());
+        ensure!(
+            self.reason.len() <= REASON_LEN_MAX,
+            "a reason of {} bytes, more than the limit of {REASON_LEN_MAX}",
+            self.reason.len()
+        );
         ensure!(self.leader.address.len() <= ADDRESS_LEN_MAX, "the leader's address is too long");
         if let Handover::Leaves { successor: Some(successor) } = &self.handover {
-            ensure!(self.hosts.contains_key(successor), "successor {successor} is no host");
+            ensure!(
+                self.hosts.contains_key(successor),
+                "successor {successor} is not a host of the record"
+            );
         }
+        ensure!(self.domains.contains_key(&DomainId::HOME), "no home domain");
         for (name, host) in &self.hosts {
             self.check_host(name, host)?;
         }
@@ -87,7 +106,7 @@ impl EpochRecord {
             };
             ensure!(
                 entry.host == *name && entry.domain == *domain,
-                "{name}: session {session} is another's"
+                "{name}: session {session} belongs to another host"
             );
             ensure!(entry.state == SessionState::Open, "{name}: session {session} is over");
         }
@@ -98,12 +117,12 @@ impl EpochRecord {
         for (session, entry) in &self.sessions {
             ensure!(
                 self.domains.contains_key(&entry.domain),
-                "session {session} is in no known domain"
+                "session {session} is in an unknown domain"
             );
             if entry.state == SessionState::Open {
                 let lived =
                     self.hosts.get(&entry.host).and_then(|host| host.sessions.get(&entry.domain));
-                ensure!(lived == Some(session), "session {session} is open but no host lives it");
+                ensure!(lived == Some(session), "session {session} is open, but no host has it");
             }
         }
         Ok(())
@@ -113,7 +132,7 @@ impl EpochRecord {
         ensure!(domain.name.len() <= LABEL_LEN_MAX, "domain {}: its name is too long", id.0);
         ensure!(
             domain.slots.slot_count() == self.slot_count,
-            "domain {}: {} slots where there are {}",
+            "domain {}: {} slots instead of {}",
             id.0,
             domain.slots.slot_count(),
             self.slot_count
@@ -123,7 +142,11 @@ impl EpochRecord {
             match holding.owner {
                 Some(owner) => {
                     ensure!(self.is_open(owner.session), "owner {} is over", owner.session);
-                    ensure!(owner.epoch <= self.epoch, "a tenure of the future: {}", owner.epoch);
+                    ensure!(
+                        owner.epoch <= self.epoch,
+                        "a tenure of a later epoch: {}",
+                        owner.epoch
+                    );
                     self.check_tenure(id, owner)?;
                 }
                 None => ensure!(!is_served, "domain {}: slots without owner", id.0),
@@ -144,20 +167,20 @@ impl EpochRecord {
     }
 
     fn check_tenure(&self, id: DomainId, tenure: Tenure) -> Result<(), String> {
-        ensure!(tenure.epoch > Epoch::ZERO, "a tenure given by no epoch");
+        ensure!(tenure.epoch > Epoch::ZERO, "a tenure of epoch 0");
         let Some(entry) = self.sessions.get(&tenure.session) else {
             return Err(format!("session {} is not listed", tenure.session));
         };
-        ensure!(entry.domain == id, "session {} is of another domain", tenure.session);
+        ensure!(entry.domain == id, "session {} is in another domain", tenure.session);
         ensure!(
             !matches!(entry.state, SessionState::Detached(_)),
-            "session {} is detached and yet named by a slot",
+            "session {} is detached, and a slot names it",
             tenure.session
         );
         Ok(())
     }
 
-    /// Checks that this record may come right after `previous`, whose stored bytes have that digest.
+    /// Checks that this record may follow `previous`, whose stored bytes have this digest.
     ///
     /// # Errors
     ///
@@ -179,7 +202,7 @@ impl EpochRecord {
             let Some(after) = self.domains.get(id) else {
                 return Err(format!("domain {} is gone", id.0));
             };
-            // Distinct pairs only: thousands of slots have few distinct histories.
+            // Only distinct pairs: thousands of slots have few distinct histories.
             let mut checked = BTreeSet::new();
             for slot in (0..self.slot_count).map(Slot) {
                 let places =
@@ -198,7 +221,7 @@ impl EpochRecord {
         let mut chain = before.sources.as_slice();
         let mut listed = after.sources.as_slice();
         if session(before.owner) == session(after.owner) {
-            ensure!(before.owner == after.owner, "its owner stays but the tenure changed");
+            ensure!(before.owner == after.owner, "its owner stays, but the tenure changed");
         } else {
             let given_now = after.owner.is_none_or(|owner| owner.epoch == self.epoch);
             ensure!(given_now, "a new owner under an old epoch");
@@ -212,7 +235,7 @@ impl EpochRecord {
         }
         for source in listed {
             let Some(at) = chain.iter().position(|earlier| earlier == source) else {
-                return Err(format!("source {source:?} came from nowhere"));
+                return Err(format!("source {source:?} was not in the previous record"));
             };
             chain = &chain[at + 1..];
         }
@@ -220,11 +243,11 @@ impl EpochRecord {
     }
 }
 
-/// Whether a session may go from a state to another, or out of the record, in one epoch.
+/// Whether a session may go from one state to another, or leave the record, in one epoch.
 fn may_become(before: SessionState, after: Option<SessionState>) -> bool {
     use SessionState::{Detached, Open, Sealed};
     match (before, after) {
-        // The log forgets a session only when nothing but seal and marks is left of it.
+        // A session leaves the log only when all its objects, except seal and marks, are deleted.
         (Detached(_), None) => true,
         (Open | Sealed(_), None) => false,
         (Open, Some(_)) => true,
@@ -270,7 +293,7 @@ mod tests {
         RecordDigest::of(b"before")
     }
 
-    /// Epoch 1 with a alone, and epoch 2 in which b came and got slot 1 of 2.
+    /// Epoch 1 with a alone, and epoch 2 in which b joined and got slot 1 of 2.
     fn pair() -> (EpochRecord, EpochRecord) {
         let leader = Leader { host: name("a"), session: A, address: "h:1".into() };
         let cluster = Cluster { slots: 2, ..Cluster::new(ClusterId::new(1)) };
@@ -284,7 +307,7 @@ mod tests {
         (first, second)
     }
 
-    /// What `follows` says when the second record is changed like that.
+    /// The error of `follows` after a change of the second record.
     fn broken(change: impl FnOnce(&mut EpochRecord)) -> String {
         let (first, mut second) = pair();
         assert_eq!(second.follows(&first, digest()), Ok(()));
@@ -305,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_succession_is_named() {
+    fn a_record_that_may_not_follow_is_refused_with_the_reason() {
         assert!(broken(|next| next.epoch = Epoch::new(3)).contains("e3 after e1"));
         assert!(broken(|next| next.previous = None).contains("digest"));
         assert!(broken(|next| next.wall_ms = 4).contains("wall time"));
@@ -315,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_changes_hands_wrongly_is_named() {
+    fn a_wrong_change_of_owner_is_refused_with_the_reason() {
         let stays = holding(tenure(A, 1), &[]);
         let slots = |moved: Holding| vec![stays.clone(), moved];
         for (moved, why) in [
@@ -323,7 +346,10 @@ mod tests {
             (holding(tenure(B, 1), &[tenure(A, 1)]), "under an old epoch"),
             (holding(tenure(A, 2), &[tenure(A, 1)]), "the tenure changed"),
             (holding(tenure(B, 2), &[tenure(B, 1), tenure(A, 1)]), "not in front"),
-            (holding(tenure(B, 2), &[tenure(A, 1), tenure(B, 0)]), "came from nowhere"),
+            (
+                holding(tenure(B, 2), &[tenure(A, 1), tenure(B, 0)]),
+                "was not in the previous record",
+            ),
         ] {
             let sentence = broken(|next| hold(next, &slots(moved.clone())));
             assert!(sentence.contains(why) && sentence.contains("#1"), "{moved:?}: {sentence}");
@@ -331,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_only_goes_down_the_list() {
+    fn a_session_only_moves_down_the_list() {
         use SessionState::{Detached, Open, Sealed};
         let at = |position| Position::new(position);
         let states = [
@@ -354,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_by_itself_is_checked() {
+    fn each_rule_for_one_record_is_checked() {
         let refused = |change: fn(&mut EpochRecord)| {
             let (_, mut record) = pair();
             assert_eq!(record.check(), Ok(()));
@@ -362,7 +388,7 @@ mod tests {
             record.check().unwrap_err()
         };
         let why = refused(|record| drop(record.hosts.remove(&name("b"))));
-        assert!(why.contains("no host lives it"), "{why}");
+        assert!(why.contains("no host has it"), "{why}");
         let why = refused(|record| drop(record.sessions.remove(&B)));
         assert!(why.contains("is not listed"), "{why}");
         let why = refused(|record| record.reason = "x".repeat(REASON_LEN_MAX + 1));
@@ -375,12 +401,12 @@ mod tests {
             };
             record.sessions.insert(SessionId::new(9), entry);
         });
-        assert!(why.contains("no known domain"), "{why}");
+        assert!(why.contains("an unknown domain"), "{why}");
         let why = refused(|record| hold(record, &[Holding::default()]));
-        assert!(why.contains("1 slots where there are 2"), "{why}");
+        assert!(why.contains("1 slots instead of 2"), "{why}");
         let why = refused(|record| {
             record.domains.insert(DomainId(1), record.domains[&DomainId::HOME].clone());
         });
-        assert!(why.contains("of another domain"), "{why}");
+        assert!(why.contains("in another domain"), "{why}");
     }
 }

@@ -1,10 +1,10 @@
-//! How objects are wrapped: the one place that knows magic, version, checksum and nonce.
+//! The object header: the only code that knows magic, version, checksum and nonce.
 //!
 //! Data-plane objects are binary: a 32-byte header, then the body. Control-plane objects (`cluster`, epoch records,
-//! hints) are JSON that a person reads with `cat`; their first fields are the same header in words. Whatever fails to
-//! decode is [`Malformed`], naming the key: never a panic, never an empty value.
+//! hints) are JSON, readable with `cat`; their first fields are the same header. An object that fails to decode is
+//! [`Malformed`], naming the key: never a panic, never an empty value.
 //!
-//! bincode stands behind this module only, so that it can be replaced without touching another file.
+//! Only this module uses bincode, so that it can be replaced without touching another file.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -17,9 +17,9 @@ use crate::ids::Nonce;
 pub const FORMAT_VERSION: u16 = 1;
 /// Bytes of the binary header.
 pub const HEADER_LEN: usize = 32;
-/// Largest object anybody decodes, in bytes: a pack and its index with room to spare.
+/// Largest object that is decoded, in bytes: more than any pack with its index.
 pub const OBJECT_LEN_MAX: usize = 256 << 20;
-/// Most bytes that bincode counts for one byte it reads: a `u128` of one byte counts for sixteen.
+/// Most bytes that bincode counts against its limit for one byte read: a `u128` encoded in one byte counts as sixteen.
 const BINCODE_COUNT_MAX: usize = 16;
 
 const MAGIC: [u8; 4] = *b"HLCN";
@@ -32,7 +32,7 @@ pub enum ObjectKind {
     Opening = 1,
     /// Changes of many vnodes, committed together.
     Batch = 2,
-    /// The object at the first free position of a dead session's journal.
+    /// The object at the first free position of a fenced session's journal.
     Seal = 3,
     /// A trim mark, an end mark or an epoch mark.
     Mark = 4,
@@ -56,25 +56,25 @@ impl ObjectKind {
     }
 }
 
-/// An object or frame that can't be what it should be.
+/// An object or frame that can't be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{what}: {why}")]
 pub struct Malformed {
     /// The key, or the name of the frame.
     pub what: String,
-    /// What is wrong with it, in a few words.
+    /// What is wrong with it.
     pub why: String,
 }
 
 impl Malformed {
-    /// What is malformed, and why.
+    /// From what is malformed, and the reason.
     #[must_use]
     pub fn new(what: &str, why: &str) -> Self {
         Self { what: what.into(), why: why.into() }
     }
 }
 
-/// Starts a binary object: room for the header, which [`finish`] fills in.
+/// Starts a binary object with room for the header, which [`finish`] fills in.
 #[must_use]
 pub fn start(capacity: usize) -> Vec<u8> {
     let mut object = Vec::with_capacity(HEADER_LEN + capacity);
@@ -82,11 +82,11 @@ pub fn start(capacity: usize) -> Vec<u8> {
     object
 }
 
-/// Fills in the header of an object begun with [`start`]. The body follows the header and isn't copied.
+/// Fills in the header of an object started with [`start`]. The body isn't copied.
 ///
 /// # Panics
 ///
-/// When the object wasn't begun with [`start`], or its body is longer than [`OBJECT_LEN_MAX`].
+/// When the object wasn't started with [`start`], or is longer than [`OBJECT_LEN_MAX`].
 pub fn finish(object: &mut [u8], kind: ObjectKind, nonce: Nonce) {
     assert!(object.len() >= HEADER_LEN, "an object begins with its header");
     assert!(
@@ -106,7 +106,7 @@ pub fn finish(object: &mut [u8], kind: ObjectKind, nonce: Nonce) {
     header[28..32].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// A whole binary object from a small body.
+/// A binary object from a small body.
 #[must_use]
 pub fn object(kind: ObjectKind, nonce: Nonce, body: &[u8]) -> Bytes {
     let mut object = start(body.len());
@@ -115,18 +115,18 @@ pub fn object(kind: ObjectKind, nonce: Nonce, body: &[u8]) -> Bytes {
     object.into()
 }
 
-/// A binary object, unwrapped: checked against its checksum, its body not copied.
+/// A binary object whose checksum was verified. Its body isn't copied.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// What it says it is.
+    /// Its kind, as the header says.
     pub kind: ObjectKind,
     /// Its writer's random bits.
     pub nonce: Nonce,
-    /// What follows the header.
+    /// The bytes after the header.
     pub body: Bytes,
 }
 
-/// Unwraps a binary object.
+/// Opens a binary object.
 ///
 /// # Errors
 ///
@@ -144,14 +144,14 @@ pub fn open(key: &str, object: &Bytes) -> Result<Opened, Malformed> {
     }
     let length = u32::from_le_bytes(object[24..28].try_into().expect("four bytes"));
     if object.len() - HEADER_LEN != length as usize {
-        return fail("cut short or grown");
+        return fail("truncated or has extra bytes");
     }
     let checksum = u32::from_le_bytes(object[28..32].try_into().expect("four bytes"));
     if crc32c::crc32c_append(crc32c::crc32c(&object[..28]), &object[HEADER_LEN..]) != checksum {
-        return fail("damaged: its checksum does not hold");
+        return fail("damaged: checksum mismatch");
     }
     let Some(kind) = ObjectKind::from_byte(object[6]) else {
-        return fail("of an unknown kind");
+        return fail("an unknown kind of object");
     };
     if object[7] != 0 {
         return fail("has a flag that this release does not know: use the release that wrote it");
@@ -160,7 +160,7 @@ pub fn open(key: &str, object: &Bytes) -> Result<Opened, Malformed> {
     Ok(Opened { kind, nonce, body: object.slice(HEADER_LEN..) })
 }
 
-/// Unwraps a binary object that must be of one kind.
+/// Opens a binary object that must be of one kind.
 ///
 /// # Errors
 ///
@@ -170,14 +170,14 @@ pub fn open_as(key: &str, object: &Bytes, kind: ObjectKind) -> Result<Opened, Ma
     if opened.kind == kind {
         return Ok(opened);
     }
-    Err(Malformed::new(key, &format!("a {:?} where a {kind:?} belongs", opened.kind)))
+    Err(Malformed::new(key, &format!("is a {:?}, expected a {kind:?}", opened.kind)))
 }
 
 /// Appends a value in bincode.
 ///
 /// # Panics
 ///
-/// When the value's `Serialize` refuses, which for this workspace's own types is a bug. User types go through
+/// When the value's `Serialize` fails, which is a bug in this workspace's own types. User types go through
 /// [`try_to_bincode`].
 pub fn to_bincode<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     try_to_bincode(value, out).expect("our own types serialize");
@@ -187,7 +187,7 @@ pub fn to_bincode<T: Serialize>(value: &T, out: &mut Vec<u8>) {
 ///
 /// # Errors
 ///
-/// The sentence of the value's own `Serialize`, when it refuses. `out` may then end in a part of it.
+/// The error text of the value's own `Serialize`. `out` may then end with a part of the value.
 pub fn try_to_bincode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
     struct Appender<'a>(&'a mut Vec<u8>);
     impl bincode::enc::write::Writer for Appender<'_> {
@@ -200,15 +200,15 @@ pub fn try_to_bincode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), 
         .map_err(|error| format!("{error}"))
 }
 
-/// Reads a whole value in bincode: nothing may be left over. A length in it that claims more than is there makes a
-/// reader allocate at most 1 MiB, or 256 bytes for each byte there is.
+/// Reads a value in bincode that takes all of `bytes`. A forged length in it makes the reader allocate at most 1 MiB,
+/// or 256 bytes per byte of input.
 ///
 /// # Errors
 ///
 /// [`Malformed`] naming `what`.
 pub fn from_bincode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Malformed> {
-    // bincode takes its limit as a constant, so there are a few: 16 times the longest input each is for, of which no
-    // value of that length is refused.
+    // bincode takes its limit as a constant, so there are four: each is 16 times the longest input it is for, which is
+    // enough for any value of that length.
     const KIB: usize = 1 << 10;
     match bytes.len() {
         0..=0x1_0000 => decode_within::<T, { BINCODE_COUNT_MAX * 64 * KIB }>(what, bytes),
@@ -219,7 +219,10 @@ pub fn from_bincode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, 
         0x100_0001..=OBJECT_LEN_MAX => {
             decode_within::<T, { BINCODE_COUNT_MAX * OBJECT_LEN_MAX }>(what, bytes)
         }
-        length => Err(Malformed::new(what, &format!("{length} bytes; at most {OBJECT_LEN_MAX}"))),
+        length => Err(Malformed::new(
+            what,
+            &format!("{length} bytes, more than the limit of {OBJECT_LEN_MAX}"),
+        )),
     }
 }
 
@@ -231,18 +234,18 @@ fn decode_within<T: DeserializeOwned, const COUNT_MAX: usize>(
     match bincode::serde::decode_from_slice(bytes, config) {
         Ok((value, read)) if read == bytes.len() => Ok(value),
         Ok((_, read)) => {
-            Err(Malformed::new(what, &format!("{} bytes left over", bytes.len() - read)))
+            Err(Malformed::new(what, &format!("{} extra bytes at the end", bytes.len() - read)))
         }
-        Err(error) => Err(Malformed::new(what, &format!("undecodable: {error}"))),
+        Err(error) => Err(Malformed::new(what, &format!("can't be decoded: {error}"))),
     }
 }
 
-/// Reads a whole value in bincode that is written as [`to_bincode`] writes it: numbers could be longer than they need
-/// be. Not for types whose order of fields or members isn't fixed, such as hash maps.
+/// Like [`from_bincode`], and refuses any encoding other than the one [`to_bincode`] writes, such as a number in more
+/// bytes than needed. Not for types without a fixed order, such as hash maps.
 ///
 /// # Errors
 ///
-/// [`Malformed`] naming `what`, also when there is another encoding of the same value.
+/// [`Malformed`] naming `what`, also when the encoding isn't canonical.
 pub fn from_bincode_exact<T: Serialize + DeserializeOwned>(
     what: &str,
     bytes: &[u8],
@@ -253,20 +256,20 @@ pub fn from_bincode_exact<T: Serialize + DeserializeOwned>(
     if again == bytes {
         return Ok(value);
     }
-    Err(Malformed::new(what, "another encoding than its only one"))
+    Err(Malformed::new(what, "not its canonical encoding"))
 }
 
-/// Where the checksum's eight hex digits stand in a JSON object, after `{"holocron":"…","crc32c":"`.
+/// The offset of the checksum's eight hex digits in a JSON object, after `{"holocron":"…","crc32c":"`.
 fn checksum_at(noun: &str) -> usize {
     r#"{"holocron":"","crc32c":""#.len() + noun.len()
 }
 
-/// A JSON object with its header: `{"holocron":noun,"crc32c":…,"format":1,"nonce":…,` and then the value's own
-/// fields. Lines are broken so that a person can read it.
+/// A JSON object with its header: `{"holocron":noun,"crc32c":…,"format":1,"nonce":…,` and then the value's own fields,
+/// pretty-printed.
 ///
 /// # Panics
 ///
-/// When the value isn't a struct with at least one field or refuses to serialize, which is a bug.
+/// When the value isn't a struct with at least one field, or fails to serialize, which is a bug.
 #[must_use]
 pub fn to_json<T: Serialize>(noun: &str, nonce: Nonce, value: &T) -> Bytes {
     let fields = serde_json::to_string_pretty(value).expect("our own types serialize");
@@ -281,8 +284,7 @@ pub fn to_json<T: Serialize>(noun: &str, nonce: Nonce, value: &T) -> Bytes {
     text.into()
 }
 
-/// Reads a JSON object written by [`to_json`]. Fields that this release doesn't know are ignored, so that a later one
-/// may add some.
+/// Reads a JSON object written by [`to_json`]. Unknown fields are ignored, so that a later release may add some.
 ///
 /// # Errors
 ///
@@ -303,8 +305,8 @@ pub fn from_json<T: DeserializeOwned>(
     {
         return Err(fail(&format!("not a {noun} object of Holocron")));
     }
-    let header: Header =
-        serde_json::from_slice(object).map_err(|error| fail(&format!("undecodable: {error}")))?;
+    let header: Header = serde_json::from_slice(object)
+        .map_err(|error| fail(&format!("can't be decoded: {error}")))?;
     if header.format != FORMAT_VERSION {
         let found = header.format;
         return Err(fail(&format!(
@@ -312,14 +314,14 @@ pub fn from_json<T: DeserializeOwned>(
         )));
     }
     let at = checksum_at(noun);
-    let claimed = object.get(at..at + 8).ok_or_else(|| fail("cut short"))?;
+    let claimed = object.get(at..at + 8).ok_or_else(|| fail("truncated"))?;
     let zeroed = crc32c::crc32c_append(crc32c::crc32c(&object[..at]), b"00000000");
     let checksum = format!("{:08x}", crc32c::crc32c_append(zeroed, &object[at + 8..]));
     if claimed != checksum.as_bytes() {
-        return Err(fail("damaged: its checksum does not hold"));
+        return Err(fail("damaged: checksum mismatch"));
     }
-    let value =
-        serde_json::from_slice(object).map_err(|error| fail(&format!("undecodable: {error}")))?;
+    let value = serde_json::from_slice(object)
+        .map_err(|error| fail(&format!("can't be decoded: {error}")))?;
     Ok((header.nonce, value))
 }
 
@@ -363,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lying_length_allocates_little() {
+    fn a_forged_length_allocates_little() {
         // A string that claims 2^60 bytes, and one that claims 60 MiB.
         for lie in [&[0xfd, 0, 0, 0, 0, 0, 0, 0, 0x10][..], &[0xfc, 0, 0, 0xc0, 0x03]] {
             let taken = allocation_counter::measure(|| {
@@ -374,8 +376,8 @@ mod tests {
     }
 
     #[test]
-    fn however_small_its_numbers_a_long_value_reads_back() {
-        // bincode counts eight bytes for each of these, which took more than it was allowed to.
+    fn a_long_value_of_small_numbers_reads_back() {
+        // bincode counts eight bytes for each of these, which once exceeded its limit.
         let numbers = vec![1_u64; 9 << 20];
         let mut bytes = Vec::new();
         to_bincode(&numbers, &mut bytes);
@@ -383,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_longer_than_it_need_be_is_another_encoding() {
+    fn a_number_in_more_bytes_than_needed_is_not_canonical() {
         let long = [0xfb, 5, 0];
         assert_eq!(from_bincode::<u64>("n", &long), Ok(5));
         assert!(from_bincode_exact::<u64>("n", &long).is_err());

@@ -1,7 +1,7 @@
-//! Where each object lives: the one place that knows the store's layout.
+//! Keys of objects: the only code that knows the store's layout.
 //!
-//! Numbers are zero-padded to 20 digits, so that keys sort by number where a store sorts. The next number is always
-//! derived from keys, never from a decoded body, so that one undecodable object can't wedge the cluster. Keys here are
+//! Numbers are zero-padded to 20 digits, so that keys sort by number in stores that sort. The next number is always
+//! derived from keys, never from a decoded body, so that one undecodable object can't block the cluster. Keys are
 //! relative to the root of their domain.
 
 use alloc::{format, string::String};
@@ -12,7 +12,7 @@ use crate::ids::{Epoch, HostName, PackNumber, Position, Segment, SessionId};
 pub const CLUSTER: &str = "cluster";
 /// Prefix of the epoch log.
 pub const EPOCHS: &str = "epochs/";
-/// Prefix of the marks that say which epochs may be gone.
+/// Prefix of the marks that say which epochs may be deleted.
 pub const EPOCH_MARKS: &str = "epoch-marks/";
 /// The leader's hint: liveness only.
 pub const LEADER_HINT: &str = "hints/leader";
@@ -29,7 +29,7 @@ pub fn epoch(epoch: Epoch) -> String {
     format!("{EPOCHS}{:020}", epoch.get())
 }
 
-/// The mark that says the epochs of a segment may be gone.
+/// The mark that says the epochs of a segment may be deleted.
 #[must_use]
 pub fn epoch_mark(segment: Segment) -> String {
     format!("{EPOCH_MARKS}{:020}", segment.get())
@@ -41,7 +41,7 @@ pub fn host_hint(host: &HostName) -> String {
     format!("{HOST_HINTS}{host}")
 }
 
-/// Everything of one session.
+/// Prefix of all objects of a session.
 #[must_use]
 pub fn session(session: SessionId) -> String {
     format!("{SESSIONS}{session}/")
@@ -65,13 +65,13 @@ pub fn trims(session: SessionId) -> String {
     format!("{SESSIONS}{session}/trims/")
 }
 
-/// The mark that says the positions of a segment may be gone.
+/// The mark that says the positions of a segment may be deleted.
 #[must_use]
 pub fn trim_mark(session: SessionId, segment: Segment) -> String {
     format!("{SESSIONS}{session}/trims/{:020}", segment.get())
 }
 
-/// The mark that says everything of a session but its seal and marks may be gone.
+/// The mark that says all objects of a session, except its seal and marks, may be deleted.
 #[must_use]
 pub fn end_mark(session: SessionId) -> String {
     format!("{SESSIONS}{session}/trims/end")
@@ -130,7 +130,7 @@ impl Key {
     }
 }
 
-/// Reads a key back; `None` for a name that isn't ours, which callers ignore and count.
+/// Parses a key; `None` for a foreign name, which callers ignore and count.
 #[must_use]
 pub fn parse(key: &str) -> Option<Key> {
     match key {
@@ -160,7 +160,7 @@ pub fn parse(key: &str) -> Option<Key> {
     }
 }
 
-/// The position that a key names in a session's journal, if it does: what lists of a journal are read for.
+/// The position that a key names in a session's journal. For reading lists of a journal.
 #[must_use]
 pub fn position_in(session: SessionId, key: &str) -> Option<Position> {
     if let Some(Key::Journal(owner, position)) = parse(key)
@@ -171,7 +171,7 @@ pub fn position_in(session: SessionId, key: &str) -> Option<Position> {
     None
 }
 
-/// What a request to a key is for, for counting requests.
+/// The purpose of a request to this key, for counting requests.
 #[must_use]
 pub fn purpose(key: &str) -> &'static str {
     match key.split('/').next() {
@@ -190,7 +190,7 @@ pub fn purpose(key: &str) -> &'static str {
     }
 }
 
-/// Exactly twenty digits: `7` and `+7` are not ours, lest two names mean one number.
+/// Exactly twenty digits: `7` and `+7` are foreign, so that each number has one name.
 fn number(text: &str) -> Option<u64> {
     if text.len() != 20 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_name_is_none_of_ours() {
+    fn a_foreign_name_is_not_parsed() {
         for foreign in [
             "",
             "epochs/7",

@@ -1,7 +1,7 @@
-//! Fields in as few bytes as they need: what a format on the hot path is written and read with.
+//! Compact fields for formats on the hot path: varint numbers and length-prefixed bytes.
 //!
-//! A number takes seven bits a byte, lowest first, the top bit saying that another byte follows. Its shortest form is
-//! the only one that is read, so that equal values have equal bytes.
+//! A number has seven bits per byte, lowest first; the top bit says that another byte follows. Only the shortest form
+//! is accepted, so that equal values have equal bytes.
 
 use alloc::{format, vec::Vec};
 
@@ -16,13 +16,13 @@ pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     out.push(number.to_le_bytes()[0]);
 }
 
-/// Appends bytes behind their length.
+/// Appends the length of `bytes`, then the bytes.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_number(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-/// Reads fields one after another; every failure names what they are of.
+/// Reads fields in order. Every error names `what`, the thing being read.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     what: &'a str,
@@ -36,24 +36,24 @@ impl<'a> Reader<'a> {
         Self { what, bytes, at: 0 }
     }
 
-    /// Where the next field begins.
+    /// The offset of the next field.
     pub(crate) const fn at(&self) -> usize {
         self.at
     }
 
-    /// How many bytes are still to be read.
+    /// The number of bytes not read yet.
     pub(crate) const fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
-    /// The error that says why these bytes can't be what they should be.
+    /// An error at the current offset.
     pub(crate) fn malformed(&self, why: &str) -> Malformed {
         Malformed::new(self.what, &format!("{why}, at byte {}", self.at))
     }
 
     /// The next byte.
     pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
-        let byte = *self.bytes.get(self.at).ok_or_else(|| self.malformed("cut short"))?;
+        let byte = *self.bytes.get(self.at).ok_or_else(|| self.malformed("truncated"))?;
         self.at += 1;
         Ok(byte)
     }
@@ -70,24 +70,24 @@ impl<'a> Reader<'a> {
             number |= bits << shift;
             if byte & 0x80 == 0 {
                 if byte == 0 && shift > 0 {
-                    return Err(self.malformed("a number longer than it need be"));
+                    return Err(self.malformed("a number in more bytes than needed"));
                 }
                 return Ok(number);
             }
         }
-        Err(self.malformed("a number without end"))
+        Err(self.malformed("a number of more than 10 bytes"))
     }
 
     /// The next `length` bytes.
     pub(crate) fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
         let end = usize::try_from(length).ok().and_then(|length| self.at.checked_add(length));
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
-        let taken = taken.ok_or_else(|| self.malformed("cut short"))?;
+        let taken = taken.ok_or_else(|| self.malformed("truncated"))?;
         self.at += taken.len();
         Ok(taken)
     }
 
-    /// The next bytes, behind their length.
+    /// A length, then that many bytes.
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.number()?;
         self.take(length)
@@ -142,7 +142,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_reads_as_a_number_is_written_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
+        fn a_number_that_can_be_read_is_written_with_the_same_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
             let mut reader = Reader::new("n", &bytes);
             if let Ok(number) = reader.number() {
                 let mut out = Vec::new();

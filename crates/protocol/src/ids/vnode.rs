@@ -1,4 +1,4 @@
-//! The names of vnodes: the full one, and the short one in indexes.
+//! Names of vnodes: the full name, and the hash used in indexes.
 
 use alloc::{format, sync::Arc};
 use core::fmt;
@@ -37,19 +37,19 @@ impl VnodeName {
         Ok(Self { kind: kind.into(), key: key.into() })
     }
 
-    /// What it is an instance of.
+    /// The kind.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// Which one of its kind.
+    /// The key within the kind.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Its short name in indexes.
+    /// Its hash, used in indexes.
     #[must_use]
     pub fn hash(&self) -> VnodeHash {
         VnodeHash::of(&self.kind, &self.key)
@@ -68,14 +68,14 @@ impl fmt::Debug for VnodeName {
     }
 }
 
-/// 128 bits of xxh3 over kind and key: a vnode's short name in indexes. The full name stands beside the state and is
-/// compared on load, so a collision is an error and never another vnode's state.
+/// 128 bits of xxh3 over kind and key, used in indexes instead of the name. The full name is stored with the state and
+/// compared on load, so a collision is an error and never returns another vnode's state.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct VnodeHash(u128);
 
 impl VnodeHash {
-    /// The hash of a vnode's name. The kind's length goes first, so that `("ab", "c")` and `("a", "bc")` differ.
+    /// The hash of a vnode's name. The kind's length is hashed first, so that `("ab", "c")` and `("a", "bc")` differ.
     #[must_use]
     pub fn of(kind: &str, key: &str) -> Self {
         let mut hasher = Xxh3::new();
@@ -85,7 +85,7 @@ impl VnodeHash {
         Self(hasher.digest128())
     }
 
-    /// From its bits, as an index holds them.
+    /// From its bits, as stored in an index.
     #[must_use]
     pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
@@ -97,7 +97,7 @@ impl VnodeHash {
         self.0
     }
 
-    /// The slot it belongs to in a cluster of that many slots.
+    /// Its slot in a cluster of `slots` slots.
     ///
     /// # Panics
     ///

@@ -1,13 +1,13 @@
-//! What a journal holds: opening, batches of records, and the seal.
+//! The objects of a journal: opening, batches of records, and the seal.
 //!
-//! A batch is written by appending records to its bytes and read by slicing them: a vnode's state is copied once on
-//! its way to the store and not at all on its way back. A record of a vnode has the same bytes in a batch and in a
-//! pack, so that both are read by one ranged get of `(offset, length)`.
+//! A batch is written by appending records to its bytes and read by slicing them: a vnode's state is copied once when
+//! it is written and never when it is read. A record of a vnode has the same bytes in a batch and in a pack, so that
+//! both are read by one ranged get of `(offset, length)`.
 //!
 //! Invariants:
 //!
-//! * A batch that carries a checkpoint names itself in its header: a seal behind it then names objects that exist.
-//! * `committed < position`, `low_water < position`: a batch speaks only of what came before it.
+//! * A batch that carries a checkpoint names itself in its header: a seal right after it then names objects that exist.
+//! * `committed < position`, `low_water < position`: a header refers only to earlier positions.
 
 mod read;
 mod single;
@@ -16,7 +16,6 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use bytes::Bytes;
-use holocron_planted::{Bug, is_planted};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -26,11 +25,12 @@ pub use self::{
 use crate::{
     format::codec::{self, ObjectKind},
     ids::{CommitNumber, Epoch, Nonce, Position, SessionId, Slot, Tenure, VnodeHash, VnodeName},
+    planted,
 };
 
-/// A batch is flushed at this many bytes, in flight or not.
+/// A batch is flushed at this many bytes, even if others are in flight.
 pub const BATCH_LEN_TARGET: usize = 4 << 20;
-/// Largest batch anybody writes, in bytes; what does not fit waits for the next.
+/// Largest batch that is written, in bytes; records that don't fit go into the next.
 pub const BATCH_LEN_MAX: usize = 64 << 20;
 
 /// Bytes of a batch's own header within the body.
@@ -40,37 +40,37 @@ const RECORD_HEADER_LEN: usize = 5;
 /// Bytes of a state record's fixed fields.
 const STATE_HEADER_LEN: usize = 35;
 
-/// What stands at the head of every batch.
+/// The header of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BatchHeader {
-    /// Whose journal it is.
+    /// The journal's session.
     pub session: SessionId,
     /// The batch's own number.
     pub position: Position,
-    /// The highest position its writer knew committed when it submitted this one.
+    /// The highest position that was committed when this batch was submitted.
     pub committed: Position,
     /// Everything at or below is in the checkpoint and may be trimmed.
     pub low_water: Position,
-    /// Where the newest checkpoint record stands (this very batch when it carries one); 0 when there is none.
+    /// The position of the newest checkpoint record (this batch, if it carries one); 0 when there is none.
     pub checkpoint_at: Position,
 }
 
-/// What a record of a vnode says about its state.
+/// What a record does to its vnode's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum StateKind {
     /// The whole envelope.
     Put = 1,
-    /// Events to apply to the state before; for kinds that opt in (reserved: no kind does yet).
+    /// Events to apply to the previous state; for kinds that opt in (reserved: no kind does yet).
     Delta = 2,
-    /// The tombstone: an envelope without state, whose window, mark and outbox stay.
+    /// A tombstone: an envelope without state that keeps window, mark and outbox.
     Delete = 3,
 }
 
 /// One record of one vnode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRecord {
-    /// What it says about the state.
+    /// What it does to the state.
     pub kind: StateKind,
     /// The vnode's short name.
     pub hash: VnodeHash,
@@ -89,20 +89,20 @@ pub struct StateRecord {
 pub enum Record {
     /// A vnode changed.
     State(StateRecord),
-    /// The session took the slot up under the tenure of that epoch.
+    /// The session started to serve the slot, under the tenure of that epoch.
     Adopt {
         /// Which slot.
         slot: Slot,
-        /// The epoch that gave it.
+        /// The epoch that assigned the slot.
         epoch: Epoch,
-        /// What it was recovered from, newest first.
+        /// The tenures it was recovered from, newest first.
         sources: Vec<Tenure>,
     },
-    /// The session commits nothing more for the slot under any tenure given before that epoch.
+    /// The session commits nothing more for the slot under any tenure older than that epoch.
     Release {
         /// Which slot.
         slot: Slot,
-        /// The epoch that gave the slot away.
+        /// The epoch that assigned the slot to another session.
         epoch: Epoch,
     },
     /// A checkpoint's commit point; its content is `checkpoint::Checkpoint`, still encoded.
@@ -120,12 +120,12 @@ const TAG_ADOPT: u8 = 4;
 const TAG_RELEASE: u8 = 5;
 const TAG_CHECKPOINT: u8 = 6;
 
-/// What the writer of a state record hands over; borrowed, because it is copied into the batch at once.
+/// The fields of a state record to append; borrowed, because they are copied into the batch at once.
 #[derive(Clone, Copy, Debug)]
 pub struct StateFields<'a> {
-    /// What it says about the state.
+    /// What it does to the state.
     pub kind: StateKind,
-    /// The vnode's short name; must be that of `name`.
+    /// The vnode's hash; must be the hash of `name`.
     pub hash: VnodeHash,
     /// Counts the vnode's records over all its owners.
     pub commit: CommitNumber,
@@ -137,11 +137,11 @@ pub struct StateFields<'a> {
     pub envelope: &'a [u8],
 }
 
-/// Appends a state record to any buffer (a batch or a pack block) and says where it stands there.
+/// Appends a state record to a buffer (a batch or a pack) and returns its range there.
 ///
 /// # Panics
 ///
-/// When the record is longer than 4 GiB; envelopes are bounded far below.
+/// When the record is longer than 4 GiB; the limit of envelopes is far below.
 pub fn append_state(out: &mut Vec<u8>, fields: StateFields<'_>) -> Range<usize> {
     let begin = out.len();
     let (kind, key) = (fields.name.kind().as_bytes(), fields.name.key().as_bytes());
@@ -164,7 +164,7 @@ pub fn append_state(out: &mut Vec<u8>, fields: StateFields<'_>) -> Range<usize> 
     begin..out.len()
 }
 
-/// A batch being filled: records are appended, the header comes last, when it is known what was committed by then.
+/// A batch being filled. The header is written last, because it says what is committed by then.
 #[derive(Debug)]
 pub struct BatchBuilder {
     object: Vec<u8>,
@@ -187,7 +187,7 @@ impl BatchBuilder {
         Self { object, records: 0, carries_checkpoint: false }
     }
 
-    /// Whether nothing was appended yet.
+    /// Whether it has no records yet.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.records == 0
@@ -199,7 +199,7 @@ impl BatchBuilder {
         self.object.len()
     }
 
-    /// Appends a vnode's record; says where it will stand in the stored object.
+    /// Appends a vnode's record; returns its range in the stored object.
     pub fn state(&mut self, fields: StateFields<'_>) -> Range<usize> {
         self.records += 1;
         append_state(&mut self.object, fields)
@@ -242,13 +242,13 @@ impl BatchBuilder {
     ///
     /// # Panics
     ///
-    /// When the header speaks of what did not come before it, or a batch with a checkpoint does not name itself.
+    /// When the header refers to a position that isn't earlier, or a batch with a checkpoint doesn't name itself.
     #[must_use]
     pub fn finish(mut self, header: BatchHeader, nonce: Nonce) -> Bytes {
         assert!(header.position > Position::ZERO, "position 0 holds the opening");
-        assert!(header.committed < header.position, "{header:?} knows of its own commit");
-        assert!(header.low_water < header.position, "{header:?} could trim itself");
-        if self.carries_checkpoint && !is_planted(Bug::CheckpointNamesPrevious) {
+        assert!(header.committed < header.position, "{header:?} calls its own position committed");
+        assert!(header.low_water < header.position, "{header:?} allows trimming its own position");
+        if planted::names_itself(self.carries_checkpoint) {
             assert_eq!(
                 header.checkpoint_at, header.position,
                 "a batch with a checkpoint names itself"
@@ -378,7 +378,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_appended_reads_back(envelopes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..10)) {
+        fn appended_records_read_back(envelopes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..10)) {
             let mut builder = BatchBuilder::default();
             let names: Vec<_> = (0..envelopes.len()).map(|i| VnodeName::new("k", &format!("{i}")).unwrap()).collect();
             for (name, envelope) in names.iter().zip(&envelopes) {

@@ -1,4 +1,4 @@
-//! A session's journal: its batches, what its writer has in flight and committed, when a read may leave, how the
+//! A session's journal: its batches, what its writer has in flight and committed, when a read may be answered, how the
 //! journal is sealed.
 //!
 //! Imports [`crate::format`].

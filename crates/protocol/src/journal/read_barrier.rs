@@ -1,75 +1,73 @@
-//! Reads that wait: when an answer taken from memory may leave.
+//! The read barrier: when an answer taken from memory may be sent.
 //!
-//! An answer leaves when everything it has seen is committed. By default it must also be true that nobody had taken over
-//! when the read arrived. A *barrier* shows that: a get of the position after the last batch in flight, issued after the
-//! read arrived, that finds nothing; with those batches committed, no seal stood anywhere below. A batch submitted
-//! after the read arrived shows the same once it commits. A get or a batch already under way shows nothing to a later
-//! read: it may have landed before a seal, and a new owner may have acknowledged a write since.
+//! A read is answered when everything it has seen is committed. By default it must also be sure that there was no
+//! takeover before the read arrived. A *barrier* shows that: a get of the position after the last batch in flight,
+//! issued after the read arrived, that finds nothing; once those batches are committed, there was no seal below. A
+//! batch submitted after the read arrived shows the same when it commits. A get or a batch that was in flight before
+//! shows nothing: it may have landed before a seal, and a new owner may have acknowledged a write since.
 //!
-//! Every read that arrived before a get was issued shares it. At most one get is under way; reads that come later wait
-//! for the next. Which position a read waits for is settled when it arrives or when its get comes back, so a commit
-//! releases whole groups and each read is touched at most three times.
+//! All reads that arrived before a get was issued share it. At most one get is in flight; later reads wait for the
+//! next. The position a read waits for is known when it arrives or when its get is answered, so a commit releases whole
+//! groups and each read is touched at most three times.
 //!
 //! Invariants:
 //!
-//! * No read leaves before everything it has seen is committed.
-//! * The first `covered` of those that wait for a barrier arrived before the get under way was issued.
+//! * No read is answered before everything it has seen is committed.
+//! * The first `covered` reads of `for_barrier` arrived before the get in flight was issued.
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-use holocron_planted::{Bug, is_planted};
+use crate::{ids::Position, journal::writer::Writer, planted};
 
-use crate::{ids::Position, journal::writer::Writer};
-
-/// What a read asks for.
+/// How fresh the answer of a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReadMode {
-    /// Nobody else had acknowledged a write before this read arrived that its answer doesn't show.
+    /// The answer shows every write that was acknowledged, by any owner, before the read arrived.
     Linearizable,
-    /// May be stale if the host was fenced a moment ago.
+    /// May be stale if the host was fenced recently.
     Local,
 }
 
 /// What the barrier's get found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BarrierFound {
-    /// Nothing: no seal stood there or below when it was issued.
+    /// Nothing: there was no seal at this position or below when the get was issued.
     Absent,
-    /// A batch of our own, submitted meanwhile.
+    /// Our own batch, submitted meanwhile.
     OwnBatch,
-    /// The seal, or anything else that isn't ours: nothing will be committed there or above.
+    /// The seal, or another foreign object: nothing will be committed at this position or above.
     Seal,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Waiting<T> {
-    /// The last batch submitted when it arrived.
+    /// The last batch submitted before it arrived.
     arrival: Position,
-    /// The newest batch of which it has seen a change.
+    /// The newest batch whose changes it has seen.
     sees: Position,
     reader: T,
 }
 
-/// The waiting reads of one session; `T` is whatever answers one.
+/// The pending reads of one session; `T` is the means to answer one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReadBarrier<T> {
     committed: Position,
-    /// Those that wait for `committed + 1 + index` and nothing else: as many as a writer may number at once, the open
-    /// batch included.
+    /// Reads that wait only for the commit of `committed + 1 + index`: one group for each batch that may be in flight,
+    /// and one for the open batch.
     by_position: VecDeque<Vec<T>>,
-    /// Those that wait for a barrier, or for a batch above their arrival; by arrival.
+    /// Reads that wait for a barrier, or for the commit of a batch submitted after they arrived; in order of arrival.
     for_barrier: VecDeque<Waiting<T>>,
-    /// How many of `for_barrier` share the get under way.
+    /// How many reads of `for_barrier` share the get in flight.
     covered: usize,
-    /// The position of the get under way.
+    /// The position of the get in flight.
     get: Option<Position>,
-    /// Those that may leave.
+    /// Reads that may be answered.
     released: VecDeque<T>,
     len: usize,
 }
 
 impl<T> ReadBarrier<T> {
-    /// No reads yet, for a writer's session. The number of reads that may wait is for the host to bound.
+    /// No pending reads, for a writer's session. The host bounds the number of pending reads.
     #[must_use]
     pub fn new(writer: &Writer) -> Self {
         let numbered_max = writer.in_flight_max() + 1;
@@ -84,12 +82,12 @@ impl<T> ReadBarrier<T> {
         }
     }
 
-    /// A read arrived whose answer has seen changes up to the batch `sees`: committed, in flight, or the open batch.
-    /// Returned at once if it may leave right now.
+    /// A read arrived; its answer shows changes up to the batch `sees`: committed, in flight, or the open batch.
+    /// Returns the reader if it may be answered now.
     ///
     /// # Panics
     ///
-    /// When it has seen a batch that doesn't exist, the session is over, or a commit wasn't told.
+    /// When it has seen a batch that doesn't exist, the session is over, or a commit was not reported.
     #[must_use]
     pub fn arrive(
         &mut self,
@@ -98,23 +96,15 @@ impl<T> ReadBarrier<T> {
         sees: Position,
         reader: T,
     ) -> Option<T> {
-        assert!(!writer.is_over(), "a read arrived at a session that is over");
-        assert_eq!(self.committed, writer.committed(), "reads weren't told of a commit");
+        assert!(!writer.is_over(), "a read arrived after the session was over");
+        assert_eq!(self.committed, writer.committed(), "a commit was not reported");
         assert!(sees <= writer.next_position(), "a read has seen {sees}, which isn't open yet");
-        // The open batch is submitted after this arrival, so its commit is barrier enough.
-        let barrier =
-            mode == ReadMode::Linearizable && sees <= writer.submitted() && !skips_barrier(writer);
-        if is_planted(Bug::AnswerOpenBatch) && sees > writer.submitted() {
-            return Some(reader);
-        }
-        if barrier {
+        // The open batch is submitted after this arrival, so its commit is the barrier.
+        let needs_barrier = mode == ReadMode::Linearizable && sees <= writer.submitted();
+        let (needs_barrier, sees) = planted::read_waits_for(needs_barrier, sees, writer);
+        if needs_barrier {
             self.for_barrier.push_back(Waiting { arrival: writer.submitted(), sees, reader });
         } else {
-            let sees = if is_planted(Bug::WaitForBatchInFlight) {
-                sees.max(writer.submitted())
-            } else {
-                sees
-            };
             let Some(ahead) = sees.get().checked_sub(self.committed.get() + 1) else {
                 return Some(reader);
             };
@@ -124,12 +114,14 @@ impl<T> ReadBarrier<T> {
         None
     }
 
-    /// The position to get, if a barrier is needed and none is under way. The get counts as issued now and must leave
-    /// after this; retrying it is fine, since a later get shows more. Ask again after each arrival and each answer.
+    /// The position to get, if a barrier is needed and no get is in flight. The get counts as issued now and must be
+    /// sent after this; it may be retried, because a later get shows at least as much. Call it after each arrival and
+    /// each answer.
     #[must_use]
     pub fn next_get(&mut self, writer: &Writer) -> Option<Position> {
         let newest = self.for_barrier.back()?;
-        // Had a batch left after the newest of them arrived, no get could free any of them before that batch does.
+        // If a batch was submitted after the newest of them arrived, its commit releases them no later than a get
+        // would.
         if self.get.is_some() || newest.arrival < writer.submitted() || writer.is_over() {
             return None;
         }
@@ -138,13 +130,13 @@ impl<T> ReadBarrier<T> {
         self.get
     }
 
-    /// What the get found. Yields the reads that may leave now; with a seal, none, and the session is over.
+    /// The get was answered. Returns the reads that may be answered now; with a seal none, and the session is over.
     ///
     /// # Panics
     ///
-    /// When no get is under way.
+    /// When no get is in flight.
     pub fn get_found(&mut self, found: BarrierFound) -> impl Iterator<Item = T> {
-        let position = self.get.take().expect("a get was under way");
+        let position = self.get.take().expect("a get is in flight");
         let settled = match found {
             BarrierFound::Absent => position.previous(),
             BarrierFound::OwnBatch => Some(position),
@@ -153,13 +145,9 @@ impl<T> ReadBarrier<T> {
         if let Some(settled) = settled {
             for Waiting { arrival, sees, reader } in self.for_barrier.drain(..self.covered) {
                 assert!(arrival < position, "a get of {position} covers a read at {arrival}");
-                // The first batch after it arrived serves as well, and may commit before the last one that left before
-                // the get was issued.
-                let position = if is_planted(Bug::IgnoreBatchInFlight) {
-                    sees
-                } else {
-                    settled.min(arrival.next())
-                };
+                // The first batch submitted after it arrived is a barrier as well, and may commit before the last one
+                // submitted before the get was issued.
+                let position = planted::leaves_at(settled.min(arrival.next()), sees);
                 assert!(sees <= position, "a read that has seen {sees} would leave at {position}");
                 match position.get().checked_sub(self.committed.get() + 1) {
                     None => self.released.push_back(reader),
@@ -171,30 +159,30 @@ impl<T> ReadBarrier<T> {
         self.release()
     }
 
-    /// The writer committed more. Yields the reads that may leave now.
+    /// The writer committed more. Returns the reads that may be answered now.
     ///
     /// # Panics
     ///
     /// When the writer's committed position went down.
     pub fn committed(&mut self, writer: &Writer) -> impl Iterator<Item = T> {
-        assert!(self.committed <= writer.committed(), "what is committed stays so");
+        assert!(self.committed <= writer.committed(), "the committed position went down");
         while self.committed < writer.committed() {
             self.committed = self.committed.next();
-            let mut group = self.by_position.pop_front().expect("there is a group per number");
+            let mut group = self.by_position.pop_front().expect("there is one group per position");
             self.released.extend(group.drain(..));
             self.by_position.push_back(group);
         }
         while let Some(Waiting { arrival, .. }) = self.for_barrier.front()
             && *arrival < self.committed
         {
-            // A batch submitted after this read arrived is committed, and all it has seen came no later.
+            // A batch submitted after this read arrived is committed, and so is everything the read has seen.
             self.released.extend(self.for_barrier.pop_front().map(|waiting| waiting.reader));
             self.covered = self.covered.saturating_sub(1);
         }
         self.release()
     }
 
-    /// The session is over: every read that waits, none of which may be answered.
+    /// The session is over. Returns all pending reads; none of them may be answered with its value.
     pub fn over(&mut self) -> impl Iterator<Item = T> {
         self.get = None;
         self.covered = 0;
@@ -203,13 +191,13 @@ impl<T> ReadBarrier<T> {
         self.release()
     }
 
-    /// How many reads wait.
+    /// The number of pending reads.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether none waits.
+    /// Whether no read is pending.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
@@ -221,13 +209,7 @@ impl<T> ReadBarrier<T> {
     }
 }
 
-/// Only with a planted bug.
-fn skips_barrier(writer: &Writer) -> bool {
-    is_planted(Bug::SkipBarrier)
-        || (is_planted(Bug::WaitForBatchInFlight) && writer.in_flight() > 0)
-}
-
-/// Its place among the groups: at most the batches in flight and the open one are ahead.
+/// The index of its group, `ahead` positions after the first uncommitted one.
 fn group(ahead: u64) -> usize {
     usize::try_from(ahead).expect("bounded by the batches in flight")
 }
@@ -241,7 +223,7 @@ mod tests {
     use super::*;
     use crate::{ids::SessionId, journal::writer::Carries};
 
-    /// A writer with that many batches in flight of at most three, and no reads.
+    /// A writer with `batches` of at most three batches in flight, and no reads.
     fn in_flight(batches: u64) -> (Writer, ReadBarrier<u32>) {
         let mut writer = Writer::new(SessionId::new(7), 3);
         for _ in 0..batches {
@@ -251,7 +233,7 @@ mod tests {
         (writer, reads)
     }
 
-    const NOBODY: [u32; 0] = [];
+    const NONE: [u32; 0] = [];
 
     fn at(position: u64) -> Position {
         Position::new(position)
@@ -276,9 +258,9 @@ mod tests {
     }
 
     #[test]
-    fn a_read_leaves_after_a_get_that_was_issued_after_it_arrived() {
+    fn a_read_is_answered_after_a_get_issued_after_it_arrived() {
         let (writer, mut reads) = in_flight(0);
-        assert_eq!(reads.next_get(&writer), None, "nobody reads");
+        assert_eq!(reads.next_get(&writer), None, "no read is pending");
         arrive(&mut reads, &writer, 0, 1);
         assert_eq!(reads.next_get(&writer), Some(at(1)));
         assert_eq!(found(&mut reads, BarrierFound::Absent), [1]);
@@ -286,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_arrived_before_the_get_share_it_and_a_later_read_waits_for_the_next() {
+    fn reads_before_the_get_share_it_and_a_later_read_waits_for_the_next() {
         let (writer, mut reads) = in_flight(0);
         arrive(&mut reads, &writer, 0, 1);
         arrive(&mut reads, &writer, 0, 2);
@@ -303,7 +285,7 @@ mod tests {
         let (mut writer, mut reads) = in_flight(1);
         arrive(&mut reads, &writer, 0, 1);
         assert_eq!(reads.next_get(&writer), Some(at(2)));
-        assert_eq!(found(&mut reads, BarrierFound::Absent), NOBODY);
+        assert_eq!(found(&mut reads, BarrierFound::Absent), NONE);
         assert_eq!(commit(&mut reads, &mut writer, 1), [1]);
     }
 
@@ -311,33 +293,33 @@ mod tests {
     fn the_batch_in_flight_alone_proves_nothing() {
         let (mut writer, mut reads) = in_flight(1);
         arrive(&mut reads, &writer, 0, 1);
-        // It may have landed before a seal; a new owner may have acknowledged a write since.
-        assert_eq!(commit(&mut reads, &mut writer, 1), NOBODY);
+        // The batch may have landed before a seal, and a new owner may have acknowledged a write since.
+        assert_eq!(commit(&mut reads, &mut writer, 1), NONE);
     }
 
     #[test]
-    fn a_batch_submitted_after_the_read_arrived_serves_as_well() {
+    fn a_batch_submitted_after_the_read_arrived_is_a_barrier() {
         let (mut writer, mut reads) = in_flight(1);
         arrive(&mut reads, &writer, 0, 1);
         submit(&mut writer);
-        assert_eq!(reads.next_get(&writer), None, "a get could not free it any sooner");
-        assert_eq!(commit(&mut reads, &mut writer, 1), NOBODY);
+        assert_eq!(reads.next_get(&writer), None, "a get could not release it sooner");
+        assert_eq!(commit(&mut reads, &mut writer, 1), NONE);
         assert_eq!(commit(&mut reads, &mut writer, 2), [1]);
     }
 
     #[test]
-    fn a_get_that_finds_our_own_batch_needs_no_other() {
+    fn a_get_that_finds_our_own_batch_needs_no_second_get() {
         let (mut writer, mut reads) = in_flight(0);
         arrive(&mut reads, &writer, 0, 1);
         assert_eq!(reads.next_get(&writer), Some(at(1)));
         submit(&mut writer);
-        assert_eq!(found(&mut reads, BarrierFound::OwnBatch), NOBODY);
+        assert_eq!(found(&mut reads, BarrierFound::OwnBatch), NONE);
         assert_eq!(reads.next_get(&writer), None);
         assert_eq!(commit(&mut reads, &mut writer, 1), [1]);
     }
 
     #[test]
-    fn a_read_that_has_seen_the_open_batch_waits_for_that_and_for_no_get() {
+    fn a_read_that_has_seen_the_open_batch_waits_for_its_commit_only() {
         let (mut writer, mut reads) = in_flight(0);
         arrive(&mut reads, &writer, 1, 1);
         assert_eq!(reads.next_get(&writer), None);
@@ -346,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_while_the_get_is_under_way_frees_those_it_serves_and_no_more() {
+    fn a_commit_while_the_get_is_in_flight_releases_only_reads_it_covers() {
         let (mut writer, mut reads) = in_flight(0);
         arrive(&mut reads, &writer, 0, 1);
         submit(&mut writer);
@@ -359,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_local_read_skips_the_barrier_only() {
+    fn a_local_read_skips_only_the_barrier() {
         let (mut writer, mut reads) = in_flight(1);
         assert_eq!(reads.arrive(&writer, ReadMode::Local, at(0), 1), Some(1));
         assert_eq!(reads.arrive(&writer, ReadMode::Local, at(1), 2), None);
@@ -368,37 +350,37 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_answers_nobody() {
+    fn a_seal_answers_no_read() {
         let (writer, mut reads) = in_flight(1);
         arrive(&mut reads, &writer, 2, 1);
         arrive(&mut reads, &writer, 0, 2);
         assert_eq!(reads.next_get(&writer), Some(at(2)));
-        assert_eq!(found(&mut reads, BarrierFound::Seal), NOBODY);
+        assert_eq!(found(&mut reads, BarrierFound::Seal), NONE);
         assert_eq!(reads.over().collect::<Vec<_>>(), [1, 2]);
         assert!(reads.is_empty());
     }
 
     #[test]
     #[should_panic(expected = "isn't open yet")]
-    fn nobody_has_seen_a_batch_that_does_not_exist() {
+    fn a_read_of_a_batch_that_does_not_exist_panics() {
         let (writer, mut reads) = in_flight(1);
         arrive(&mut reads, &writer, 3, 1);
     }
 
-    /// A read as the rule sees it.
+    /// A read in the plain form of the rule.
     #[derive(Clone, Copy, Debug)]
     struct Rule {
         mode: ReadMode,
         sees: Position,
         arrival: Position,
-        /// The last batch before a get that was issued after it arrived and found nothing.
+        /// The last position below a get that was issued after it arrived and found nothing.
         barrier: Option<Position>,
-        get_under_way: bool,
+        get_in_flight: bool,
         answered: bool,
     }
 
     impl Rule {
-        fn may_leave(&self, writer: &Writer) -> bool {
+        fn may_be_answered(&self, writer: &Writer) -> bool {
             let committed = writer.committed();
             let current = committed > self.arrival
                 || self.barrier.is_some_and(|last| last <= committed)
@@ -406,7 +388,7 @@ mod tests {
             current && self.sees <= committed
         }
 
-        /// Whether it can only leave after a get, as things stand.
+        /// Whether only a get can release it now.
         fn needs_get(&self, writer: &Writer) -> bool {
             let linearizable = self.mode == ReadMode::Linearizable;
             let may_be_last = self.sees <= self.arrival && self.arrival == writer.submitted();
@@ -414,15 +396,15 @@ mod tests {
         }
     }
 
-    /// The queue beside the rule in its plain form.
-    struct Both {
+    /// The queue, and the plain form of the rule to compare it with.
+    struct Comparison {
         writer: Writer,
         reads: ReadBarrier<usize>,
         rules: Vec<Rule>,
         get: Option<Position>,
     }
 
-    impl Both {
+    impl Comparison {
         fn new(in_flight_max: u64) -> Self {
             let writer = Writer::new(SessionId::new(7), in_flight_max);
             Self { writer, reads: ReadBarrier::new(&writer), rules: vec![], get: None }
@@ -437,7 +419,7 @@ mod tests {
                 sees,
                 arrival: self.writer.submitted(),
                 barrier: None,
-                get_under_way: false,
+                get_in_flight: false,
                 answered: false,
             });
             left.into_iter().collect()
@@ -447,12 +429,12 @@ mod tests {
             self.get = self.reads.next_get(&self.writer);
             let needed = self.rules.iter().any(|rule| rule.needs_get(&self.writer));
             assert_eq!(self.get.is_some(), needed, "{:?}", self.rules);
-            self.rules.iter_mut().for_each(|rule| rule.get_under_way = true);
+            self.rules.iter_mut().for_each(|rule| rule.get_in_flight = true);
         }
 
         fn get_found(&mut self, position: Position, found: BarrierFound) -> Vec<usize> {
-            for rule in self.rules.iter_mut().filter(|rule| rule.get_under_way) {
-                rule.get_under_way = false;
+            for rule in self.rules.iter_mut().filter(|rule| rule.get_in_flight) {
+                rule.get_in_flight = false;
                 if found == BarrierFound::Absent {
                     rule.barrier = rule.barrier.or(position.previous());
                 }
@@ -460,7 +442,7 @@ mod tests {
             self.reads.get_found(found).collect()
         }
 
-        /// One step, and the reads that left in it.
+        /// Does one step. Returns the reads that were answered.
         fn step(&mut self, step: u8, choice: Index) -> Vec<usize> {
             match step {
                 0 if self.writer.may_submit() => submit(&mut self.writer),
@@ -485,21 +467,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_read_leaves_exactly_when_the_rule_allows(
+        fn a_read_is_answered_exactly_when_the_rule_allows(
             in_flight_max in 1..=4u64,
             steps in proptest::collection::vec((0..6u8, any::<Index>()), 1..200),
         ) {
-            let mut both = Both::new(in_flight_max);
+            let mut comparison = Comparison::new(in_flight_max);
             for (step, choice) in steps {
-                for reader in both.step(step, choice) {
-                    let answered = &mut both.rules[reader].answered;
+                for reader in comparison.step(step, choice) {
+                    let answered = &mut comparison.rules[reader].answered;
                     prop_assert!(!core::mem::replace(answered, true), "answered twice");
                 }
-                for rule in &both.rules {
-                    prop_assert_eq!(rule.answered, rule.may_leave(&both.writer), "{:?}", rule);
+                for rule in &comparison.rules {
+                    prop_assert_eq!(rule.answered, rule.may_be_answered(&comparison.writer), "{:?}", rule);
                 }
-                let waiting = both.rules.iter().filter(|rule| !rule.answered).count();
-                prop_assert_eq!(both.reads.len(), waiting);
+                let waiting = comparison.rules.iter().filter(|rule| !rule.answered).count();
+                prop_assert_eq!(comparison.reads.len(), waiting);
             }
         }
     }

@@ -1,22 +1,23 @@
-//! Sealing a session: how anybody ends another's journal with one create, and learns what it had committed.
+//! Sealing: how any host ends another session's journal with one create, and learns what it had committed.
 //!
-//! The seal goes to the first gap, never past the last batch: with several in flight a hole may still be filled. Where
-//! the gap is, names tell (a list) or the batches from a hinted one on; but a name doesn't tell a seal from a batch, so
-//! the header before the gap is read, and whatever it doesn't vouch for. The create then decides. Afterwards the marks
-//! say whether the seal stands in live ground: a mark is created before the first deletion, so a seal that landed where
-//! a batch had been deleted finds it.
+//! The seal goes to the first gap, never past the last batch: with several batches in flight, a gap below may still be
+//! filled. The gap is found by a list, or by reading batches from a hinted position on. A listed name doesn't tell a
+//! seal from a batch, so the header before the gap is read, and every batch that this header doesn't call committed.
+//! The create then decides. Afterwards the marks say whether the seal's segment was trimmed: a mark is created before
+//! the first deletion, so a seal that landed in place of a deleted batch finds the mark.
 //!
-//! Whatever seal is met on the way goes straight to that last check: in live ground there is only one.
+//! If a seal is found on the way, only that last check remains: outside of trimmed segments there is only one seal.
 //!
 //! Invariants:
 //!
-//! * Position 0 is never sealed; the position before a seal is the opening or a batch that was seen.
-//! * [`SealEffect::Done`] follows a seal that was seen or won, and marks found absent *after* that.
-//! * What a batch's header calls committed is never taken for a gap: if it is missing and no mark says why, somebody who
-//!   isn't one of us has deleted it, and that ends in [`SealEffect::Broken`].
-//! * No answer proves nothing: after [`CreateOutcome::Unknown`] it starts over.
+//! * Position 0 is never sealed; the position before a seal is the opening or a batch that was read.
+//! * [`SealEffect::Done`] needs a seal that was read or won, and marks that were absent *after* that.
+//! * A position that a header calls committed is never taken for a gap: if it is missing and no mark explains it, it
+//!   was deleted from outside, and the result is [`SealEffect::Broken`].
+//! * A create without an answer proves nothing: after [`CreateOutcome::Unknown`] it starts over.
 //!
-//! The machine never gives up: it starts over as often as the journal moves under it. Its driver paces the lists.
+//! The machine never gives up: it starts over whenever the journal has changed meanwhile. Its driver limits the rate of
+//! lists.
 
 mod gap;
 #[cfg(test)]
@@ -30,20 +31,20 @@ use crate::{
     journal::batch::{BatchHeader, Seal},
 };
 
-/// What is known of the journal before anything is read.
+/// What is known about the journal before anything is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hint {
-    /// Nothing: list it.
+    /// Nothing: list the journal.
     Nothing,
-    /// That batch is said to be committed; 0 says that none is. Used only if it exists.
+    /// This batch is reported as committed; 0 means none is. Used only if the batch exists.
     Committed(Position),
-    /// This batch was read; what comes after it wasn't there a moment ago.
+    /// This batch was read, and the position after it was absent.
     Fetched(BatchHeader),
-    /// The seal is said to stand there.
+    /// The seal is reported at this position.
     Sealed(Position),
 }
 
-/// What the driver does next. Each is answered by exactly one event.
+/// What the driver does next. Each effect that isn't final is answered by exactly one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SealEffect {
     /// List the journal's keys; answer [`SealEvent::Listed`].
@@ -54,36 +55,36 @@ pub enum SealEffect {
         positions: Vec<Position>,
         /// The trim marks of these segments.
         marks: Vec<Segment>,
-        /// The end mark, or not.
+        /// Whether to get the end mark.
         end: bool,
     },
     /// Create this seal; answer [`SealEvent::Created`].
     Create {
         /// Where.
         position: Position,
-        /// With what in it.
+        /// The seal.
         seal: Seal,
     },
-    /// Over: the session ended here.
+    /// Final: the session ended here.
     Done(Sealed),
-    /// Over: the session is detached and its objects may be gone. Read the epoch log.
+    /// Final: the session is detached and its objects may be deleted. Read the epoch log.
     Detached,
-    /// Over: an object that has to be understood can't be, or is gone. Nobody takes over until a person has looked.
+    /// Final: a required object is damaged or missing. No takeover until an operator has looked.
     Broken(Malformed),
 }
 
-/// What came of it.
+/// The answer to an effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SealEvent {
-    /// The positions that are there, in any order.
+    /// The positions that exist, in any order.
     Listed(Vec<Position>),
-    /// Everything that was asked for.
+    /// Everything that was requested.
     Got {
-        /// What stands at each position.
+        /// What was found at each position.
         positions: Vec<(Position, Seen)>,
-        /// Whether each mark is there.
+        /// Whether each mark exists.
         marks: Vec<(Segment, bool)>,
-        /// Whether the end mark is there, if asked.
+        /// Whether the end mark exists, if requested.
         end: Option<bool>,
     },
     /// How the create ended.
@@ -93,11 +94,11 @@ pub enum SealEvent {
 /// How the create of a seal ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CreateOutcome {
-    /// Our seal stands there.
+    /// Our seal is at the position.
     Won,
-    /// This stands there.
+    /// This object is at the position.
     Lost(Seen),
-    /// No clear answer; it may land yet.
+    /// No clear answer; the create may still land.
     Unknown,
 }
 
@@ -110,20 +111,20 @@ pub enum Seen {
     Batch(BatchHeader),
     /// A seal.
     Seal(Seal),
-    /// Something that takes up the position and tells nothing.
+    /// An object that can't be decoded.
     Undecodable(Malformed),
-    /// The opening, which belongs at position 0 only.
+    /// An opening, which is valid only at position 0.
     Opening,
 }
 
-/// Where a session ended. What it committed is its checkpoint and the batches in `(low_water, position)`.
+/// Where a session ended. It committed its checkpoint and the batches in `(low_water, position)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sealed {
-    /// Where the seal stands.
+    /// The position of the seal.
     pub position: Position,
     /// Everything at or below is in the checkpoint.
     pub low_water: Position,
-    /// Where the newest checkpoint record stands; 0 when there is none.
+    /// The position of the newest checkpoint record; 0 when there is none.
     pub checkpoint_at: Position,
 }
 
@@ -133,12 +134,12 @@ impl Sealed {
     }
 }
 
-/// How a gap was found, which says what one more gap below it means.
+/// How a gap was found. It decides what a second gap below it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum FoundBy {
-    /// Names: everything below was there, so what is missing was deleted meanwhile.
+    /// By a list: everything below existed, so a missing batch was deleted meanwhile.
     List,
-    /// Going up from a batch: what is missing may be a hole, and then that is the gap.
+    /// By reading upwards from a batch: a missing batch may never have landed; then its position is the gap.
     Walk,
 }
 
@@ -147,35 +148,35 @@ enum Step {
     /// Not started.
     New(Hint),
     Listing,
-    /// Reading the highest object listed, or the next lower one if that tells nothing.
+    /// Reading the highest object listed, or the next lower one if that can't be decoded.
     Top {
         listed: Vec<Position>,
         index: usize,
     },
-    /// Reading the hinted batch and what follows it.
+    /// Reading the hinted batch and the next position.
     Hinted(Position),
-    /// Reading on from a batch that is there.
+    /// Reading the positions after a batch that exists.
     Walking,
-    /// Reading what the seal at the gap relies on.
+    /// Reading the batches that a seal at the gap relies on.
     Checking {
         gap: Position,
         found_by: FoundBy,
     },
-    /// Something is missing: is the session detached?
+    /// An object is missing. Asking whether the session is detached.
     Missing,
-    /// Names say that nothing stands where something must: getting it, for a list may be older than what it lists.
+    /// The list lacks an object that must exist. Getting it, because a list may be stale.
     Doubting(Position),
-    /// Nothing stands there: was it trimmed?
+    /// The object is missing. Asking whether it was trimmed.
     Gone(Position),
     Creating(Sealed),
-    /// A seal stands there: is it in live ground?
+    /// A seal exists. Asking whether its segment was trimmed.
     Marking(Sealed),
-    /// Reading the seal we were told of.
+    /// Reading the position of the reported seal.
     Told(Position),
     Over,
 }
 
-/// Whether something may have been deleted at a position.
+/// Whether an object may have been deleted at a position.
 enum Region {
     Live,
     Trimmed,
@@ -189,15 +190,15 @@ pub struct Sealing {
     segment_len: SegmentLen,
     by: HostName,
     epoch: Epoch,
-    /// Everything below is trimmed ground, as a mark said.
+    /// Everything below may be trimmed, as a mark says.
     floor: Position,
-    /// Batches seen since the last start, by position.
+    /// Batches read since the last start, by position.
     known: Vec<BatchHeader>,
     step: Step,
 }
 
 impl Sealing {
-    /// A sealing of that session, to be signed by that host at the newest epoch it knows.
+    /// A sealing of `session` by the host `by`; `epoch` is the newest epoch it knows.
     #[must_use]
     pub const fn new(
         session: SessionId,
@@ -214,7 +215,7 @@ impl Sealing {
     ///
     /// # Panics
     ///
-    /// When it was started before, or the hinted batch is another session's.
+    /// When it was started before, or the hinted batch belongs to another session.
     #[must_use]
     pub fn start(&mut self) -> SealEffect {
         let Step::New(hint) = self.step else {
@@ -236,7 +237,7 @@ impl Sealing {
         }
     }
 
-    /// Takes one event to the next effect.
+    /// Handles one event and returns the next effect.
     ///
     /// # Panics
     ///
@@ -260,7 +261,7 @@ impl Sealing {
                 Step::Marking(sealed) => self.on_marks(sealed, &marks, end),
                 Step::Told(position) => self.on_told(position, &positions),
                 step @ (Step::New(_) | Step::Listing | Step::Creating(_) | Step::Over) => {
-                    panic!("gets answered that nobody asked for: {step:?}")
+                    panic!("an answer to gets that were not requested: {step:?}")
                 }
             },
             (step, event) => panic!("{event:?} does not answer {step:?}"),
@@ -273,11 +274,11 @@ impl Sealing {
     }
 
     fn on_missing(&mut self, end: Option<bool>) -> SealEffect {
-        if end.expect("the end mark was asked for") { SealEffect::Detached } else { self.list() }
+        if end.expect("the end mark was requested") { SealEffect::Detached } else { self.list() }
     }
 
-    /// Step 2.
-    fn create(&mut self, sealed: Sealed) -> SealEffect {
+    /// Step 2: creates the seal.
+    pub(crate) fn create(&mut self, sealed: Sealed) -> SealEffect {
         assert!(sealed.position > Position::ZERO, "position 0 is never sealed");
         let seal = Seal {
             by: self.by.clone(),
@@ -293,7 +294,7 @@ impl Sealing {
         match outcome {
             CreateOutcome::Won => self.ask_for_marks(sealed),
             CreateOutcome::Lost(Seen::Seal(seal)) => self.mark(sealed.position, &seal),
-            // The best of hints: a batch that is there, with nothing known above it.
+            // Read on from here: this batch exists, and nothing above it is known.
             CreateOutcome::Lost(Seen::Batch(header)) => {
                 self.know(sealed.position, header);
                 self.walk(sealed.position.next())
@@ -302,20 +303,20 @@ impl Sealing {
                 self.list()
             }
             CreateOutcome::Lost(Seen::Absent) => {
-                panic!("{}: a create is lost to an object, not to nothing", sealed.position)
+                panic!("{}: a create was lost, and yet nothing is there", sealed.position)
             }
         }
     }
 
-    /// A seal stands there, whoever wrote it: step 3 for it.
+    /// A seal was found, of any writer: step 3.
     fn mark(&mut self, position: Position, seal: &Seal) -> SealEffect {
         if seal.low_water >= position || seal.checkpoint_at >= position {
-            return self.broken(position, "a seal that speaks of what comes after it");
+            return self.broken(position, "a seal that refers to positions after it");
         }
         self.ask_for_marks(Sealed::of(position, seal))
     }
 
-    /// Step 3.
+    /// Step 3: asks whether the seal's segment was trimmed.
     fn ask_for_marks(&mut self, sealed: Sealed) -> SealEffect {
         self.step = Step::Marking(sealed);
         let marks = vec![self.segment_len.segment(sealed.position)];
@@ -335,12 +336,12 @@ impl Sealing {
         }
     }
 
-    /// What a position's mark and the end mark say.
+    /// The state of a position by its segment's mark and the end mark.
     fn region(&self, position: Position, marks: &[(Segment, bool)], end: Option<bool>) -> Region {
         let segment = self.segment_len.segment(position);
         let marked = marks.iter().find(|&&(mark, _)| mark == segment);
-        let &(_, marked) = marked.expect("the segment's mark was asked for");
-        if end.expect("the end mark was asked for") {
+        let &(_, marked) = marked.expect("the segment's mark was requested");
+        if end.expect("the end mark was requested") {
             Region::Detached
         } else if marked {
             Region::Trimmed
@@ -349,7 +350,7 @@ impl Sealing {
         }
     }
 
-    /// That position lies in trimmed ground: starts over above it.
+    /// The position's segment may be trimmed: starts over above it.
     fn list_above(&mut self, position: Position) -> SealEffect {
         let segment = self.segment_len.segment(position);
         self.floor = self.floor.max(self.segment_len.first(segment.next()));
@@ -365,7 +366,7 @@ impl Sealing {
             }
             Seen::Absent => self.ask_whether_detached(),
             Seen::Undecodable(malformed) => SealEffect::Broken(malformed.clone()),
-            Seen::Opening => self.broken(position, "an opening where a seal belongs"),
+            Seen::Opening => self.broken(position, "an opening instead of a seal"),
         }
     }
 
@@ -379,9 +380,9 @@ impl Sealing {
     }
 }
 
-/// What was found at a position that was asked for.
+/// What was found at a requested position.
 fn found(positions: &[(Position, Seen)], position: Position) -> &Seen {
     let answer = positions.iter().find(|&&(at, _)| at == position);
-    let (_, seen) = answer.expect("a position that was asked for is answered");
+    let (_, seen) = answer.expect("each requested position is answered");
     seen
 }

@@ -1,64 +1,64 @@
-//! The bookkeeping of a journal's writer: what is in flight, what is committed, what the next header says.
+//! The state of a journal's writer: what is in flight, what is committed, what the next header says.
 //!
-//! Batches leave in order and come back in any. Position n is committed when 1..=n are all won by this session, so a
-//! batch that comes back early waits for those before it. What a batch says of checkpoints is fixed when it leaves:
-//! its own if it carries one, else the newest committed one. A checkpoint is therefore alone in flight: a seal right
-//! behind it then names objects that exist, though the trim it allows has already begun.
+//! Batches are submitted in order and answered in any order. Position n is committed when 1..=n are all won by this
+//! session, so a batch that is won early waits for those before it. The checkpoint that a header names is fixed on
+//! submit: its own if the batch carries one, else the newest committed one. Therefore a batch with a checkpoint is
+//! alone in flight: a seal right after it then names objects that exist, even if the trim that the checkpoint allows
+//! has begun.
 //!
 //! Invariants:
 //!
 //! * `committed <= submitted <= committed + in_flight_max`; neither ever goes down.
-//! * `low_water < checkpoint_at <= committed`, or all of them are 0: what may be trimmed is committed.
-//! * A committed position is never lost, and after a loss nothing is committed any more.
-
-use holocron_planted::{Bug, is_planted};
+//! * `low_water < checkpoint_at <= committed`, or both are 0: what may be trimmed is in a committed checkpoint.
+//! * A committed position is never lost, and after a loss nothing more is committed.
 
 use crate::{
     ids::{Position, SessionId},
     journal::batch::BatchHeader,
+    planted,
 };
 
-/// Most batches any writer keeps in flight. Whoever seals a journal relies on it: no header may claim more.
+/// Most batches that a writer keeps in flight. Sealing relies on it: a header that claims more is refused.
 pub const IN_FLIGHT_MAX: u64 = 64;
 
-/// What a batch carries besides records of vnodes and slots.
+/// What a batch carries in addition to records of vnodes and slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Carries {
     /// Nothing.
     Records,
-    /// A checkpoint that holds everything at or below its low water.
+    /// A checkpoint that covers everything at or below its low water.
     Checkpoint {
-        /// What it covers; at most what was committed when it was built.
+        /// The highest position it covers; at most what was committed when it was built.
         low_water: Position,
     },
 }
 
-/// Where a checkpoint record stands and what it covers. All zero: there is none.
+/// The position of a checkpoint record, and what it covers. All zero: there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Place {
     at: Position,
     low_water: Position,
 }
 
-/// One journal's writer, from the moment its opening was won.
+/// The writer of one journal, after its opening was won.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Writer {
     session: SessionId,
     in_flight_max: u64,
     submitted: Position,
     committed: Position,
-    /// Bit i: position `committed + 1 + i` came back won, ahead of one before it.
+    /// Bit i: position `committed + 1 + i` is won, but one before it isn't yet.
     won: u64,
     /// The newest committed checkpoint.
     checkpoint: Place,
     /// The checkpoint in flight.
     checkpoint_in_flight: Option<Place>,
-    /// Where the session ended.
+    /// The lowest position that was lost.
     lost: Option<Position>,
 }
 
 impl Writer {
-    /// A writer with nothing written. Its opening must have been won: batch 1 may not leave before.
+    /// A writer with no batches. Its opening must have been won: batch 1 may not be submitted before.
     ///
     /// # Panics
     ///
@@ -81,7 +81,7 @@ impl Writer {
         }
     }
 
-    /// Whether a batch without a checkpoint may leave now.
+    /// Whether a batch without a checkpoint may be submitted now.
     #[must_use]
     pub const fn may_submit(&self) -> bool {
         self.lost.is_none()
@@ -89,27 +89,30 @@ impl Writer {
             && self.in_flight() < self.in_flight_max
     }
 
-    /// Whether a batch with a checkpoint may leave now: only when nothing is in flight.
+    /// Whether a batch with a checkpoint may be submitted now: only when nothing is in flight.
     #[must_use]
     pub const fn may_submit_checkpoint(&self) -> bool {
         self.lost.is_none() && self.in_flight() == 0
     }
 
-    /// Gives the next batch its header. It is in flight from here on, and its bytes are frozen.
+    /// The header of the next batch. The batch is in flight from now on, and its bytes never change.
     ///
     /// # Panics
     ///
-    /// When it may not leave now, or a checkpoint covers what isn't committed or less than the one before it.
+    /// When it may not be submitted now, or a checkpoint covers what isn't committed or less than the previous one.
     #[must_use]
     pub fn submit(&mut self, carries: Carries) -> BatchHeader {
         let position = self.next_position();
         let place = match carries {
             Carries::Records => {
-                assert!(self.may_submit(), "{position} leaves though it may not: {self:?}");
+                assert!(self.may_submit(), "{position} may not be submitted now: {self:?}");
                 self.checkpoint
             }
             Carries::Checkpoint { low_water } => {
-                assert!(self.may_submit_checkpoint(), "{position} is not alone: {self:?}");
+                assert!(
+                    self.may_submit_checkpoint(),
+                    "{position} carries a checkpoint and is not alone: {self:?}"
+                );
                 assert!(low_water <= self.committed, "{position} covers what isn't committed");
                 assert!(
                     low_water >= self.checkpoint.low_water,
@@ -121,7 +124,7 @@ impl Writer {
             }
         };
         self.submitted = position;
-        let place = if is_planted(Bug::CheckpointNamesPrevious) { self.checkpoint } else { place };
+        let place = planted::checkpoint_named(place, self.checkpoint);
         BatchHeader {
             session: self.session,
             position,
@@ -131,8 +134,8 @@ impl Writer {
         }
     }
 
-    /// A batch came back won. Says how far the journal is committed now, if that moved; everything up to there may
-    /// become visible. `None` too when the session is over: its answer came too late to count.
+    /// A batch was won. Returns the new committed position, if it moved; everything up to it may become visible. `None`
+    /// also when the session is over: the answer came too late.
     ///
     /// # Panics
     ///
@@ -143,11 +146,7 @@ impl Writer {
         }
         self.assert_in_flight(position);
         self.won |= 1 << (position.get() - self.committed.get() - 1);
-        let advance = if is_planted(Bug::AcknowledgeOutOfOrder) {
-            u64::BITS - self.won.leading_zeros()
-        } else {
-            self.won.trailing_ones()
-        };
+        let advance = planted::batches_committed(self.won.trailing_ones(), self.won);
         if advance == 0 {
             return None;
         }
@@ -164,8 +163,8 @@ impl Writer {
         Some(self.committed)
     }
 
-    /// A batch came back lost: something else stands at its position, and that can only be a seal. The session is
-    /// over. With several in flight, more than one may be lost.
+    /// A batch was lost: another object is at its position, which can only be a seal. The session is over. With several
+    /// batches in flight, more than one may be lost.
     ///
     /// # Panics
     ///
@@ -184,7 +183,7 @@ impl Writer {
         assert!(self.won & bit == 0, "{position} was won already: {self:?}");
     }
 
-    /// Whether the session is over: a seal stands in its way.
+    /// Whether the session is over, because a batch was lost to a seal.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         self.lost.is_some()
@@ -196,25 +195,25 @@ impl Writer {
         self.committed
     }
 
-    /// The highest position that has left.
+    /// The highest position submitted.
     #[must_use]
     pub const fn submitted(&self) -> Position {
         self.submitted
     }
 
-    /// The number the open batch will get.
+    /// The position of the open batch.
     #[must_use]
     pub const fn next_position(&self) -> Position {
         self.submitted.next()
     }
 
-    /// Batches that have left and aren't committed, won out of order or not.
+    /// The number of batches submitted and not committed, even if won out of order.
     #[must_use]
     pub const fn in_flight(&self) -> u64 {
         self.submitted.get() - self.committed.get()
     }
 
-    /// Most batches it keeps in flight.
+    /// The most batches it keeps in flight.
     #[must_use]
     pub const fn in_flight_max(&self) -> u64 {
         self.in_flight_max
@@ -226,7 +225,7 @@ impl Writer {
         self.checkpoint.low_water
     }
 
-    /// Where the newest committed checkpoint record stands; 0 when there is none.
+    /// The position of the newest committed checkpoint record; 0 when there is none.
     #[must_use]
     pub const fn checkpoint_at(&self) -> Position {
         self.checkpoint.at
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_comes_back_early_waits_for_those_before_it() {
+    fn a_batch_that_is_won_early_waits_for_those_before_it() {
         let mut writer = Writer::new(SESSION, 3);
         for _ in 0..3 {
             records(&mut writer);
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_says_what_was_committed_when_its_batch_left() {
+    fn a_header_says_what_was_committed_on_submit() {
         let mut writer = Writer::new(SESSION, 2);
         assert_eq!(records(&mut writer).committed, at(0));
         assert_eq!(writer.won(at(1)), Some(at(1)));
@@ -301,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_loss_nothing_is_committed_not_even_what_was_won() {
+    fn after_a_loss_nothing_is_committed_not_even_a_won_batch() {
         let mut writer = Writer::new(SESSION, 3);
         for _ in 0..3 {
             records(&mut writer);
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_widest_writer_keeps_count() {
+    fn a_writer_with_the_most_batches_in_flight_counts_them_all() {
         let mut writer = Writer::new(SESSION, IN_FLIGHT_MAX);
         for _ in 0..IN_FLIGHT_MAX {
             records(&mut writer);
@@ -328,14 +327,14 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "isn't committed")]
-    fn a_checkpoint_never_covers_what_may_still_be_lost() {
+    fn a_checkpoint_never_covers_a_batch_that_is_not_committed() {
         let mut writer = Writer::new(SESSION, 1);
         checkpoint(&mut writer, 1);
     }
 
     #[test]
     #[should_panic(expected = "covers less")]
-    fn a_checkpoint_never_covers_less_than_the_one_before_it() {
+    fn a_checkpoint_never_covers_less_than_the_previous_one() {
         let mut writer = Writer::new(SESSION, 1);
         for position in 1..=2 {
             records(&mut writer);

@@ -1,15 +1,15 @@
-//! The client's side of exactly once: numbers, bases, and what an answer to an attempt means.
+//! The client's side of exactly once: request numbers, bases, and the meaning of an answer to an attempt.
 //!
-//! A client numbers its requests and says with each attempt which number is the lowest it still waits for. An attempt
-//! is sent once, by the client itself; a retry is a new attempt with the same number and the same base. An attempt is
-//! *settled* when its answer says that it was not run: `Rebase`, or a refusal. While an attempt is out or its connection
-//! broke, nobody knows whether it ran, is running, or has yet to arrive.
+//! A client numbers its requests. Each attempt carries the lowest number that is still pending. An attempt is sent
+//! once, by the client itself; a retry is a new attempt with the same number and the same base. An attempt is *settled*
+//! when its answer says that it was not run: `Rebase`, or a refusal. While an attempt is in flight, or after its
+//! connection broke, it is unknown whether it ran, is running, or will still arrive.
 //!
 //! Invariants:
 //!
-//! * The base is known committed before the first attempt, and is replaced only while every attempt is settled.
-//! * A request is "not run" only when every attempt is settled; otherwise, without an answer, it is unclear.
-//! * The lowest number sent is at or below every number that still waits for an answer.
+//! * The base is known to be committed before the first attempt, and is replaced only while every attempt is settled.
+//! * A request is "not run" only if every attempt is settled; otherwise, without an answer, it is unclear.
+//! * The lowest number sent is at or below every pending number.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,11 @@ use crate::{
     request::window::{Recorded, Request, RequestId},
 };
 
-/// Vnodes whose newest commit number a client remembers unless told otherwise: 3 MiB at most. Of a forgotten one a
-/// client sends base 0, which costs a round trip where the vnode has a mark.
+/// Default for the number of vnodes whose newest commit number a client remembers: at most 3 MiB. For a forgotten vnode
+/// a client sends base 0, which costs a round trip if the vnode has a mark.
 pub const BASES_LEN_MAX: usize = 1 << 16;
 
-/// Numbers a client's requests and knows which still wait.
+/// Numbers a client's requests and tracks which are pending.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Numbering {
     client: ClientId,
@@ -32,15 +32,15 @@ pub struct Numbering {
 }
 
 impl Numbering {
-    /// A client's, at its start. Its id was drawn anew, or requests of its earlier life would be taken for these. At most
-    /// `waiting_len_max` requests wait at a time.
+    /// For a client that starts. Its id must be new, or requests of an earlier incarnation would be taken for these. At
+    /// most `waiting_len_max` requests are pending at a time.
     #[must_use]
     pub const fn new(client: ClientId, waiting_len_max: usize) -> Self {
         let next = RequestNumber::ZERO.next();
         Self { client, next, waiting: BTreeSet::new(), waiting_len_max }
     }
 
-    /// Names the next request; `None` while too many wait.
+    /// The id of the next request; `None` while too many are pending.
     pub fn begin(&mut self) -> Option<RequestId> {
         if self.waiting.len() >= self.waiting_len_max {
             return None;
@@ -51,56 +51,56 @@ impl Numbering {
         Some(RequestId { client: self.client, number })
     }
 
-    /// The lowest number that still waits, to go with an attempt that is sent now.
+    /// The lowest pending number, for an attempt that is sent now.
     #[must_use]
     pub fn lowest(&self) -> RequestNumber {
         self.waiting.first().copied().unwrap_or(self.next)
     }
 
-    /// The request has its answer, or its caller doesn't wait any more. Nothing of it may be sent from now on.
+    /// The request was answered, or its caller gave up. No attempt of it may be sent from now on.
     ///
     /// # Panics
     ///
-    /// When it wasn't waiting.
+    /// When it wasn't pending.
     pub fn finish(&mut self, number: RequestNumber) {
-        assert!(self.waiting.remove(&number), "request {number} ended twice or never began");
+        assert!(self.waiting.remove(&number), "request {number} isn't pending");
     }
 }
 
 /// How an attempt was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// With the request's committed outcome.
+    /// The request's committed outcome.
     Done(Recorded),
-    /// Not run: its base is below the vnode's mark. This commit number is committed and isn't.
+    /// Not run: its base is below the vnode's mark. This commit number is committed and not below the mark.
     Rebase(CommitNumber),
-    /// Not run, for another reason: `Busy`, `NotOwner`, quarantine.
+    /// Not run for another reason: `Busy`, `NotOwner`, quarantine.
     Refused,
-    /// Not at all: the connection broke, or it took too long.
+    /// No answer: the connection broke, or a timeout.
     Lost,
 }
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Over: this is how it ended.
+    /// Final: the request's outcome.
     Finished(Recorded),
-    /// Send it again at once; the base has moved.
+    /// Send it again at once, with the new base.
     Resend,
-    /// It may be sent again, later and as often as there is time: it takes effect at most once all the same.
+    /// It may be retried later, any number of times: it takes effect at most once.
     Retry,
-    /// Another attempt is out that may still be answered.
+    /// Another attempt is in flight and may still be answered.
     Wait,
-    /// Over: it may have run, and nobody can say any more.
+    /// Final: it may have run, and this can't be known any more.
     Unclear,
 }
 
-/// What can be said of a request whose caller stops waiting.
+/// The state of a request when its caller gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivenUp {
-    /// It has not run and never will.
+    /// It did not run and never will.
     NotRun,
-    /// It may have run, or may yet.
+    /// It may have run, or may still run.
     Unclear,
 }
 
@@ -110,28 +110,28 @@ pub struct Attempts {
     id: RequestId,
     base: CommitNumber,
     sent: u32,
-    /// Answered with `Rebase` or a refusal: that attempt never ran and never will.
+    /// Attempts answered with `Rebase` or a refusal: they did not run and never will.
     settled: u32,
-    /// Given up without an answer. Not all others: an attempt that is neither is out.
+    /// Attempts given up without an answer. The others are in flight.
     lost: u32,
-    /// The newest base offered and not taken yet.
+    /// The newest base offered and not used yet.
     offered: Option<CommitNumber>,
 }
 
 impl Attempts {
-    /// None sent yet. `base` is a committed commit number of the vnode, 0 if none is known.
+    /// No attempts yet. `base` is a committed commit number of the vnode, 0 if none is known.
     #[must_use]
     pub const fn new(id: RequestId, base: CommitNumber) -> Self {
         Self { id, base, sent: 0, settled: 0, lost: 0, offered: None }
     }
 
-    /// The request these are attempts of.
+    /// The id of the request.
     #[must_use]
     pub const fn id(&self) -> RequestId {
         self.id
     }
 
-    /// What the next attempt carries; it counts as sent. `lowest` is [`Numbering::lowest`] of this moment.
+    /// The next attempt; it counts as sent. `lowest` is the current [`Numbering::lowest`].
     ///
     /// # Panics
     ///
@@ -142,8 +142,8 @@ impl Attempts {
         Request { id: self.id, lowest, base: self.base }
     }
 
-    /// Takes the answer to one attempt. Each has one answer; of an attempt that was reported [`Answer::Lost`], only
-    /// [`Answer::Done`] is still of use, everything else is to be dropped.
+    /// Takes the answer to one attempt. Each attempt has one answer. After [`Answer::Lost`], only a late
+    /// [`Answer::Done`] may be passed in for that attempt; drop all others.
     ///
     /// # Panics
     ///
@@ -166,28 +166,28 @@ impl Attempts {
         match self.offered {
             None => Verdict::Retry,
             Some(base) if self.lost == 0 => {
-                // No attempt of it ran or can: it is as if it had not been sent yet.
+                // No attempt ran or can run: as if none had been sent.
                 self.offered = None;
                 self.base = base;
                 Verdict::Resend
             }
-            // The lost one may have run and been forgotten, so a newer base could run it twice; and an older one is
-            // refused for ever.
+            // The lost attempt may have run and been forgotten, so a newer base could run it twice; and the old base
+            // will never be accepted again.
             Some(_) => Verdict::Unclear,
         }
     }
 
-    /// What can be said of it now, when nobody waits for it any more.
+    /// The state of the request if its caller gives up now.
     #[must_use]
     pub const fn given_up(&self) -> GivenUp {
         if self.settled == self.sent { GivenUp::NotRun } else { GivenUp::Unclear }
     }
 }
 
-/// The newest commit number known committed, of the vnodes used last: what a request's base is taken from.
+/// The newest known committed commit numbers of recently used vnodes: the bases of new requests.
 ///
-/// Bounded by two halves: the younger fills, then takes the place of the older, which is forgotten. What is used moves
-/// to the younger.
+/// Bounded by two halves: when the younger is full, it replaces the older, which is forgotten. A used entry moves to
+/// the younger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bases {
     younger: BTreeMap<VnodeHash, CommitNumber>,
@@ -196,18 +196,18 @@ pub struct Bases {
 }
 
 impl Bases {
-    /// None known; at most `len_max` at a time.
+    /// Empty; for at most `len_max` vnodes.
     ///
     /// # Panics
     ///
     /// When `len_max` is below 2.
     #[must_use]
     pub const fn new(len_max: usize) -> Self {
-        assert!(len_max >= 2, "a cache of two halves holds two at least");
+        assert!(len_max >= 2, "each half has room for at least one");
         Self { younger: BTreeMap::new(), older: BTreeMap::new(), half_len_max: len_max / 2 }
     }
 
-    /// Learns that a commit number of a vnode is committed.
+    /// Records that a commit number of a vnode is committed.
     pub fn learn(&mut self, vnode: VnodeHash, commit: CommitNumber) {
         let newest = self.newest(vnode).max(commit);
         match self.younger.get_mut(&vnode) {
@@ -216,7 +216,7 @@ impl Bases {
         }
     }
 
-    /// The newest known; 0 if none is.
+    /// The newest known commit number; 0 if none is.
     pub fn newest(&mut self, vnode: VnodeHash) -> CommitNumber {
         if let Some(&commit) = self.younger.get(&vnode) {
             return commit;
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_number_waits_for_the_slowest_request() {
+    fn the_lowest_number_is_that_of_the_oldest_pending_request() {
         let mut numbering = Numbering::new(CLIENT, 8);
         assert_eq!(numbering.lowest(), number(1));
         let ids: Vec<_> = (0..3).map(|_| numbering.begin().unwrap().number).collect();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_not_used_again_when_its_request_was_held_back_by_the_bound() {
+    fn a_number_is_not_reused_after_the_limit_was_reached() {
         let mut numbering = Numbering::new(CLIENT, 1);
         let first = numbering.begin().unwrap();
         assert_eq!(numbering.begin(), None);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "ended twice")]
+    #[should_panic(expected = "isn't pending")]
     fn a_request_does_not_end_twice() {
         let mut numbering = Numbering::new(CLIENT, 1);
         let first = numbering.begin().unwrap();
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rebase_waits_for_the_attempt_that_is_still_out() {
+    fn a_rebase_waits_for_the_attempt_in_flight() {
         let mut both = attempts(2, 3);
         assert_eq!(both.answered(Answer::Rebase(commit(8))), Verdict::Wait);
         let mut one_lost = both.clone();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_attempt_does_not_stand_in_the_way_of_a_rebase() {
+    fn a_refused_attempt_does_not_prevent_a_rebase() {
         let mut attempts = attempts(1, 0);
         assert_eq!(attempts.answered(Answer::Refused), Verdict::Retry);
         assert_eq!(attempts.send(number(1)).base, commit(0));
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_nothing_of_a_lost_attempt() {
+    fn a_refusal_does_not_settle_a_lost_attempt() {
         let mut attempts = attempts(1, 0);
         assert_eq!(attempts.answered(Answer::Lost), Verdict::Retry);
         assert_eq!(attempts.send(number(1)).id.number, number(1));
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_unclear_while_an_attempt_is_out_and_not_run_before_the_first() {
+    fn a_request_is_unclear_while_an_attempt_is_in_flight_and_not_run_before_the_first() {
         assert_eq!(attempts(0, 0).given_up(), GivenUp::NotRun);
         let mut attempts = attempts(1, 0);
         assert_eq!(attempts.given_up(), GivenUp::Unclear);
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_after_its_attempt_was_lost_still_finishes() {
+    fn a_late_answer_of_a_lost_attempt_still_finishes_the_request() {
         let mut attempts = attempts(1, 0);
         assert_eq!(attempts.answered(Answer::Lost), Verdict::Retry);
         assert!(matches!(attempts.answered(done()), Verdict::Finished(_)));
@@ -402,7 +402,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_remembered_is_true_and_bounded(
+        fn remembered_bases_are_committed_and_bounded(
             learned in proptest::collection::vec((0..20u128, 1..100u64), 0..200),
             len_max in 2..9usize,
         ) {
@@ -414,7 +414,7 @@ mod tests {
                 let newest: &mut CommitNumber = truth.entry(vnode).or_default();
                 *newest = commit(number).max(*newest);
                 prop_assert!(bases.younger.len() + bases.older.len() <= len_max);
-                // The one learned last may have been forgotten before, but never is more claimed than was learned.
+                // An older value may have been forgotten, but the result is never more than was learned.
                 prop_assert!(bases.newest(vnode) >= commit(number));
                 prop_assert!(bases.newest(vnode) <= *newest);
             }

@@ -1,15 +1,15 @@
-//! The envelope: what is stored of a vnode, in a batch or a pack.
+//! The envelope: the stored form of a vnode, in a batch or a pack.
 //!
-//! The state never goes without the window that says which requests made it: they are committed by the same create, so
-//! a request's effect and the memory of it can't part. Timers and the outbox belong here for the same reason.
+//! A state is always stored with the window of the requests that made it. Both are committed by the same create, so a
+//! request's effect and the record of it can't diverge. Timers and the outbox belong here for the same reason.
 //!
-//! The format is a version, the schema version, then sections, each behind its tag and in order of the tags; the last
-//! is the state, up to the end, or the tombstone. An empty section is left out. A section that this release does not
-//! know is refused, since to drop it would be to lose what was committed.
+//! The format: a version, the schema version, then sections, each after its tag and in order of the tags; the last is
+//! the state, up to the end, or the tombstone. Empty sections are omitted. An unknown section is refused, because
+//! dropping it would lose committed data.
 //!
 //! Invariants:
 //!
-//! * One envelope has one encoding: what decodes encodes to the same bytes.
+//! * An envelope has one encoding: decoding and encoding give the same bytes.
 //! * A failed encoding leaves nothing behind.
 
 use alloc::{format, string::String, vec::Vec};
@@ -28,36 +28,36 @@ use crate::{
 const ENVELOPE_VERSION: u8 = 1;
 
 const TAG_WINDOW: u8 = 1;
-/// Kept for timers.
+/// Reserved for timers.
 const TAG_TIMERS: u8 = 2;
-/// Kept for the outbox.
+/// Reserved for the outbox.
 const TAG_OUTBOX: u8 = 3;
 const TAG_STATE: u8 = 16;
 const TAG_TOMBSTONE: u8 = 17;
 
-/// An envelope, read.
+/// A decoded envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// The version of the user's schema that the state was written with; 0 for a tombstone.
     pub schema: u32,
-    /// The requests that made the state.
+    /// The window of the requests that made the state.
     pub window: Window,
     /// The user's state, a slice of what was decoded; `None` when the vnode was deleted.
     pub state: Option<Bytes>,
 }
 
-/// Why a state could not become an envelope.
+/// Why a state can't be stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// The state's own `Serialize` refused, saying this.
+    /// The error text of the state's own `Serialize`.
     #[error("the state does not serialize: {0}")]
     Refused(String),
     /// The state is larger than its kind allows.
     #[error("a state of {length} bytes; at most {length_max} are allowed")]
     TooLong {
-        /// How long it would have been, in bytes.
+        /// Its length, in bytes.
         length: usize,
-        /// How long it may be, in bytes.
+        /// The limit, in bytes.
         length_max: usize,
     },
 }
@@ -70,7 +70,7 @@ pub enum EncodeError {
 ///
 /// # Panics
 ///
-/// When `state` cuts off what stood in `out` before it.
+/// When `state` shortens `out`.
 pub fn encode(
     out: &mut Vec<u8>,
     schema: u32,
@@ -93,7 +93,8 @@ pub fn encode(
     Err(error)
 }
 
-/// Appends the envelope of a deleted vnode: its requests must not run again either.
+/// Appends the envelope of a deleted vnode. It keeps the window, because requests must not run again after a delete
+/// either.
 pub fn encode_tombstone(out: &mut Vec<u8>, window: &Window) {
     encode_head(out, 0, window);
     out.push(TAG_TOMBSTONE);
@@ -109,11 +110,11 @@ fn encode_head(out: &mut Vec<u8>, schema: u32, window: &Window) {
 }
 
 impl Envelope {
-    /// Reads a whole envelope; `what` names it in errors.
+    /// Decodes an envelope; `what` names it in errors.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] when it is damaged, or holds something that this release does not know.
+    /// [`Malformed`] when it is damaged, or has a section that this release doesn't know.
     pub fn decode(what: &str, bytes: &Bytes) -> Result<Self, Malformed> {
         let mut reader = Reader::new(what, bytes);
         let version = reader.byte()?;
@@ -129,7 +130,7 @@ impl Envelope {
         if tag == TAG_WINDOW {
             window = Window::decode(&mut reader)?;
             if window.is_empty() {
-                return Err(reader.malformed("an empty window that is not left out"));
+                return Err(reader.malformed("an empty window that is not omitted"));
             }
             tag = reader.byte()?;
         }
@@ -198,7 +199,7 @@ mod tests {
         out.into()
     }
 
-    /// Encodes what was decoded.
+    /// Encodes a decoded envelope.
     fn again(envelope: &Envelope) -> Bytes {
         match &envelope.state {
             Some(state) => encoded(envelope.schema, &envelope.window, state),
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_refuses_or_is_too_long_leaves_nothing_behind() {
+    fn a_state_that_fails_to_serialize_or_is_too_long_leaves_nothing_behind() {
         let mut out = vec![1, 2, 3];
         let refused = |out: &mut Vec<u8>| {
             out.push(9);
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn timers_an_outbox_and_what_a_later_release_adds_are_refused_by_name_and_never_dropped() {
+    fn unknown_sections_are_refused_by_name_and_never_dropped() {
         for (tag, name) in [(2, "timers"), (3, "an outbox"), (4, "section 4")] {
             let mut bytes = encoded(1, &window(), b"").to_vec();
             let last = bytes.len() - 1;
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_is_a_vnode_is_refused_by_this_release() {
+    fn a_sender_of_an_unknown_kind_is_refused() {
         let mut bytes = encoded(1, &window(), b"").to_vec();
         // Version, schema, tag, mark, count of clients; then the first client's kind.
         bytes[5] = 1;
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_that_ends_early_is_refused_wherever_it_ends() {
+    fn a_truncated_envelope_is_refused() {
         let bytes = encoded(300, &window(), b"");
         for end in 0..bytes.len() {
             assert!(Envelope::decode("e", &bytes.slice(..end)).is_err(), "cut at {end}");
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_or_an_answer_that_stands_twice_is_refused() {
+    fn a_repeated_client_or_answer_is_refused() {
         let mut window = Window::default();
         recorded(&mut window, 1, 1, 1, Outcome::Panicked);
         let bytes = encoded(1, &window, b"");
@@ -351,7 +352,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_encoded_reads_back_and_encodes_the_same(
+        fn an_envelope_reads_back_and_encodes_to_the_same_bytes(
             window in any_window(),
             schema: u32,
             state in proptest::collection::vec(any::<u8>(), 0..50),

@@ -1,4 +1,4 @@
-//! Exactly once: what a vnode stores with its state, which requests it remembers, how a client numbers and repeats them.
+//! Exactly once: what a vnode stores with its state, which requests it records, how a client numbers and retries them.
 //!
 //! Imports [`crate::format`].
 

@@ -1,24 +1,25 @@
-//! The window: what a vnode remembers of requests, so that each takes effect at most once.
+//! The window: a vnode's record of requests, so that each takes effect at most once.
 //!
-//! It is committed in the envelope, with the state the requests changed, and holds per client the answers given and the
-//! lowest number the client still waits for. Whatever is below that is forgotten freely: it never runs again. The
-//! window is bounded, so other answers are forgotten too, and each of those raises the *mark*: from then on a request
+//! It is committed in the envelope, with the state the requests changed. Per client it has the answers given, and the
+//! client's lowest pending number. Requests below that number never run again, so their answers are simply dropped. The
+//! window is bounded, so other answers are evicted too, and each eviction raises the *mark*: from then on a request
 //! that isn't recorded runs only if its base, a commit number known before its first attempt, is at or above the mark.
-//! It can't be one of the forgotten then: every attempt of it was sent after they were committed.
+//! Then it can't be an evicted request: all its attempts were sent after those were committed.
 //!
-//! How much it keeps has two limits. What is beyond the soft one stays, up to the hard one, as long as evicting it would
-//! raise the mark above the bases that clients still come with (`window/reach.rs`): else many clients that call all the
-//! time would evict each other and be sent back again and again. No rule depends on which record goes.
+//! There is a soft and a hard limit. Between them a record stays as long as its eviction would raise the mark above
+//! bases that clients still send (`window/reach.rs`): otherwise many busy clients would evict each other and be rebased
+//! again and again. No rule depends on which record is evicted.
 //!
-//! One command goes through as: [`Window::admit`]; on [`Admission::Run`] it runs; then [`Window::record`], before
-//! anything else touches the window. A command that panics is rolled back with the window it was admitted to, and is
-//! admitted again before its [`Outcome::Panicked`] is recorded.
+//! The steps of a command: [`Window::admit`]; on [`Admission::Run`] it runs; then [`Window::record`], before any other
+//! use of the window. A command that panics is rolled back together with the window, and is admitted again before its
+//! [`Outcome::Panicked`] is recorded.
 //!
 //! Invariants:
 //!
-//! * Nothing runs that is recorded, that is below its client's lowest number, or whose base is below the mark.
-//! * Every answer dropped, unless its client no longer waits for it, leaves the mark at or above its commit number.
-//! * The mark is at or below the number of the envelope it is committed in, so a fresh base always exists.
+//! * A request doesn't run if it is recorded, if it is below its client's lowest number, or if its base is below the
+//!   mark.
+//! * After an answer is dropped, the mark is at or above its commit number, unless its client no longer waits for it.
+//! * The mark is at or below the commit number of its own envelope, so a valid base always exists.
 
 mod evict;
 mod format;
@@ -26,87 +27,91 @@ mod limits;
 mod reach;
 mod recency;
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String};
 use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
-use holocron_planted::{Bug, is_planted};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ClientId, CommitNumber, RequestNumber};
+use crate::{
+    ids::{ClientId, CommitNumber, RequestNumber},
+    planted,
+};
 
 pub use self::limits::{WindowLimits, WindowSize};
 use self::{reach::Reach, recency::Recency};
 
-/// What a client's record counts for in bytes: its id and three numbers.
+/// Bytes counted for a client's record: its id and three numbers.
 const CLIENT_COST: usize = 24;
-/// What an answer counts for in bytes besides its content.
+/// Bytes counted for an answer, without its content.
 const ENTRY_COST: usize = 8;
 
-/// The name of a request, for ever.
+/// The permanent id of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId {
-    /// Whose it is.
+    /// The client.
     pub client: ClientId,
-    /// The client's own count.
+    /// The request's number within the client.
     pub number: RequestNumber,
 }
 
-/// What each attempt of a request carries besides the command.
+/// What each attempt of a request carries in addition to the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Request {
-    /// Its name; the same in every attempt.
+    /// Its id; the same in every attempt.
     pub id: RequestId,
-    /// The lowest number the client still waits for; at most its own.
+    /// The client's lowest pending number; at most this request's own.
     pub lowest: RequestNumber,
-    /// A committed commit number of the vnode, known before the first attempt. 0 always is one.
+    /// A committed commit number of the vnode, known before the first attempt. 0 is always valid.
     pub base: CommitNumber,
 }
 
-/// How a request ended at the vnode, as it is committed.
+/// The committed outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It ran; this is its encoded reply. Keeps the whole buffer alive that it is a slice of.
+    /// It ran; this is its encoded reply. It is a slice and keeps its whole buffer alive.
     Reply(Bytes),
     /// Its code panicked and was rolled back: it has no effect and never will.
     Panicked,
-    /// It would have made the state too large and was rolled back: it has no effect and never will. Says why.
+    /// It would have made the state too large and was rolled back: it has no effect and never will. The reason, as
+    /// text.
     Rejected(String),
 }
 
-/// An answer, and the envelope it is part of.
+/// An answer, and the commit number of its envelope.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recorded {
     /// How the request ended.
     pub outcome: Outcome,
-    /// The number of the envelope the answer is committed with. It may leave once that is committed.
+    /// The commit number of the envelope with the answer. The answer may be sent once that is committed.
     pub commit: CommitNumber,
 }
 
-/// What is to be done with an attempt.
+/// What to do with an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Admission {
     /// Run it, then record its outcome.
     Run,
-    /// It was answered before: this is the answer. It may leave once its commit number is committed.
+    /// It was answered before: this is the answer. It may be sent once its commit number is committed.
     Recorded(Recorded),
-    /// Not run: it may be one of the forgotten. Answer with the commit number of the state it was judged on (the open
-    /// envelope's if that has changes, else the newest handed over), once that is committed.
+    /// Not run: it may be an evicted request. Answer with the commit number of the state it was checked against (the
+    /// open envelope's if that has changes, else that of the newest envelope appended to the journal), once that is
+    /// committed.
     Rebase,
-    /// Not run, never will be: its client has had an answer or has given up. Nobody waits, so answer nothing.
+    /// Not run, and never will be: its client got an answer or gave up. Don't answer.
     Stale,
 }
 
-/// What is kept of a client.
+/// The record of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ClientRecord {
-    /// The highest "lowest number still waited for" it was heard to say.
+    /// The highest "lowest pending number" that the client has sent.
     lowest: RequestNumber,
-    /// The newest commit number that any answer to it had, also of those forgotten since.
+    /// The newest commit number of any answer to it, also of answers dropped since.
     newest: CommitNumber,
 }
 
-/// A vnode's memory of requests. Empty, it takes no heap and no bytes in the envelope.
+/// A vnode's record of requests. An empty one takes no heap and no bytes in the envelope.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     mark: CommitNumber,
@@ -114,37 +119,37 @@ pub struct Window {
     /// Each answer's client is among `clients`, its number at or above that client's lowest and its commit number at or
     /// below that client's newest.
     answers: Recency<RequestId, Recorded>,
-    /// What the answers count for in bytes.
+    /// Bytes counted for the answers.
     answers_cost: usize,
     /// The newest commit number of anything recorded.
     newest: CommitNumber,
-    /// How far back bases reach, since the first was too old; not committed.
+    /// How far back bases reach; tracked since the first base was too old. Not committed.
     reach: Option<Box<Reach>>,
 }
 
 impl Window {
-    /// The newest commit number of anything forgotten: the lowest base with which an unrecorded request runs.
+    /// The newest commit number of an evicted record: the lowest base with which an unrecorded request runs.
     #[must_use]
     pub const fn mark(&self) -> CommitNumber {
         self.mark
     }
 
-    /// Whether nothing was ever recorded.
+    /// Whether it never recorded anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.mark == CommitNumber::ZERO && self.clients.is_empty()
     }
 
-    /// What it counts for against [`WindowSize::bytes`].
+    /// Bytes counted against [`WindowSize::bytes`].
     #[must_use]
     pub fn bytes_len(&self) -> usize {
         self.answers_cost + self.clients.len() * CLIENT_COST
     }
 
-    /// Decides about an attempt.
+    /// Decides what to do with an attempt.
     pub fn admit(&mut self, request: &Request) -> Admission {
         let id = request.id;
-        // A client waits for what it sends; anything else is not its doing, and running it could only do harm.
+        // A client sends only requests that are pending. Any other attempt is invalid and must not run.
         if id.number < request.lowest {
             return Admission::Stale;
         }
@@ -159,17 +164,17 @@ impl Window {
                 return Admission::Recorded(recorded.clone());
             }
         }
-        // Whether the client is known makes no difference: what was evicted may have been this client's.
-        let sent_back = request.base < self.mark;
-        if sent_back || self.reach.is_some() {
+        // This also holds for a known client: the evicted answer may have been one of its own.
+        let rebase = request.base < self.mark;
+        if rebase || self.reach.is_some() {
             let reach = self.reach.get_or_insert_default();
             reach.note(id.client, request.base, self.newest);
         }
-        if sent_back { Admission::Rebase } else { Admission::Run }
+        if rebase { Admission::Rebase } else { Admission::Run }
     }
 
-    /// Records how a request ended that was just admitted. `recorded.commit` is the number of the envelope that this
-    /// window will be part of.
+    /// Records the outcome of the request that was just admitted. `recorded.commit` is the commit number of the
+    /// envelope that this window will be part of.
     ///
     /// # Panics
     ///
@@ -193,42 +198,31 @@ impl Window {
         self.newest = self.newest.max(commit);
         let cost = entry_cost(&recorded.outcome);
         if cost > limits.soft.bytes {
-            // It can't stay, and should not push all others out before it goes.
+            // It can't stay, and must not evict all others first.
             self.raise(commit);
         } else {
             self.answers_cost += cost;
             self.answers.push(id, recorded);
         }
         self.evict(limits, self.spared_from(commit));
-        if is_planted(Bug::WindowByAge) {
-            self.forget_by_age(commit);
-        }
+        planted::forget_by_age(self, commit);
         assert!(self.mark <= commit, "mark {} above its own envelope {commit}", self.mark);
     }
 
-    /// Drops what a client no longer waits for. That needs no mark: below its lowest number nothing ever runs.
+    /// Drops answers that a client no longer waits for. The mark stays: requests below the lowest number never run.
     fn forget_below(&mut self, client: ClientId, lowest: RequestNumber) {
         if let Some(below) = lowest.previous() {
             self.forget(client, RequestNumber::ZERO..=below);
         }
     }
 
-    /// A planted bug.
-    fn forget_by_age(&mut self, open: CommitNumber) {
-        let is_old = |recorded: &Recorded| open.get() - recorded.commit.get() >= 4;
-        let old: Vec<RequestId> = self
-            .answers
-            .iter()
-            .filter(|(_, recorded)| is_old(recorded))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in old {
-            self.forget(id.client, id.number..=id.number);
-        }
+    /// The recorded answers, the least recently used first.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &(RequestId, Recorded)> {
+        self.answers.iter()
     }
 }
 
-/// What an answer counts for in bytes.
+/// Bytes counted for an answer.
 fn entry_cost(outcome: &Outcome) -> usize {
     ENTRY_COST
         + match outcome {
@@ -238,7 +232,7 @@ fn entry_cost(outcome: &Outcome) -> usize {
         }
 }
 
-/// Two windows are equal when what is committed of them is.
+/// Windows are equal if their committed parts are equal.
 impl PartialEq for Window {
     fn eq(&self, other: &Self) -> bool {
         (self.mark, &self.clients, &self.answers) == (other.mark, &other.clients, &other.answers)

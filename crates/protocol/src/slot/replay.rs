@@ -1,25 +1,23 @@
-//! Reading a journal: its newest checkpoint, then every batch above the low water, up to the seal or the last one there.
+//! Replay of a journal: its newest checkpoint, then every batch above the low water, up to the seal or the last batch.
 //!
-//! A reading is one consistent view: what it says of a tenure's end and of its content belongs together. If an object
-//! of its range is missing it was trimmed meanwhile, and the whole reading starts over; a reading with a hole can't be
-//! made.
+//! A replay is one consistent view: a tenure's end and its content are read together. If an object of its range is
+//! missing, it was trimmed meanwhile, and the whole replay starts over; a replay with a gap is impossible.
 //!
 //! Invariants:
 //!
-//! * Positions come without a gap; the seal is right behind the last.
-//! * Only slots that are asked for take memory.
+//! * Positions come without a gap; the seal is right after the last.
+//! * Only requested slots take memory.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
 };
 
-use holocron_planted::{Bug, is_planted};
-
 use crate::{
     format::{codec::Malformed, keys},
     ids::{Position, SessionId, Slot},
     journal::batch::{Batch, Record},
+    planted,
     slot::log::{Disorder, SlotLog},
     state::{
         checkpoint::Checkpoint,
@@ -29,21 +27,21 @@ use crate::{
     },
 };
 
-/// How far a reading goes.
+/// How a replayed journal ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalEnd {
-    /// The session may be going on.
+    /// The session may still be open.
     Live,
-    /// The seal stands there: nothing follows.
+    /// The seal is at this position: nothing follows.
     Sealed(Position),
 }
 
-/// What a reading is for.
+/// What to replay.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// The slots whose vnodes are wanted.
+    /// The requested slots.
     pub slots: BTreeSet<Slot>,
-    /// How many slots the cluster has.
+    /// The number of slots of the cluster.
     pub slot_count: u16,
 }
 
@@ -56,7 +54,7 @@ pub struct Base<'a> {
     pub packs: &'a [PackIndex],
 }
 
-/// What a session's journal says of some slots, as far as it was read.
+/// The content of a session's journal for some slots, as far as it was read.
 #[derive(Clone, Debug)]
 pub struct JournalReplay {
     session: SessionId,
@@ -66,25 +64,25 @@ pub struct JournalReplay {
     slots: BTreeMap<Slot, SlotLog>,
 }
 
-/// What a reading says of one slot; what a fold takes.
+/// The result of a replay for one slot; the input of a fold.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// Whether the session is over.
     pub end: JournalEnd,
-    /// Its log of the slot, if it says anything of it.
+    /// The journal's log of the slot, if it has any records of it.
     pub log: Option<&'a SlotLog>,
 }
 
 impl JournalReplay {
-    /// Begins with the newest checkpoint that the range of the reading names, if there is one.
+    /// Starts from the newest checkpoint within the range to read, if there is one.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] when a pack isn't this session's.
+    /// [`Malformed`] when a pack belongs to another session.
     ///
     /// # Panics
     ///
-    /// When an index of a pack is missing: missing is never read as empty.
+    /// When the index of a pack is missing: missing is never taken for empty.
     pub fn new(
         session: SessionId,
         scope: Scope,
@@ -92,31 +90,28 @@ impl JournalReplay {
         files: &mut Files,
     ) -> Result<Self, Malformed> {
         let (through, slots) = (Position::ZERO, BTreeMap::new());
-        let mut reading = Self { session, scope, through, end: JournalEnd::Live, slots };
-        let Some(Base { checkpoint, packs }) = base else { return Ok(reading) };
-        reading.through = checkpoint.low_water;
+        let mut replay = Self { session, scope, through, end: JournalEnd::Live, slots };
+        let Some(Base { checkpoint, packs }) = base else { return Ok(replay) };
+        replay.through = checkpoint.low_water;
         for (&slot, entry) in &checkpoint.slots {
-            if reading.scope.slots.contains(&slot) {
-                reading.slots.insert(slot, SlotLog::of_checkpoint(entry));
+            if replay.scope.slots.contains(&slot) {
+                replay.slots.insert(slot, SlotLog::of_checkpoint(entry));
             }
         }
         let named = checkpoint.packs.iter().map(|pack| pack.number);
         let given = packs.iter().map(|pack| pack.number);
-        assert!(
-            named.eq(given),
-            "a reading needs the index of each pack that its checkpoint names"
-        );
+        assert!(named.eq(given), "a replay needs the index of each pack of its checkpoint");
         for pack in packs {
             if pack.session != session {
                 let key = keys::pack(session, pack.number);
-                return Err(Malformed::new(&key, "it holds another session's pack"));
+                return Err(Malformed::new(&key, "it is a pack of another session"));
             }
-            reading.pack(pack, files);
+            replay.pack(pack, files);
         }
-        Ok(reading)
+        Ok(replay)
     }
 
-    /// Adds a pack's entries; what it holds of tenures that the checkpoint left out is void.
+    /// Adds a pack's entries. Entries of tenures that the checkpoint doesn't list are void.
     fn pack(&mut self, pack: &PackIndex, files: &mut Files) {
         let id = FileId { session: self.session, object: FileObject::Pack(pack.number) };
         let file = files.number(id);
@@ -132,16 +127,16 @@ impl JournalReplay {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] naming the batch, also when what it says can't follow what came before.
+    /// [`Malformed`] naming the batch, also when its records contradict earlier ones.
     ///
     /// # Panics
     ///
-    /// When it isn't the next: missing is never read as empty.
+    /// When it isn't the next: missing is never taken for empty.
     pub fn batch(&mut self, batch: &Batch, files: &mut Files) -> Result<(), Malformed> {
         let header = batch.header;
         assert_eq!(header.session, self.session, "a batch of another session");
         self.assert_next(header.position);
-        assert_eq!(self.end, JournalEnd::Live, "nothing follows a seal");
+        assert_eq!(self.end, JournalEnd::Live, "a batch after the seal");
         self.through = header.position;
         let mut file = None;
         for record in batch.records() {
@@ -152,7 +147,7 @@ impl JournalReplay {
                     if !self.scope.slots.contains(&slot) {
                         continue;
                     }
-                    // The file gets its number with the first record that is wanted.
+                    // The file gets its number with the first requested record.
                     let id = FileId {
                         session: self.session,
                         object: FileObject::Journal(header.position),
@@ -168,7 +163,7 @@ impl JournalReplay {
                 Record::Release { slot, epoch } => {
                     (slot, self.change(slot, |log| log.release(epoch)))
                 }
-                // The newest one in range is the base already.
+                // The newest checkpoint in range is the base already.
                 Record::Checkpoint(_) => continue,
             };
             done.map_err(|disorder| {
@@ -190,7 +185,7 @@ impl JournalReplay {
         change(self.slots.entry(slot).or_default())
     }
 
-    /// The seal stands there, right behind the last batch.
+    /// Ends the replay with the seal, right after the last batch.
     ///
     /// # Panics
     ///
@@ -201,30 +196,30 @@ impl JournalReplay {
     }
 
     fn assert_next(&self, position: Position) {
-        let is_next = position == self.through.next() || is_planted(Bug::MissingIsEmpty);
-        assert!(is_next, "{position} after {}: a reading has no holes", self.through);
+        let is_next = planted::is_next(position == self.through.next());
+        assert!(is_next, "{position} after {}: a replay has no gaps", self.through);
     }
 
-    /// Whose journal it is.
+    /// The journal's session.
     #[must_use]
     pub const fn session(&self) -> SessionId {
         self.session
     }
 
-    /// The last position that was read.
+    /// The last position read.
     #[must_use]
     pub const fn through(&self) -> Position {
         self.through
     }
 
-    /// What it says of one slot.
+    /// The result for one slot.
     ///
     /// # Panics
     ///
-    /// When the slot wasn't asked for: what wasn't read is never taken as empty.
+    /// When the slot was not requested: an unread slot is never taken for empty.
     #[must_use]
     pub fn source(&self, slot: Slot) -> Source<'_> {
-        assert!(self.scope.slots.contains(&slot), "{slot} was not read");
+        assert!(self.scope.slots.contains(&slot), "{slot} was not requested");
         Source { end: self.end, log: self.slots.get(&slot) }
     }
 }
@@ -249,7 +244,7 @@ mod tests {
     const A: SessionId = SessionId::new(1);
     const SLOTS: u16 = 2;
 
-    /// The first vnode of a slot from that key on.
+    /// The first vnode of a slot, from this key on.
     fn vnode(slot: u16, from: u32) -> VnodeName {
         let names = (from..).map(|key| VnodeName::new("t", &format!("{key}")).unwrap());
         names.into_iter().find(|name| name.hash().slot(SLOTS) == Slot(slot)).unwrap()
@@ -281,7 +276,7 @@ mod tests {
         JournalReplay::new(A, scope, base, files)
     }
 
-    /// A pack with one record for slot 0 under each of these tenures.
+    /// A pack with one record of slot 0 under each of these tenures.
     fn pack(session: SessionId, number: u64, records: &[(u64, Bytes)]) -> (PackRef, PackIndex) {
         let mut builder =
             PackBuilder::new(session, PackNumber::new(number), crate::state::place::tests::file(0));
@@ -299,26 +294,26 @@ mod tests {
         Checkpoint { low_water: Position::new(4), packs, slots: [(Slot(0), entry)].into() }
     }
 
-    fn commit_of(reading: &JournalReplay, epoch: u64, hash: VnodeHash) -> Option<u64> {
-        let log = reading.source(Slot(0)).log?;
+    fn commit_of(replay: &JournalReplay, epoch: u64, hash: VnodeHash) -> Option<u64> {
+        let log = replay.source(Slot(0)).log?;
         log.tenure(Epoch::new(epoch))?.entries.get(hash).map(|place| place.commit.get())
     }
 
     #[test]
-    fn what_a_tenure_wrote_outlives_its_release() {
+    fn records_of_a_tenure_stay_after_its_release() {
         let (mut files, name) = (Files::default(), vnode(0, 0));
-        let mut reading = begin(None, &mut files).unwrap();
+        let mut replay = begin(None, &mut files).unwrap();
         let mut batch = BatchBuilder::default();
         batch.adopt(Slot(0), Epoch::new(1), &[]);
         write(&mut batch, &name, 1);
         batch.release(Slot(0), Epoch::new(2));
-        reading.batch(&finish(batch, 1), &mut files).unwrap();
-        assert_eq!(commit_of(&reading, 1, name.hash()), Some(1));
-        assert_eq!(reading.source(Slot(0)).log.unwrap().released(), Epoch::new(2));
+        replay.batch(&finish(batch, 1), &mut files).unwrap();
+        assert_eq!(commit_of(&replay, 1, name.hash()), Some(1));
+        assert_eq!(replay.source(Slot(0)).log.unwrap().released(), Epoch::new(2));
     }
 
     #[test]
-    fn a_later_pack_and_then_the_batches_above_the_low_water_overrule_what_is_older() {
+    fn later_packs_and_then_batches_above_the_low_water_replace_older_entries() {
         let mut files = Files::default();
         let name = VnodeName::new("t", vnode(0, 0).key()).unwrap();
         let old = record(name.key(), 1, b"old");
@@ -326,44 +321,44 @@ mod tests {
             (pack(A, 1, &[(3, old)]), pack(A, 2, &[(3, record(name.key(), 2, b"new"))]));
         let checkpoint = checkpoint(vec![one.0, two.0], &[3]);
         let base = Base { checkpoint: &checkpoint, packs: &[one.1, two.1] };
-        let mut reading = begin(Some(base), &mut files).unwrap();
-        assert_eq!(commit_of(&reading, 3, name.hash()), Some(2));
+        let mut replay = begin(Some(base), &mut files).unwrap();
+        assert_eq!(commit_of(&replay, 3, name.hash()), Some(2));
         let mut batch = BatchBuilder::default();
         write(&mut batch, &name, 3);
-        reading.batch(&finish(batch, 5), &mut files).unwrap();
-        assert_eq!(commit_of(&reading, 3, name.hash()), Some(3));
+        replay.batch(&finish(batch, 5), &mut files).unwrap();
+        assert_eq!(commit_of(&replay, 3, name.hash()), Some(3));
     }
 
     #[test]
-    fn what_a_pack_holds_of_a_tenure_that_the_checkpoint_left_out_is_void() {
+    fn pack_entries_of_a_tenure_that_the_checkpoint_does_not_list_are_void() {
         let mut files = Files::default();
         let one = pack(A, 1, &[(3, record("a", 1, b""))]);
         let checkpoint = checkpoint(vec![one.0], &[4]);
         let base = Base { checkpoint: &checkpoint, packs: &[one.1] };
-        let reading = begin(Some(base), &mut files).unwrap();
-        let log = reading.source(Slot(0)).log.unwrap();
+        let replay = begin(Some(base), &mut files).unwrap();
+        let log = replay.source(Slot(0)).log.unwrap();
         assert!(log.tenure(Epoch::new(3)).is_none());
         assert_eq!(log.tenure(Epoch::new(4)).unwrap().entries.count(), 0);
     }
 
     #[test]
-    fn slots_that_nobody_asked_for_take_no_memory_not_even_a_file_number() {
+    fn slots_that_were_not_requested_take_no_memory_not_even_a_file_number() {
         let mut files = Files::default();
-        let mut reading = begin(None, &mut files).unwrap();
+        let mut replay = begin(None, &mut files).unwrap();
         let mut batch = BatchBuilder::default();
         batch.adopt(Slot(1), Epoch::new(1), &[]);
         write(&mut batch, &vnode(1, 0), 1);
-        reading.batch(&finish(batch, 1), &mut files).unwrap();
-        assert_eq!((reading.slots.len(), files.count()), (0, 0));
+        replay.batch(&finish(batch, 1), &mut files).unwrap();
+        assert_eq!((replay.slots.len(), files.count()), (0, 0));
     }
 
     #[test]
     fn a_journal_that_breaks_the_rules_is_an_error_naming_the_batch() {
         let mut files = Files::default();
-        let mut reading = begin(None, &mut files).unwrap();
+        let mut replay = begin(None, &mut files).unwrap();
         let mut batch = BatchBuilder::default();
         write(&mut batch, &vnode(0, 0), 1);
-        let error = reading.batch(&finish(batch, 1), &mut files).unwrap_err();
+        let error = replay.batch(&finish(batch, 1), &mut files).unwrap_err();
         assert_eq!(error.what, keys::journal_position(A, Position::new(1)));
         assert!(error.why.contains("slot #0"), "{error}");
     }
@@ -371,29 +366,29 @@ mod tests {
     #[test]
     fn another_sessions_pack_is_refused() {
         let mut files = Files::default();
-        let stranger = pack(SessionId::new(2), 1, &[(3, record("a", 1, b""))]);
-        let checkpoint = checkpoint(vec![stranger.0], &[3]);
-        let base = Base { checkpoint: &checkpoint, packs: &[stranger.1] };
+        let foreign = pack(SessionId::new(2), 1, &[(3, record("a", 1, b""))]);
+        let checkpoint = checkpoint(vec![foreign.0], &[3]);
+        let base = Base { checkpoint: &checkpoint, packs: &[foreign.1] };
         assert!(begin(Some(base), &mut files).is_err());
     }
 
     #[test]
-    #[should_panic(expected = "no holes")]
-    fn a_missing_batch_is_never_read_as_empty() {
+    #[should_panic(expected = "no gaps")]
+    fn a_missing_batch_is_never_taken_for_empty() {
         let mut files = Files::default();
-        let mut reading = begin(None, &mut files).unwrap();
-        drop(reading.batch(&finish(BatchBuilder::default(), 2), &mut files));
+        let mut replay = begin(None, &mut files).unwrap();
+        drop(replay.batch(&finish(BatchBuilder::default(), 2), &mut files));
     }
 
     #[test]
-    #[should_panic(expected = "no holes")]
+    #[should_panic(expected = "no gaps")]
     fn a_seal_does_not_hide_a_missing_batch() {
         begin(None, &mut Files::default()).unwrap().seal(Position::new(2));
     }
 
     #[test]
     #[should_panic(expected = "the index of each pack")]
-    fn a_missing_pack_is_never_read_as_empty() {
+    fn a_missing_pack_is_never_taken_for_empty() {
         let one = pack(A, 1, &[(3, record("a", 1, b""))]);
         let checkpoint = checkpoint(vec![one.0], &[3]);
         let base = Base { checkpoint: &checkpoint, packs: &[] };

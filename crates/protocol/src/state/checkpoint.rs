@@ -1,14 +1,14 @@
-//! What a checkpoint record says: the journal up to its low water, as packs and a few words per slot.
+//! The content of a checkpoint record: the journal up to its low water, as packs and a short entry per slot.
 //!
-//! It is the commit point of its packs: they count from the moment its batch is committed, and one seal fences
-//! checkpoints too. It speaks of the journal exactly as of `low_water`; whoever reads it goes on with the batches above.
-//! The one thing that it says as of its own position is `full`: what makes sources go must be visible before the
-//! Release behind it is.
+//! It is the commit point of its packs: they count once its batch is committed, and the same seal fences checkpoints
+//! too. It describes the journal exactly as of `low_water`; readers continue with the batches above. Exception: `full`
+//! is as of the checkpoint's own position, because `full` releases sources and must be visible before a later Release
+//! is.
 //!
 //! Invariants:
 //!
-//! * A slot that the newest epoch lists is in every checkpoint, with every tenure that is listed.
-//! * Each content has one encoding. Slots are written as runs, so that 4,096 equal ones take a few bytes.
+//! * A slot that the newest epoch lists is in every checkpoint, with every listed tenure.
+//! * Each content has one encoding. Slots are written as runs, so that 4,096 equal entries take a few bytes.
 
 use alloc::{collections::BTreeMap, format, vec::Vec};
 
@@ -24,35 +24,35 @@ use crate::{
 pub const TAIL_POSITIONS_MAX: u64 = 256;
 /// A checkpoint is due after this many bytes of batches.
 pub const TAIL_LEN_MAX: usize = 8 << 20;
-/// Most packs that a checkpoint names: a tebibyte of them.
+/// Most packs of a checkpoint: a tebibyte.
 pub const PACKS_MAX: usize = 16_384;
-/// Most tenures of one session that a checkpoint keeps for a slot. The leader moves no slot with 8 sources by itself.
+/// Most tenures of one session that a checkpoint keeps for a slot. The leader doesn't rebalance a slot with 8 sources.
 pub const TENURES_MAX: usize = 64;
 
 const WHAT: &str = "a checkpoint's content";
 
-/// Whether a checkpoint's entries of a tenure are all that the slot holds.
+/// Whether a checkpoint's entries of a tenure are all of the slot's vnodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Coverage {
-    /// What changed under the tenure; the rest stands in older tenures.
+    /// The vnodes that changed under the tenure; the rest is in older tenures.
     Part,
-    /// Everything the slot held: whatever is older is void.
+    /// All vnodes of the slot: older tenures are void.
     Full,
 }
 
-/// A tenure of the session in its checkpoint; its entries are in the packs' groups of (slot, epoch).
+/// A tenure of the session; its entries are in the packs' groups of (slot, epoch).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TenureEntry {
-    /// The epoch that gave the slot.
+    /// The epoch that assigned the slot.
     pub epoch: Epoch,
-    /// Whether its entries are all that the slot held.
+    /// Whether its entries are all of the slot's vnodes.
     pub coverage: Coverage,
 }
 
-/// What the session's journal says of a slot up to the low water.
+/// A slot in the session's journal, up to the low water.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SlotEntry {
-    /// The epoch of the newest Release; 0 when there is none. It ends every tenure given before it.
+    /// The epoch of the newest Release; 0 when there is none. It ends every older tenure.
     pub released: Epoch,
     /// The adopted tenures, oldest first.
     pub tenures: Vec<TenureEntry>,
@@ -61,20 +61,20 @@ pub struct SlotEntry {
 /// The content of a checkpoint record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Everything at or below is in here and may be trimmed once this is committed.
+    /// Everything at or below is in this checkpoint and may be trimmed once it is committed.
     pub low_water: Position,
     /// The packs, by number.
     pub packs: Vec<PackRef>,
-    /// The slots that this session holds, or held and still has to tell about.
+    /// The slots that this session owns, or owned and others may still recover from it.
     pub slots: BTreeMap<Slot, SlotEntry>,
 }
 
-/// As many slots in a row as say the same.
+/// A run of consecutive slots with equal entries.
 #[derive(Serialize, Deserialize)]
 struct Run {
-    /// How many slots are left out before it.
+    /// The number of slots without an entry before it.
     gap: u16,
-    /// How many slots more than one.
+    /// The number of slots minus one.
     more: u16,
     entry: SlotEntry,
 }
@@ -84,7 +84,7 @@ impl Checkpoint {
     ///
     /// # Panics
     ///
-    /// When it breaks its own limits or order, which is a bug.
+    /// When it exceeds its limits or is out of order, which is a bug.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         if let Err(error) = self.check() {
@@ -99,13 +99,13 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] also when it isn't the one encoding of what it says.
+    /// [`Malformed`], also when the encoding isn't canonical.
     pub fn decode(content: &[u8]) -> Result<Self, Malformed> {
         let (low_water, packs, runs): (_, _, Vec<Run>) = codec::from_bincode(WHAT, content)?;
         let mut slots = BTreeMap::new();
         let mut next = Some(0u16);
         for run in runs {
-            // Before it is taken for each slot of the run: a few bytes may name all of them.
+            // Checked before it is cloned for each slot of the run: a few bytes of input may name all slots.
             run.entry.check().map_err(|why| Malformed::new(WHAT, why))?;
             let first = next.and_then(|next| next.checked_add(run.gap));
             let last = first.and_then(|first| first.checked_add(run.more));
@@ -118,7 +118,7 @@ impl Checkpoint {
         let checkpoint = Self { low_water, packs, slots };
         checkpoint.check()?;
         if checkpoint.encode() != content {
-            return Err(Malformed::new(WHAT, "another encoding than its only one"));
+            return Err(Malformed::new(WHAT, "not its canonical encoding"));
         }
         Ok(checkpoint)
     }
@@ -140,7 +140,7 @@ impl Checkpoint {
     fn check(&self) -> Result<(), Malformed> {
         let fail = |why: &str| Err(Malformed::new(WHAT, why));
         if self.packs.len() > PACKS_MAX || !self.packs.is_sorted_by(|a, b| a.number < b.number) {
-            return fail("too many packs, or out of order");
+            return fail("too many packs, or packs out of order");
         }
         for (slot, entry) in &self.slots {
             if let Err(why) = entry.check() {
@@ -155,7 +155,7 @@ impl SlotEntry {
     fn check(&self) -> Result<(), &'static str> {
         if self.tenures.len() > TENURES_MAX || !self.tenures.is_sorted_by(|a, b| a.epoch < b.epoch)
         {
-            return Err("too many tenures, or out of order");
+            return Err("too many tenures, or tenures out of order");
         }
         Ok(())
     }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn many_tenures_said_of_every_slot_are_refused_before_they_fill_the_memory() {
+    fn many_tenures_for_every_slot_are_refused_before_they_fill_the_memory() {
         let tenure = |epoch| TenureEntry { epoch: Epoch::new(epoch), coverage: Coverage::Part };
         let tenures = (1..=4_000).map(tenure).collect();
         let run =

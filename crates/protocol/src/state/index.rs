@@ -1,13 +1,13 @@
-//! What a slot holds: for each vnode the place of its newest record. The whole cost of a dormant vnode.
+//! The index of a slot: for each vnode the place of its newest record. A dormant vnode costs nothing else in memory.
 //!
-//! Two parallel arrays sorted by hash, and a small map of vnodes that were new since. A vnode that is known is changed
-//! in place, so a steady slot is arrays only: 44 bytes for each vnode.
+//! Two parallel arrays sorted by hash, and a small map of new vnodes. A known vnode is updated in place, so a slot
+//! without new vnodes has only arrays: 44 bytes for each vnode.
 //!
 //! Invariants:
 //!
-//! * No hash stands in both the arrays and the map.
-//! * `foreign` counts the places whose bytes still have to be copied; 0 is what makes a slot `full`.
-//! * A vnode never leaves: a deleted one leaves its tombstone.
+//! * No hash is in both the arrays and the map.
+//! * `foreign` counts the places whose bytes must still be copied; at 0 the slot can be `full`.
+//! * A vnode is never removed: a deleted one leaves its tombstone.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -20,8 +20,8 @@ use crate::{
     state::place::{FileNumber, Origin, Packed, Place},
 };
 
-/// New vnodes that wait in the map before they are sorted into the arrays: at least this many, and at least a 64th of
-/// the arrays, so that each is moved a bounded number of times.
+/// New vnodes stay in the map until there are this many, and at least a 64th of the arrays. Then they are sorted into
+/// the arrays, so that each entry is moved a bounded number of times.
 const RECENT_MIN: usize = 64;
 
 /// The places of a slot's vnodes.
@@ -34,11 +34,11 @@ pub struct SlotIndex {
 }
 
 impl SlotIndex {
-    /// The index of entries that come sorted by hash, each once.
+    /// From entries sorted by hash, each hash once.
     ///
     /// # Panics
     ///
-    /// When they don't.
+    /// When they aren't sorted or a hash is repeated.
     #[must_use]
     pub fn from_sorted(entries: impl IntoIterator<Item = (VnodeHash, Place)>) -> Self {
         let mut index = Self::default();
@@ -61,7 +61,7 @@ impl SlotIndex {
         self.places.push(place);
     }
 
-    /// Where a vnode's newest record stands; `None` for a vnode that was never written.
+    /// The place of a vnode's newest record; `None` for a vnode that was never written.
     #[must_use]
     pub fn get(&self, hash: VnodeHash) -> Option<Place> {
         let found = match self.hashes.binary_search(&hash) {
@@ -71,7 +71,7 @@ impl SlotIndex {
         found.map(|packed| packed.unpack())
     }
 
-    /// Points a vnode to its newest record, and says where it pointed before.
+    /// Sets the place of a vnode's newest record; returns the previous one.
     pub fn put(&mut self, hash: VnodeHash, place: &Place) -> Option<Place> {
         let packed = Packed::new(place);
         let before = match self.hashes.binary_search(&hash) {
@@ -86,7 +86,7 @@ impl SlotIndex {
         before.map(Packed::unpack)
     }
 
-    /// Points a vnode to a copy of the record at `old`, unless it was written since. Says whether it did.
+    /// Points a vnode to a copy of the record at `old`, unless the vnode was written since. Returns whether it did.
     pub fn replace(&mut self, hash: VnodeHash, old: &Place, new: &Place) -> bool {
         let current = self.get(hash).is_some_and(|current| current.same_bytes(old));
         if current {
@@ -95,8 +95,7 @@ impl SlotIndex {
         current
     }
 
-    /// Points to where another index has the same records. Bytes that are the same are the same record, wherever they
-    /// stand.
+    /// Points entries to where another index has the same record, in any file.
     pub fn follow(&mut self, other: &Self) {
         for (hash, there) in other.iter() {
             let Some(here) = self.get(hash) else { continue };
@@ -111,27 +110,27 @@ impl SlotIndex {
         self.packed().map(|(hash, packed)| (hash, packed.unpack()))
     }
 
-    /// As [`Self::iter`], for scans that look at little of each place.
+    /// Like [`Self::iter`], for fast scans that need little of each place.
     pub(crate) fn packed(&self) -> impl Iterator<Item = (VnodeHash, Packed)> + '_ {
         let base = self.hashes.iter().copied().zip(self.places.iter().copied());
         let recent = self.recent.iter().map(|(&hash, &place)| (hash, place));
         Merged { base: base.peekable(), recent: recent.peekable() }
     }
 
-    /// How many vnodes were ever written, tombstones included.
+    /// The number of vnodes ever written, with tombstones.
     #[must_use]
     pub fn count(&self) -> usize {
         self.hashes.len() + self.recent.len()
     }
 
-    /// How many of them have bytes of earlier tenures. At 0 the slot can be `full`.
+    /// The number of vnodes whose record was written by an earlier tenure. At 0 the slot can be `full`.
     #[must_use]
     pub const fn foreign(&self) -> usize {
         self.foreign
     }
 
-    /// Adds entries of a later pack, sorted by hash. Of two for one vnode the one with the higher commit number stays; of
-    /// two copies of one record the later.
+    /// Adds the entries of a later pack, sorted by hash. Of two entries for one vnode, the one with the higher commit
+    /// number stays; of two copies of one record, the later one.
     ///
     /// # Panics
     ///
@@ -147,8 +146,8 @@ impl SlotIndex {
         };
     }
 
-    /// This and another sorted sequence as one index; `choose` gets the places of both for a vnode that is in both,
-    /// this one's first.
+    /// Merges this with another sorted sequence into one index; for a vnode in both, `choose` gets this place first,
+    /// then the other.
     pub(crate) fn combine<E>(
         &self,
         others: impl Iterator<Item = (VnodeHash, Packed)>,
@@ -179,15 +178,15 @@ impl SlotIndex {
         Ok(combined)
     }
 
-    /// Only the vnodes whose bytes are the tenure's own: what a checkpoint carries after the Release.
+    /// Only the vnodes whose record the tenure itself wrote: what a checkpoint keeps after the Release.
     #[must_use]
     pub fn into_own(self) -> Self {
         Self::from_sorted(self.iter().filter(|(_, place)| place.origin == Origin::Own))
     }
 
-    /// Adds the files that its places point into, for [`Files::retain`](crate::state::place::Files::retain).
+    /// Adds the files of its places to `used`, for [`Files::retain`](crate::state::place::Files::retain).
     pub fn note_files(&self, used: &mut BTreeSet<FileNumber>) {
-        // Neighbours are often in one file.
+        // Adjacent entries are often in one file.
         let mut last = None;
         for (_, place) in self.packed() {
             if last.replace(place.file()) != Some(place.file()) {
@@ -196,10 +195,10 @@ impl SlotIndex {
         }
     }
 
-    /// Bytes of memory it takes besides its own struct.
+    /// Bytes of heap memory it takes.
     #[must_use]
     pub fn heap_len(&self) -> usize {
-        // A tree's node is about two thirds full and has a little of its own.
+        // Tree nodes are about two thirds full and have some overhead.
         let recent = self.recent.len() * (size_of::<VnodeHash>() + size_of::<Packed>()) * 2;
         self.hashes.capacity() * size_of::<VnodeHash>()
             + self.places.capacity() * size_of::<Packed>()
@@ -221,7 +220,7 @@ impl SlotIndex {
     }
 }
 
-/// Two sorted sequences without a common hash, as one.
+/// Merges two sorted sequences without a common hash.
 struct Merged<A: Iterator, B: Iterator> {
     base: Peekable<A>,
     recent: Peekable<B>,
@@ -254,7 +253,7 @@ mod tests {
     };
 
     fn hash(number: u64) -> VnodeHash {
-        // Spread like real hashes, in no order of the numbers.
+        // Spread like real hashes, not in the order of the numbers.
         VnodeHash::from_bits(u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 64)
     }
 
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_never_replaces_what_was_written_since() {
+    fn a_copy_never_replaces_a_newer_record() {
         let mut index = SlotIndex::default();
         let (old, written) = (place(1, Origin::Foreign), place(2, Origin::Own));
         let copy = Place { file: file(99), origin: Origin::Own, ..old };
@@ -293,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn it_follows_copies_of_the_same_record_and_nothing_else() {
+    fn it_follows_only_copies_of_the_same_record() {
         let mut index = SlotIndex::default();
         index.put(hash(1), &place(1, Origin::Foreign));
         index.put(hash(2), &place(2, Origin::Foreign));
@@ -309,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_release_only_its_own_entries_are_carried() {
+    fn after_a_release_only_its_own_entries_are_kept() {
         let mut index = SlotIndex::default();
         index.put(hash(1), &place(1, Origin::Foreign));
         index.put(hash(2), &place(2, Origin::Own));

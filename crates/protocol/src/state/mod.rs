@@ -1,4 +1,4 @@
-//! Where the states of vnodes stand: the place of one record, the index of a slot, packs, the record of a checkpoint.
+//! Where the states of vnodes are: the place of one record, the index of a slot, packs, the record of a checkpoint.
 //!
 //! Imports [`crate::journal`] and [`crate::format`].
 

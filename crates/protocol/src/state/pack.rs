@@ -1,18 +1,18 @@
-//! Packs: immutable objects of many vnode records, with an index that can be read without the rest.
+//! Packs: immutable objects of many vnode records, with an index that can be read alone.
 //!
 //! ```text
 //! header | records by (slot, tenure epoch, vnode hash), back to back | index | trailer
 //!                                                                    ^ index_offset        ^ length
 //! ```
 //!
-//! A record has the same bytes here as in a batch. The index is an object of its own (magic, version, checksum), so
-//! that one ranged get of `index_offset..` proves itself, and it stays as small as it is in the store until a group
-//! of it is asked for: it spares the records' offsets, because they lie back to back in its own order.
+//! A record has the same bytes as in a batch. The index is an object of its own (magic, version, checksum), so that one
+//! ranged get of `index_offset..` can be verified. In memory it stays in its stored form until a group is requested. It
+//! has no offsets of records, because the records are back to back in the same order.
 //!
 //! Invariants:
 //!
-//! * A pack never changes and its number is never used again; a checkpoint names it with its exact length.
-//! * Each index has one encoding; whatever decodes is in order, in bounds, and covers every byte of the records.
+//! * A pack never changes and its number is never reused; a checkpoint names it with its exact length.
+//! * Each index has one encoding; a decoded index is in order, in bounds, and covers every byte of the records.
 
 mod index;
 
@@ -29,26 +29,26 @@ use crate::{
     state::place::{FileNumber, Origin, Place, PlaceKind},
 };
 
-/// Largest pack anybody writes, in bytes.
+/// Largest pack that is written, in bytes.
 pub const PACK_LEN_MAX: usize = 64 << 20;
 
 const TRAILER_LEN: usize = 8;
 const TRAILER_MAGIC: [u8; 4] = *b"HLCP";
-/// Bytes of the index before its groups: session, number, where the records end, how many groups.
+/// Bytes of the index before its groups: session, number, end of the records, number of groups.
 const INDEX_HEADER_LEN: usize = 32;
-/// Bytes of a group's head: slot, epoch, how many entries, how long they are.
+/// Bytes of a group's head: slot, epoch, number of entries, length of the entries.
 const GROUP_LEN: usize = 18;
 /// Most bytes of an entry: hash, checksum, and length, commit number and wake time as varints.
 const ENTRY_LEN_MAX: usize = 16 + 4 + 5 + 7 + 7;
 
-/// How a checkpoint names a pack: what a reader needs to get its index, and to notice that it was cut short.
+/// A checkpoint's reference to a pack: enough to get its index, and to detect that it was truncated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PackRef {
     /// Its number within its session.
     pub number: PackNumber,
     /// Bytes of the whole object.
     pub length: u32,
-    /// Where its index begins.
+    /// The offset of its index.
     pub index_offset: u32,
 }
 
@@ -67,11 +67,11 @@ pub struct Group {
     pub slot: Slot,
     /// The tenure's epoch.
     pub epoch: Epoch,
-    /// How many entries; at least 1.
+    /// The number of entries; at least 1.
     pub count: u32,
-    /// Where the first of its records stands in the pack.
+    /// The offset of its first record in the pack.
     offset: u32,
-    /// Where its entries stand in the index's body.
+    /// The range of its entries in the index's body.
     entries: Range<usize>,
 }
 
@@ -96,20 +96,20 @@ struct GroupHead {
 }
 
 impl PackBuilder {
-    /// An empty pack of that number; its places will name `file`.
+    /// An empty pack with this number; its places will refer to `file`.
     #[must_use]
     pub fn new(session: SessionId, number: PackNumber, file: FileNumber) -> Self {
         let (object, heads, entries) = (codec::start(0), Vec::new(), Vec::new());
         Self { session, number, file, object, heads, entries, last: None }
     }
 
-    /// Whether nothing was added yet.
+    /// Whether it has no records yet.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.heads.is_empty()
     }
 
-    /// Whether a record of that length still has room. An empty pack has room for every record.
+    /// Whether a record of that length fits. Every record fits into an empty pack.
     #[must_use]
     pub const fn fits(&self, record_len: usize) -> bool {
         let index = 2 * HEADER_LEN + INDEX_HEADER_LEN + TRAILER_LEN;
@@ -119,7 +119,7 @@ impl PackBuilder {
         self.is_empty() || length <= PACK_LEN_MAX
     }
 
-    /// Appends a vnode's record, copied as it is, and says whose it is and where it will stand.
+    /// Appends a copy of a vnode's record; returns its vnode and its place.
     ///
     /// # Errors
     ///
@@ -127,14 +127,14 @@ impl PackBuilder {
     ///
     /// # Panics
     ///
-    /// When records come out of order, or one comes that has no room.
+    /// When a record is out of order, or doesn't fit.
     pub fn add(
         &mut self,
         slot: Slot,
         epoch: Epoch,
         record: &[u8],
     ) -> Result<(VnodeHash, Place), Malformed> {
-        assert!(self.fits(record.len()), "a record of {} bytes has no room", record.len());
+        assert!(self.fits(record.len()), "a record of {} bytes doesn't fit", record.len());
         let (hash, place) = Place::of_record(self.file, self.object.len(), record, Origin::Own)?;
         let group = self.heads.last().map(|head| (head.slot, head.epoch));
         if group != Some((slot, epoch)) {
@@ -153,7 +153,7 @@ impl PackBuilder {
         Ok((hash, place))
     }
 
-    /// The object to put, and how a checkpoint names it.
+    /// The object to put, and its reference.
     #[must_use]
     pub fn finish(mut self, nonce: Nonce) -> (Bytes, PackRef) {
         let index_offset = narrow(self.object.len());
@@ -193,7 +193,7 @@ fn append_entry(out: &mut Vec<u8>, hash: VnodeHash, place: &Place) {
     append_varint(out, place.wake_at);
 }
 
-/// Seven bits a byte, low ones first; the eighth says that more follow.
+/// Seven bits per byte, low ones first; the eighth says that more bytes follow.
 #[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
 fn append_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn each_record_is_found_by_the_index_alone_and_read_by_its_place_alone() {
+    fn the_index_alone_finds_each_record_and_the_place_alone_reads_it() {
         let contents = contents(&[(1, 3, 1), (1, 3, 2), (1, 7, 1), (5, 2, 9)]);
         let (object, pack) = build(&contents);
         let index = PackIndex::decode("k", &pack, &tail(&object, &pack)).unwrap();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_builder_says_the_places_that_its_index_will_say() {
+    fn a_builder_returns_the_places_of_its_index() {
         let contents = contents(&[(1, 3, 1), (1, 3, 2)]);
         let mut builder = PackBuilder::new(SESSION, NUMBER, file(9));
         let said: Vec<_> = contents
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_pack_says_how_a_checkpoint_names_it() {
+    fn the_reference_of_a_pack_can_be_derived_from_the_whole_object() {
         let (object, pack) = build(&contents(&[(1, 3, 1), (2, 3, 2)]));
         let (found, index) = PackIndex::of_object("k", &object).unwrap();
         assert_eq!((found, index.count()), (pack, 2));
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "comes after")]
-    fn records_out_of_order_are_never_packed() {
+    fn records_out_of_order_are_refused() {
         let contents = contents(&[(1, 3, 1), (1, 3, 2)]);
         let mut builder = PackBuilder::new(SESSION, NUMBER, file(9));
         for ((slot, epoch, _), bytes) in contents.iter().rev() {
@@ -304,17 +304,17 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pack_says_so_before_it_grows_too_long() {
+    fn a_record_does_not_fit_into_a_full_pack() {
         let mut builder = PackBuilder::new(SESSION, NUMBER, file(9));
         let large = record("1", 1, &vec![7; PACK_LEN_MAX / 2]);
-        assert!(builder.fits(PACK_LEN_MAX), "alone, every record has room");
+        assert!(builder.fits(PACK_LEN_MAX), "every record fits into an empty pack");
         builder.add(Slot(1), Epoch::new(1), &large).unwrap();
         assert!(!builder.fits(large.len()));
         let (object, pack) = builder.finish(Nonce::new(1));
         assert_eq!(object.len(), pack.length as usize);
     }
 
-    /// The body of an index under a valid checksum, as a faulty writer would leave it.
+    /// An arbitrary body of an index under a valid checksum, as a faulty writer would write it.
     fn forged(body: &[u8], index_offset: u32) -> (PackRef, Bytes) {
         let mut whole = Vec::new();
         whole.extend_from_slice(&SESSION.get().to_le_bytes());
@@ -330,7 +330,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_packed_reads_back(vnodes in proptest::collection::vec((0..4u16, 1..4u64, 0..40u16), 0..40)) {
+        fn packed_records_read_back(vnodes in proptest::collection::vec((0..4u16, 1..4u64, 0..40u16), 0..40)) {
             let contents = contents(&vnodes);
             let (object, pack) = build(&contents);
             let index = PackIndex::decode("k", &pack, &tail(&object, &pack)).unwrap();
@@ -366,7 +366,7 @@ mod tests {
             body[at] = byte;
             let (pack, forged) = forged(&body, pack.index_offset);
             let Ok(index) = PackIndex::decode("k", &pack, &forged) else { return Ok(()) };
-            // What decodes encodes to the same bytes again: nothing was read loosely.
+            // The decoded index encodes to the same bytes again.
             let mut again = narrow(index.groups().len()).to_le_bytes().to_vec();
             let mut entries = Vec::new();
             for group in index.groups() {

@@ -1,13 +1,13 @@
-//! Where a vnode's newest record stands: a file and a range in it, small enough for a million of them in memory.
+//! Where a vnode's newest record is: a file and a range in it, small enough for a million vnodes in memory.
 //!
-//! A place holds what can be decided without a request: whether the vnode is a tombstone, when it wants to be woken,
-//! how often it was written. The bytes are fetched on first use and checked against the place before anybody sees
-//! them: what stands there must be the very record that the index was built from.
+//! A place also holds what must be known without a request: whether the vnode is a tombstone, its wake time, its commit
+//! number. The bytes are fetched on first use and checked against the place before they are used: they must be exactly
+//! the record that the index was built from.
 //!
 //! Invariants:
 //!
-//! * A packed place is 28 bytes; with its hash 44. The budget is 48 for each dormant vnode.
-//! * A file's number is never given to another file, so that a place kept too long names nothing instead of a lie.
+//! * A packed place is 28 bytes, 44 with its hash. The budget is 48 for each dormant vnode.
+//! * A file's number is never reused, so that a stale place refers to no file instead of a wrong one.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -27,8 +27,8 @@ use crate::{
     journal::batch::{self, StateKind, StateRecord},
 };
 
-/// Latest time an index can hold, in milliseconds: some time in the year 10889. Later ones are held as this, so that
-/// such a vnode is asked too early and never too late.
+/// Latest wake time that an index can hold, in milliseconds: in the year 10889. Later times are stored as this, so that
+/// such a vnode is woken too early and never too late.
 pub const WAKE_AT_MAX: u64 = (1 << 48) - 1;
 
 const COMMIT_BITS: u32 = 48;
@@ -48,9 +48,9 @@ pub enum FileObject {
 /// An object that holds state records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId {
-    /// Whose it is.
+    /// Its session.
     pub session: SessionId,
-    /// Which of its objects.
+    /// The object within the session.
     pub object: FileObject,
 }
 
@@ -69,29 +69,29 @@ impl FileId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileNumber(u64);
 
-/// The files that places point into, numbered, because a place has no room for a session's 16 bytes.
+/// The files that places point into. They are numbered, because a place has no room for the 16 bytes of a session id.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     by_id: BTreeMap<FileId, FileNumber>,
     by_number: BTreeMap<FileNumber, Numbered>,
     next: u64,
-    /// How often [`Self::grow_older`] was called.
+    /// The number of calls of [`Self::grow_older`].
     age: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Numbered {
     id: FileId,
-    /// The table's age when the number was last asked for.
+    /// The table's age when the number was last requested.
     asked_at: u64,
 }
 
 impl Files {
-    /// The file's number, given on first sight.
+    /// The file's number; assigned on the first call.
     ///
     /// # Panics
     ///
-    /// When 2^38 files have been numbered: eight years of a thousand batches a second in one process.
+    /// When 2^38 files have been numbered: a thousand batches a second for eight years in one process.
     pub fn number(&mut self, id: FileId) -> FileNumber {
         let number = *self.by_id.entry(id).or_insert_with(|| {
             assert!(self.next < 1 << FILE_BITS, "2^38 files outlast every process");
@@ -108,19 +108,19 @@ impl Files {
         self.by_id.get(id).copied()
     }
 
-    /// What a number stands for.
+    /// The file with this number.
     ///
     /// # Panics
     ///
-    /// When the file was forgotten while a place still pointed into it, which is a bug.
+    /// When the file was forgotten while a place still points into it, which is a bug.
     #[must_use]
     pub fn id(&self, number: FileNumber) -> FileId {
         self.by_number.get(&number).expect("a file that a place points into is kept").id
     }
 
-    /// Forgets the files that no index points into any more, but for those whose number was asked for since the table
-    /// last grew older: what was just read and is on its way into an index is pointed to by nobody yet. `used` is what
-    /// [`SlotIndex::note_files`] says of every index.
+    /// Forgets the files that no index points into. Exception: files whose number was requested since the table last
+    /// grew older, because records that were just read may not be in an index yet. `used` has the files of every index
+    /// ([`SlotIndex::note_files`]).
     ///
     /// [`SlotIndex::note_files`]: crate::state::index::SlotIndex::note_files
     pub fn retain(&mut self, used: &BTreeSet<FileNumber>) {
@@ -129,12 +129,12 @@ impl Files {
         self.by_id.retain(|_, number| self.by_number.contains_key(number));
     }
 
-    /// Whatever was read has arrived in an index, or never will. To be called once per checkpoint.
+    /// All records read so far are in an index, or never will be. Call it once per checkpoint.
     pub fn grow_older(&mut self) {
         self.age += 1;
     }
 
-    /// How many files are known.
+    /// The number of known files.
     #[must_use]
     pub fn count(&self) -> usize {
         self.by_number.len()
@@ -146,27 +146,27 @@ impl Files {
 pub enum PlaceKind {
     /// It does.
     Live,
-    /// It was deleted; window, mark and outbox stay.
+    /// The vnode was deleted; window, mark and outbox stay.
     Tombstone,
 }
 
-/// Whose bytes a place points to, seen from the tenure whose entry it is.
+/// Which tenure wrote the bytes of a place, relative to the tenure of the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
-    /// The tenure's own.
+    /// The entry's own tenure.
     Own,
-    /// Of an earlier tenure, of whatever session: it must be copied before the slot is `full`.
+    /// An earlier tenure, of any session: the record must be copied before the slot is `full`.
     Foreign,
 }
 
-/// Where a vnode's newest record stands, and what the record says besides its envelope.
+/// Where a vnode's newest record is, and what the record says in addition to its envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Which object.
+    /// The object.
     pub file: FileNumber,
-    /// Where in it the record begins, in bytes.
+    /// The offset of the record, in bytes.
     pub offset: u32,
-    /// How long the record is, in bytes.
+    /// The length of the record, in bytes.
     pub length: u32,
     /// crc32c of the record.
     pub checksum: u32,
@@ -176,16 +176,16 @@ pub struct Place {
     pub wake_at: u64,
     /// Whether the record holds a state.
     pub kind: PlaceKind,
-    /// Whose bytes they are.
+    /// Which tenure wrote the bytes.
     pub origin: Origin,
 }
 
 impl Place {
-    /// The place of a record that stands at `offset` of a file, and whose record it is.
+    /// The vnode and the place of a record at `offset` of a file.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] when `record` isn't exactly one state record, or no place can hold its numbers.
+    /// [`Malformed`] when `record` isn't exactly one state record, or its numbers are out of range.
     pub fn of_record(
         file: FileNumber,
         offset: usize,
@@ -195,13 +195,16 @@ impl Place {
         const WHAT: &str = "a state record";
         let facts = batch::state_facts(WHAT, record)?;
         if facts.commit.get() >= 1 << COMMIT_BITS {
-            return Err(Malformed::new(WHAT, &format!("commit number {} is absurd", facts.commit)));
+            return Err(Malformed::new(
+                WHAT,
+                &format!("commit number {} is out of range", facts.commit),
+            ));
         }
         let narrow = |number: usize| {
             u32::try_from(number)
                 .ok()
                 .filter(|&number| number < 1 << RANGE_BITS)
-                .ok_or_else(|| Malformed::new(WHAT, "it stands beyond the end of every object"))
+                .ok_or_else(|| Malformed::new(WHAT, "its offset is beyond the limit of an object"))
         };
         let place = Self {
             file,
@@ -216,23 +219,23 @@ impl Place {
         Ok((facts.hash, place))
     }
 
-    /// Whether both point to the same bytes.
+    /// Whether both are the same range of the same file.
     #[must_use]
     pub fn same_bytes(&self, other: &Self) -> bool {
         self.file == other.file && self.offset == other.offset
     }
 
-    /// Whether both are places of one record of a vnode, of which there may be copies.
+    /// Whether both are places of the same record of a vnode, maybe of different copies.
     #[must_use]
     pub fn same_record(&self, other: &Self) -> bool {
         (self.commit, self.length, self.checksum) == (other.commit, other.length, other.checksum)
     }
 
-    /// Reads what was fetched from here, and makes sure that it is the record that the index knows.
+    /// Decodes the bytes fetched from this place, and checks that they are the record in the index.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] naming `what`, when other bytes stand there.
+    /// [`Malformed`] naming `what`, when the bytes are another record or damaged.
     pub fn open(
         &self,
         what: &str,
@@ -242,12 +245,12 @@ impl Place {
         self.check(what, bytes)?;
         let record = batch::decode_state(what, bytes)?;
         if record.hash != hash || record.commit != self.commit {
-            return Err(Malformed::new(what, "another vnode's record stands at the place"));
+            return Err(Malformed::new(what, "the record of another vnode"));
         }
         Ok(record)
     }
 
-    /// Makes sure that these bytes are the ones the index was built from, without decoding them.
+    /// Checks that these bytes are the record that the index was built from, without decoding them.
     ///
     /// # Errors
     ///
@@ -257,7 +260,7 @@ impl Place {
             return Err(Malformed::new(
                 what,
                 &format!(
-                    "the record at {}+{} is damaged: its checksum does not hold",
+                    "the record at {}+{} is damaged: checksum mismatch",
                     self.offset, self.length
                 ),
             ));
@@ -267,7 +270,7 @@ impl Place {
 }
 
 impl PlaceKind {
-    /// What a record of this kind leaves behind.
+    /// The kind of place for a record of this kind.
     #[must_use]
     pub const fn of(kind: StateKind) -> Self {
         match kind {
@@ -325,12 +328,12 @@ impl Packed {
         }
     }
 
-    /// Its file alone, for scans that look at little else.
+    /// Only its file, for fast scans.
     pub(crate) fn file(self) -> FileNumber {
         FileNumber((u64::from(self.0[4]) | u64::from(self.0[5]) << 32) & ((1 << FILE_BITS) - 1))
     }
 
-    /// Its length alone, in bytes.
+    /// Only its length, in bytes.
     #[expect(clippy::cast_possible_truncation, reason = "masked to its width")]
     pub(crate) fn length(self) -> u32 {
         (self.tail() >> (FILE_BITS + RANGE_BITS)) as u32 & ((1 << RANGE_BITS) - 1)
@@ -341,7 +344,7 @@ impl Packed {
         self.0[6] >> 31 == 1
     }
 
-    /// The same bytes, seen from a later tenure.
+    /// The same place as an entry of a later tenure.
     pub(crate) const fn as_foreign(mut self) -> Self {
         self.0[6] &= !(1 << 31);
         self
@@ -398,7 +401,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_was_fetched_is_read_only_if_it_is_the_record_the_index_knows() {
+    fn fetched_bytes_are_used_only_if_they_are_the_record_in_the_index() {
         let bytes = record("a", 3, b"state");
         let (hash, place) = Place::of_record(file(1), 40, &bytes, Origin::Own).unwrap();
         assert_eq!(place.open("k", hash, &bytes).unwrap().commit, CommitNumber::new(3));
@@ -410,7 +413,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_file_keeps_its_number_until_it_is_forgotten_and_never_gets_it_again() {
+    fn a_file_keeps_its_number_until_it_is_forgotten_and_then_gets_a_new_one() {
         let mut files = Files::default();
         let id = |number| FileId {
             session: SessionId::new(1),
@@ -419,7 +422,7 @@ pub(crate) mod tests {
         let (one, two) = (files.number(id(1)), files.number(id(2)));
         assert_eq!(files.number(id(1)), one);
         files.retain(&BTreeSet::from([two]));
-        assert_eq!(files.id(one), id(1), "it was asked for a moment ago");
+        assert_eq!(files.id(one), id(1), "its number was requested recently");
         files.grow_older();
         files.retain(&BTreeSet::from([two]));
         assert_eq!((files.find(&id(1)), files.id(two), files.count()), (None, id(2), 1));

@@ -1,4 +1,4 @@
-//! What follows a takeover: the new owner writes, an epoch detaches the session, a collector cleans up.
+//! After a takeover: the new owner writes, an epoch detaches the session, a collector deletes its objects.
 
 use holocron_protocol::{
     checkpoint::collect::{Collection, Detached, EndMark},

@@ -1,4 +1,4 @@
-//! The host that writes the journal: batches, trims, reads. After its session is over it goes on not knowing it.
+//! The host that writes the journal: batches, trims, reads. It continues after its session is over, until it notices.
 
 use holocron_protocol::{
     checkpoint::trim::next_trim,
@@ -16,11 +16,11 @@ use crate::{
     state::{Cell, Frozen, Reader, SEGMENT_LEN, State, bit},
 };
 
-/// What the host, and the creates it has sent, may do next.
+/// The next step of the host, or of a create it has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HostStep {
     Submit(Carries),
-    /// With a header that a correct writer would not have written.
+    /// With a header that a correct writer would not write.
     SubmitForged(Carries, BatchHeader),
     BatchLands(Position),
     HearsWon(Position),
@@ -59,7 +59,7 @@ impl Journal {
             }
             self.read_actions(state, steps);
         }
-        // A batch that nobody waits for any more may land all the same.
+        // A batch may still land when its answer is no longer awaited.
         for position in (0..=submitted.get()).map(Position::new) {
             let first =
                 position > Position::ZERO && (state.heard | state.landed) & bit(position) == 0;
@@ -102,7 +102,7 @@ impl Journal {
             && header.checkpoint_at.next() == header.position
             && let Some(before) = state.batches.iter().rev().nth(1)
         {
-            // As if it had left together with the checkpoint before it.
+            // As if it had been submitted together with the previous checkpoint.
             let forged = BatchHeader { position: header.position, ..before.header };
             steps.push(HostStep::SubmitForged(Carries::Records, forged));
         }
@@ -131,7 +131,7 @@ impl Journal {
             }
             marked = due;
         }
-        // Deleting again what was deleted before is always possible, too.
+        // Repeated deletes are always possible.
         for deleted in (0..=marked.get()).map(Segment::new) {
             match next_trim(&writer, Trimmed { marked, deleted }, SEGMENT_LEN) {
                 Some(TrimStep::Mark(segment)) => steps.push(HostStep::CreateTrimMark(segment)),
@@ -188,7 +188,7 @@ impl Journal {
             HostStep::ReadArrives(mode, sees) => self.read_arrives(state, mode, sees),
             HostStep::IssueGet => self.issue_get(state),
             HostStep::GetAnswered => {
-                let position = state.get.take().expect("a get is under way");
+                let position = state.get.take().expect("a get is in flight");
                 state.got = Some((position, state.at(position)));
             }
             HostStep::HearsGet => self.hears_get(state),
@@ -275,7 +275,7 @@ fn submit(state: &mut State, carries: Carries, forged: Option<BatchHeader>) {
     state.batches.push(Frozen { header: forged.unwrap_or(header), covers });
 }
 
-/// Answers leave, and show the world what they have seen.
+/// Sends answers: what they have seen is then acknowledged.
 fn answer(state: &mut State, answers: impl IntoIterator<Item = Reader>) {
     for Reader { stale, sees } in answers {
         state.acknowledged = state.acknowledged.max(sees);

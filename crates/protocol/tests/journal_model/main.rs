@@ -1,9 +1,9 @@
-//! One session's journal, searched exhaustively at small bounds over the very functions of the crate: the writer, two
-//! who seal it, trims, the end mark and its collector, the read barrier. Every store operation is a step of its own,
-//! anybody may sleep between two of them, and creates land late, twice and without an answer.
+//! One session's journal, searched exhaustively within small bounds, with the real functions of the crate: the writer,
+//! two sealers, trims, the end mark and its collector, the read barrier. Every store operation is one step, any host
+//! may pause between two steps, and creates land late, twice and without an answer.
 //!
-//! Each search runs clean as specified, and shows by what it has seen that it did something. Then one rule is skipped
-//! at a time, within the same bounds, and the broken promise must be found.
+//! With all rules, no search finds a violation, and each must reach certain states, to show that it did something. Then
+//! one rule at a time is skipped, within the same bounds, and the violation must be found.
 #![expect(clippy::print_stdout, reason = "a search says how far it went and what it found")]
 
 mod after;
@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use model::{Begins, Bug, Journal};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
-/// One sealer, who lists; three batches, two in flight.
+/// One sealer that lists; three batches, two in flight.
 const ONE: Journal = Journal {
     batches_max: 3,
     checkpoints_max: 1,
@@ -32,36 +32,36 @@ const ONE: Journal = Journal {
     begins: [Begins::Listing, Begins::Never],
     bug: None,
 };
-/// One sealer, who was told of a committed batch, rightly or not.
+/// One sealer with a hint of a committed batch, right or wrong.
 const HINTED: Journal = Journal { begins: [Begins::Hinted, Begins::Never], ..ONE };
-/// One sealer, who has read a batch some time ago.
+/// One sealer that has read a batch some time ago.
 const FETCHED: Journal = Journal { begins: [Begins::Fetched, Begins::Never], ..ONE };
-/// One sealer, who was told where the seal stands, rightly or not.
+/// One sealer with a reported position of the seal, right or wrong.
 const TOLD: Journal = Journal { begins: [Begins::Told, Begins::Never], ..ONE };
 /// Enough batches to trim two segments.
 const LONG: Journal = Journal { batches_max: 4, in_flight_max: 1, unknowns: false, ..ONE };
 /// Two sealers.
 const TWO: Journal = Journal { batches_max: 2, begins: [Begins::Listing, Begins::Listing], ..ONE };
-/// A read at a time, while one seals and takes over.
+/// One read at a time, during a sealing and a takeover.
 const READS: Journal = Journal { batches_max: 2, reads_max: 1, ..ONE };
 
-const NO_STEP: &str = "no step breaks a promise";
-const ONE_SEAL: &str = "one seal in live ground";
-const BELOW_SEAL: &str = "what is acknowledged lies below the seal";
+const NO_STEP: &str = "no step violates a rule";
+const ONE_SEAL: &str = "one seal in untrimmed segments";
+const BELOW_SEAL: &str = "acknowledged changes are below the seal";
 const SAME_SEAL: &str = "sealers rely on the same seal";
-const RECOVERED: &str = "what is acknowledged is recovered";
+const RECOVERED: &str = "acknowledged changes are recovered";
 const SAME_CONTENT: &str = "recovered content is the same";
 
-const BOTH_TAKE_OVER: &str = "both take over";
+const BOTH_TAKE_OVER: &str = "both sealers take over";
 const DETACHED: &str = "a sealer learns that the session is detached";
-const GONE: &str = "a sealer finds that something is gone";
-const STRAY_SEAL: &str = "a seal lands in trimmed ground";
+const GONE: &str = "a sealer finds an object missing";
+const STRAY_SEAL: &str = "a seal lands in a trimmed segment";
 const LATE_BATCH: &str = "a batch lands above the seal";
 const STOPPED_BY_READ: &str = "a host reads its own seal and stops";
 const READ_WAITS: &str = "a read sees what isn't committed";
 const ACKNOWLEDGED: &str = "everything is acknowledged";
 
-/// Searches everything within the bounds; nothing may break, and all of that must have been seen.
+/// Searches everything within the bounds; there must be no violation, and all states of `seen` must be reached.
 fn clean(journal: Journal, seen: &[&'static str]) {
     assert_eq!(journal.bug, None);
     let checker = journal.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
@@ -75,10 +75,10 @@ fn clean(journal: Journal, seen: &[&'static str]) {
     }
 }
 
-/// Searches with one rule skipped, until that promise is broken.
+/// Searches with one rule skipped, until `promise` is violated.
 fn caught(journal: Journal, bug: Bug, promise: &'static str) {
     let journal = Journal { bug: Some(bug), ..journal };
-    // A mistake may be noticed before it does harm; that it does harm is what shows that the rule is needed.
+    // An assertion may detect the bug before it does harm; only the harm shows that the rule is needed.
     let found = HasDiscoveries::AllOf(BTreeSet::from([promise]));
     let checker = journal.checker().finish_when(found).spawn_bfs().join();
     println!("{} states", checker.unique_state_count());
@@ -92,71 +92,71 @@ fn caught(journal: Journal, bug: Bug, promise: &'static str) {
 }
 
 #[test]
-fn one_who_lists_finds_what_was_committed() {
+fn a_sealer_that_lists_finds_what_was_committed() {
     clean(ONE, &[STRAY_SEAL, LATE_BATCH, ACKNOWLEDGED]);
 }
 
 #[test]
-fn one_with_a_hint_finds_what_was_committed() {
+fn a_sealer_with_a_hint_finds_what_was_committed() {
     clean(HINTED, &[STRAY_SEAL, LATE_BATCH, ACKNOWLEDGED]);
 }
 
 #[test]
-fn one_who_has_read_a_batch_finds_what_was_committed() {
+fn a_sealer_that_has_read_a_batch_finds_what_was_committed() {
     clean(FETCHED, &[STRAY_SEAL, LATE_BATCH, ACKNOWLEDGED]);
 }
 
 #[test]
-fn one_who_was_told_of_a_seal_finds_what_was_committed() {
+fn a_sealer_told_of_a_seal_finds_what_was_committed() {
     clean(TOLD, &[STRAY_SEAL, LATE_BATCH, ACKNOWLEDGED]);
 }
 
 #[test]
-fn one_who_lists_a_journal_trimmed_twice_finds_what_was_committed() {
+fn a_sealer_that_lists_a_journal_trimmed_twice_finds_what_was_committed() {
     clean(LONG, &[STRAY_SEAL, ACKNOWLEDGED]);
 }
 
 #[test]
-fn two_who_list_find_the_same() {
+fn two_sealers_that_list_find_the_same() {
     clean(TWO, &[BOTH_TAKE_OVER, DETACHED, STRAY_SEAL, LATE_BATCH]);
 }
 
 #[test]
-fn one_who_lists_and_one_with_a_hint_find_the_same() {
+fn a_sealer_that_lists_and_one_with_a_hint_find_the_same() {
     let begins = [Begins::Listing, Begins::Hinted];
     clean(Journal { begins, ..TWO }, &[BOTH_TAKE_OVER, DETACHED, STRAY_SEAL, LATE_BATCH]);
 }
 
 #[test]
-fn one_who_lists_and_one_who_has_read_a_batch_find_the_same() {
+fn a_sealer_that_lists_and_one_that_has_read_a_batch_find_the_same() {
     let begins = [Begins::Listing, Begins::Fetched];
     clean(Journal { begins, ..TWO }, &[BOTH_TAKE_OVER, DETACHED, STRAY_SEAL, LATE_BATCH]);
 }
 
 #[test]
-fn one_who_lists_and_one_who_was_told_of_a_seal_find_the_same() {
+fn a_sealer_that_lists_and_one_told_of_a_seal_find_the_same() {
     let begins = [Begins::Listing, Begins::Told];
     clean(Journal { begins, ..TWO }, &[BOTH_TAKE_OVER, DETACHED, STRAY_SEAL, LATE_BATCH]);
 }
 
 #[test]
-fn no_read_is_stale_and_none_shows_what_is_lost() {
+fn no_read_is_stale_or_shows_lost_changes() {
     clean(READS, &[READ_WAITS, STOPPED_BY_READ, STRAY_SEAL, ACKNOWLEDGED]);
 }
 
 #[test]
-fn two_reads_at_once_are_not_stale_either() {
+fn two_concurrent_reads_are_not_stale() {
     let seen = [READ_WAITS, STOPPED_BY_READ, ACKNOWLEDGED];
     clean(Journal { reads_max: 2, unknowns: false, duplicates: false, ..READS }, &seen);
 }
 
 #[test]
-fn a_batch_that_a_stranger_deleted_is_not_taken_for_the_end() {
+fn a_batch_deleted_from_outside_is_not_taken_for_the_end() {
     clean(Journal { robs: true, ..ONE }, &[GONE, STRAY_SEAL, LATE_BATCH, ACKNOWLEDGED]);
     clean(Journal { robs: true, ..LONG }, &[GONE, STRAY_SEAL, ACKNOWLEDGED]);
 }
 
-/// Wider bounds, for whoever changes the protocol: some minutes and gigabytes.
+/// Wider bounds, for changes of the protocol: some minutes and gigabytes.
 #[test]
 #[ignore = "takes minutes"]
 fn wider_two_sealers_and_three_batches() {
@@ -243,7 +243,7 @@ planted! {
     a_barrier_on_ones_own_batch: GetsOwnBatch in READS breaks NO_STEP;
 }
 
-/// One rule of the crate itself turned off at a time.
+/// One bug at a time, planted in the crate itself.
 mod switched {
     use holocron_planted::Bug;
 

@@ -1,4 +1,4 @@
-//! What can happen next, and what must never be.
+//! The possible steps, and the rules that must hold.
 
 use holocron_protocol::{
     ids::Position,
@@ -13,7 +13,7 @@ use crate::{
     state::{After, Cell, POSITIONS, SESSION, Sealer, State, positions, up_to},
 };
 
-/// How a sealer begins.
+/// What a sealer knows at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begins {
     Never,
@@ -23,7 +23,7 @@ pub(crate) enum Begins {
     Told,
 }
 
-/// A mistake planted in how the functions are driven. Each stands for code that skips a rule.
+/// A bug planted in the callers of the functions. Each skips one rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     AcknowledgesOutOfOrder,
@@ -58,7 +58,7 @@ pub(crate) enum Bug {
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each allows one kind of trouble, in any combination"
+    reason = "each allows one kind of fault, in any combination"
 )]
 pub(crate) struct Journal {
     pub(crate) batches_max: u64,
@@ -69,20 +69,20 @@ pub(crate) struct Journal {
     /// A seal's create may end without an answer.
     pub(crate) unknowns: bool,
     pub(crate) detaches: bool,
-    /// Before anybody seals, a stranger may delete a batch that a later one calls committed.
+    /// Before any sealing, a batch that a later one calls committed may be deleted from outside.
     pub(crate) robs: bool,
-    /// Reads waiting at once.
+    /// Most pending reads.
     pub(crate) reads_max: usize,
     pub(crate) begins: [Begins; 2],
     pub(crate) bug: Option<Bug>,
 }
 
-/// One step of somebody.
+/// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Host(HostStep),
     Sealer(usize, SealerStep),
-    /// A create of a seal lands, whoever waits for it.
+    /// A create of a seal lands.
     SealLands(usize),
     After(AfterStep),
     StrangerDeletes(Position),
@@ -119,7 +119,7 @@ impl Model for Journal {
             sealers: [Sealer::Idle, Sealer::Idle],
             hints: [Position::ZERO; 2],
             after: After::default(),
-            robbed: false,
+            deleted_outside: false,
             violation: None,
         }]
     }
@@ -145,7 +145,7 @@ impl Model for Journal {
             Action::After(step) => step.take(&mut state),
             Action::StrangerDeletes(position) => {
                 state.put(position, Cell::Absent);
-                state.robbed = true;
+                state.deleted_outside = true;
             }
         }
         state.forget();
@@ -156,17 +156,17 @@ impl Model for Journal {
         type Name = fn(&'static str, fn(&Journal, &State) -> bool) -> Property<Journal>;
         let (always, sometimes): (Name, Name) = (Property::always, Property::sometimes);
         vec![
-            always("no step breaks a promise", |_, state| state.violation.is_none()),
-            always("no journal is found broken that nobody touched", |_, state| {
-                state.robbed || !state.sealers.contains(&Sealer::Broken)
+            always("no step violates a rule", |_, state| state.violation.is_none()),
+            always("no journal is broken without a deletion from outside", |_, state| {
+                state.deleted_outside || !state.sealers.contains(&Sealer::Broken)
             }),
-            always("one seal in live ground", |_, state| {
+            always("one seal in untrimmed segments", |_, state| {
                 let relied_on = state.after.adopted_at.into_iter();
                 let mut seals = state.effective_seals().chain(relied_on);
                 let first = seals.next();
                 seals.all(|seal| Some(seal) == first)
             }),
-            always("what is acknowledged lies below the seal", |_, state| {
+            always("acknowledged changes are below the seal", |_, state| {
                 let relied_on = state.sealers.iter().filter_map(Sealer::relies_on);
                 state.effective_seals().chain(relied_on).all(|seal| state.acknowledged < seal)
             }),
@@ -176,7 +176,7 @@ impl Model for Journal {
                 seals.all(|seal| Some(seal) == first)
                     && (state.after.adopted_at.is_none() || first == state.after.adopted_at)
             }),
-            always("what is acknowledged is recovered", |_, state| {
+            always("acknowledged changes are recovered", |_, state| {
                 let acknowledged = up_to(state.acknowledged);
                 let mut recovered = state.sealers.iter().filter_map(Sealer::recovered);
                 recovered.all(|recovered| acknowledged & !recovered == 0)
@@ -188,16 +188,16 @@ impl Model for Journal {
                     _ => true,
                 }
             }),
-            sometimes("both take over", |_, state| {
+            sometimes("both sealers take over", |_, state| {
                 state.sealers.iter().all(|sealer| sealer.recovered().is_some())
             }),
             sometimes("a sealer learns that the session is detached", |_, state| {
                 state.sealers.contains(&Sealer::Detached)
             }),
-            sometimes("a sealer finds that something is gone", |_, state| {
+            sometimes("a sealer finds an object missing", |_, state| {
                 state.sealers.contains(&Sealer::Broken)
             }),
-            sometimes("a seal lands in trimmed ground", |_, state| {
+            sometimes("a seal lands in a trimmed segment", |_, state| {
                 let seals = positions().filter(|&at| matches!(state.at(at), Cell::Seal(_)));
                 seals.count() > state.effective_seals().count() && !state.end_mark
             }),

@@ -1,4 +1,4 @@
-//! Those who end the session, recover what it committed and take over.
+//! The sealers: they end the session, recover what it committed and take over.
 
 use holocron_protocol::{
     ids::{Epoch, Position, Segment},
@@ -13,13 +13,13 @@ use crate::{
     state::{Ask, Cell, SEGMENT_LEN, SESSION, Sealer, State, Values, bit, by, index, positions},
 };
 
-/// What a sealer may do next.
+/// The next step of a sealer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SealerStep {
     Begin(Hint),
-    /// The list saw these names.
+    /// The list ends with these names.
     ListEnds(u16),
-    /// One of the gets asked for is answered.
+    /// One of the requested gets is answered.
     Answer(usize),
     HearsCreate,
     ReadsNext,
@@ -51,7 +51,7 @@ impl Journal {
             }
             Sealer::Getting { asked, .. } => (0..asked.len()).map(SealerStep::Answer).collect(),
             Sealer::Creating { position, .. } => {
-                // Without an answer it may land yet.
+                // Without an answer it may still land.
                 let hears = state.at(*position) != Cell::Absent || self.unknowns;
                 hears.then_some(SealerStep::HearsCreate).into_iter().collect()
             }
@@ -60,9 +60,10 @@ impl Journal {
         }
     }
 
-    /// Whoever deletes while a seal is on its way may be too late to be noticed; see the guarantees.
+    /// A deletion from outside while a seal is in flight may go undetected; see the guarantees.
     pub(crate) fn stranger_actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if !self.robs || state.robbed || state.sealers.iter().any(|it| *it != Sealer::Idle) {
+        if !self.robs || state.deleted_outside || state.sealers.iter().any(|it| *it != Sealer::Idle)
+        {
             return;
         }
         let there = positions().skip(1).filter(|&at| state.at(at) == Cell::Batch);
@@ -136,7 +137,7 @@ impl Journal {
         round: (Vec<Ask>, Vec<(Ask, Cell)>),
     ) {
         let (asked, mut answers) = round;
-        // In which order they came is over and done with.
+        // The order of arrival doesn't matter any more.
         answers.sort_unstable_by_key(|&(ask, _)| ask);
         if !asked.is_empty() {
             state.sealers[who] = Sealer::Getting { machine, asked, answers };
@@ -156,7 +157,7 @@ impl Journal {
         self.step(state, who, machine, SealEvent::Got { positions, marks, end });
     }
 
-    /// What a get of that position tells a sealer, or what one that doesn't look takes it for.
+    /// The result of a get for a sealer; with some bugs, what the sealer assumes instead.
     fn seen(&self, state: &State, who: usize, (at, cell): (Position, Cell)) -> Seen {
         let batch = state.batches.get(index(at).wrapping_sub(1)).map(|batch| batch.header);
         let hinted = at == state.hints[who];
@@ -167,7 +168,7 @@ impl Journal {
         match (batch, cell) {
             (Some(header), _) if unchecked => Seen::Batch(header),
             (Some(header), Cell::Batch) if self.has(Bug::HintVouchesForAll) && hinted => {
-                let committed = at.previous().expect("a batch stands above the opening");
+                let committed = at.previous().expect("a batch is above the opening");
                 Seen::Batch(BatchHeader { committed, ..header })
             }
             (_, cell) => state.seen(at, cell),
@@ -181,7 +182,7 @@ impl Journal {
         let outcome = match state.at(position) {
             Cell::Absent if self.has(Bug::ReliesOnUnknown) => CreateOutcome::Won,
             Cell::Absent => CreateOutcome::Unknown,
-            // Whose of two equal seals it is makes no difference.
+            // Which sealer wrote one of two equal seals makes no difference.
             Cell::Seal(found) if found == values => CreateOutcome::Won,
             cell @ (Cell::Batch | Cell::Seal(_)) => CreateOutcome::Lost(state.seen(position, cell)),
         };
@@ -201,7 +202,7 @@ impl Journal {
                     Sealer::Listing { machine, all_along: names, at_some_time: names };
             }
             SealEffect::Get { positions, marks, end } => {
-                // Nothing ever gets to where nobody writes: no choice to make there.
+                // Positions beyond the reachable ones are always empty: no choice there.
                 let (reached, beyond): (Vec<_>, Vec<_>) =
                     positions.into_iter().partition(|&at| at.get() <= self.batches_max + 1);
                 let asked = reached.into_iter().map(Ask::Position);
@@ -230,7 +231,7 @@ impl Journal {
         }
     }
 
-    /// Reads the range that the seal names, object by object; the last step takes over.
+    /// Reads the range of the seal, object by object; the last step takes over.
     fn reads_next(&self, state: &mut State, who: usize) {
         let Sealer::Reading { sealed, next, recovered } = state.sealers[who] else {
             unreachable!("it reads")
@@ -246,10 +247,10 @@ impl Journal {
             state.sealers[who] = Sealer::Reading { sealed, next: next.next(), recovered };
         } else if state.after.detached {
             state.sealers[who] = Sealer::Detached;
-        } else if state.robbed {
+        } else if state.deleted_outside {
             state.sealers[who] = Sealer::Broken;
         } else {
-            state.violation = Some("a seal in live ground names an object that isn't there");
+            state.violation = Some("a seal in an untrimmed segment names a missing object");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One state of the pretend world: a store, the host that writes the journal, and two others who end it.
+//! A state of the model: a store, the host that writes the journal, and two sealers.
 
 use holocron_protocol::{
     format::segment::SegmentLen,
@@ -11,13 +11,13 @@ use holocron_protocol::{
     },
 };
 
-/// Positions anybody can reach: the opening, the batches, and a seal above them.
+/// Reachable positions: the opening, the batches, and a seal above them.
 pub(crate) const POSITIONS: usize = 7;
 /// Short segments, so that a few batches are enough to trim one.
 pub(crate) const SEGMENT_LEN: SegmentLen = SegmentLen::new(2);
 pub(crate) const SESSION: SessionId = SessionId::new(1);
 
-/// What stands at a position.
+/// The object at a position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Cell {
     #[default]
@@ -26,40 +26,40 @@ pub(crate) enum Cell {
     Seal(Values),
 }
 
-/// What a seal says.
+/// The content of a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Values {
     pub(crate) low_water: Position,
     pub(crate) checkpoint_at: Position,
 }
 
-/// The bytes of a batch, which never change: its header, and what its checkpoint covers if it carries one.
+/// The content of a batch, which never changes: its header, and what its checkpoint covers if it carries one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Frozen {
     pub(crate) header: BatchHeader,
     pub(crate) covers: Option<Position>,
 }
 
-/// A read that waits at the host.
+/// A pending read at the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Reader {
-    /// It arrived after a new owner had acknowledged a write, which its answer doesn't show.
+    /// It arrived after a new owner acknowledged a write that its answer doesn't show.
     pub(crate) stale: bool,
     /// The newest change its answer has seen.
     pub(crate) sees: Position,
 }
 
-/// One who seals the session, recovers what it committed, and takes over.
+/// A sealer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Sealer {
     Idle,
-    /// Names that were there all along, and names that were there at some time.
+    /// Names present during the whole list, and names present at some time during it.
     Listing {
         machine: Sealing,
         all_along: u16,
         at_some_time: u16,
     },
-    /// One round of gets: what was asked for and not yet answered, and the answers.
+    /// One round of gets: requests not answered yet, and the answers.
     Getting {
         machine: Sealing,
         asked: Vec<Ask>,
@@ -79,9 +79,9 @@ pub(crate) enum Sealer {
         sealed: Sealed,
         recovered: u16,
     },
-    /// Sent to the epoch log: the session is detached.
+    /// The session is detached: it reads the epoch log.
     Detached,
-    /// Stopped until a person has looked: something that must be there is not.
+    /// Stopped for an operator: a required object is missing.
     Broken,
 }
 
@@ -113,7 +113,7 @@ impl Sealer {
     }
 }
 
-/// One get of a round. A mark that is there is answered with [`Cell::Batch`].
+/// One get of a round. An existing mark is answered with [`Cell::Batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Ask {
     Position(Position),
@@ -122,14 +122,14 @@ pub(crate) enum Ask {
     EndMark,
 }
 
-/// What came after the session's end.
+/// What happened after the session's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct After {
-    /// Where the first who took over found the seal.
+    /// The position of the seal at the first takeover.
     pub(crate) adopted_at: Option<Position>,
     /// The new owner acknowledged a write.
     pub(crate) new_owner_wrote: bool,
-    /// An epoch says that nothing needs the session any more.
+    /// An epoch says that the session is detached.
     pub(crate) detached: bool,
 }
 
@@ -141,29 +141,29 @@ pub(crate) struct State {
     pub(crate) end_mark: bool,
     /// Batches submitted, by position from 1.
     pub(crate) batches: Vec<Frozen>,
-    /// Creates of seals on their way; they land at any time, once or again.
+    /// Creates of seals in flight; they land at any time, once or repeatedly.
     pub(crate) seals_sent: Vec<(Position, Values)>,
     pub(crate) writer: Writer,
-    /// The host has learned that its session is over. What else it does, it does without knowing.
+    /// The host has noticed that its session is over.
     pub(crate) stopped: bool,
-    /// Batches that landed, of which the host hasn't heard.
+    /// Batches that landed without an answer to the host yet.
     pub(crate) landed: u16,
-    /// Batches of which the host has heard that they are won.
+    /// Batches that the host knows it won.
     pub(crate) heard: u16,
-    /// The highest position whose change anybody outside has seen.
+    /// The highest position whose changes were acknowledged.
     pub(crate) acknowledged: Position,
     pub(crate) reads: Option<ReadBarrier<Reader>>,
-    /// The barrier's get on its way.
+    /// The barrier's get in flight.
     pub(crate) get: Option<Position>,
-    /// What it has found, of which the host hasn't heard.
+    /// Its result, before the host gets it.
     pub(crate) got: Option<(Position, Cell)>,
     pub(crate) sealers: [Sealer; 2],
-    /// The hint each was given; 0 if none.
+    /// The hint of each sealer; 0 if none.
     pub(crate) hints: [Position; 2],
     pub(crate) after: After,
-    /// Somebody who is none of us has deleted a batch.
-    pub(crate) robbed: bool,
-    /// A promise broken by a step rather than by a state.
+    /// A batch was deleted from outside.
+    pub(crate) deleted_outside: bool,
+    /// A rule violated by a step rather than by a state.
     pub(crate) violation: Option<&'static str>,
 }
 
@@ -176,7 +176,7 @@ impl State {
         self.batches[index(position) - 1]
     }
 
-    /// Something lands or goes; whoever lists meanwhile may or may not see it.
+    /// An object lands or is deleted; a concurrent list may or may not show it.
     pub(crate) fn put(&mut self, position: Position, cell: Cell) {
         self.store[index(position)] = cell;
         for sealer in &mut self.sealers {
@@ -189,7 +189,7 @@ impl State {
         }
     }
 
-    /// The names that are there.
+    /// The existing names.
     pub(crate) fn names(&self) -> u16 {
         positions().filter(|&at| self.at(at) != Cell::Absent).map(bit).sum()
     }
@@ -198,7 +198,7 @@ impl State {
         self.trim_marks >> segment & 1 == 1
     }
 
-    /// Seals in live ground.
+    /// Seals in untrimmed segments.
     pub(crate) fn effective_seals(&self) -> impl Iterator<Item = Position> + '_ {
         positions().filter(|&at| {
             let marked = self.trim_marked(SEGMENT_LEN.segment(at).get()) || self.end_mark;
@@ -206,7 +206,7 @@ impl State {
         })
     }
 
-    /// What a get of that position tells a sealer.
+    /// The result of a get, for a sealer.
     pub(crate) fn seen(&self, position: Position, cell: Cell) -> Seen {
         match cell {
             Cell::Absent => Seen::Absent,
@@ -216,13 +216,13 @@ impl State {
         }
     }
 
-    /// The batches held by a checkpoint record that stands there.
+    /// The batches covered by the checkpoint record at a position.
     pub(crate) fn held_by(&self, checkpoint_at: Position) -> u16 {
         let covers = self.batches.get(index(checkpoint_at).wrapping_sub(1)).and_then(|b| b.covers);
         covers.map_or(0, up_to)
     }
 
-    /// Forgets what can't matter any more, so that equal futures are equal states.
+    /// Drops what can't matter any more, so that states with equal futures are equal.
     pub(crate) fn forget(&mut self) {
         if self.stopped {
             self.landed = 0;
@@ -250,12 +250,12 @@ pub(crate) fn bit(position: Position) -> u16 {
     1 << position.get()
 }
 
-/// The batches 1 to that one.
+/// The batches from 1 to this position.
 pub(crate) fn up_to(position: Position) -> u16 {
     (2u16 << position.get()) - 2
 }
 
-/// Both sealers write the same seals, so that who wrote one is no difference.
+/// Both sealers write the same seals, so that the writer makes no difference.
 pub(crate) fn seal(values: Values) -> Seal {
     let Values { low_water, checkpoint_at } = values;
     Seal { by: by(), epoch: Epoch::new(2), low_water, checkpoint_at }

@@ -1,4 +1,4 @@
-//! What must never be; and what must be, for a search to have gone where it should.
+//! The rules of exactly once; and the states that a search must reach.
 
 use holocron_protocol::{
     ids::{ClientId, CommitNumber, RequestNumber},
@@ -19,21 +19,21 @@ pub(crate) const RUNS_TWICE: &str = "a request took effect twice";
 pub(crate) const ACKNOWLEDGED_AND_LOST: &str =
     "an acknowledged request is lost or has another reply";
 pub(crate) const NOT_RUN_AND_RAN: &str = "a request answered as not run took effect";
-pub(crate) const SERVES_NOBODY_NEW: &str = "a new client with the newest base is not served";
-pub(crate) const WAITS_FOR_EVER: &str = "a request that waits is refused for ever";
+pub(crate) const NEW_CLIENT_NOT_SERVED: &str = "a new client with the newest base is not served";
+pub(crate) const PENDING_PERMANENTLY: &str = "a pending request is refused permanently";
 
 type Happens = fn(&Once, &State) -> bool;
 
-/// What shows that a search went where it should.
+/// States that a search must reach.
 pub(crate) const HAPPENS: [(&str, Happens); 7] = [
-    ("an answer is forgotten", |_, state| {
+    ("an answer is evicted", |_, state| {
         Vnode::decode(&state.owner.committed).window.mark() > CommitNumber::ZERO
     }),
     ("two attempts have the same answer", |_, state| {
         let done = |attempt: &&Attempt| matches!(attempt, Attempt::Answered(Answer::Done(_)));
         state.calls.iter().any(|call| call.attempts.iter().filter(done).count() > 1)
     }),
-    ("an attempt is to be rebased", |_, state| {
+    ("an attempt is rebased", |_, state| {
         state.any_attempt(|attempt| matches!(attempt, Attempt::Answered(Answer::Rebase(_))))
     }),
     ("a later attempt is answered after a failover", |_, state| {
@@ -56,7 +56,7 @@ impl State {
         self.calls.iter().flat_map(|call| &call.attempts).any(is)
     }
 
-    /// What must never be, and is.
+    /// The rule that this state violates.
     pub(crate) fn violation(&self, once: &Once) -> Option<&'static str> {
         let durable = Vnode::decode(&self.owner.committed).log;
         let times = |call| durable.iter().filter(|&&done| usize::from(done) == call).count();
@@ -81,20 +81,20 @@ impl State {
         }
         let window = Vnode::decode(&self.owner.open).window;
         if !self.serves_a_new_client(once.rules.bug, &window) {
-            return Some(SERVES_NOBODY_NEW);
+            return Some(NEW_CLIENT_NOT_SERVED);
         }
-        (!self.answers_those_who_wait(once, &window)).then_some(WAITS_FOR_EVER)
+        (!self.answers_pending_requests(once, &window)).then_some(PENDING_PERMANENTLY)
     }
 
-    /// Whether a new client that takes the newest base is served.
+    /// Whether a new client with the newest base is served.
     fn serves_a_new_client(&self, bug: Option<Bug>, window: &Window) -> bool {
         let id = RequestId { client: ClientId::new(0), number: RequestNumber::new(1) };
         let request = Request { id, lowest: id.number, base: self.owner.newest_at() };
         plant::admit(bug, &mut window.clone(), &request) == Admission::Run
     }
 
-    /// Whether everyone who waits would be answered if he sent again.
-    fn answers_those_who_wait(&self, once: &Once, window: &Window) -> bool {
+    /// Whether each pending request would be answered if it were sent again.
+    fn answers_pending_requests(&self, once: &Once, window: &Window) -> bool {
         self.calls.iter().enumerate().all(|(index, call)| {
             let Phase::Waiting(attempts) = &call.phase else { return true };
             let client = &self.clients[once.client_of(index)];

@@ -1,4 +1,4 @@
-//! A client: it begins, sends, sends again, hears and gives up, in any order and at any time.
+//! A client: it begins, sends, retries, receives answers and gives up, in any order and at any time.
 
 use holocron_protocol::{
     ids::{ClientId, CommitNumber, RequestNumber},
@@ -14,20 +14,20 @@ use crate::{
     plant::Bug,
 };
 
-/// Where an attempt is.
+/// The state of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Attempt {
-    /// Under way, for ever if need be.
+    /// In flight, for any time.
     Sent(Request),
-    /// At a host that took it.
+    /// At a host.
     Taken,
-    /// Its answer is under way.
+    /// Its answer is in flight.
     Answered(Answer),
-    /// Answered, or of no use any more.
+    /// Its answer was received or dropped.
     Over,
 }
 
-/// Where a request is, as its caller sees it.
+/// The state of a request, as its caller sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     Idle,
@@ -41,7 +41,7 @@ pub(crate) enum Phase {
 pub(crate) struct Call {
     pub(crate) phase: Phase,
     pub(crate) attempts: Vec<Attempt>,
-    /// The attempts its client takes for lost.
+    /// The attempts that its client counts as lost.
     pub(crate) lost: Vec<usize>,
 }
 
@@ -116,7 +116,7 @@ impl Once {
             // The same client after a restart.
             return !matches!(first_before, Phase::Idle | Phase::Waiting(_));
         }
-        // Clients are alike, so only one order of their beginnings is looked at.
+        // Clients are interchangeable, so only one order of their first requests is searched.
         self.clients[client] != self.clients[before] || *first_before != Phase::Idle
     }
 
@@ -135,7 +135,7 @@ impl Once {
         bases
     }
 
-    /// Sends one more attempt of a call that waits.
+    /// Sends one more attempt of a pending call.
     pub(crate) fn send(&self, state: &mut State, call: usize) {
         let client = self.client_of(call);
         let committed = state.owner.committed_at;
@@ -185,7 +185,9 @@ impl Once {
         let client = &mut state.clients[self.client_of(call)];
         client.known = client.known.max(known);
         let call_state = &mut state.calls[call];
-        let Phase::Waiting(attempts) = &mut call_state.phase else { unreachable!("nobody hears") };
+        let Phase::Waiting(attempts) = &mut call_state.phase else {
+            unreachable!("the caller gave up")
+        };
         match (self.rules.bug, &answer) {
             (Some(Bug::RebaseAfterAnotherAttempt), Answer::Rebase(base)) => {
                 *attempts = Attempts::new(attempts.id(), *base);

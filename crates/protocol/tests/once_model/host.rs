@@ -1,4 +1,4 @@
-//! The vnode at a host: what runs, what is handed over, when answers leave, and what a panic rolls back.
+//! The vnode at a host: what runs, what is appended to the journal, when answers are sent, and what a panic rolls back.
 
 use bytes::Bytes;
 use holocron_protocol::{
@@ -12,14 +12,14 @@ use holocron_protocol::{
 
 use crate::plant::{self, Bug};
 
-/// What the host goes by.
+/// The settings of a search.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) limits: WindowLimits,
     pub(crate) bug: Option<Bug>,
 }
 
-/// An attempt as a host holds it.
+/// An attempt at a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Message {
     pub(crate) call: usize,
@@ -34,14 +34,14 @@ pub(crate) struct Reply {
     pub(crate) answer: Answer,
 }
 
-/// An envelope in flight and the answers that leave when it is committed.
+/// An envelope in flight, and the answers to send when it is committed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Batch {
     envelope: Bytes,
     waiting: Vec<Reply>,
 }
 
-/// The vnode: its state is the list of calls that took effect, in order. A call's reply is its place in it.
+/// The vnode: its state is the list of calls that took effect, in order. A call's reply is its index in it.
 #[derive(Debug)]
 pub(crate) struct Vnode {
     pub(crate) log: Vec<u8>,
@@ -71,23 +71,23 @@ impl Vnode {
     }
 }
 
-/// A host that owns the vnode, or believes so.
+/// A host that owns the vnode, or did.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Host {
-    /// What it knows committed.
+    /// The newest envelope that it knows is committed.
     pub(crate) committed: Bytes,
     pub(crate) committed_at: CommitNumber,
-    /// What it handed over since, oldest first.
+    /// Envelopes appended to the journal since, oldest first.
     pub(crate) in_flight: Vec<Batch>,
-    /// The envelope as it would be handed over now, and whether it has changes.
+    /// The open envelope, and whether it has changes.
     pub(crate) open: Bytes,
     pub(crate) changed: bool,
-    /// Answers that leave with the open envelope.
+    /// Answers to send when the open envelope is committed.
     waiting: Vec<Reply>,
 }
 
 impl Host {
-    /// One that has just recovered the vnode.
+    /// A host that has just recovered the vnode.
     pub(crate) fn recovered(committed: Bytes, committed_at: CommitNumber, rules: &Rules) -> Self {
         let mut vnode = Vnode::decode(&committed);
         plant::recovered(rules.bug, &mut vnode.window);
@@ -96,18 +96,18 @@ impl Host {
         Self { committed, committed_at, in_flight, open, changed: false, waiting }
     }
 
-    /// One whose vnode has never been used.
+    /// A host whose vnode has never been used.
     pub(crate) fn unused(rules: &Rules) -> Self {
         let vnode = Vnode { log: Vec::new(), window: Window::default() };
         Self::recovered(vnode.encode(), CommitNumber::ZERO, rules)
     }
 
-    /// The number that the open envelope will have.
+    /// The commit number of the open envelope.
     pub(crate) fn open_at(&self) -> CommitNumber {
         CommitNumber::new(self.committed_at.get() + self.in_flight.len() as u64 + 1)
     }
 
-    /// The number of the newest state there is.
+    /// The commit number of the newest state.
     pub(crate) fn newest_at(&self) -> CommitNumber {
         let open_at = self.open_at();
         if self.changed {
@@ -117,7 +117,7 @@ impl Host {
         }
     }
 
-    /// Takes an attempt; answers that may leave at once go to `released`.
+    /// Takes an attempt; answers that may be sent at once go to `released`.
     pub(crate) fn take(&mut self, rules: &Rules, message: Message, released: &mut Vec<Reply>) {
         let mut vnode = Vnode::decode(&self.open);
         let admission = plant::admit(rules.bug, &mut vnode.window, &message.request);
@@ -163,7 +163,7 @@ impl Host {
         }
     }
 
-    /// Records how a command ended; its answer leaves with the open envelope.
+    /// Records the outcome of a command; its answer is sent when the open envelope is committed.
     fn record(&mut self, rules: &Rules, mut vnode: Vnode, reply: Reply, released: &mut Vec<Reply>) {
         let Answer::Done(recorded) = reply.answer.clone() else { unreachable!("it ended") };
         plant::record(rules, &mut vnode.window, &reply.message.request, recorded);
@@ -176,14 +176,14 @@ impl Host {
         }
     }
 
-    /// Whether it would run an attempt that it took now.
+    /// Whether it would run this attempt now.
     pub(crate) fn would_run(&self, rules: &Rules, request: &Request) -> bool {
         let mut window = Vnode::decode(&self.open).window;
         plant::admit(rules.bug, &mut window, request) == Admission::Run
     }
 
-    /// Takes an attempt that it would run and whose command panics: rolls back to the last envelope handed over, and
-    /// runs the others since then again.
+    /// Takes an attempt that it would run and whose command panics: rolls back to the last envelope appended to the
+    /// journal, and runs the other commands since then again.
     pub(crate) fn panic(&mut self, rules: &Rules, message: Message, released: &mut Vec<Reply>) {
         let others = core::mem::take(&mut self.waiting);
         self.roll_back(rules);
@@ -226,14 +226,14 @@ impl Host {
         self.changed = false;
     }
 
-    /// Runs another client's command that nobody asks about again.
+    /// Runs a command of another client that is never retried.
     pub(crate) fn run_other(
         &mut self,
         rules: &Rules,
         request: impl FnOnce(CommitNumber) -> Request,
     ) {
         let mut vnode = Vnode::decode(&self.open);
-        // Somebody always has a base that will do.
+        // There is always a client with a valid base.
         let request = request(vnode.window.mark());
         assert_eq!(
             vnode.window.admit(&request),
@@ -246,12 +246,12 @@ impl Host {
         self.changed = true;
     }
 
-    /// Whether its window is larger than that.
+    /// Whether its window is larger than this.
     pub(crate) fn exceeds(&self, answers: usize, clients: usize) -> bool {
         Vnode::decode(&self.open).window.exceeds(&size(answers, clients))
     }
 
-    /// Forgets what is beyond a size.
+    /// Evicts what is beyond this size.
     pub(crate) fn trim(&mut self, rules: &Rules, answers: usize, clients: usize) {
         let mut vnode = Vnode::decode(&self.open);
         plant::trim(rules.bug, &mut vnode.window, &size(answers, clients));
@@ -259,14 +259,14 @@ impl Host {
         self.changed = true;
     }
 
-    /// Hands the open envelope to the journal.
+    /// Appends the open envelope to the journal.
     pub(crate) fn hand_over(&mut self) {
         let waiting = core::mem::take(&mut self.waiting);
         self.in_flight.push(Batch { envelope: self.open.clone(), waiting });
         self.changed = false;
     }
 
-    /// The oldest envelope in flight is committed: its answers leave.
+    /// The oldest envelope in flight is committed. Returns its answers.
     pub(crate) fn commit(&mut self) -> Vec<Reply> {
         let batch = self.in_flight.remove(0);
         self.committed = batch.envelope;
@@ -274,8 +274,8 @@ impl Host {
         batch.waiting
     }
 
-    /// Its journal is sealed behind the first `landed` envelopes in flight, of which it hasn't heard; another host
-    /// recovers the vnode.
+    /// Its journal is sealed after the first `landed` envelopes in flight, which it doesn't know; another host recovers
+    /// the vnode.
     pub(crate) fn taken_over(&self, landed: usize, rules: &Rules) -> Self {
         let mut durable = self.clone();
         for _ in 0..landed {

@@ -1,11 +1,13 @@
-//! Exactly once, searched: one vnode, its owner and the owner before, their clients, attempts under way for ever.
+//! Exactly once, searched exhaustively: one vnode, its owner and the former owner, clients, attempts in flight for any
+//! time.
 //!
-//! The rules are the crate's own: [`Window`](holocron_protocol::request::window::Window) decides and remembers,
-//! [`Attempts`](holocron_protocol::request::attempts::Attempts) and [`Numbering`](holocron_protocol::request::attempts::Numbering) say what a
-//! client may do, envelopes are encoded and decoded at each step. What stands around them here is a small host (hand
-//! over, commit, roll back, fail over) and a client that sends again, waits or gives up at any moment.
+//! The rules are the crate's own: [`Window`](holocron_protocol::request::window::Window) at the vnode,
+//! [`Attempts`](holocron_protocol::request::attempts::Attempts) and
+//! [`Numbering`](holocron_protocol::request::attempts::Numbering) at the client; envelopes are encoded and decoded at
+//! each step. Around them is a small host (append, commit, roll back, fail over) and a client that retries, waits or
+//! gives up at any time.
 //!
-//! Each planted bug leaves out one clause of the rules and must be found, within bounds where the rules as they are hold.
+//! Each planted bug omits one clause of the rules and must be found, within bounds where the real rules hold.
 
 #![expect(clippy::print_stdout, reason = "how much was searched is worth knowing")]
 
@@ -18,7 +20,8 @@ mod plant;
 use std::collections::BTreeSet;
 
 use checks::{
-    ACKNOWLEDGED_AND_LOST, HAPPENS, NOT_RUN_AND_RAN, RUNS_TWICE, SERVES_NOBODY_NEW, WAITS_FOR_EVER,
+    ACKNOWLEDGED_AND_LOST, HAPPENS, NEW_CLIENT_NOT_SERVED, NOT_RUN_AND_RAN, PENDING_PERMANENTLY,
+    RUNS_TWICE,
 };
 use holocron_protocol::request::window::WindowLimits;
 use host::{Rules, size};
@@ -28,9 +31,9 @@ use stateright::{Checker, HasDiscoveries, Model, UniformChooser};
 
 const NONE: Left = Left { failovers: 0, others: 0, panics: 0, refusals: 0, losses: 0, trims: 0 };
 
-/// A window that keeps one answer, so that everything is forgotten soon.
+/// A window that keeps one answer, so that answers are evicted soon.
 const ONE_ANSWER: WindowLimits = exactly(1, 1);
-/// One that forgets an answer and still knows its client.
+/// One that evicts an answer and keeps its client.
 const TWO_CLIENTS: WindowLimits = exactly(1, 2);
 const TWO_ANSWERS: WindowLimits = exactly(2, 2);
 
@@ -89,8 +92,8 @@ const FORGETFUL: Once = Once {
 };
 const MUCH_FORGOTTEN: Once =
     Once { in_flight_max: 1, left: Left { failovers: 1, others: 3, ..NONE }, ..ONE_REQUEST };
-/// A window that keeps more than any of its clients needs, or less: anything may be forgotten at any time, as when some
-/// policy decides. And more clients than it keeps.
+/// A window from which anything may be evicted at any time, as with an arbitrary policy; with more clients than it
+/// keeps.
 const TRIMMED: Once = Once {
     rules: Rules { limits: TWO_ANSWERS, bug: None },
     clients: &[&[2]],
@@ -103,14 +106,14 @@ const fn with(once: Once, bug: Bug) -> Once {
     Once { rules: Rules { bug: Some(bug), ..once.rules }, ..once }
 }
 
-/// What is violated, and the shortest way there.
+/// The violated rule, and the shortest path to it.
 fn violation(checker: &impl Checker<Once>) -> Option<(&'static str, Vec<Action>)> {
-    let path = checker.discovery("nothing is violated")?;
+    let path = checker.discovery("no rule is violated")?;
     let state: &State = path.last_state();
     Some((state.violation.expect("the path ends in a violation"), path.into_actions()))
 }
 
-/// Searches all of it; says what of [`HAPPENS`] did.
+/// Searches everything; returns the states of [`HAPPENS`] that were reached.
 fn holds(once: Once) -> BTreeSet<&'static str> {
     let checker =
         once.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
@@ -120,7 +123,7 @@ fn holds(once: Once) -> BTreeSet<&'static str> {
 }
 
 fn is_found(once: Once, bug: Bug, expected: &str) {
-    // One thread, so that the violation found first is always the same.
+    // One thread, so that the first violation is always the same.
     let checker =
         with(once, bug).checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let (found, path) = violation(&checker).unwrap_or_else(|| panic!("{bug:?} is not found"));
@@ -165,7 +168,7 @@ fn wider_bounds_hold_too() {
 }
 
 #[test]
-fn long_random_walks_find_nothing_either() {
+fn long_random_walks_find_no_violation() {
     let left = Left { failovers: 3, others: 4, panics: 2, refusals: 2, losses: 2, trims: 3 };
     let clients: &[&[usize]] = &[&[3, 3], &[3, 3]];
     for (seed, limits) in [(1, ONE_ANSWER), (2, TWO_CLIENTS), (3, TWO_ANSWERS)] {
@@ -181,7 +184,7 @@ fn long_random_walks_find_nothing_either() {
 }
 
 #[test]
-fn what_is_forgotten_without_raising_the_mark_runs_twice() {
+fn a_request_evicted_without_raising_the_mark_runs_twice() {
     is_found(ONE_REQUEST, Bug::EvictionLeavesMark, RUNS_TWICE);
     is_found(
         Once { rules: Rules { limits: exactly(4, 4), bug: None }, ..TRIMMED },
@@ -203,19 +206,19 @@ fn a_base_that_was_not_committed_before_the_first_attempt_runs_it_twice() {
 
 #[test]
 fn a_base_is_compared_with_the_mark_exactly_and_for_every_client() {
-    is_found(ONE_REQUEST, Bug::BaseMustExceedMark, SERVES_NOBODY_NEW);
+    is_found(ONE_REQUEST, Bug::BaseMustExceedMark, NEW_CLIENT_NOT_SERVED);
     is_found(ONE_REQUEST, Bug::BaseMayBeOneBelow, RUNS_TWICE);
     is_found(KNOWN_CLIENT, Bug::BaseOnlyOfUnknownClients, RUNS_TWICE);
 }
 
 #[test]
-fn an_answer_that_leaves_before_its_commit_is_lost_by_a_failover() {
+fn an_answer_sent_before_its_commit_is_lost_by_a_failover() {
     is_found(ONE_REQUEST, Bug::ReplyBeforeCommit, ACKNOWLEDGED_AND_LOST);
     is_found(ONE_REQUEST, Bug::RecordedReplyBeforeCommit, ACKNOWLEDGED_AND_LOST);
 }
 
 #[test]
-fn a_panic_undoes_what_was_not_handed_over_and_only_that() {
+fn a_panic_rolls_back_exactly_what_was_not_appended_to_the_journal() {
     is_found(PIPELINE_PANICS, Bug::RollBackPastInFlight, ACKNOWLEDGED_AND_LOST);
     is_found(PIPELINE_PANICS, Bug::RerunOfHandedOver, RUNS_TWICE);
     is_found(TWO_PANIC, Bug::OldRepliesAfterRerun, NOT_RUN_AND_RAN);
@@ -223,13 +226,13 @@ fn a_panic_undoes_what_was_not_handed_over_and_only_that() {
 }
 
 #[test]
-fn a_client_that_concludes_too_much_from_one_attempt_is_wrong() {
+fn one_settled_attempt_says_nothing_about_the_others() {
     is_found(ONE_REQUEST, Bug::RebaseAfterAnotherAttempt, NOT_RUN_AND_RAN);
     is_found(REFUSED_AND_LOST, Bug::RefusalFinalAfterAnotherAttempt, NOT_RUN_AND_RAN);
 }
 
 #[test]
-fn a_client_numbers_its_requests_once_and_waits_for_all_of_them() {
-    is_found(PIPELINE, Bug::LowestTooEarly, WAITS_FOR_EVER);
+fn a_client_never_reuses_a_number_and_its_lowest_number_is_the_oldest_pending() {
+    is_found(PIPELINE, Bug::LowestTooEarly, PENDING_PERMANENTLY);
     is_found(TWO_AT_ONCE, Bug::ClientIdReused, ACKNOWLEDGED_AND_LOST);
 }

@@ -1,4 +1,4 @@
-//! What can happen next.
+//! The possible steps.
 
 use holocron_protocol::{
     ids::{ClientId, CommitNumber, RequestNumber},
@@ -16,7 +16,7 @@ use crate::{
     plant::CLIENTS_END,
 };
 
-/// How often a thing may yet happen.
+/// How many more times each kind of event may happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Left {
     pub(crate) failovers: usize,
@@ -30,15 +30,15 @@ pub(crate) struct Left {
 /// Which bases a client may begin a request with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Learns {
-    /// The newest that an answer to it brought.
+    /// The newest from an answer to it.
     FromAnswers,
-    /// That, or the newest committed: somebody told it.
+    /// That, or the newest committed one, from elsewhere.
     FromAnyone,
-    /// The newest committed; or none, because it has forgotten the vnode.
+    /// The newest committed one; or none, because it forgot the vnode.
     AndForgets,
 }
 
-/// One vnode, its owner, the owner before, and their clients.
+/// One vnode, its owner, the former owner, and clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Once {
     pub(crate) rules: Rules,
@@ -56,7 +56,7 @@ pub(crate) struct State {
     pub(crate) clients: Vec<Client>,
     pub(crate) calls: Vec<Call>,
     pub(crate) left: Left,
-    /// What must never be, and is.
+    /// The violated rule.
     pub(crate) violation: Option<&'static str>,
 }
 
@@ -70,13 +70,13 @@ pub(crate) enum At {
 pub(crate) enum Action {
     /// A client begins a request with a base.
     Begin(usize, CommitNumber),
-    /// A client sends one more attempt, with whatever it knows of the others.
+    /// A client sends one more attempt, in any state of the others.
     SendAgain(usize),
-    /// A client takes an attempt for lost.
+    /// A client counts an attempt as lost.
     Lose(usize, usize),
-    /// A client hears an answer.
+    /// A client receives an answer.
     Hear(usize, usize),
-    /// A caller doesn't wait any more.
+    /// A caller gives up.
     GiveUp(usize),
     /// A host takes an attempt.
     Take(At, usize, usize),
@@ -84,13 +84,13 @@ pub(crate) enum Action {
     TakePanics(usize, usize),
     /// A host refuses an attempt: busy, or not the owner.
     Refuse(usize, usize),
-    /// The owner runs a command of a client that isn't looked at.
+    /// The owner runs a command of a client outside the model.
     RunOther,
-    /// The owner's window forgets what is beyond so many answers and clients: whatever decides how many, and when.
+    /// The owner's window evicts what is beyond so many answers and clients. This covers any policy.
     Trim(usize, usize),
     HandOver,
     Commit,
-    /// The owner is sealed behind this many envelopes in flight, and lives on as a zombie.
+    /// The owner is sealed after this many envelopes in flight, and continues as a zombie.
     FailOver(usize),
 }
 
@@ -137,7 +137,7 @@ impl Once {
         match at {
             At::Owner => state.owner.take(&self.rules, message, &mut released),
             At::Zombie => {
-                let zombie = state.zombie.as_mut().expect("only a zombie that is there takes");
+                let zombie = state.zombie.as_mut().expect("the zombie exists");
                 zombie.take(&self.rules, message, &mut released);
             }
         }
@@ -247,7 +247,7 @@ impl Model for Once {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let mut properties = vec![Property::always("nothing is violated", |_, state: &State| {
+        let mut properties = vec![Property::always("no rule is violated", |_, state: &State| {
             state.violation.is_none()
         })];
         properties.extend(HAPPENS.map(|(name, happens)| Property::sometimes(name, happens)));

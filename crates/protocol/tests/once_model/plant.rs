@@ -1,5 +1,5 @@
-//! Planted bugs: what the rules would be with one clause left out. The real functions are called and their answers
-//! bent, so that nothing of this is in the crate itself.
+//! Planted bugs: the rules without one clause. The real functions are called and their results changed, so that nothing
+//! of this is in the crate itself.
 
 use holocron_protocol::{
     ids::{ClientId, CommitNumber, RequestNumber},
@@ -11,50 +11,50 @@ use holocron_protocol::{
 
 use crate::host::Rules;
 
-/// A clause left out.
+/// An omitted clause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// What is evicted leaves the mark where it was.
+    /// An eviction doesn't raise the mark.
     EvictionLeavesMark,
-    /// An evicted client raises the mark to the answers it still has, not to the newest it ever had.
+    /// An evicted client raises the mark to the answers it still has, not to its newest answer ever.
     ClientRaisesMarkToWhatIsLeft,
-    /// A retry takes the newest base there is.
+    /// A retry takes the newest base.
     BaseTakenAtRetry,
     /// A base at the mark isn't enough.
     BaseMustExceedMark,
     /// A base one below the mark is enough.
     BaseMayBeOneBelow,
-    /// A client whose record is there needs no base.
+    /// A client with a record needs no base.
     BaseOnlyOfUnknownClients,
-    /// The envelope holds the state alone.
+    /// The envelope has only the state.
     WindowNotStored,
-    /// The envelope holds the answers and not the mark.
+    /// The envelope has the answers but not the mark.
     MarkNotStored,
-    /// A reply leaves when its command has run.
+    /// A reply is sent when its command has run.
     ReplyBeforeCommit,
-    /// A recorded reply leaves though its envelope is in flight.
+    /// A recorded reply is sent while its envelope is in flight.
     RecordedReplyBeforeCommit,
-    /// `Rebase` leaves with the number of an envelope that isn't committed.
+    /// `Rebase` is sent with the number of an envelope that isn't committed.
     RebaseBeforeCommit,
     /// A panic rolls back to the last committed envelope.
     RollBackPastInFlight,
-    /// A panic runs again also what was handed over.
+    /// After a panic, commands already appended to the journal run again too.
     RerunOfHandedOver,
-    /// What ran again is answered with what it was to be answered first.
+    /// A command that ran again is answered with its first reply.
     OldRepliesAfterRerun,
-    /// A client says it waits for nothing below its newest request.
+    /// A client's lowest number is that of its newest request.
     LowestTooEarly,
-    /// What is below a client's lowest number isn't held off.
+    /// A request below its client's lowest number isn't rejected.
     LowestForgotten,
-    /// `Rebase` moves the base whatever else was sent.
+    /// `Rebase` moves the base even if other attempts aren't settled.
     RebaseAfterAnotherAttempt,
-    /// A refusal is final whatever else was sent.
+    /// A refusal is final even if other attempts aren't settled.
     RefusalFinalAfterAnotherAttempt,
-    /// A panic is answered and forgotten.
+    /// A panic is answered but not recorded.
     PanicNotRecorded,
-    /// A client that starts anew takes its old id.
+    /// A client that restarts reuses its old id.
     ClientIdReused,
-    /// A base is a number that a host has given to an envelope, committed or not.
+    /// A base may be the number of an envelope that isn't committed.
     BaseNotCommitted,
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn record(rules: &Rules, window: &mut Window, request: &Request, reco
         Some(Bug::BaseMayBeOneBelow | Bug::BaseOnlyOfUnknownClients) => {
             request.base = request.base.max(window.mark());
         }
-        // It ran below its client's lowest number: its answer would go at once.
+        // It ran below its client's lowest number: its answer would be dropped at once.
         Some(Bug::LowestForgotten) if window.admit(&request) != Admission::Run => return,
         _ => {}
     }
@@ -115,7 +115,7 @@ pub(crate) fn trim(bug: Option<Bug>, window: &mut Window, size: &WindowSize) {
     }
 }
 
-/// What a host finds when it recovers the vnode.
+/// The window that a host recovers.
 pub(crate) fn recovered(bug: Option<Bug>, window: &mut Window) {
     match bug {
         Some(Bug::WindowNotStored) => *window = Window::default(),
@@ -126,7 +126,7 @@ pub(crate) fn recovered(bug: Option<Bug>, window: &mut Window) {
     }
 }
 
-/// Ids of clients and numbers of requests that a model uses are below these.
+/// All client ids and request numbers of the model are below these.
 pub(crate) const CLIENTS_END: u128 = 20;
 pub(crate) const NUMBERS_END: u64 = 4;
 
@@ -135,7 +135,7 @@ fn probe(client: ClientId, number: u64) -> Request {
     Request { id, lowest: RequestNumber::ZERO, base: CommitNumber::new(u64::MAX) }
 }
 
-/// Whether a client has a record: number 0 is below its lowest then.
+/// Whether a client has a record: then number 0 is below its lowest.
 fn knows(window: &Window, client: ClientId) -> bool {
     window.clone().admit(&probe(client, 0)) == Admission::Stale
 }
@@ -157,7 +157,7 @@ fn answers(window: &Window) -> impl Iterator<Item = (RequestId, CommitNumber)> {
     })
 }
 
-/// Forges the mark, which stands behind the version, the schema version and the tag.
+/// Forges the mark, which comes after the version, the schema version and the tag.
 fn set_mark(window: &mut Window, mark: CommitNumber) {
     let mut bytes = Vec::new();
     envelope::encode_tombstone(&mut bytes, window);

@@ -1,4 +1,4 @@
-//! Bytes made to pass for an object: magic, version, length and checksum hold, so that what is behind them is reached.
+//! Forged objects: with correct magic, version, length and checksum, so that the decoder of the body is reached.
 
 use bytes::Bytes;
 use holocron_protocol::{
@@ -6,16 +6,16 @@ use holocron_protocol::{
     ids::Nonce,
 };
 
-/// Bytes of a pack behind its index: where that begins, and a magic.
+/// Bytes of a pack after its index: the offset of the index, and a magic.
 const TRAILER_LEN: usize = 8;
 
-/// An object with that body.
+/// An object with this body.
 pub(crate) fn object(kind: ObjectKind, body: &[u8]) -> Bytes {
     codec::object(kind, Nonce::new(1), body)
 }
 
-/// The object with its header put right: all but its kind, its reserved byte and its nonce, which stay as they are. What
-/// is too short for a header gets one.
+/// The object with a corrected header; kind, reserved byte and nonce stay as they are. An object without a complete
+/// header gets one.
 pub(crate) fn rewrapped(kind: ObjectKind, object: &[u8]) -> Bytes {
     let Some((header, body)) = object.split_at_checked(HEADER_LEN) else {
         return self::object(kind, object);
@@ -27,7 +27,7 @@ pub(crate) fn rewrapped(kind: ObjectKind, object: &[u8]) -> Bytes {
     whole.into()
 }
 
-/// The pack with both of its headers and its trailer put right, as far as there is one.
+/// The pack with corrected headers and trailer, as far as they exist.
 pub(crate) fn pack(object: &[u8]) -> Bytes {
     let mut bytes = object.to_vec();
     if let Some(trailer) = bytes.len().checked_sub(TRAILER_LEN) {
@@ -42,12 +42,12 @@ pub(crate) fn pack(object: &[u8]) -> Bytes {
     rewrapped(ObjectKind::Pack, &bytes)
 }
 
-/// What comes before a JSON object's checksum.
+/// The bytes before a JSON object's checksum.
 fn prefix(noun: &str) -> String {
     format!("{{\"holocron\":\"{noun}\",\"crc32c\":\"")
 }
 
-/// A JSON object with `rest` behind its checksum.
+/// A JSON object with `rest` after its checksum.
 pub(crate) fn json(noun: &str, rest: &[u8]) -> Bytes {
     let mut text = format!("{}00000000", prefix(noun)).into_bytes();
     let at = text.len() - 8;
@@ -57,7 +57,7 @@ pub(crate) fn json(noun: &str, rest: &[u8]) -> Bytes {
     text.into()
 }
 
-/// What stands behind the checksum of a JSON object.
+/// The bytes after the checksum of a JSON object.
 pub(crate) fn json_rest<'a>(noun: &str, object: &'a [u8]) -> &'a [u8] {
     object.get(prefix(noun).len() + 8..).unwrap_or_default()
 }

@@ -1,11 +1,10 @@
-//! The laws that every decoder keeps, whatever it is given. The tests beside this file and the fuzz targets share them.
+//! Laws for every decoder and any input. Shared by these tests and the fuzz targets.
 //!
-//! Each law takes the bytes of one object, decodes them, and panics unless
+//! Each law decodes the bytes of one object, and panics unless
 //!
 //! * decoding took no more memory than its [`Bound`];
-//! * what decoded has one encoding: it encodes to the very bytes it was decoded from. Of the JSON objects, which
-//!   people may reformat and later releases may add fields to, less is asked: what they decode to encodes to an object
-//!   that decodes to an equal value.
+//! * a decoded value encodes to exactly the bytes it was decoded from. For JSON objects, which people may reformat and
+//!   to which later releases may add fields: the value encodes to an object that decodes to an equal value.
 
 use bytes::Bytes;
 use holocron_protocol::{
@@ -28,12 +27,12 @@ use holocron_protocol::{
 
 use crate::memory::{Bound, within};
 
-/// How an object read.
+/// The result of decoding an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Reading {
-    /// It decoded, and kept the law.
-    Sound,
+    /// It was decoded, and the law holds.
+    Valid,
     /// It was refused.
     Refused,
 }
@@ -41,16 +40,16 @@ pub(crate) enum Reading {
 const NONCE: Nonce = Nonce::new(1);
 const MIB: usize = 1 << 20;
 
-/// What a length in bincode may claim without bytes behind it, and what `serde` makes room for.
+/// What a forged length in bincode makes it and `serde` allocate.
 const BINCODE: Bound = Bound { flat: 2 * MIB, per_byte: 300 };
-/// Slots are 16 bits wide, and a few bytes may say the same of all of them.
+/// A few bytes may describe all 65,536 slots.
 const CHECKPOINT: Bound =
     Bound { flat: 65_536 * (128 + TENURES_MAX * size_of::<TenureEntry>()), ..BINCODE };
-/// The same, in each of a record's domains.
+/// The same for each domain of a record.
 const EPOCH: Bound = Bound { flat: 4 * MIB + DOMAINS_MAX * 65_536 * 3, per_byte: 100 };
 const SMALL: Bound = Bound { flat: 4096, per_byte: 100 };
 
-/// A batch, a seal or an opening, with every record, checkpoint and envelope in it.
+/// A batch with all its records, checkpoints and envelopes, or a seal, or an opening.
 pub(crate) fn journal(object: &Bytes) -> Reading {
     let key = journal_key(object);
     let Ok(decoded) = within(BINCODE, object.len(), || batch::decode(&key, object)) else {
@@ -63,10 +62,10 @@ pub(crate) fn journal(object: &Bytes) -> Reading {
         JournalObject::Opening(opening) => opening.encode(nonce),
     };
     assert_eq!(again, object);
-    Reading::Sound
+    Reading::Valid
 }
 
-/// Where an object says it stands, if it is a batch: it is refused anywhere else.
+/// The key in the header of a batch: a batch is refused under any other key.
 fn journal_key(object: &[u8]) -> String {
     let Some(place) = object.get(HEADER_LEN..HEADER_LEN + 24) else { return "short".into() };
     let session = u128::from_le_bytes(place[..16].try_into().expect("sixteen bytes"));
@@ -112,12 +111,12 @@ fn records(batch: &Batch, nonce: Nonce, object: &Bytes) -> Reading {
             }
         }
     }
-    // What no writer says, a reader takes without harm; a builder would refuse to say it.
+    // Readers accept some headers that no writer writes; the builder would refuse them.
     let names_itself = batch.header.checkpoint_at == batch.header.position;
     if checkpoints == usize::from(names_itself) {
         assert_eq!(builder.finish(batch.header, nonce), object);
     }
-    Reading::Sound
+    Reading::Valid
 }
 
 /// The content of a checkpoint record.
@@ -126,7 +125,7 @@ pub(crate) fn checkpoint(content: &[u8]) -> Reading {
         return Reading::Refused;
     };
     assert_eq!(checkpoint.encode(), content);
-    Reading::Sound
+    Reading::Valid
 }
 
 /// A vnode's envelope and the window in it.
@@ -143,14 +142,14 @@ pub(crate) fn envelope(bytes: &Bytes) -> Reading {
                 Ok(())
             };
             envelope::encode(&mut again, envelope.schema, &envelope.window, append, state.len())
-                .expect("it is no longer than it is");
+                .expect("its length is the limit");
         }
     }
     assert_eq!(again, bytes[..]);
-    Reading::Sound
+    Reading::Valid
 }
 
-/// A whole pack: its trailer, its index, and the records where the index says they are.
+/// A pack: its trailer, its index, and the records at the places of the index.
 pub(crate) fn pack(object: &Bytes) -> Reading {
     let read = || PackIndex::of_object("pack", object);
     let Ok((named, index)) = within(SMALL, object.len(), read) else { return Reading::Refused };
@@ -165,7 +164,7 @@ pub(crate) fn pack(object: &Bytes) -> Reading {
             count += 1;
             let record =
                 object.slice(place.offset as usize..(place.offset + place.length) as usize);
-            // A record proves itself when it is read; an index can't vouch for it.
+            // A record is verified when it is read; a valid index proves nothing about it.
             match place.open("pack", hash, &record) {
                 Ok(_) if sound => {
                     let added = builder.add(group.slot, group.epoch, &record).expect("it opened");
@@ -179,7 +178,7 @@ pub(crate) fn pack(object: &Bytes) -> Reading {
     if sound {
         assert_eq!(builder.finish(nonce), (object.clone(), named));
     }
-    Reading::Sound
+    Reading::Valid
 }
 
 /// An epoch record.
@@ -215,5 +214,5 @@ fn json<T: PartialEq + std::fmt::Debug>(
         return Reading::Refused;
     };
     assert_eq!(decode(&encode(&value)), Ok(value));
-    Reading::Sound
+    Reading::Valid
 }

@@ -1,6 +1,6 @@
-//! Properties of everything that is decoded: the [`laws`], held against arbitrary bytes, against what the library
-//! itself writes, and against that with a few bytes changed, cut off or put in; each also under a checksum that holds,
-//! so that it isn't the checksum alone that is tested. `fuzz/` searches with the same laws for longer.
+//! Properties of all decoders: the [`laws`], checked with arbitrary bytes, with objects that the library writes, and
+//! with these after a few bytes were changed, removed or inserted; also under a corrected checksum, so that not only
+//! the checksum is tested. `fuzz/` searches longer with the same laws.
 
 mod forge;
 mod laws;
@@ -13,17 +13,17 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use laws::Reading;
 
-/// Cases of each property: some seconds for all of them together.
+/// Cases per property: some seconds for all properties.
 const CASES: u32 = 3_000;
 
-/// One accident that happens to bytes.
+/// One kind of damage.
 #[derive(Clone, Debug)]
 enum Damage {
     Overwrite(Index, u8),
     Cut(Index),
     Remove(Index),
     Insert(Index, Vec<u8>),
-    /// The bytes at one place once more at another: lengths and counts look right there.
+    /// Repeats the bytes of one place at another: there, lengths and counts look valid.
     Repeat(Index, Index),
 }
 
@@ -70,8 +70,8 @@ fn damaged(bytes: &[u8], damage: &[Damage]) -> Vec<u8> {
     bytes
 }
 
-/// The three properties of one format: what `$valid` makes keeps `$law`; so does whatever is made of that, or of
-/// nothing, once `$forge` put the checksums right; and without that any damage is noticed.
+/// The properties of one format: objects from `$valid` keep `$law`; so do damaged objects and arbitrary bytes after
+/// `$forge` corrected the checksums; and without `$forge`, any damage is detected.
 macro_rules! properties {
     ($name:ident, $law:path, $valid:expr, $forge:expr) => {
         mod $name {
@@ -81,19 +81,19 @@ macro_rules! properties {
                 #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
                 #[test]
-                fn what_is_written_reads_back_and_is_written_the_same(object in $valid) {
-                    prop_assert_eq!($law(&object), Reading::Sound);
+                fn written_objects_read_back_and_encode_to_the_same_bytes(object in $valid) {
+                    prop_assert_eq!($law(&object), Reading::Valid);
                 }
 
                 #[test]
-                fn any_damage_is_noticed(object in $valid, damage in damage()) {
+                fn any_damage_is_detected(object in $valid, damage in damage()) {
                     let bytes = damaged(&object, &damage);
                     prop_assume!(object != bytes);
                     prop_assert_eq!($law(&bytes.into()), Reading::Refused);
                 }
 
                 #[test]
-                fn damage_that_a_checksum_covers_up_does_no_harm(object in $valid, damage in damage()) {
+                fn damage_under_a_corrected_checksum_does_no_harm(object in $valid, damage in damage()) {
                     let _either = $law(&$forge(&damaged(&object, &damage)));
                 }
 
@@ -129,7 +129,7 @@ properties!(leader_hint, laws::leader_hint, valid::leader_hint(), json("leader-h
 properties!(host_hint, laws::host_hint, valid::host_hint(), json("host-hint"));
 properties!(cluster, laws::cluster, valid::cluster(), json("cluster"));
 
-// These two have no checksum of their own: they stand in a batch or a pack, whose checksums cover them.
+// These two have no checksum of their own: they are in a batch or a pack, whose checksum covers them.
 mod within_a_batch {
     use super::*;
 
@@ -137,9 +137,9 @@ mod within_a_batch {
         #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_is_written_reads_back_and_is_written_the_same(content in valid::checkpoint(), envelope in valid::envelope()) {
-            prop_assert_eq!(laws::checkpoint(&content), Reading::Sound);
-            prop_assert_eq!(laws::envelope(&envelope), Reading::Sound);
+        fn written_objects_read_back_and_encode_to_the_same_bytes(content in valid::checkpoint(), envelope in valid::envelope()) {
+            prop_assert_eq!(laws::checkpoint(&content), Reading::Valid);
+            prop_assert_eq!(laws::envelope(&envelope), Reading::Valid);
         }
 
         #[test]

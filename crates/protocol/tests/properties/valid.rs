@@ -1,4 +1,4 @@
-//! Objects as the library writes them; each is read back when it is made, and is then what was written.
+//! Objects as the library writes them; each is read back and compared when it is made.
 
 use std::collections::BTreeMap;
 
@@ -274,7 +274,7 @@ pub(crate) fn pack() -> impl Strategy<Value = Bytes> {
     )
 }
 
-/// What may happen to the hosts of a cluster between two epochs.
+/// A change of a cluster between two epochs.
 #[derive(Clone, Debug)]
 enum Change {
     Join(u8, u32),
@@ -314,7 +314,7 @@ fn make(draft: &mut Draft, change: &Change, session: u128) {
                 weight: *weight,
                 zone: (host % 2 == 0).then(|| "a".into()),
             };
-            // Whatever is refused leaves the draft as it was.
+            // A refused change leaves the draft as it was.
             let _refused = draft.join(&named(*host), entry);
         }
         Change::Remove(host) => {
@@ -326,7 +326,7 @@ fn make(draft: &mut Draft, change: &Change, session: u128) {
         Change::Rebalance => {
             let _moves = draft.rebalance(8);
         }
-        // A session has one seal, so where it stands follows from which session it is.
+        // A session has one seal, so its position is derived from the session.
         Change::Sealed(session) => draft
             .seal_known(SessionId::new(u128::from(*session)), Position::new(session * session + 1)),
         Change::Resign(host) => {
@@ -335,7 +335,7 @@ fn make(draft: &mut Draft, change: &Change, session: u128) {
     }
 }
 
-/// The last of some epochs of a small cluster in which all kinds of things happened.
+/// The last of several epochs of a small cluster with random changes.
 pub(crate) fn epoch() -> impl Strategy<Value = Bytes> {
     let epochs = vec(vec(change(), 0..4), 1..6);
     (nonce(), 1..40_u16, epochs, "\\PC{0,12}", number()).prop_map(

@@ -1,3 +1,3 @@
-//! What several tests stand on.
+//! Code that several tests share.
 
 pub(crate) mod world;

@@ -1,5 +1,5 @@
-//! Rules turned off in the real code, not in a model of it, each in a process of its own: a switch is for the whole
-//! process. The search that must hold without the bug is started again with it, and must fail.
+//! Bugs planted in the real code, not in a model of it, each in its own process, because a planted bug is for the whole
+//! process. The search that holds without the bug is started again with it, and must fail.
 
 use std::{env, process::Command};
 
@@ -7,7 +7,7 @@ use holocron_planted::Bug;
 
 const VARIABLE: &str = "HOLOCRON_PLANTED";
 
-/// Plants the bug that the environment names. For a test that is only ever started by [`is_missed`].
+/// Plants the bug named in the environment. For a test that is only started by [`is_missed`].
 pub(crate) fn plant() -> Bug {
     let name = env::var(VARIABLE).expect("started by a test that names a bug");
     let bug = Bug::from_name(&name).expect("a bug of that name");
@@ -15,7 +15,7 @@ pub(crate) fn plant() -> Bug {
     bug
 }
 
-/// Runs that test of this very binary with a bug planted; it must fail and say so in these words.
+/// Runs a test of this binary with a bug planted. The test must fail, and its output must contain `words`.
 pub(crate) fn is_missed(bug: Bug, test: &str, words: &str) {
     let output = Command::new(env::current_exe().expect("a test is a program"))
         .args(["--exact", test, "--ignored", "--nocapture"])
@@ -24,6 +24,6 @@ pub(crate) fn is_missed(bug: Bug, test: &str, words: &str) {
         .expect("it starts again");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    assert!(!output.status.success(), "{}: nobody misses the rule: {said}", bug.name());
-    assert!(said.contains(words), "{}: not {words:?}, but: {said}", bug.name());
+    assert!(!output.status.success(), "{}: the bug isn't caught: {said}", bug.name());
+    assert!(said.contains(words), "{}: {words:?} is not in the output: {said}", bug.name());
 }

@@ -1,5 +1,5 @@
-//! A small cluster of the protocol's own functions around a map for a store. Everything happens at once: each batch is
-//! committed as it is written; what may go wrong in between is the model's business.
+//! A small cluster of the protocol's own functions, with a map as the store. Every step is atomic: each batch is
+//! committed when it is written. Failures in between are searched by the models.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ use holocron_protocol::{
     },
 };
 
-/// How many hosts there are. When one's session is sealed it opens a new one, which is a stranger to the old.
+/// The number of hosts. A host whose session was sealed opens a new one, which shares nothing with the old.
 pub(crate) const HOSTS: usize = 3;
 pub(crate) const SLOTS: u16 = 2;
 pub(crate) const VNODES: usize = 7;
@@ -42,7 +42,7 @@ pub(crate) fn vnode(number: usize) -> VnodeName {
     VnodeName::new("t", &format!("{number}")).unwrap()
 }
 
-/// How much a checkpoint may copy of what is foreign.
+/// The budget of foreign bytes of a checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Budget {
     Nothing,
@@ -94,17 +94,17 @@ pub(crate) struct World {
     holdings: Vec<Holding>,
     /// By host.
     sessions: Vec<Session>,
-    /// Where ended sessions were sealed.
+    /// The positions of the seals of ended sessions.
     sealed: BTreeMap<SessionId, Position>,
-    /// Tenures that a committed checkpoint holds in full, and those seen to have ended empty.
+    /// Tenures that a committed checkpoint has in full, and (`empty`) those that ended empty.
     full: BTreeSet<(Slot, Tenure)>,
     empty: BTreeSet<(Slot, Tenure)>,
-    /// The files of whoever reads.
+    /// The files of the current reader.
     files: Files,
 }
 
 impl World {
-    /// All slots are the first session's, by epoch 1.
+    /// Epoch 1 assigns all slots to the first session.
     pub(crate) fn new() -> Self {
         let epoch = Epoch::new(1);
         let owner = Tenure { epoch, session: session_id(0) };
@@ -116,8 +116,8 @@ impl World {
         Self { store, epoch, holdings, sessions, sealed, full, empty, files }
     }
 
-    /// The next epoch gives a slot to a host's session, unless that has it.
-    pub(crate) fn give(&mut self, slot: u16, to: usize) {
+    /// The next epoch assigns a slot to a host's session, unless that owns it.
+    pub(crate) fn assign(&mut self, slot: u16, to: usize) {
         let session = self.sessions[to].id;
         let holding = &mut self.holdings[usize::from(slot)];
         if holding.is_owned_by(session) {
@@ -128,7 +128,7 @@ impl World {
         holding.sources.insert(0, before.unwrap());
     }
 
-    /// The next epoch drops what the newest full checkpoint of the chain makes void, and what ended empty.
+    /// The next epoch drops the sources that the newest full checkpoint makes void, and those that ended empty.
     pub(crate) fn drop_sources(&mut self, slot: u16) {
         let holding = &mut self.holdings[usize::from(slot)];
         let chain: Vec<Tenure> = holding.owner.iter().chain(&holding.sources).copied().collect();
@@ -169,7 +169,7 @@ impl World {
         let submitted = reader.submitted.get(&Slot(slot)).copied().unwrap_or_default();
         let reader = Adopter { tenure: holding.owner.unwrap(), submitted };
         let me = reader.tenure.session;
-        // The own journal is read like anybody's, by its bytes.
+        // The session's own journal is read like any other, from its bytes.
         let mut readings = BTreeMap::new();
         loop {
             let mut journals: BTreeMap<SessionId, Source<'_>> = BTreeMap::new();
@@ -191,7 +191,7 @@ impl World {
         }
     }
 
-    /// Reads a journal by its bytes alone: the range from the newest header, the checkpoint it names, its packs, the tail.
+    /// Reads a journal from its bytes: the range by the newest header, the checkpoint it names, its packs, the tail.
     fn read_journal(&mut self, id: SessionId, slot: u16) -> JournalReplay {
         let prefix = keys::journal(id);
         let keys: Vec<String> =
@@ -209,7 +209,7 @@ impl World {
                 let header = batch.header;
                 (JournalEnd::Live, header.position, header.low_water, header.checkpoint_at)
             }
-            Some(JournalObject::Opening(_)) => panic!("position 0 is not written here"),
+            Some(JournalObject::Opening(_)) => panic!("this world writes no openings"),
         };
         let scope = Scope { slots: BTreeSet::from([Slot(slot)]), slot_count: SLOTS };
         let checkpoint =
@@ -271,7 +271,7 @@ impl World {
         session.logs.entry(Slot(slot)).or_default().adopt(epoch, index).unwrap();
     }
 
-    /// Writes a vnode if the session may serve its slot and isn't fenced; says its commit number.
+    /// Writes a vnode if the session may serve its slot and isn't fenced; returns its commit number.
     pub(crate) fn write(&mut self, session: usize, name: &VnodeName) -> Option<CommitNumber> {
         let slot = name.hash().slot(SLOTS);
         let Duty::Serve(epoch) = self.duty(session, slot.0) else { return None };
@@ -293,7 +293,7 @@ impl World {
         Some(commit)
     }
 
-    /// A whole checkpoint, then everything that it allows is deleted.
+    /// A complete checkpoint; then everything that it allows to delete is deleted.
     pub(crate) fn checkpoint(&mut self, number: usize, budget: Budget) {
         let session = &mut self.sessions[number];
         if session.writer.committed() == Position::ZERO {
@@ -305,14 +305,14 @@ impl World {
                 survey.tenure(tenure, status(log, tenure.epoch));
             }
         }
-        let ground = PlanInput {
+        let input = PlanInput {
             session: session.id,
             low_water: session.writer.committed(),
             slots: session.logs.iter().map(|(&slot, log)| (slot, log.checkpoint_entry())).collect(),
             packs: session.packs.clone(),
             copy_len_max: budget.len(),
         };
-        let mut plan = Plan::new(ground, &survey, &session.files);
+        let mut plan = Plan::new(input, &survey, &session.files);
         for (&slot, log) in &session.logs {
             for tenure in log.tenures() {
                 plan.tenure(slot, tenure, status(log, tenure.epoch), &session.files);
@@ -363,7 +363,8 @@ impl World {
         packing.finish()
     }
 
-    /// Deletes the batches that the checkpoint covers, unless somebody points into them, and the packs that nobody names.
+    /// Deletes the batches that the checkpoint covers, unless an index points into them, and the packs that no
+    /// checkpoint names.
     fn trim(&mut self, number: usize, low_water: Position) {
         let id = self.sessions[number].id;
         let listed = |holding: &Holding| holding.newest_source_of(id).is_some();
@@ -385,7 +386,7 @@ impl World {
         self.store.retain(|key, _| !key.starts_with(&prefix) || named.contains(key));
     }
 
-    /// A host that lacks a foreign batch reads its source again; here it is simply left until it was copied.
+    /// A host that misses a foreign batch would read its source again; here the batch is kept until it was copied.
     fn used_by_others(&self, number: usize) -> BTreeSet<FileId> {
         let others = self.sessions.iter().enumerate().filter(|(other, _)| *other != number);
         let places = others.flat_map(|(_, session)| {
@@ -397,7 +398,7 @@ impl World {
         places.collect()
     }
 
-    /// Seals a host's session; it opens a new one.
+    /// Seals a host's session; the host opens a new one.
     pub(crate) fn seal(&mut self, host: usize) {
         let opened = self.sealed.len() + HOSTS;
         let session = Session::open(session_id(opened), &self.holdings);
@@ -430,7 +431,7 @@ impl World {
         header.position
     }
 
-    /// What must be true at every moment.
+    /// The rules that hold after every step.
     pub(crate) fn check(&self) {
         for slot in 0..SLOTS {
             let holds = self.sessions.iter().filter(|session| {
@@ -450,7 +451,7 @@ impl World {
                     let whole = tenure.coverage == Coverage::Full;
                     assert!(
                         !whole || tenure.entries.foreign() == 0,
-                        "{slot} is full of foreign places"
+                        "{slot} is `full` and has foreign places"
                     );
                     for (hash, place) in tenure.entries.iter() {
                         let key = session.files.id(place.file).key();

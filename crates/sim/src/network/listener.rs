@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{End, Wire};
 
-/// Where a node listens; gone, nobody listens there.
+/// A listener of a node; dropping it closes it.
 pub(super) struct SimListener {
     pub(super) wire: Wire,
     pub(super) address: String,

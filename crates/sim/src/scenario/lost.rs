@@ -1,5 +1,5 @@
-//! The store is lost under load: it comes back empty, or holds another cluster. The hosts must notice, say so and stop;
-//! what they answer and write meanwhile is judged by the watch. Then another host starts, as an operator would try.
+//! The store is lost under load: it comes back empty, or with another cluster. The hosts must detect it, log it and
+//! stop; the watch checks what they answer and write meanwhile. Then another host starts, as an operator would try.
 
 use core::time::Duration;
 
@@ -19,15 +19,15 @@ use crate::{
     store::{Replacement, StoreFaults},
 };
 
-/// How long after the healing everything is quiet before the store is lost: no host should be about to start.
+/// How long everything is quiet after the healing, before the store is lost, so that no host is starting.
 const QUIET: Duration = Duration::from_secs(4);
-/// How long hosts may take to notice: an idle one looks with every hint, 10 s apart, and then for 2 s more.
+/// How long hosts may take to detect the loss: an idle host looks with every hint, every 10 s, and then for 2 s more.
 const NOTICE_WITHIN: Duration = Duration::from_secs(20);
-/// For how long nothing may be written once every host has stopped, and how long a host that starts may take.
+/// How long nothing may be written after every host has stopped, and how long a start may take.
 const AFTERWARDS: Duration = Duration::from_secs(8);
 
 impl Strikes<'_> {
-    /// Loses the store and sees the story to its end, in one of four seeds that may; whether it did.
+    /// Loses the store and ends the scenario, in one of four seeds with this fault. Returns whether it did.
     pub(super) fn lose_store(&mut self) -> bool {
         let scenario = &self.story.scenario;
         let only = scenario.faults.iter().all(|fault| fault == Fault::Lost);
@@ -42,7 +42,7 @@ impl Strikes<'_> {
             let faults = store_faults(&self.story.chance);
             self.story.cluster.world.shelf.set_faults(faults);
         }
-        // One may sleep over it.
+        // One host may be paused during the loss.
         if self.story.chance.happens(0.5)
             && let Some(sleeper) = self.victim()
         {
@@ -80,7 +80,7 @@ impl Strikes<'_> {
             if self.now() >= until {
                 let run: Vec<_> = nodes.iter().filter(|node| self.runs(node)).collect();
                 self.violate(format_args!(
-                    "{run:?} go on {NOTICE_WITHIN:?} after the store was lost"
+                    "{run:?} still run {NOTICE_WITHIN:?} after the store was lost"
                 ));
                 return;
             }
@@ -90,17 +90,17 @@ impl Strikes<'_> {
 
     fn nothing_is_written(&mut self) {
         let shelf = self.story.cluster.world.shelf.clone();
-        // What was sent before may land late.
+        // Requests sent before may land late.
         self.story.cluster.world.run(AFTERWARDS);
         let before = shelf.keys("");
         self.story.cluster.world.run(AFTERWARDS);
         let after = shelf.keys("");
         if before != after {
-            self.violate(format_args!("hosts that have stopped write: {before:?}, then {after:?}"));
+            self.violate(format_args!("stopped hosts write: {before:?}, then {after:?}"));
         }
     }
 
-    /// A new host founds a cluster where nothing remains, and says what stands in the way where something does.
+    /// A new host founds a cluster in an empty store, and names what remains in one that isn't empty.
     fn another_starts(&mut self, absent: Absent) {
         let listed = self.story.cluster.world.shelf.keys("");
         let remains = Remains::among(absent, listed.iter().map(String::as_str));
@@ -120,7 +120,7 @@ impl Strikes<'_> {
         if serves != may || refuses == may {
             let stopped = self.story.cluster.stopped(GUEST);
             self.violate(format_args!(
-                "a host starts where there remains {remains}: serves: {serves}, stopped: {stopped:?}"
+                "a host starts in a store with {remains}: serves: {serves}, stopped: {stopped:?}"
             ));
         }
     }
@@ -138,7 +138,7 @@ mod tests {
     use crate::{fault::Faults, scenario::Scenario};
 
     #[test]
-    fn hosts_notice_that_their_store_is_lost_whatever_takes_its_place() {
+    fn hosts_detect_the_loss_of_their_store_with_any_replacement() {
         let mut lost = 0;
         for seed in 1..=12 {
             let faults: Faults = [Fault::Lost].into_iter().collect();

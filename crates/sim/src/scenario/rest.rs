@@ -1,4 +1,4 @@
-//! Coming to rest: when nothing goes wrong any more, one host leads and every slot is served.
+//! Settling: after the faults, one host leads and every slot is served.
 
 use core::time::Duration;
 
@@ -6,13 +6,13 @@ use holocron_protocol::format::keys;
 
 use super::Story;
 
-/// How long a cluster may take to come to rest once everything is healed. The longest waits in it are those for the
-/// hints of hosts that nobody has heard of (10 s) and for a leader whose hint is all that was ever heard.
+/// How long a cluster may take to settle after everything was healed. Its longest timeouts are those for hints of
+/// unknown hosts (10 s) and for a leader that was heard only by hints.
 const REST_WITHIN: Duration = Duration::from_secs(60);
-/// How often to look whether it has.
+/// How often to check.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// How a cluster is as a whole.
+/// The state of the whole cluster.
 #[derive(Debug, Default)]
 struct State {
     leaders: Vec<String>,
@@ -22,7 +22,7 @@ struct State {
 }
 
 impl Story {
-    /// Waits until it has come to rest.
+    /// Waits until the cluster has settled.
     pub(super) fn rest(&mut self, nodes: &[String]) {
         let until = self.cluster.world.now() + REST_WITHIN;
         let slots = u32::from(super::SLOTS);
@@ -35,7 +35,7 @@ impl Story {
             if self.cluster.world.now() >= until {
                 self.note_newest_epoch();
                 self.trace.violate(format_args!(
-                    "invariant 12 (one leader and every slot served in the end): after {REST_WITHIN:?} of peace: {state:?}"
+                    "invariant 12 (one leader and every slot served in the end): {REST_WITHIN:?} after the last fault: {state:?}"
                 ));
                 return;
             }
@@ -43,7 +43,7 @@ impl Story {
         }
     }
 
-    /// Who ought to serve what, for whoever looks into it.
+    /// Notes who should serve what, for debugging.
     fn note_newest_epoch(&self) {
         if let Some((key, record)) = self.cluster.world.shelf.newest(keys::EPOCHS) {
             self.trace.note(format_args!("{key}: {}", String::from_utf8_lossy(&record)));

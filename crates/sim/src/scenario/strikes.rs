@@ -1,7 +1,7 @@
-//! What goes wrong, when, and for how long.
+//! Injection of faults: which, when, and for how long.
 //!
-//! Strikes overlap: each ends at a time of its own, and the next doesn't wait for it. Which faults strike is a deck that
-//! is dealt to its end before it is shuffled again, so that each has its turn.
+//! Strikes overlap: each has its own end, and the next one doesn't wait for it. Faults are drawn from a shuffled deck
+//! that is used up before it is shuffled again, so that each kind has its turn.
 
 use core::time::Duration;
 use std::{collections::BTreeMap, sync::Arc};
@@ -16,22 +16,22 @@ use crate::{
     store::{Slow, StoreFaults},
 };
 
-/// The host that joins and leaves besides the others.
+/// The additional host that joins and leaves.
 pub(super) const GUEST: &str = "guest";
-/// What the node of a second process under a host's name is called after the name.
+/// The suffix of the node of a second process under a host's name.
 const TWIN: &str = "-twin";
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-/// The longest time to the next strike after one that could do nothing: nobody was there to be struck.
+/// The longest time to the next strike after one without a possible victim.
 const AFTER_NOTHING_MAX: Duration = Duration::from_millis(100);
 
-/// How long a leader is given to answer an operator.
+/// How long a leader may take to answer an operator.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long those that slept are given to look at the clock, before hosts are started for those that are gone.
+/// How long hosts that were paused get to notice it, before stopped hosts are restarted.
 const WAKING: Duration = Duration::from_millis(100);
 
-/// How a strike ends.
+/// The end of a strike.
 #[derive(Clone, Debug)]
 enum End {
     Start(String),
@@ -40,21 +40,21 @@ enum End {
     Quicken(String),
 }
 
-/// The strikes of a story.
+/// The strikes of a scenario.
 pub(super) struct Strikes<'a> {
     pub(super) story: &'a mut Story,
-    /// The hosts that are there from the beginning.
+    /// The hosts that exist from the start.
     hosts: Vec<String>,
     deck: Vec<Fault>,
     ends: BTreeMap<(Duration, u64), End>,
     ends_made: u64,
     /// The longest time between two strikes.
     gap_max: Duration,
-    /// When the load is over.
+    /// The end of the load.
     until: Duration,
-    /// How many more outages may be long.
+    /// How many more long outages are allowed.
     long_outages: u32,
-    /// Drawn from apart, so that all else stays as the seed has it.
+    /// A separate generator, so that other draws of the seed don't change.
     apart: Chance,
 }
 
@@ -78,7 +78,7 @@ impl<'a> Strikes<'a> {
         }
     }
 
-    /// Gives everybody time until the load is over, while one thing after the other goes wrong.
+    /// Runs the world until the load is over, with one strike after the other.
     pub(super) fn go_on(&mut self) {
         let mut next = self.now() + self.span(MILLISECOND, self.gap_max);
         while self.now() < self.until {
@@ -106,7 +106,7 @@ impl<'a> Strikes<'a> {
         self.hosts.iter().cloned().chain(twins).chain([GUEST.to_owned()]).collect()
     }
 
-    /// Ends everything that is wrong, and starts a host for each that is down or about to leave.
+    /// Ends all strikes, and restarts each host that is down or leaving.
     pub(super) fn heal(&mut self) {
         self.ends.clear();
         let nodes = self.nodes();
@@ -120,7 +120,7 @@ impl<'a> Strikes<'a> {
             world.set_clock_rate(node, 1_000);
             world.shelf.set_slow(node, None);
         }
-        // Some that slept find out now that they can't go on.
+        // Some hosts that were paused notice now that they must stop.
         world.run(WAKING);
         for host in self.hosts.clone() {
             let twin = twin_of(&host);
@@ -144,7 +144,7 @@ impl<'a> Strikes<'a> {
         self.deck.pop()
     }
 
-    /// None, here and below, when nobody was there to be struck.
+    /// `None`, here and below, if there was no possible victim.
     fn strike(&mut self, fault: Fault) -> Option<()> {
         match fault {
             Fault::Crash => self.crash(),
@@ -238,7 +238,7 @@ impl<'a> Strikes<'a> {
         Some(())
     }
 
-    /// Somebody asks the leader to seal a host that is well; every other time one that looks ill.
+    /// An operator asks the leader to seal a healthy host; every other time one that looks dead.
     fn alarm(&mut self) -> Option<()> {
         let victim = self.victim()?;
         if self.story.chance.happens(0.5) {
@@ -259,15 +259,15 @@ impl<'a> Strikes<'a> {
         Some(())
     }
 
-    /// What makes people think that a host is dead: it doesn't hear the others, and its uploads hang. Its callers get
-    /// through, and it answers them for as long as it may.
+    /// Makes a host look dead: it doesn't hear the others, and its uploads hang. Its callers reach it, and it answers
+    /// them as long as it may.
     fn sicken(&mut self, victim: &str) {
         let span = self.span(MILLISECOND * 200, MILLISECOND * 3_000);
         for other in self.nodes().into_iter().filter(|other| other != victim) {
             self.story.cluster.world.wire.cut(&other, victim);
             self.after(span, End::Mend(other, victim.to_owned()));
         }
-        // Less than it takes a host that hears nobody to look whether it is still one of them.
+        // Shorter than the time after which a host without heartbeats reads the epoch log.
         let slow = Slow::Uploads(MILLISECOND * [300, 500, 800][self.below(3)]);
         self.story.cluster.world.shelf.set_slow(victim, Some(slow));
         self.after(span, End::Quicken(victim.to_owned()));
@@ -290,7 +290,7 @@ impl<'a> Strikes<'a> {
         Some(())
     }
 
-    /// A second process under a host's name; often under the leader's, which stands still meanwhile: it admits its own
+    /// A second process under a host's name; often under the leader's, which is paused meanwhile: it admits its own
     /// replacement when it wakes.
     fn namesake(&mut self) -> Option<()> {
         let mut host = self.hosts[self.below(self.hosts.len())].clone();
@@ -331,24 +331,24 @@ impl<'a> Strikes<'a> {
         self.count(|counters| counters.joins += 1);
     }
 
-    /// Whether a host's process is there at a node and hasn't stopped by itself.
+    /// Whether a host's process runs at a node and has not stopped by itself.
     pub(super) fn runs(&self, node: &str) -> bool {
         self.story.cluster.world.is_up(node) && self.story.cluster.stopped(node).is_none()
     }
 
-    /// Whether a host runs there and wasn't told to leave.
+    /// Whether a host runs at a node and was not told to leave.
     fn stays(&self, node: &str) -> bool {
         self.runs(node) && !self.story.cluster.leaves(node)
     }
 
-    /// A node that a host runs at and that isn't paused.
+    /// A node with a running host that isn't paused.
     pub(super) fn victim(&self) -> Option<String> {
         let running = |node: &String| self.runs(node) && self.story.cluster.world.is_running(node);
         let mut running: Vec<String> = self.nodes().into_iter().filter(running).collect();
         (!running.is_empty()).then(|| running.swap_remove(self.below(running.len())))
     }
 
-    /// A host and somebody who talks to it.
+    /// A host and a node that talks to it.
     fn pair(&self) -> Option<(String, String)> {
         let one = self.victim()?;
         let callers = CALLING_NODES.into_iter().map(ToOwned::to_owned);
@@ -380,7 +380,7 @@ impl<'a> Strikes<'a> {
     }
 }
 
-/// Whether a fault comes and goes; the others last, or end the story.
+/// Whether a fault is a strike; the others last, or end the scenario.
 fn strikes(fault: Fault) -> bool {
     fault != Fault::Store && fault != Fault::Lost
 }

@@ -1,4 +1,4 @@
-//! Counting what lands in the store: what no host's word is needed for.
+//! Counters from what lands in the store, independent of what hosts report.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ use holocron_protocol::{
 
 use crate::counters::Counters;
 
-/// What has landed so far.
+/// The counters so far.
 #[derive(Debug, Default)]
 pub(super) struct Census {
     pub(super) counters: Counters,
     newest: Option<EpochRecord>,
-    /// Sessions that a seal stands for.
+    /// Sealed sessions.
     sealed: BTreeSet<SessionId>,
-    /// The newest Release of a slot by a session.
+    /// The newest Release of each slot by each session.
     releases: BTreeMap<(SessionId, Slot), Epoch>,
 }
 
@@ -53,7 +53,7 @@ impl Census {
         }
     }
 
-    /// A create that met an object.
+    /// A create that found an existing object.
     pub(super) fn met(&mut self, key: &str, body: &Bytes, existing: &Bytes) {
         if !matches!(keys::parse(key), Some(Key::Journal(..))) {
             return;
@@ -65,7 +65,7 @@ impl Census {
         }
     }
 
-    /// Whether a seal stands for a session, or the newest epoch says that it is over, or leads.
+    /// Whether a session is sealed, is over by the newest epoch, or leads it.
     pub(super) fn may_end(&self, session: SessionId) -> bool {
         let sealed = self.sealed.contains(&session);
         sealed
@@ -111,12 +111,12 @@ impl Census {
         if let Some(before) = before {
             self.counters.takeovers += takeovers(&before, &record);
         }
-        // An old epoch that lands late and again says nothing new.
+        // An old epoch that lands again late is ignored.
         self.newest.get_or_insert(record);
     }
 }
 
-/// Sealed sessions that lost slots from one record to the next.
+/// The number of sealed sessions that lost slots from one record to the next.
 fn takeovers(before: &EpochRecord, now: &EpochRecord) -> u64 {
     let (Some(old), Some(new)) =
         (before.domains.get(&DomainId::HOME), now.domains.get(&DomainId::HOME))

@@ -1,30 +1,30 @@
-//! What a simulated store does wrong, and how often.
+//! Faults of a simulated store, and their probabilities.
 
 use core::time::Duration;
 
-/// How the store misbehaves; each is a probability per request but where it says otherwise.
+/// Faults of a store. Probabilities are per request.
 #[derive(Clone, Debug)]
 pub struct StoreFaults {
     /// The usual latency of a request.
     pub latency: Duration,
-    /// A request fails and does nothing.
+    /// Probability that a request fails without effect.
     pub fail_before: f64,
-    /// A request is carried out and reported failed.
+    /// Probability that a request is carried out and reported as failed.
     pub fail_after: f64,
-    /// A create is reported failed and lands later.
+    /// Probability that a create is reported as failed and lands later.
     pub land_late: f64,
-    /// A create lands, and lands again later if nothing stands there then.
+    /// Probability that a create lands, and lands again later if the key is free then.
     pub land_twice: f64,
-    /// A create lands and is reported to have met an object.
+    /// Probability that a create lands and is reported as "already exists".
     pub conflict_after: f64,
-    /// A create does nothing and is reported to have met an object.
+    /// Probability that a create has no effect and is reported as "already exists".
     pub conflict_before: f64,
-    /// How late is late.
+    /// The delay of late creates.
     pub late: Duration,
 }
 
 impl StoreFaults {
-    /// A store that only takes its time.
+    /// A store with latency only.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -39,7 +39,7 @@ impl StoreFaults {
         }
     }
 
-    /// A store at its worst that still keeps its promises.
+    /// The worst store that still keeps its contract.
     #[must_use]
     pub fn all() -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The store's handle of one node: what a host takes for its store.
+//! The store's handle for one node: the host's `Store`.
 
 use core::ops::Range;
 
@@ -8,7 +8,7 @@ use holocron_store::{Error, Listed, Store};
 
 use super::{Answer, Shelf, Verb};
 
-/// The store as one node sees it.
+/// The store, for one node.
 #[derive(Clone, Debug)]
 pub struct SimStore {
     pub(super) shelf: Shelf,

@@ -1,4 +1,4 @@
-//! How long requests take.
+//! Latencies of requests.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -6,26 +6,26 @@ use std::collections::BTreeMap;
 use super::request::Verb;
 use crate::chance::Chance;
 
-/// What is slow about one node's way to the store.
+/// How one node's requests are slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slow {
     /// Every request takes this much longer.
     Requests(Duration),
-    /// Every upload takes this much longer: on its way there, so that it lands late, or its answer on its way back. All
-    /// else is as quick as ever.
+    /// Every upload takes this much longer: the request, so that it lands late, or the answer. Other requests aren't
+    /// slow.
     Uploads(Duration),
 }
 
-/// How long one request takes.
+/// The latency of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
-    /// Until it is carried out.
+    /// The time until it is carried out.
     pub(super) there: Duration,
-    /// From then on until it is answered.
+    /// The time from then until it is answered.
     pub(super) back: Duration,
 }
 
-/// The nodes that are slow.
+/// The slow nodes.
 #[derive(Debug, Default)]
 pub(super) struct Paces(BTreeMap<String, Slow>);
 
@@ -37,7 +37,7 @@ impl Paces {
         }
     }
 
-    /// How long a request of a node takes.
+    /// The latency of a node's request.
     pub(super) fn of(&self, node: &str, verb: &Verb, usual: Duration, chance: &Chance) -> Pace {
         let mut pace = Pace { there: chance.latency(usual), back: Duration::ZERO };
         match self.0.get(node) {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_uploads_are_held_up_on_one_way_and_nothing_else_is() {
+    fn only_uploads_are_slow_and_only_in_one_direction() {
         let (usual, extra) = (Duration::from_millis(5), Duration::from_secs(600));
         let (chance, mut paces) = (Chance::new(1), Paces::default());
         paces.set("a", Some(Slow::Uploads(extra)));

@@ -1,4 +1,4 @@
-//! Requests to the simulated store, from the asking to the answer.
+//! Requests to the simulated store, and their answers.
 
 use core::{ops::Range, time::Duration};
 
@@ -6,18 +6,18 @@ use bytes::Bytes;
 use holocron_store::{Error, Listed};
 use tokio::sync::oneshot;
 
-/// Hears what came of a request, if it still listens.
+/// Receives the answer of a request, if the sender still waits.
 pub(super) type Reply = oneshot::Sender<Result<Answer, Error>>;
 
-/// A request on its way.
+/// A request in flight.
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) node: String,
     pub(super) verb: Verb,
-    /// Who asked, if it is to be told.
+    /// The receiver of the answer, if there is one.
     pub(super) reply: Option<Reply>,
     pub(super) report: Report,
-    /// How long the answer takes on its way back.
+    /// The latency of the answer.
     pub(super) told_after: Duration,
 }
 
@@ -29,7 +29,7 @@ pub(super) enum Verb {
     GetRange(String, Range<u64>),
     List(String),
     Delete(String),
-    /// Nothing is carried out, only answered.
+    /// No effect, only an answer.
     Nothing(String),
 }
 
@@ -48,13 +48,13 @@ pub(super) enum Answer {
 }
 
 impl Due {
-    /// It is never carried out, and its asker hears that it failed.
+    /// It is never carried out, and its answer is a failure.
     pub(super) fn fails_unheard(&mut self) {
         self.verb = Verb::Nothing(self.verb.key().to_owned());
         self.report = Report::Failed;
     }
 
-    /// The same once more, of which nobody hears.
+    /// A duplicate without an answer.
     pub(super) fn again(&self) -> Self {
         Self {
             node: self.node.clone(),

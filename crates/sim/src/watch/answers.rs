@@ -1,8 +1,8 @@
-//! Answers as they leave a host, held against what is committed at that moment. Checks invariants 3 and 9: whatever an
-//! answer speaks of has landed below the seal, and a command is answered only when the committed envelope remembers it
-//! with that very reply.
+//! Checks answers when a host sends them, against what is committed at that moment. Invariants 3 and 9: every change
+//! that an answer shows has landed below the seal, and a command is answered only if the committed envelope has exactly
+//! that reply recorded.
 //!
-//! What a query's answer says in the user's words is left to those who check histories.
+//! The content of a query's answer is checked by the histories of the workloads.
 
 use holocron::{Answer, Call, Mode, Outcome};
 use holocron_protocol::{
@@ -18,12 +18,12 @@ use super::{
     truth::{History, Truth},
 };
 
-/// An answer to a call leaves its host.
+/// Checks an answer to a call.
 pub(super) fn check(truth: &Truth, slots: u16, call: &Call, answer: &Answer) -> Option<Broken> {
     let says = match &answer.outcome {
         Outcome::Reply(_) | Outcome::Panicked | Outcome::Rejected(_) => answer.commit,
         Outcome::Rebase(commit) => answer.commit.max(*commit),
-        // These speak of no state.
+        // These don't depend on a state.
         Outcome::NotOwner
         | Outcome::Busy
         | Outcome::Quarantined
@@ -58,10 +58,10 @@ pub(super) fn check(truth: &Truth, slots: u16, call: &Call, answer: &Answer) -> 
             Some(Invariant::Linearizable.broken(how))
         }
         Admission::Run => {
-            let how = format!("{}: what is committed does not know of it", what());
+            let how = format!("{}: it isn't recorded in what is committed", what());
             Some(Invariant::NothingEarly.broken(how))
         }
-        // Forgotten since: what it was can't be told any more, but it never runs again.
+        // Evicted since: the reply isn't known any more, but the request never runs again.
         Admission::Rebase | Admission::Stale => None,
     }
 }

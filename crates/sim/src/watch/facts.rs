@@ -1,4 +1,4 @@
-//! All that ever landed, and what follows from it.
+//! Everything that ever landed, and what follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use holocron_protocol::{
 use super::{
     Event, Objects, answers,
     invariant::{Broken, Invariant},
-    journal::{Ground, Journal},
+    journal::{Journal, SegmentState},
     log::{self, Change, Log},
     packs::Packs,
     page::Entry,
@@ -27,7 +27,7 @@ use super::{
     truth::Truth,
 };
 
-/// Everything the store ever showed.
+/// Everything that was ever in the store.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) slots: u16,
@@ -38,8 +38,8 @@ pub(super) struct Facts {
     pub(super) log: Log,
     pub(super) truth: Truth,
     tenures: Tenures,
-    /// What was deleted by nobody of ours.
-    pub(super) robbed: BTreeSet<String>,
+    /// Objects deleted from outside.
+    pub(super) deleted_outside: BTreeSet<String>,
 }
 
 impl Default for Facts {
@@ -55,7 +55,7 @@ impl Default for Facts {
             log: Log::default(),
             truth: Truth::default(),
             tenures: Tenures::default(),
-            robbed: BTreeSet::new(),
+            deleted_outside: BTreeSet::new(),
         }
     }
 }
@@ -78,8 +78,8 @@ impl Facts {
                 self.journal_landed((key, session, position), body, objects, &mut broken);
             }
             Some(Key::Epoch(epoch)) => {
-                let ground = self.ground_of_epoch(epoch, objects);
-                let change = self.log.landed((key, epoch), body, ground, &mut broken);
+                let segment_state = self.segment_state_of_epoch(epoch, objects);
+                let change = self.log.landed((key, epoch), body, segment_state, &mut broken);
                 if let Some(change) = change {
                     self.epoch(&change, objects, &mut broken);
                 }
@@ -97,10 +97,10 @@ impl Facts {
             Some(Key::EndMark(_)) => {}
             Some(Key::EpochMark(segment)) => self.epochs_marked(segment, objects, &mut broken),
             Some(Key::LeaderHint | Key::HostHint(_) | Key::Pack(..)) => {
-                broken.push(Invariant::OneWinner.broken("created, though it is put"));
+                broken.push(Invariant::OneWinner.broken("created, but this kind of object is put"));
             }
             None if key.starts_with(keys::PROBE) => {}
-            None => broken.push(Invariant::OneWinner.broken("created, and no key of ours")),
+            None => broken.push(Invariant::OneWinner.broken("created under a foreign key")),
         }
         broken
     }
@@ -115,7 +115,9 @@ impl Facts {
                 self.packs.landed(at, body, &self.truth, &mut broken);
             }
             None if event.key.starts_with(keys::PROBE) => {}
-            _ => broken.push(Invariant::OneWinner.broken("put, though it is only ever created")),
+            _ => {
+                broken.push(Invariant::OneWinner.broken("put, but this kind of object is created"));
+            }
         }
         broken
     }
@@ -126,16 +128,16 @@ impl Facts {
         let (key, objects) = (event.key, event.objects);
         match keys::parse(key) {
             Some(Key::Journal(session, position)) => {
-                let ground = self.ground(session, position, objects);
+                let segment_state = self.segment_state(session, position, objects);
                 let journal = self.journals.entry(session).or_default();
-                journal.deleted(position, ground, &mut broken);
+                journal.deleted(position, segment_state, &mut broken);
             }
             Some(Key::TrimMark(..) | Key::EndMark(_) | Key::EpochMark(_)) => {
                 broken.push(Invariant::Immortal.broken("a mark is deleted"));
             }
             Some(Key::Epoch(epoch)) => {
-                let ground = self.ground_of_epoch(epoch, objects);
-                self.log.deleted(epoch, ground, &mut broken);
+                let segment_state = self.segment_state_of_epoch(epoch, objects);
+                self.log.deleted(epoch, segment_state, &mut broken);
             }
             Some(Key::Pack(session, number)) => {
                 self.pack_deleted(session, number, objects, &mut broken);
@@ -145,30 +147,35 @@ impl Facts {
             }
             Some(Key::LeaderHint | Key::HostHint(_)) => {}
             None if key.starts_with(keys::PROBE) => {}
-            None => broken.push(Invariant::OneWinner.broken("deleted, and no key of ours")),
+            None => broken.push(Invariant::OneWinner.broken("a foreign key is deleted")),
         }
         broken
     }
 
-    /// An answer left a host.
+    /// A host sent an answer.
     pub(super) fn answered(&self, call: &Call, answer: &Answer) -> Option<Broken> {
         answers::check(&self.truth, self.slots, call, answer)
     }
 
-    fn ground(&self, session: SessionId, position: Position, objects: &Objects) -> Ground {
+    fn segment_state(
+        &self,
+        session: SessionId,
+        position: Position,
+        objects: &Objects,
+    ) -> SegmentState {
         let mark = keys::trim_mark(session, self.segments.segment(position));
         if objects.contains_key(&keys::end_mark(session)) {
-            Ground::Ended
+            SegmentState::Ended
         } else if objects.contains_key(&mark) {
-            Ground::Trimmed
+            SegmentState::Trimmed
         } else {
-            Ground::Live
+            SegmentState::Live
         }
     }
 
-    fn ground_of_epoch(&self, epoch: Epoch, objects: &Objects) -> Ground {
+    fn segment_state_of_epoch(&self, epoch: Epoch, objects: &Objects) -> SegmentState {
         let mark = keys::epoch_mark(self.epoch_segments.segment(epoch));
-        if objects.contains_key(&mark) { Ground::Trimmed } else { Ground::Live }
+        if objects.contains_key(&mark) { SegmentState::Trimmed } else { SegmentState::Live }
     }
 
     fn journal_landed(
@@ -179,9 +186,9 @@ impl Facts {
         broken: &mut Vec<Broken>,
     ) {
         let (key, session, position) = at;
-        let ground = self.ground(session, position, objects);
+        let segment_state = self.segment_state(session, position, objects);
         let journal = self.journals.entry(session).or_default();
-        let committed = journal.landed((key, position), body, ground, broken);
+        let committed = journal.landed((key, position), body, segment_state, broken);
         let sealed = journal.seal() == Some(position);
         let mut slots = BTreeSet::new();
         for position in committed {
@@ -194,7 +201,7 @@ impl Facts {
         broken.extend(recover::check(self, &slots, objects));
     }
 
-    /// A batch is committed. The slots whose recovery reads something else now.
+    /// A batch is committed. Returns the slots whose recovery reads something else now.
     fn committed(
         &mut self,
         (session, position): (SessionId, Position),
@@ -226,8 +233,9 @@ impl Facts {
             }
         }
         if let Some(checkpoint) = &page.checkpoint {
-            let robbed = |pack: &&PackRef| self.robbed.contains(&keys::pack(session, pack.number));
-            let named = checkpoint.packs.iter().filter(|pack| !robbed(pack));
+            let deleted_outside =
+                |pack: &&PackRef| self.deleted_outside.contains(&keys::pack(session, pack.number));
+            let named = checkpoint.packs.iter().filter(|pack| !deleted_outside(pack));
             self.packs.named(session, named, objects, broken);
             for (&slot, entry) in &checkpoint.slots {
                 let full = entry.tenures.iter().filter(|it| it.coverage == Coverage::Full);
@@ -250,7 +258,7 @@ impl Facts {
         (0..self.slots).map(Slot).filter(needs).collect()
     }
 
-    /// An epoch is the newest now.
+    /// An epoch is the newest one now.
     fn epoch(&mut self, change: &Change, objects: &Objects, broken: &mut Vec<Broken>) {
         for (session, entry) in &change.now.sessions {
             let (SessionState::Sealed(Some(said)) | SessionState::Detached(said)) = entry.state
@@ -259,7 +267,9 @@ impl Facts {
             };
             let sealed = self.journals.get(session).and_then(Journal::seal);
             if sealed != Some(said) {
-                let how = format!("{session:?} is said to be sealed at {said}; seal: {sealed:?}");
+                let how = format!(
+                    "the epoch says that {session:?} is sealed at {said}; seal: {sealed:?}"
+                );
                 broken.push(Invariant::BelowSeal.broken(how));
             }
         }
@@ -276,7 +286,7 @@ impl Facts {
         let last = self.epoch_segments.last(segment);
         let newest = self.log.newest().map_or(Epoch::ZERO, |record| record.epoch);
         if last.get() + holocron_protocol::epoch::log::EPOCHS_KEPT_MIN > newest.get() {
-            let how = format!("{segment} is marked though {newest} is the newest");
+            let how = format!("{segment} is marked, but {newest} is the newest");
             broken.push(Invariant::LowWaterFirst.broken(how));
         }
     }
@@ -297,7 +307,7 @@ impl Facts {
             let how = format!("pack {number} is deleted; the checkpoint at {newest} needs it");
             broken.push(Invariant::PacksExist.broken(how));
         }
-        // Whoever reads what was released goes by the checkpoint before the Release.
+        // Readers of a released slot use the checkpoint before the Release.
         for (slot, released) in self.releases_listed(session) {
             let at = journal.page(released).map(|page| page.header.checkpoint_at);
             if let Some(at) = at.filter(|&at| journal.names(at, number)) {
@@ -309,7 +319,8 @@ impl Facts {
         }
     }
 
-    /// The slots for which the newest epoch lists a session as a source that has released them, and where.
+    /// The slots that a session has released while the newest epoch lists it as their source, and the positions of the
+    /// Releases.
     fn releases_listed(&self, session: SessionId) -> Vec<(Slot, Position)> {
         let Some(record) = self.log.newest() else { return Vec::new() };
         let released = |slot: Slot| {
@@ -322,7 +333,7 @@ impl Facts {
     }
 }
 
-/// Marks are created one after the other.
+/// Marks are created in order.
 fn contiguous(before: Option<String>, objects: &Objects, broken: &mut Vec<Broken>) {
     if let Some(before) = before.filter(|before| !objects.contains_key(before)) {
         broken.push(Invariant::Immortal.broken(format!("created before {before}")));

@@ -1,43 +1,43 @@
-//! The promises of the protocol, by number and in its own words.
+//! The invariants of the protocol, by number, in the protocol's words.
 
 use core::fmt;
 
-/// An invariant of the protocol. A violation names it, so that whoever reads a failure knows what to look up.
+/// An invariant of the protocol. A violation names it, so that it can be looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Invariant {
-    /// What was acknowledged is found by every later recovery.
+    /// Every later recovery finds what was acknowledged.
     Recovered = 1,
-    /// Positions and epochs are won once, and what stands there stays as it is.
+    /// Positions and epochs are won once, and their objects don't change.
     OneWinner = 2,
-    /// A seal lies above everything that was acknowledged.
+    /// A seal is above everything that was acknowledged.
     BelowSeal = 3,
-    /// Deleting waits for the checkpoint that covers what goes.
+    /// An object is deleted after the checkpoint that covers it is committed.
     LowWaterFirst = 4,
-    /// Nobody serves a slot before all who had it are done with it.
+    /// A slot is served only after all its older tenures have ended.
     TenuresEnded = 5,
-    /// Seals and marks stay.
+    /// Seals and marks are never deleted.
     Immortal = 6,
-    /// Needed packs stay.
+    /// Needed packs are not deleted.
     PacksExist = 7,
-    /// A host goes by ever newer epochs.
+    /// A host's newest known epoch never goes down.
     EpochsGrow = 8,
-    /// Effects wait for their commit.
+    /// No effect is visible before its commit.
     NothingEarly = 9,
-    /// Callers see one order, and each request once.
+    /// Calls are linearizable, and each request takes effect at most once.
     Linearizable = 10,
-    /// Requests follow from hosts and batches, not from vnodes.
+    /// Requests depend on hosts and batches, not on vnodes.
     Requests = 11,
     /// The cluster heals.
     Heals = 12,
     /// A run can be repeated.
     SameTrace = 13,
-    /// A host whose store is lost answers nothing from memory.
+    /// A host whose store is lost sends no answers from memory.
     LostIsNoticed = 14,
 }
 
 impl Invariant {
-    /// What it says.
+    /// Its text.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
@@ -73,17 +73,17 @@ impl fmt::Display for Invariant {
     }
 }
 
-/// A promise that was broken, and how.
+/// A violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Broken {
-    /// Which.
+    /// The violated invariant.
     pub(crate) invariant: Invariant,
     /// How, in a sentence.
     pub(crate) how: String,
 }
 
 impl Invariant {
-    /// Broken like this.
+    /// A violation of this invariant.
     pub(crate) fn broken(self, how: impl fmt::Display) -> Broken {
         Broken { invariant: self, how: how.to_string() }
     }

@@ -1,7 +1,7 @@
-//! What a session's journal ever held, and what of it is committed: everything without a gap from position 1 to the
-//! seal. Checks invariants 2, 3, 4 and 6 as far as they speak of one journal.
+//! Everything that was ever in a session's journal, and what of it is committed: the positions from 1 to the seal
+//! without a gap. Checks invariants 2, 3, 4 and 6 for one journal.
 //!
-//! Nothing is forgotten when it is deleted: the checkers judge by all that ever landed.
+//! Deleted objects are kept here: the checkers use everything that ever landed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,28 +17,28 @@ use super::{
     page::Page,
 };
 
-/// What the marks say of the ground that an object stands in, at this moment.
+/// The state of an object's segment now, by its marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ground {
-    /// Nothing may be missing.
+pub(super) enum SegmentState {
+    /// Not trimmed: no object may be missing.
     Live,
-    /// The segment's mark is there: what is missing was trimmed, and what lands says nothing.
+    /// The segment has a mark: missing objects were trimmed, and objects that land don't count.
     Trimmed,
-    /// The end mark is there: so it is with everything of the session.
+    /// The session has an end mark: the same for all its objects.
     Ended,
 }
 
-/// All that ever landed of a session's journal.
+/// Everything that ever landed of a session's journal.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    /// The hash of what stood first at each position.
+    /// The hash of the first object at each position.
     first: BTreeMap<Position, u64>,
     pages: BTreeMap<Position, Arc<Page>>,
     /// Every position from 1 to here has landed.
     through: Position,
-    /// The seal that counts: one that landed in live ground.
+    /// The effective seal: one that landed in an untrimmed segment.
     seal: Option<Position>,
-    /// What the newest committed checkpoint says, and where it stands.
+    /// The newest committed checkpoint and its position.
     low_water: Position,
     checkpoint_at: Position,
 }
@@ -49,18 +49,18 @@ impl Journal {
         self.through
     }
 
-    /// Where the session ended, if it did.
+    /// The position of the effective seal, if there is one.
     pub(super) const fn seal(&self) -> Option<Position> {
         self.seal
     }
 
-    /// Whether there is a checkpoint at a position that names a pack.
+    /// Whether the checkpoint at a position names a pack.
     pub(super) fn names(&self, position: Position, pack: PackNumber) -> bool {
         let checkpoint = self.page(position).and_then(|page| page.checkpoint.as_ref());
         checkpoint.is_some_and(|it| it.packs.iter().any(|named| named.number == pack))
     }
 
-    /// Where the newest committed checkpoint stands, and its low water; both 0 when there is none.
+    /// The position of the newest committed checkpoint, and its low water; both 0 when there is none.
     pub(super) const fn checkpoint(&self) -> (Position, Position) {
         (self.checkpoint_at, self.low_water)
     }
@@ -70,12 +70,12 @@ impl Journal {
         self.pages.get(&position)
     }
 
-    /// An object landed. The positions that are committed with it.
+    /// An object landed. Returns the positions that this commits.
     pub(super) fn landed(
         &mut self,
         at: (&str, Position),
         body: &Bytes,
-        ground: Ground,
+        segment_state: SegmentState,
         broken: &mut Vec<Broken>,
     ) -> Vec<Position> {
         let (key, position) = at;
@@ -90,14 +90,15 @@ impl Journal {
         let first = *self.first.entry(position).or_insert(hash);
         let again = self.pages.contains_key(&position) || self.seal == Some(position);
         if first != hash {
-            // A sealer who is far behind can't tell trimmed ground from an empty journal; the mark can.
-            let harmless = matches!(object, JournalObject::Seal(_)) && ground != Ground::Live;
+            // A sealer that is far behind can't tell a trimmed segment from an empty journal; the mark does.
+            let harmless =
+                matches!(object, JournalObject::Seal(_)) && segment_state != SegmentState::Live;
             if !harmless {
                 broken.push(Invariant::OneWinner.broken(format!("{position} has other bytes")));
             }
             return Vec::new();
         }
-        if again || ground == Ground::Ended {
+        if again || segment_state == SegmentState::Ended {
             return Vec::new();
         }
         match object {
@@ -105,7 +106,7 @@ impl Journal {
             JournalObject::Opening(_) => {
                 broken.push(Invariant::OneWinner.broken("an opening above position 0"));
             }
-            JournalObject::Seal(_) if ground == Ground::Trimmed => {}
+            JournalObject::Seal(_) if segment_state == SegmentState::Trimmed => {}
             JournalObject::Seal(seal) => self.sealed(position, &seal, broken),
             JournalObject::Batch(batch) => match Page::read(&batch) {
                 Ok(page) => {
@@ -118,7 +119,7 @@ impl Journal {
         self.go_on()
     }
 
-    /// What is committed now and wasn't before.
+    /// Returns the newly committed positions.
     fn go_on(&mut self) -> Vec<Position> {
         let mut committed = Vec::new();
         while let Some(page) = self.pages.get(&self.through.next()) {
@@ -151,12 +152,12 @@ impl Journal {
             (header.low_water, header.checkpoint_at)
         });
         if (seal.low_water, seal.checkpoint_at) != said {
-            let how = format!("{seal:?} does not say what the header of {} says", self.through);
+            let how = format!("{seal:?} contradicts the header of {}", self.through);
             broken.push(Invariant::BelowSeal.broken(how));
         }
     }
 
-    /// A header speaks only of what is committed, and a checkpoint is alone in flight and names itself.
+    /// A header refers only to committed positions, and a checkpoint is alone in flight and names itself.
     fn check_header(&self, page: &Page, broken: &mut Vec<Broken>) {
         let header = page.header;
         let BatchHeader { position, committed, low_water, checkpoint_at, .. } = header;
@@ -170,7 +171,8 @@ impl Journal {
         let said = match &page.checkpoint {
             Some(checkpoint) => {
                 if committed.next() != position {
-                    let how = format!("{header:?} carries a checkpoint beside another batch");
+                    let how =
+                        format!("{header:?} carries a checkpoint while another batch is in flight");
                     broken.push(Invariant::LowWaterFirst.broken(how));
                 }
                 if checkpoint.low_water >= position {
@@ -179,7 +181,7 @@ impl Journal {
                 }
                 (position, checkpoint.low_water)
             }
-            // A checkpoint is alone in flight, so whoever comes after it knows of it.
+            // A checkpoint is alone in flight, so every later batch names it.
             None => (self.checkpoint_at, self.low_water),
         };
         if (checkpoint_at, low_water) != said {
@@ -187,31 +189,36 @@ impl Journal {
             broken.push(Invariant::LowWaterFirst.broken(how));
         }
         if page.entries.is_empty() && page.checkpoint.is_none() {
-            broken.push(Invariant::Requests.broken("a batch of nothing"));
+            broken.push(Invariant::Requests.broken("an empty batch"));
         }
     }
 
     /// An object is deleted.
-    pub(super) fn deleted(&self, position: Position, ground: Ground, broken: &mut Vec<Broken>) {
+    pub(super) fn deleted(
+        &self,
+        position: Position,
+        segment_state: SegmentState,
+        broken: &mut Vec<Broken>,
+    ) {
         if self.seal == Some(position) {
             broken.push(Invariant::Immortal.broken("the seal is deleted"));
         }
-        match ground {
-            Ground::Ended => {}
-            Ground::Live => {
-                broken.push(Invariant::LowWaterFirst.broken("no mark says it may be gone"));
+        match segment_state {
+            SegmentState::Ended => {}
+            SegmentState::Live => {
+                broken.push(Invariant::LowWaterFirst.broken("it is deleted without a mark"));
             }
-            Ground::Trimmed if position > self.low_water => {
+            SegmentState::Trimmed if position > self.low_water => {
                 let how = format!("only {} is covered by a committed checkpoint", self.low_water);
                 broken.push(Invariant::LowWaterFirst.broken(how));
             }
-            Ground::Trimmed => {}
+            SegmentState::Trimmed => {}
         }
     }
 
     /// The mark of a segment is created.
     pub(super) fn marked(&self, segment: Segment, segments: SegmentLen, broken: &mut Vec<Broken>) {
-        // A seal that lands in marked ground counts for nothing, so the mark itself waits for the checkpoint.
+        // A seal in a marked segment has no effect, so even the mark must wait for the checkpoint.
         if segments.whole_up_to(self.low_water) <= segment {
             let how = format!("{segment} is marked, but only {} is covered", self.low_water);
             broken.push(Invariant::LowWaterFirst.broken(how));

@@ -1,5 +1,5 @@
-//! The epoch log as it landed: one record for each epoch, each the successor of the one before. Checks invariant 2, 6 as
-//! far as it speaks of epoch marks, and of 12 that a takeover costs no session but that of the leader that isn't heard.
+//! The epoch log as it landed: one record per epoch, each a valid successor of the previous one. Checks invariant 2,
+//! invariant 6 for epoch marks, and of invariant 12 that a change of leader ends no session except the silent leader's.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,10 +14,10 @@ use holocron_protocol::{
 
 use super::{
     invariant::{Broken, Invariant},
-    journal::Ground,
+    journal::SegmentState,
 };
 
-/// Every epoch that counts.
+/// Every effective epoch.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     records: BTreeMap<Epoch, Landed>,
@@ -40,36 +40,36 @@ impl Log {
         self.records.get(&epoch).map(|landed| &*landed.record)
     }
 
-    /// Who held a slot by an epoch.
+    /// The holding of a slot in an epoch.
     pub(super) fn holding(&self, epoch: Epoch, slot: Slot) -> Option<&Holding> {
         holding(self.record(epoch)?, slot)
     }
 
-    /// Whether some epoch said that nothing of a session is needed any more.
+    /// Whether any epoch says that a session is detached.
     pub(super) fn detached(&self, session: SessionId) -> bool {
-        // Mostly said lately.
+        // Usually a recent one.
         let mut records = self.records.values().rev();
         records.any(|landed| landed.record.detached().any(|(over, _)| over == session))
     }
 
-    /// A record landed. The record before it, if it is the newest now.
+    /// A record landed. Returns the previous record, if this one is the newest now.
     pub(super) fn landed(
         &mut self,
         at: (&str, Epoch),
         body: &Bytes,
-        ground: Ground,
+        segment_state: SegmentState,
         broken: &mut Vec<Broken>,
     ) -> Option<Change> {
         let (key, epoch) = at;
         let digest = RecordDigest::of(body);
         if let Some(landed) = self.records.get(&epoch) {
-            if landed.digest != digest && ground == Ground::Live {
+            if landed.digest != digest && segment_state == SegmentState::Live {
                 broken.push(Invariant::OneWinner.broken(format!("another record of {epoch}")));
             }
             return None;
         }
-        if ground != Ground::Live {
-            // Whoever wrote it is far behind, and the mark tells it so.
+        if segment_state != SegmentState::Live {
+            // Its writer is far behind, and will find the mark.
             return None;
         }
         let record = match EpochRecord::decode(key, body) {
@@ -91,7 +91,7 @@ impl Log {
         let before = before.map(|before| Arc::clone(&before.record));
         for (session, host) in before.iter().flat_map(|before| ended_besides(before, &record)) {
             let how =
-                format!("{epoch} takes over and ends {session} of {host}, which did not lead");
+                format!("the new leader's {epoch} ends {session} of {host}, which did not lead");
             broken.push(Invariant::Heals.broken(how));
         }
         self.records.insert(epoch, Landed { record: Arc::clone(&record), digest });
@@ -99,9 +99,14 @@ impl Log {
     }
 
     /// A record is deleted.
-    pub(super) fn deleted(&self, epoch: Epoch, ground: Ground, broken: &mut Vec<Broken>) {
-        if ground == Ground::Live {
-            broken.push(Invariant::LowWaterFirst.broken("no mark says it may be gone"));
+    pub(super) fn deleted(
+        &self,
+        epoch: Epoch,
+        segment_state: SegmentState,
+        broken: &mut Vec<Broken>,
+    ) {
+        if segment_state == SegmentState::Live {
+            broken.push(Invariant::LowWaterFirst.broken("it is deleted without a mark"));
         }
         let newest = self.newest().map_or(Epoch::ZERO, |record| record.epoch);
         if epoch.get() + EPOCHS_KEPT_MIN > newest.get() {
@@ -111,8 +116,8 @@ impl Log {
     }
 }
 
-/// The sessions that a takeover ends although they were not watched. A host that takes over has watched the leader alone,
-/// and knows of no other that is gone; besides, it ends an earlier session of its own name.
+/// The sessions that a change of leader ends without a reason. A new leader has watched only the old leader, and knows
+/// of no other dead host; it also ends an earlier session of its own name.
 fn ended_besides<'a>(
     before: &'a EpochRecord,
     now: &'a EpochRecord,
@@ -134,7 +139,7 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// The slots that are held differently, with the tenures that were needed before and are listed now.
+    /// The slots whose holding changed, with the tenures listed before and now.
     pub(super) fn slots(&self) -> impl Iterator<Item = (Slot, Vec<Tenure>, Vec<Tenure>)> {
         (0..self.now.slot_count).map(Slot).filter_map(|slot| {
             let before = self.before.as_ref().and_then(|before| holding(before, slot));
@@ -144,13 +149,13 @@ impl Change {
     }
 }
 
-/// Who holds a slot of the only domain in use.
+/// The holding of a slot in the only domain in use.
 pub(super) fn holding(record: &EpochRecord, slot: Slot) -> Option<&Holding> {
     let domain = record.domains.get(&DomainId::HOME)?;
     (slot.0 < record.slot_count).then(|| domain.slots.holding(slot))
 }
 
-/// Everything that a recovery of the slot has to read, newest first.
+/// The tenures that a recovery of the slot must read, newest first.
 pub(super) fn chain(holding: &Holding) -> Vec<Tenure> {
     holding.owner.iter().chain(&holding.sources).copied().collect()
 }
@@ -186,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_takeover_ends_the_leader_before_and_its_own_former_self_and_no_other() {
+    fn a_change_of_leader_ends_only_the_old_leader_and_an_earlier_session_of_the_new_one() {
         let mut draft = Draft::first(&Cluster::new(ClusterId::new(1)));
         for (host, session) in [("a", 1), ("b", 2), ("c", 3)] {
             join(&mut draft, host, session);

@@ -1,7 +1,7 @@
-//! After the store was lost: what no host may do any more. Checks invariant 14.
+//! The rules after a loss of the store. Checks invariant 14.
 //!
-//! The batch that was in flight, and one sent beside the look that finds the loss, may land in the store that took its
-//! place. Everything else a host does there, and every answer to a call that came later, speaks of what is gone.
+//! The batch that was in flight, and one sent together with the look that detects the loss, may land in the replacement
+//! store. All other writes of a host there, and every answer to a later call, are violations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use holocron_protocol::{
 
 use super::invariant::{Broken, Invariant};
 
-/// Batches of one session that may land in the store that took the place of its own.
+/// Batches of one session that may land in the replacement store.
 const BATCHES_MAX: usize = 2;
 
 /// What happened since the store was lost.
@@ -25,23 +25,23 @@ pub(super) struct Lost {
 }
 
 impl Lost {
-    /// An object lands in the store that took the place.
+    /// An object lands in the replacement store.
     pub(super) fn created(&mut self, key: &str, body: &Bytes) -> Option<Broken> {
         let Some(Key::Journal(session, position)) = keys::parse(key) else { return None };
-        // A leader that has not noticed yet may seal a host that has.
+        // A leader that has not detected the loss may seal a host that has.
         let Ok(JournalObject::Batch(_)) = batch::decode(key, body) else { return None };
         let landed = self.landed.entry(session).or_default();
         landed.insert(position);
         if landed.len() <= BATCHES_MAX {
             return None;
         }
-        let how = format!("{} batches of {session} in a store that took the place", landed.len());
+        let how = format!("{} batches of {session} in the replacement store", landed.len());
         Some(Invariant::LostIsNoticed.broken(how))
     }
 
-    /// The answer to a call that came after the loss leaves a host.
+    /// A host sends an answer to a call that came after the loss.
     pub(super) fn answered(call: &Call, answer: &Answer) -> Option<Broken> {
-        // A local read may be stale until its host has noticed.
+        // A local read may be stale until its host has detected the loss.
         if !matches!(answer.outcome, Outcome::Reply(_)) || call.mode == Mode::Local {
             return None;
         }

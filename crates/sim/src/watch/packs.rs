@@ -1,4 +1,4 @@
-//! Packs as they landed. Checks invariants 2 and 7, and that a pack holds nothing that was never committed.
+//! Packs as they landed. Checks invariants 2 and 7, and that a pack has only committed records.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Packs(BTreeMap<(SessionId, PackNumber), Pack>);
 
-/// What a pack holds.
+/// The content of a pack.
 #[derive(Debug)]
 pub(super) struct Pack {
     hash: u64,
@@ -43,7 +43,7 @@ impl Packs {
         let (key, session, number) = at;
         let hash = xxhash_rust::xxh3::xxh3_64(body);
         if let Some(first) = self.0.get(&(session, number)) {
-            // The same put may land twice; other bytes may not.
+            // The same put may land twice, but not with other bytes.
             if first.hash != hash {
                 broken.push(Invariant::OneWinner.broken("a pack is put with other bytes"));
             }
@@ -54,7 +54,7 @@ impl Packs {
                 (reference, index)
             }
             Ok((_, index)) => {
-                let how = format!("it holds pack {} of {:?}", index.number, index.session);
+                let how = format!("its content is pack {} of {:?}", index.number, index.session);
                 return broken.push(Invariant::OneWinner.broken(how));
             }
             Err(malformed) => return broken.push(Invariant::OneWinner.broken(malformed)),
@@ -68,7 +68,7 @@ impl Packs {
                 let vnode = truth.vnode(group.slot, hash);
                 if !vnode.is_some_and(|vnode| vnode.holds(version)) {
                     let how = format!(
-                        "a pack holds {version:?} of {hash:?} in {}, never committed",
+                        "a pack has {version:?} of {hash:?} in {}, which was never committed",
                         group.slot
                     );
                     broken.push(Invariant::NothingEarly.broken(how));
@@ -79,7 +79,7 @@ impl Packs {
         self.0.insert((session, number), Pack { hash, reference, groups });
     }
 
-    /// A pack that was put.
+    /// A pack that landed.
     pub(super) fn pack(&self, session: SessionId, number: PackNumber) -> Option<&Pack> {
         self.0.get(&(session, number))
     }

@@ -1,4 +1,4 @@
-//! A batch as the checkers keep it: what each record says, by slot. Envelopes stay slices of what was stored.
+//! A batch as the checkers keep it: its records, by slot. Envelopes stay slices of the stored object.
 
 use bytes::Bytes;
 use holocron_protocol::{
@@ -19,14 +19,14 @@ pub(super) struct Page {
     pub(super) checkpoint: Option<Checkpoint>,
 }
 
-/// A record of it.
+/// A record of a batch.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// A vnode's state.
     State(Written),
-    /// The slot is taken up.
+    /// An Adopt of the slot.
     Adopt { slot: Slot, epoch: Epoch, sources: Vec<Tenure> },
-    /// The slot is let go.
+    /// A Release of the slot.
     Release { slot: Slot, epoch: Epoch },
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Written {
     pub(super) envelope: Bytes,
 }
 
-/// Which of a vnode's records it is: its number, and a checksum of the bytes that every copy of it has.
+/// Identifies a record of a vnode: its commit number, and the checksum of its bytes, which is the same in every copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     pub(super) commit: CommitNumber,

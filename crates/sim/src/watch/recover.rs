@@ -1,8 +1,8 @@
-//! Recovery by the book, from what is in the store now: what anybody would find if everybody died at this moment.
-//! Checks invariant 1 against the truth, and that nothing it needs is missing.
+//! A reference recovery from the objects in the store now, as if all hosts had just crashed. Checks invariant 1 against
+//! the truth, and that no needed object is missing.
 //!
-//! Written without the library's own fold, and slowly: every journal is read from its checkpoint to its last committed
-//! batch, every tenure of the chain is taken whole.
+//! It doesn't use the library's own fold, and is slow: every journal is read from its checkpoint to its last committed
+//! batch, and every tenure of the chain is taken completely.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,17 +21,17 @@ use super::{
 
 type Found = BTreeMap<VnodeHash, Version>;
 
-/// What a reader of one journal finds of each tenure.
+/// What one journal has of each tenure.
 #[derive(Debug, Default)]
 struct Read {
     tenures: BTreeMap<(Slot, Epoch), Found>,
     full: BTreeSet<(Slot, Epoch)>,
-    /// Under which tenure the slot's next records stand.
+    /// The tenure of the slot's next records.
     open: BTreeMap<Slot, Epoch>,
     missing: Option<String>,
 }
 
-/// Recovers these slots and compares what is found with what was committed.
+/// Recovers these slots and compares the result with what was committed.
 pub(super) fn check(facts: &Facts, slots: &BTreeSet<Slot>, objects: &Objects) -> Option<Broken> {
     let record = facts.log.newest()?;
     let mut reads: BTreeMap<SessionId, Read> = BTreeMap::new();
@@ -43,14 +43,14 @@ pub(super) fn check(facts: &Facts, slots: &BTreeSet<Slot>, objects: &Objects) ->
         }
         if let Some(how) = differs(facts, slot, &chain, &reads) {
             let how = format!("recovery of {slot} from {chain:?} at {}: {how}", record.epoch);
-            // One slot shows it; the others mostly say the same.
+            // One slot is enough; the others usually have the same cause.
             return Some(Invariant::Recovered.broken(how));
         }
     }
     None
 }
 
-/// How what is found differs from what was committed.
+/// The difference between what was found and what was committed.
 fn differs(
     facts: &Facts,
     slot: Slot,
@@ -64,7 +64,7 @@ fn differs(
             return Some(missing.clone());
         }
         for (&hash, &version) in read.tenures.get(&(slot, tenure.epoch)).into_iter().flatten() {
-            // Newest first: what a newer tenure says of a vnode counts.
+            // Newest first: a newer tenure overrules older ones.
             found.entry(hash).or_insert(version);
         }
         if read.full.contains(&(slot, tenure.epoch)) {
@@ -81,7 +81,7 @@ fn differs(
     found.first_key_value().map(|(hash, version)| format!("finds {version:?} of unknown {hash:?}"))
 }
 
-/// Reads a journal as its seal would let anybody read it.
+/// Reads a journal up to its last committed position.
 fn read(facts: &Facts, session: SessionId, objects: &Objects) -> Read {
     let mut read = Read::default();
     let Some(journal) = facts.journals.get(&session) else { return read };
@@ -90,13 +90,13 @@ fn read(facts: &Facts, session: SessionId, objects: &Objects) -> Read {
     let mut position = low_water;
     let missing = |position: Position| {
         let key = keys::journal_position(session, position);
-        let gone = !objects.contains_key(&key) && !facts.robbed.contains(&key);
+        let gone = !objects.contains_key(&key) && !facts.deleted_outside.contains(&key);
         gone.then(|| format!("{key} is missing"))
     };
     if checkpoint_at > Position::ZERO {
         read.missing = missing(checkpoint_at);
         let page = journal.page(checkpoint_at).expect("it is committed, so it landed");
-        let checkpoint = page.checkpoint.as_ref().expect("it was noted for its checkpoint");
+        let checkpoint = page.checkpoint.as_ref().expect("it carries a checkpoint");
         for pack in &checkpoint.packs {
             read.pack(facts, (session, pack.number), checkpoint);
         }
@@ -122,7 +122,7 @@ impl Read {
         };
         for (&(slot, epoch), entries) in &pack.groups {
             let tenures = checkpoint.slots.get(&slot).map(|entry| &entry.tenures);
-            // What a pack holds of a tenure that the checkpoint left out is void.
+            // Pack entries of a tenure that the checkpoint doesn't list are void.
             if tenures.is_some_and(|tenures| tenures.iter().any(|it| it.epoch == epoch)) {
                 let found = self.tenures.entry((slot, epoch)).or_default();
                 for &(hash, version) in entries {

@@ -1,15 +1,15 @@
-//! How many creates each host asks for. Checks invariant 11 in every run, loosely: one batch in flight means so many
-//! creates in a second and no more, however many vnodes are dirty. (That a takeover's requests don't grow with vnodes,
-//! and that an idle host asks for hints only, is counted exactly by tests of their own.)
+//! Counts each host's creates. Checks an upper bound of invariant 11 in every run: one batch in flight limits the
+//! creates per second, for any number of dirty vnodes. (Separate tests count exactly that a takeover's requests don't
+//! grow with vnodes, and that an idle host requests only hints.)
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::invariant::{Broken, Invariant};
 
-/// Creates that a host may ask for in a second beside its batches: openings, marks, epochs, seals.
+/// Creates that a host may send per second in addition to batches: openings, marks, epochs, seals.
 const CREATES_BESIDE_MAX: u64 = 100;
-/// Over how long creates are counted.
+/// The interval of a count.
 const SPAN: Duration = Duration::from_secs(1);
 
 /// The creates of each host in the current second.
@@ -23,7 +23,7 @@ struct Counted {
 }
 
 impl Creates {
-    /// A host asks for a create at that time, on a store that answers in no less than `latency`.
+    /// A host sends a create at time `now`, to a store with a minimum latency of `latency`.
     pub(super) fn asked(&mut self, node: &str, now: Duration, latency: Duration) -> Option<Broken> {
         if !self.0.contains_key(node) {
             self.0.insert(node.to_owned(), Counted::default());
@@ -35,8 +35,8 @@ impl Creates {
         counted.count += 1;
         let in_turn = SPAN.as_micros() / latency.as_micros().max(1);
         let most = u64::try_from(in_turn).unwrap_or(u64::MAX).saturating_add(CREATES_BESIDE_MAX);
-        let how = || format!("{node} asks for more than {most} creates in {SPAN:?}");
-        // Once a second is enough to say so.
+        let how = || format!("{node} sends more than {most} creates in {SPAN:?}");
+        // Reported once per second.
         (counted.count == most.saturating_add(1)).then(|| Invariant::Requests.broken(how()))
     }
 }

@@ -1,4 +1,4 @@
-//! The epochs that each host says it knows. Checks invariant 8: within one life of a host they never go down.
+//! The newest epoch that each host reports. Checks invariant 8: within one process of a host it never goes down.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,24 @@ use holocron_protocol::ids::Epoch;
 
 use super::invariant::{Broken, Invariant};
 
-/// The newest epoch heard from each host of this life of its.
+/// The newest epoch reported by each host's current process.
 #[derive(Debug, Default)]
 pub(super) struct EpochsSeen(BTreeMap<String, Epoch>);
 
 impl EpochsSeen {
-    /// A process starts: it knows nothing.
+    /// A process starts: it knows no epoch.
     pub(super) fn started(&mut self, node: &str) {
         self.0.remove(node);
     }
 
-    /// A host says that this is the newest epoch it knows.
+    /// A host reports the newest epoch it knows.
     pub(super) fn says(&mut self, node: &str, epoch: Epoch) -> Option<Broken> {
         if !self.0.contains_key(node) {
             self.0.insert(node.to_owned(), epoch);
         }
         let newest = self.0.get_mut(node)?;
         if epoch < *newest {
-            let how = format!("{node} knew {newest} and now says {epoch}");
+            let how = format!("{node} knew {newest} and now reports {epoch}");
             return Some(Invariant::EpochsGrow.broken(how));
         }
         *newest = epoch;

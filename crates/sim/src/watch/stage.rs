@@ -1,7 +1,7 @@
-//! A stage for the checkers' tests: a store that is changed by hand, one step at a time, rightly or wrongly.
+//! A fixture for the checkers' tests: a store that is changed by hand, step by step, correctly or not.
 //!
-//! There is one slot, so that every vnode is in it, and segments hold four positions. Epochs are written as the chain
-//! of the slot: its owner, then its sources.
+//! There is one slot, with every vnode in it, and segments have four positions. Epochs are written as the chain of the
+//! slot: its owner, then its sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ pub(super) const A: SessionId = SessionId::new(0xa);
 pub(super) const B: SessionId = SessionId::new(0xb);
 pub(super) const SLOT: Slot = Slot(0);
 
-/// A store and who watches it.
+/// A store and its watch.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) watch: Watch,
@@ -61,14 +61,14 @@ pub(super) fn host(session: SessionId) -> HostName {
     HostName::new(&format!("{:x}", session.get())).unwrap()
 }
 
-/// The request of a client that waits for nothing else.
+/// A request of a client that has no other pending requests.
 pub(super) fn request(number: u64) -> Request {
     let number = RequestNumber::new(number);
     let id = RequestId { client: ClientId::new(7), number };
     Request { id, lowest: number, base: CommitNumber::ZERO }
 }
 
-/// An envelope that remembers one request, answered `ok`.
+/// An envelope with one recorded request, answered `ok`.
 pub(super) fn answered(number: u64, commit: u64) -> Vec<u8> {
     let (mut window, mut out) = (Window::default(), Vec::new());
     let outcome = Outcome::Reply(Bytes::from_static(b"ok"));
@@ -79,7 +79,7 @@ pub(super) fn answered(number: u64, commit: u64) -> Vec<u8> {
 }
 
 impl Stage {
-    /// A cluster without epochs, in which A and B have opened their sessions.
+    /// A cluster without epochs, with opened sessions A and B.
     pub(super) fn new() -> Self {
         let trace = Trace::default();
         let mut stage = Self {
@@ -107,7 +107,7 @@ impl Stage {
         stage
     }
 
-    /// As [`Self::new`], with the slot given to A by epoch 1 and adopted in A's first batch.
+    /// Like [`Self::new`]; epoch 1 assigns the slot to A, and A's first batch adopts it.
     pub(super) fn held() -> Self {
         let mut stage = Self::new();
         stage.epoch(&[tenure(A, 1)]);
@@ -126,20 +126,20 @@ impl Stage {
     }
 
     pub(super) fn delete(&mut self, key: &str) {
-        assert!(self.objects.remove(key).is_some(), "{key} isn't there");
+        assert!(self.objects.remove(key).is_some(), "{key} doesn't exist");
         self.watch.deleted(Event { node: "n", key, objects: &self.objects });
     }
 
-    pub(super) fn rob(&mut self, key: &str) {
-        assert!(self.objects.remove(key).is_some(), "{key} isn't there");
-        self.watch.robbed(key);
+    pub(super) fn delete_outside(&mut self, key: &str) {
+        assert!(self.objects.remove(key).is_some(), "{key} doesn't exist");
+        self.watch.deleted_outside(key);
     }
 
     pub(super) fn get(&self, key: &str) -> Bytes {
         self.objects[key].clone()
     }
 
-    /// The header that A's or B's next batch has by the rules.
+    /// The correct header of a session's next batch.
     pub(super) fn next(&self, session: SessionId) -> BatchHeader {
         let last = self.headers.get(&session);
         let zero = Position::ZERO;
@@ -207,12 +207,12 @@ impl Stage {
         PackIndex::of_object(&key, &object).unwrap().0
     }
 
-    /// A session is sealed right behind its last batch.
+    /// A session is sealed right after its last batch.
     pub(super) fn seal(&mut self, session: SessionId) {
         self.seal_at(session, self.next(session).position);
     }
 
-    /// A seal that says what the last header says lands anywhere.
+    /// A seal with the content of the last header lands at any position.
     pub(super) fn seal_at(&mut self, session: SessionId, position: Position) {
         let BatchHeader { low_water, checkpoint_at, .. } = self.next(session);
         let seal = Seal { by: host(B), epoch: Epoch::new(1), low_water, checkpoint_at };
@@ -231,12 +231,12 @@ impl Stage {
         self.create(&keys::end_mark(session), &mark);
     }
 
-    /// From the next epoch on that session is detached.
+    /// The session is detached from the next epoch on.
     pub(super) fn detach(&mut self, session: SessionId) {
         self.detached.insert(session);
     }
 
-    /// The next epoch gives the slot that chain, its owner first.
+    /// The next epoch has this chain for the slot, its owner first.
     pub(super) fn epoch(&mut self, chain: &[Tenure]) {
         let record = self.next_epoch(chain);
         let body = record.encode(Nonce::new(1));
@@ -280,7 +280,7 @@ impl Stage {
         }
     }
 
-    /// The numbers of the invariants that were broken, each once.
+    /// The numbers of the violated invariants, each once.
     pub(super) fn broken(&self) -> Vec<u8> {
         let number = |line: &String| {
             let (_, rest) = line.split_once("invariant ").expect("a violation names its invariant");
@@ -290,15 +290,18 @@ impl Stage {
         broken.into_iter().collect()
     }
 
-    /// Everything was right so far.
+    /// There is no violation so far.
     pub(super) fn assert_clean(&self) {
         assert_eq!(self.trace.violations(), Vec::<String>::new());
     }
 
-    /// Something was wrong, and that invariant says so.
+    /// There is a violation of this invariant.
     pub(super) fn assert_breaks(&self, invariant: u8) {
         let said = self.trace.violations();
-        assert!(self.broken().contains(&invariant), "not {invariant}, but {said:#?}");
+        assert!(
+            self.broken().contains(&invariant),
+            "expected a violation of {invariant}: {said:#?}"
+        );
     }
 }
 
@@ -319,7 +322,7 @@ pub(super) fn state(batch: &mut BatchBuilder, key: &str, commit: u64, envelope: 
     batch.state(fields(&name, commit, envelope));
 }
 
-/// What a checkpoint says of the slot: one tenure.
+/// A checkpoint's entry of the slot: one tenure.
 pub(super) fn entry(epoch: u64, coverage: Coverage) -> SlotEntry {
     let tenure = TenureEntry { epoch: Epoch::new(epoch), coverage };
     SlotEntry { released: Epoch::ZERO, tenures: vec![tenure] }

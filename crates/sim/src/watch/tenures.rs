@@ -1,5 +1,5 @@
-//! Tenures as the journals tell them: who took a slot up, wrote for it and let it go, in the order of each journal.
-//! Checks invariant 5, and that no source goes before nobody needs it.
+//! Tenures by the journals: the Adopts, records and Releases of each slot, in the order of each journal. Checks
+//! invariant 5, and that a source is dropped only when it isn't needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,28 +10,28 @@ use super::{
     log::Log,
 };
 
-/// What all journals say of all slots.
+/// The tenures of all slots in all journals.
 #[derive(Debug, Default)]
 pub(super) struct Tenures {
     sessions: BTreeMap<(SessionId, Slot), Told>,
     /// The sessions that are over.
     sealed: BTreeSet<SessionId>,
-    /// Those that a committed checkpoint holds in full.
+    /// Tenures that a committed checkpoint has in full.
     full: BTreeSet<(Slot, Tenure)>,
-    /// Those that an epoch let go because nothing is in them and nothing ever will be.
+    /// Tenures that an epoch dropped because they ended empty.
     empty: BTreeSet<(Slot, Tenure)>,
 }
 
-/// What one journal says of one slot.
+/// One slot in one journal.
 #[derive(Debug, Default)]
 struct Told {
     adopted: BTreeSet<Epoch>,
-    /// Where each Release stands.
+    /// The position of each Release.
     released: BTreeMap<Epoch, Position>,
 }
 
 impl Told {
-    /// The tenure under which it may write.
+    /// The open tenure, under which the session may write.
     fn open(&self) -> Option<Epoch> {
         let adopted = self.adopted.last().copied()?;
         self.last_released().is_none_or(|released| released <= adopted).then_some(adopted)
@@ -48,12 +48,12 @@ impl Tenures {
         self.sealed.insert(session);
     }
 
-    /// A committed checkpoint holds the slot in full under that tenure.
+    /// A committed checkpoint has the slot in full under this tenure.
     pub(super) fn full(&mut self, slot: Slot, tenure: Tenure) {
         self.full.insert((slot, tenure));
     }
 
-    /// Whether a tenure is over, by what has landed, for a reader of that tenure.
+    /// Whether a tenure has ended for a reader, by what has landed.
     fn ended(&self, slot: Slot, tenure: Tenure, reader: Tenure) -> bool {
         let told = self.sessions.get(&(tenure.session, slot));
         if tenure.session == reader.session {
@@ -75,19 +75,19 @@ impl Tenures {
         let what = format!("{slot} is adopted by {:?} under {}", tenure.session, tenure.epoch);
         match log.holding(tenure.epoch, slot) {
             Some(holding) if holding.owner == Some(tenure) => {
-                if let Some(stranger) = sources.iter().find(|&it| !holding.sources.contains(it)) {
-                    fail(format!("{what} from {stranger:?}, which {} does not list", tenure.epoch));
+                if let Some(unlisted) = sources.iter().find(|&it| !holding.sources.contains(it)) {
+                    fail(format!("{what} from {unlisted:?}, which {} does not list", tenure.epoch));
                 }
                 for &source in &holding.sources {
                     if !self.ended(slot, source, tenure) {
-                        fail(format!("{what}, but {source:?} goes on"));
+                        fail(format!("{what}, but {source:?} has not ended"));
                     }
                     if self.full.contains(&(slot, source)) {
                         break;
                     }
                 }
             }
-            other => fail(format!("{what}, which gave it to {:?}", other.map(|it| it.owner))),
+            other => fail(format!("{what}, which assigned it to {:?}", other.map(|it| it.owner))),
         }
         let told = self.sessions.entry((tenure.session, slot)).or_default();
         let newest = told.adopted.last().copied().max(told.last_released());
@@ -95,14 +95,14 @@ impl Tenures {
             fail(format!("{what} after {told:?}"));
         }
         if self.empty.contains(&(slot, tenure)) {
-            fail(format!("{what}, a tenure that was said to be empty for ever"));
+            fail(format!("{what}, a tenure that was dropped as empty"));
         }
         told.adopted.insert(tenure.epoch);
         broken
     }
 
-    /// Where the Release stands by which that reader sees the end of a tenure. One of a later epoch than the reader's
-    /// doesn't convince it.
+    /// The position of the Release that ends a tenure for this reader. A Release of a later epoch than the reader's
+    /// doesn't count.
     pub(super) fn release_of(
         &self,
         slot: Slot,
@@ -127,7 +127,7 @@ impl Tenures {
         let owner = log.holding(epoch, slot).and_then(|holding| holding.owner);
         let gave_away = owner.is_some_and(|owner| owner.epoch == epoch && owner.session != session);
         if !gave_away {
-            let how = format!("{what}, which did not give it away: {owner:?}");
+            let how = format!("{what}, but the owner did not change: {owner:?}");
             broken.push(Invariant::TenuresEnded.broken(how));
         }
         let told = self.sessions.entry((session, slot)).or_default();
@@ -142,13 +142,13 @@ impl Tenures {
     /// A committed record of a vnode of the slot.
     pub(super) fn written(&self, session: SessionId, slot: Slot) -> Option<Broken> {
         let open = self.sessions.get(&(session, slot)).and_then(Told::open);
-        let how = || format!("{session:?} writes for {slot}, which it doesn't hold");
+        let how = || format!("{session:?} writes for {slot} without an open tenure");
         open.is_none().then(|| Invariant::TenuresEnded.broken(how()))
     }
 
-    /// An epoch lists these tenures of a slot no more. Each may go behind a newer one that a checkpoint holds in full,
-    /// or when it has ended without an Adopt: by a Release, by the seal, or because its session was given the slot
-    /// again and takes it up under the newer tenure only.
+    /// An epoch drops tenures of a slot. Each may be dropped after a newer one that a checkpoint has in full, or when
+    /// it has ended without an Adopt: by a Release, by the seal, or because its session got the slot again and adopts
+    /// only under the newer tenure.
     pub(super) fn dropped(&mut self, slot: Slot, before: &[Tenure], now: &[Tenure]) -> Vec<Broken> {
         let mut broken = Vec::new();
         let mut settled = false;

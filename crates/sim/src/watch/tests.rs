@@ -1,4 +1,4 @@
-//! Each checker hears of a story that is right and of the same story gone wrong.
+//! Each checker gets a correct history, and the same history with a fault.
 
 mod outside;
 mod owners;

@@ -1,8 +1,7 @@
-//! The truth: every record of every vnode that was ever committed, by whomever. It is what each recovery must find.
+//! The truth: every committed record of every vnode, of any owner. Each recovery must find it.
 //!
-//! Deliberately simple: records are taken in the order in which they are committed, each must be the next of its
-//! vnode, and none is ever forgotten. Who owns what doesn't matter here, so a rule of ownership that is wrong can't
-//! make this wrong in the same way.
+//! Deliberately simple: records are added in the order of their commits, each must be the next of its vnode, and none
+//! is ever dropped. Ownership doesn't matter here, so a wrong rule of ownership can't make this wrong in the same way.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +27,7 @@ pub(super) struct History {
     records: Vec<Committed>,
 }
 
-/// A record, and where it was committed.
+/// A record, and the place of its commit.
 #[derive(Debug)]
 struct Committed {
     version: Version,
@@ -38,7 +37,7 @@ struct Committed {
 }
 
 impl Truth {
-    /// A record is committed: it goes on where the newest before it stopped.
+    /// A record is committed: it must be the next of its vnode.
     pub(super) fn committed(
         &mut self,
         at: (SessionId, Position),
@@ -70,7 +69,7 @@ impl Truth {
         self.slots.get(&slot).into_iter().flatten().map(|(hash, history)| (*hash, history))
     }
 
-    /// A vnode that was ever committed.
+    /// A vnode with committed records.
     pub(super) fn vnode(&self, slot: Slot, hash: VnodeHash) -> Option<&History> {
         self.slots.get(&slot)?.get(&hash)
     }
@@ -87,7 +86,7 @@ impl History {
         self.records.last().map(|record| record.version)
     }
 
-    /// Whether such a record was ever committed.
+    /// Whether this record was ever committed.
     pub(super) fn holds(&self, version: Version) -> bool {
         self.record(version.commit).is_some_and(|record| record.version == version)
     }
@@ -102,7 +101,7 @@ impl History {
         self.records.get(usize::try_from(before.get()).ok()?)
     }
 
-    /// Where the newest record was committed, for whoever looks into a failure.
+    /// Where the newest record was committed, for debugging.
     pub(super) fn place_of_newest(&self) -> String {
         self.records.last().map_or_else(String::new, |record| {
             format!(" (by {:?} at {})", record.session, record.position)

@@ -1,4 +1,4 @@
-//! Listening in: what hosts and clients say to each other, frame by frame, at the moment it is written.
+//! Decodes the traffic between hosts and clients, frame by frame, when it is written.
 
 use core::{
     pin::{Pin, pin},
@@ -18,11 +18,11 @@ use holocron::{
 use holocron_protocol::{ids::Epoch, request::window::RequestId};
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// All connections that are listened to, by the number of each direction's pipe.
+/// All connections, by the numbers of their pipes.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     taps: BTreeMap<u64, Tap>,
-    /// Every request that was sent while the store was there.
+    /// Every request sent before the store was lost.
     requests: BTreeSet<RequestId>,
     store_is_lost: bool,
 }
@@ -34,25 +34,25 @@ struct Tap {
     back: u64,
     reads: FrameReader<Heard>,
     heard: Heard,
-    /// Calls said here that weren't answered yet.
+    /// Calls in this direction without an answer yet.
     calls: BTreeMap<u64, (Call, Came)>,
 }
 
-/// When a call's request was first sent.
+/// Whether a call's request was first sent before or after the loss of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Came {
-    /// While the store was there.
+    /// Before the loss.
     BeforeLoss,
-    /// When it was lost already.
+    /// After the loss.
     AfterLoss,
 }
 
-/// Something said that is worth a check.
+/// A message to check.
 #[derive(Debug)]
 pub(super) enum Said {
     /// An answer to a call.
     Answer(Call, Answer, Came),
-    /// The speaker knows this epoch.
+    /// The sender knows this epoch.
     Epoch(Epoch),
 }
 
@@ -67,12 +67,12 @@ impl Connections {
         }
     }
 
-    /// Nothing more is said there.
+    /// A direction has ended.
     pub(super) fn closed(&mut self, pipe: u64) {
         self.taps.remove(&pipe);
     }
 
-    /// The store is lost: from now on it matters when a request was first sent.
+    /// The store is lost: from now on, the first sending of a request matters.
     pub(super) fn lost(&mut self) {
         self.store_is_lost = true;
     }
@@ -84,12 +84,12 @@ impl Connections {
             }
             return Came::BeforeLoss;
         }
-        // A command that is sent again may get the answer that was recorded then.
+        // A retried command may get an answer that was recorded before the loss.
         let known = call.mode == Mode::Command && self.requests.contains(&call.request.id);
         if known { Came::BeforeLoss } else { Came::AfterLoss }
     }
 
-    /// Bytes were written. What they say as far as frames are complete.
+    /// Bytes were written. Returns the messages of all complete frames.
     pub(super) fn wrote(&mut self, pipe: u64, bytes: &[u8]) -> Vec<Said> {
         let mut said = Vec::new();
         let Some(tap) = self.taps.get_mut(&pipe) else { return said };
@@ -103,7 +103,7 @@ impl Connections {
                 }
                 Poll::Ready(Ok(Some(Received::Unusable { .. }))) => {}
                 Poll::Pending => return said,
-                // These aren't frames: whoever speaks so isn't one of us.
+                // These aren't frames: the sender is neither host nor client.
                 Poll::Ready(Ok(None) | Err(_)) => self.closed(pipe),
             }
         }
@@ -135,7 +135,7 @@ impl Connections {
     }
 }
 
-/// Bytes that were said and not yet understood.
+/// Bytes that are not decoded yet.
 #[derive(Clone, Debug, Default)]
 struct Heard(Arc<Mutex<BytesMut>>);
 
@@ -147,7 +147,7 @@ impl AsyncRead for Heard {
     ) -> Poll<io::Result<()>> {
         let mut heard = self.0.lock().expect("a buffer's lock");
         if heard.is_empty() {
-            // Whoever writes more asks again.
+            // The next write polls again.
             return Poll::Pending;
         }
         let length = out.remaining().min(heard.len());

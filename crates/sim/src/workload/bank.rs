@@ -1,7 +1,7 @@
-//! A bank: money moves between accounts and is neither made nor lost.
+//! A bank: transfers between accounts neither create nor lose money.
 //!
-//! A transfer is a withdrawal, then a deposit, each at most once. What ended unclear is accounted for exactly: an
-//! account's balance must be what is known of it and some of the unclear amounts, no other number.
+//! A transfer is a withdrawal, then a deposit, each at most once. Unclear calls are checked exactly: an account's
+//! balance must be the known amount plus some of the unclear amounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Caller, Ended, READ_BACK_WITHIN, Work, lock};
 
-/// What each account begins with.
+/// The opening balance.
 const OPENING: u64 = 1_000;
-/// The most that is moved at once.
+/// The largest amount of a transfer.
 const AMOUNT_MAX: u64 = 40;
-/// How long who has money in hand waits before trying again.
+/// The delay before a deposit is retried.
 const AGAIN_AFTER: core::time::Duration = core::time::Duration::from_millis(20);
 
 /// An account.
@@ -29,7 +29,7 @@ impl Default for Account {
     }
 }
 
-/// What moves money.
+/// A change of a balance.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Command {
     Deposit(u64),
@@ -39,7 +39,7 @@ pub(crate) enum Command {
 impl Vnode for Account {
     const KIND: &'static str = "account";
     type Command = Command;
-    /// Whether it was done.
+    /// Whether the change was made.
     type Reply = bool;
     type Query = ();
     type Answer = u64;
@@ -62,12 +62,12 @@ impl Vnode for Account {
     }
 }
 
-/// What is known of one account.
+/// The record of one account.
 #[derive(Debug)]
 struct Entry {
-    /// The opening balance, and what certainly came and went.
+    /// The opening balance and all certain changes.
     known: i128,
-    /// Amounts that may have come (positive) or gone (negative), by the call that carried them.
+    /// Unclear amounts, deposits positive and withdrawals negative, by call.
     open: BTreeMap<u64, i128>,
 }
 
@@ -78,7 +78,7 @@ impl Default for Entry {
 }
 
 impl Entry {
-    /// Whether the balance is what is known and some of what is open.
+    /// Whether the balance is the known amount plus some of the unclear amounts.
     fn explains(&self, balance: u64) -> bool {
         let mut sums = BTreeSet::from([self.known]);
         for amount in self.open.values() {
@@ -89,7 +89,7 @@ impl Entry {
     }
 }
 
-/// All accounts, as the callers know them.
+/// The records of all accounts.
 #[derive(Debug, Default)]
 pub(crate) struct Books(BTreeMap<u32, Entry>);
 
@@ -97,7 +97,7 @@ fn key(number: u32) -> String {
     format!("a{number}")
 }
 
-/// Moves one amount at one account; whether it certainly was.
+/// Changes one account; returns how the call ended.
 async fn change(caller: &Caller, number: u32, command: Command) -> Ended<bool> {
     let work = &caller.work;
     let amount = match command {
@@ -117,21 +117,22 @@ async fn change(caller: &Caller, number: u32, command: Command) -> Ended<bool> {
             entry.known += if done { amount } else { 0 };
         }
         Ended::NotRun => drop(entry.open.remove(&call)),
-        Ended::Undone => work
-            .trace
-            .violate(format_args!("{}: nothing of it panics, yet a call did", key(number))),
+        Ended::Undone => work.trace.violate(format_args!(
+            "{}: a call panicked, but no command of this kind panics",
+            key(number)
+        )),
         Ended::Unclear => {}
     }
     ended
 }
 
-/// Moves money from one account to another.
+/// Makes one transfer.
 pub(crate) async fn transfer(caller: &Caller) {
     let accounts = caller.work.plan.accounts;
     let (from, to) = (caller.one_of(accounts), caller.one_of(accounts));
     let amount = 1 + caller.chance.below(AMOUNT_MAX);
     if let Ended::Replied(true) = change(caller, from, Command::Withdraw(amount)).await {
-        // Money in hand: whoever is told that nothing happened tries again.
+        // The withdrawn money must be deposited: retry while the call had no effect.
         while let Ended::NotRun = change(caller, to, Command::Deposit(amount)).await {
             if caller.work.is_over() {
                 return;
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_balance_is_explained_by_what_is_known_and_some_of_what_is_open() {
+    fn a_balance_is_the_known_amount_plus_some_unclear_ones() {
         let entry = Entry { known: 100, open: BTreeMap::from([(1, -7), (2, 20)]) };
         let explained: Vec<u64> = (0..200).filter(|balance| entry.explains(*balance)).collect();
         assert_eq!(explained, [93, 100, 113, 120]);

@@ -1,8 +1,8 @@
-//! Cells whose whole history is kept: puts, compare-and-sets, linearizable and local reads by many callers.
+//! Cells with their whole history: puts, compare-and-sets, linearizable and local reads by many callers.
 //!
-//! No value is written twice, and whatever answers says which value it found. So each value that was seen names the one
-//! call that wrote it: that call took effect, and before anybody saw it. A call that nobody heard of again and whose
-//! value nobody saw is left out: whatever it may have done, nothing shows it.
+//! Each value is written only once, and every answer has the value that the call found. So each value that was read
+//! identifies the call that wrote it: that call took effect before the read. A call without an answer whose value was
+//! never read is ignored: its effect isn't visible.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Caller, Ended, READ_BACK_WITHIN, Work, lock};
 use crate::linear::{self, Model, Operation, Verdict};
 
-/// How long one who only looks waits: long enough to hear what a host says that finds out late that it is sealed.
+/// The deadline of callers that only read: long enough for an answer of a host that notices late that it was sealed.
 const LOOK_WITHIN: Duration = Duration::from_secs(4);
 
 /// A value that can be replaced. Zero before the first write.
@@ -22,19 +22,19 @@ pub(crate) struct Cell {
     value: u64,
 }
 
-/// What changes a cell.
+/// A change of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Command {
-    /// Write that value.
+    /// Write this value.
     Put(u64),
-    /// Write that value if this one stands there.
+    /// Write `value` if the cell has `expected`.
     Swap { expected: u64, value: u64 },
 }
 
 impl Vnode for Cell {
     const KIND: &'static str = "cell";
     type Command = Command;
-    /// What stood there before.
+    /// The previous value.
     type Reply = u64;
     type Query = ();
     type Answer = u64;
@@ -67,7 +67,7 @@ const fn after(before: u64, command: Command) -> u64 {
 pub(crate) struct Call {
     /// None for a read.
     command: Option<Command>,
-    /// What stood there, as it was answered.
+    /// The value that the call found, from its answer.
     found: Option<u64>,
 }
 
@@ -92,24 +92,24 @@ impl Model for Cell {
     }
 
     fn is_idle(call: &Call) -> bool {
-        // What it found is where it took effect.
+        // Its answer fixes the state in which it took effect.
         let stays = |found| call.command.is_none_or(|command| after(found, command) == found);
         call.found.is_some_and(stays)
     }
 }
 
-/// What is known of one cell.
+/// The record of one cell.
 #[derive(Debug, Default)]
 struct History {
     /// By invocation.
     calls: BTreeMap<u64, Operation<Call>>,
-    /// Values that local reads found, and when they said so.
+    /// Values that local reads found, and when they were answered.
     local: Vec<(u64, u64)>,
-    /// The newest value anybody was told of.
+    /// The newest value in any answer.
     newest: u64,
 }
 
-/// All cells, as the callers know them.
+/// The records of all cells.
 #[derive(Debug, Default)]
 pub(crate) struct Histories(BTreeMap<u32, History>);
 
@@ -148,9 +148,10 @@ async fn command(caller: &Caller, number: u32, command: Command) {
     match work.ended(&key(number), result) {
         Ended::Replied(found) => work.returned(number, invoked, found),
         Ended::NotRun => work.withdraw(number, invoked),
-        Ended::Undone => work
-            .trace
-            .violate(format_args!("{}: nothing of it panics, yet a call did", key(number))),
+        Ended::Undone => work.trace.violate(format_args!(
+            "{}: a call panicked, but no command of this kind panics",
+            key(number)
+        )),
         Ended::Unclear => {}
     }
 }
@@ -184,13 +185,13 @@ pub(crate) async fn read_one(caller: &Caller) {
     read(caller, number, caller.vnode(&key(number))).await;
 }
 
-/// Reads a certain cell, and waits for long.
+/// Reads a given cell, with a long deadline.
 pub(crate) async fn look_at(caller: &Caller, number: u32) {
     let cell = caller.client.get(&key(number)).with_deadline(LOOK_WITHIN);
     read(caller, number, cell).await;
 }
 
-/// Does one thing with one cell.
+/// Makes one random call to a cell.
 pub(crate) async fn operate(caller: &Caller) {
     let work = &caller.work;
     let number = caller.one_of(work.plan.cells);
@@ -205,7 +206,7 @@ pub(crate) async fn operate(caller: &Caller) {
     }
 }
 
-/// Reads every cell; what it finds is part of the history.
+/// Reads every cell; these reads are part of the history.
 pub(crate) async fn read_back(client: &Client, work: &Work) {
     for number in 0..work.plan.cells {
         let cell = client.get::<Cell>(&key(number)).with_deadline(READ_BACK_WITHIN);
@@ -238,19 +239,20 @@ impl History {
         match linear::check::<Cell>(0, &calls) {
             Verdict::Linearizable => Ok(()),
             Verdict::Broken(at) => Err(format!(
-                "no order of the calls explains {:?}; around it: {:#?}",
+                "no order of the calls explains {:?}; concurrent calls: {:#?}",
                 calls[at],
                 around(&calls, at)
             )),
             Verdict::TooWide => Err(format!(
-                "{} calls, and more than {} configurations: can't tell",
+                "undecided: {} calls have more than {} configurations",
                 calls.len(),
                 linear::CONFIGURATIONS_LEN_MAX
             )),
         }
     }
 
-    /// The history without what nothing shows, and with the latest time at which each call can have taken effect.
+    /// The history without calls of no visible effect, and with the latest time at which each call can have taken
+    /// effect.
     fn settled(&self) -> Result<Vec<Operation<Call>>, String> {
         let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
         let answers = self
@@ -266,16 +268,16 @@ impl History {
         for operation in &mut calls {
             if let Some(at) = operation.call.wrote().and_then(|value| seen.remove(&value)) {
                 if at < operation.invoked {
-                    return Err(format!("{operation:?} was seen at {at}, before it was invoked"));
+                    return Err(format!("{operation:?} was read at {at}, before it was invoked"));
                 }
-                // Nobody is told of what isn't committed.
+                // An uncommitted value is never answered.
                 operation.returned =
                     Some(operation.returned.map_or(at, |returned| returned.min(at)));
             }
         }
         if let Some((value, at)) = seen.first_key_value() {
             return Err(format!(
-                "{value} was seen at {at}; nobody wrote it, or whoever did was told that it has no effect"
+                "{value} was read at {at}, but no call wrote it, or its call was answered as having no effect"
             ));
         }
         calls.retain(|operation| operation.returned.is_some());
@@ -283,7 +285,7 @@ impl History {
     }
 }
 
-/// The calls that were out at the time of one.
+/// The calls concurrent with one call.
 fn around(calls: &[Operation<Call>], at: usize) -> Vec<&Operation<Call>> {
     let one = &calls[at];
     let meets = |other: &&Operation<Call>| {
@@ -349,9 +351,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_nobody_wrote_or_that_was_withdrawn_is_found_out() {
+    fn a_value_that_was_not_written_or_has_no_effect_is_a_violation() {
         let strange = history(&[(1, Some(2), None, Some(77))]);
-        assert!(strange.check().unwrap_err().contains("nobody wrote it"));
+        assert!(strange.check().unwrap_err().contains("no call wrote it"));
     }
 
     #[test]
@@ -364,10 +366,10 @@ mod tests {
         ]);
         history.local = vec![(10, 6), (0, 6)];
         assert_eq!(history.check(), Ok(()));
-        // It spoke of a write that nobody finds afterwards.
+        // It found a write that later reads don't find.
         history.local.push((12, 9));
         assert!(history.check().unwrap_err().contains("no order"));
-        // It spoke of a write before it was sent.
+        // It found a write before that was sent.
         history.local = vec![(12, 5)];
         assert!(history.check().unwrap_err().contains("before it was invoked"));
     }

@@ -1,8 +1,7 @@
-//! Counters that count on: whatever was acknowledged counts once, whatever was undone doesn't count, and no two replies
-//! are alike.
+//! Counters: an acknowledged command counts once, a rolled back command doesn't count, and all replies are different.
 //!
-//! Some commands panic, while batches of the same vnode are in flight; some leave a state that can't be stored. They
-//! must leave no trace, and their neighbours must not notice.
+//! Some commands panic while batches of the same vnode are in flight; some make a state that can't be stored. They must
+//! have no effect, also on other commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +11,13 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{Caller, Ended, READ_BACK_WITHIN, Work, lock};
 use crate::panics::panic_as_planned;
 
-/// What a state may be long; more is refused. For the settings of the hosts.
+/// The longest state; longer ones are rejected. For the settings of the hosts.
 pub(crate) const STATE_LEN_MAX: usize = 16 << 10;
-/// Commands sent at once by one who sends many.
+/// Commands that a caller sends concurrently in [`count_many`].
 const MANY: u64 = 14;
-/// How long the replies are to those who send many: so many don't fit into one request window.
+/// The length of those replies: together they don't fit into one request window.
 const LONG_REPLY_LEN: u16 = 3_000;
-/// What a command that must be undone leaves behind, should it not be.
+/// The visible effect of a bad command if it isn't rolled back.
 const TRACE_OF_THE_UNDONE: u64 = 1_000_000_000;
 
 /// Counts its commands.
@@ -38,23 +37,23 @@ fn panic_if_sour<S: Serializer>(sour: &bool, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_bool(*sour)
 }
 
-/// What a tally is told.
+/// A command of a tally.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Command {
-    /// Count one more, add the token, and reply at that length.
+    /// Count one more, add the token, and reply with that length.
     Count { token: u64, reply_len: u16 },
     /// Change the state, then panic.
     Panic,
-    /// Leave a state that is too large.
+    /// Make the state too large.
     Swell,
-    /// Leave a state whose encoding panics.
+    /// Make a state whose encoding panics.
     Sour,
 }
 
 impl Vnode for Tally {
     const KIND: &'static str = "tally";
     type Command = Command;
-    /// The count, and a text that says nothing.
+    /// The count, and padding.
     type Reply = (u64, String);
     type Query = ();
     type Answer = (u64, u64);
@@ -93,14 +92,14 @@ impl Vnode for Tally {
     }
 }
 
-/// What is known of a number that only grows.
+/// Bounds of a number that only grows.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bounds {
     least: u64,
     most: u64,
 }
 
-/// What is known of one tally.
+/// The record of one tally.
 #[derive(Debug, Default)]
 struct Known {
     count: Bounds,
@@ -108,7 +107,7 @@ struct Known {
     replies: BTreeSet<u64>,
 }
 
-/// All tallies, as the callers know them.
+/// The records of all tallies.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies(BTreeMap<u32, Known>);
 
@@ -137,7 +136,7 @@ async fn add(caller: &Caller, number: u32, reply_len: u16) {
             known.count.least += 1;
             known.sum.least += token;
             let fits = padding.len() == usize::from(reply_len);
-            // Everything acknowledged before it was sent counts, and itself.
+            // It counts itself and everything acknowledged before it was sent.
             if !fits || count <= least || count > known.count.most {
                 work.trace.violate(format_args!(
                     "invariants 1 and 10 (acknowledged is recovered, nothing counts twice): {} replies {count}, {} \
@@ -158,14 +157,14 @@ async fn add(caller: &Caller, number: u32, reply_len: u16) {
             known.sum.most -= token;
         }
         Ended::Undone => work.trace.violate(format_args!(
-            "{}: a command that is well is undone with one that isn't",
+            "{}: a good command was rolled back with a bad one",
             key(number)
         )),
         Ended::Unclear => {}
     }
 }
 
-/// Sends one of the commands that must leave no trace.
+/// Sends one of the commands that must have no effect.
 async fn break_something(caller: &Caller, number: u32) {
     let work = &caller.work;
     let command = match caller.chance.below(4) {
@@ -202,24 +201,24 @@ async fn look(caller: &Caller, number: u32) {
     }
 }
 
-/// Does one thing with one tally.
+/// Makes one random call to a tally.
 pub(crate) async fn count(caller: &Caller) {
     let number = caller.one_of(caller.work.plan.tallies);
     match caller.chance.below(10) {
-        // The first panics now and then, the others never: they must not notice.
+        // Only the first tally gets bad commands; the others must not be affected.
         0 if number == 0 => break_something(caller, number).await,
         1..4 => look(caller, number).await,
         _ => add(caller, number, 0).await,
     }
 }
 
-/// Counts one more in the tally that the crowd is at. Not the one that panics: that would only make it rest.
+/// Counts one more in the tally of the crowd. Not the one that panics, which is quarantined at times.
 pub(crate) async fn count_crowded(caller: &Caller) {
     add(caller, 1, 0).await;
 }
 
-/// Sends many commands at once to one tally: more than its window remembers, so that whoever must try again may be told
-/// to ask anew.
+/// Sends many commands concurrently to one tally: more than its window keeps, so that retries may be rebased or end
+/// unclear.
 pub(crate) async fn count_many(caller: &Caller) {
     let number = caller.one_of(caller.work.plan.tallies);
     let all: Vec<_> = (0..MANY)
@@ -229,7 +228,7 @@ pub(crate) async fn count_many(caller: &Caller) {
         })
         .collect();
     for one in all {
-        // One that panicked is noted where panics are noted.
+        // Panics are recorded elsewhere.
         drop(one.await);
     }
 }

@@ -1,4 +1,4 @@
-//! Days on which the store, the network or the callers misbehave.
+//! Failures of the store and the network.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -14,12 +14,12 @@ fn sessions(cluster: &Cluster) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_store_that_is_away_for_a_minute_ends_no_session_and_writes_no_epoch() {
+fn an_outage_of_a_minute_ends_no_session_and_causes_no_epoch() {
     let mut cluster = three(21);
     let counting = cluster.client("client", |client| count_all(client, 20, 1_500));
     cluster.world.run(Duration::from_secs(8));
-    assert!(!counting.is_finished(), "there is load");
-    // What leads to an epoch by itself, garbage that goes, has gone.
+    assert!(!counting.is_finished(), "the load still runs");
+    // Garbage collection, which leads to epochs, is finished by now.
     let (before, epochs) = (sessions(&cluster), cluster.world.shelf.keys("epochs/"));
     cluster.world.shelf.set_outage(Duration::from_secs(60));
     cluster.world.run(Duration::from_secs(62));
@@ -69,7 +69,7 @@ fn a_host_cut_off_from_the_others_is_replaced_and_comes_back() {
     });
 }
 
-/// Reads every vnode once; how many could be read.
+/// Reads every vnode once; returns how many could be read.
 async fn read_what_can_be(client: Client, vnodes: u64, rounds: u64) -> u64 {
     let mut read = 0;
     for number in 0..vnodes {
@@ -87,7 +87,7 @@ async fn read_what_can_be(client: Client, vnodes: u64, rounds: u64) -> u64 {
 }
 
 #[test]
-fn a_batch_deleted_from_a_dead_journal_stops_its_slots_and_is_not_read_as_the_end() {
+fn a_batch_deleted_from_a_dead_journal_blocks_its_slots_and_is_not_taken_for_the_end() {
     let mut cluster = Cluster::new(25, tiny(), kinds);
     cluster.start_all(&["a"]);
     let counting = cluster.client("client", |client| count_all(client, 16, 10));
@@ -95,12 +95,12 @@ fn a_batch_deleted_from_a_dead_journal_stops_its_slots_and_is_not_read_as_the_en
     cluster.world.crash("a");
     let journal = cluster.world.shelf.keys("sessions/");
     let journal: Vec<_> = journal.iter().filter(|key| key.contains("/journal/")).collect();
-    let [.., robbed, _newest] = journal.as_slice() else { panic!("{journal:?}") };
-    cluster.world.shelf.rob(robbed);
+    let [.., deleted, _newest] = journal.as_slice() else { panic!("{journal:?}") };
+    cluster.world.shelf.delete_outside(deleted);
     cluster.start("b");
     cluster.world.run(Duration::from_secs(20));
-    let seal_at_the_hole = cluster.world.shelf.keys(robbed);
-    assert_eq!(seal_at_the_hole, Vec::<String>::new(), "a seal there loses what stands behind it");
+    let seal_at_the_gap = cluster.world.shelf.keys(deleted);
+    assert_eq!(seal_at_the_gap, Vec::<String>::new(), "a seal there loses the batches above it");
     let reading = cluster.client("reader", |client| read_what_can_be(client, 16, 10));
     assert_eq!(cluster.finish(reading, Duration::from_secs(60)), 0, "every slot needs the journal");
 }

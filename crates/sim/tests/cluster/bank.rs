@@ -1,4 +1,4 @@
-//! A whole cluster in one thread: three hosts, a client, money that moves, a host that dies in the middle.
+//! A whole cluster in one thread: three hosts, a client with bank transfers, a host that crashes in the middle.
 
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
@@ -48,7 +48,7 @@ fn account(number: u64) -> String {
     format!("a{number}")
 }
 
-/// What became of the money, as far as the client knows.
+/// The money, as far as the client knows.
 #[derive(Debug, Default)]
 struct Books {
     moved: u64,
@@ -96,7 +96,7 @@ async fn connect(network: holocron_sim::SimNetwork, store: holocron_sim::SimStor
     }
 }
 
-/// Moves money to and fro; a transfer is a withdrawal, then a deposit, each at most once.
+/// Makes transfers: a withdrawal, then a deposit, each at most once.
 async fn teller(client: Client, teller: u64, books: Arc<Mutex<Books>>) {
     for round in 0..TRANSFERS {
         let from = (teller * 7 + round * 3) % ACCOUNTS;
@@ -108,12 +108,12 @@ async fn teller(client: Client, teller: u64, books: Arc<Mutex<Books>>) {
                 books.lock().unwrap().refused += 1;
                 continue;
             }
-            Err(error) => panic!("a call failed though its deadline is long: {error}"),
+            Err(error) => panic!("a call failed in spite of a long deadline: {error}"),
         }
         match client.get::<Account>(&account(to)).command(Command::Deposit(amount)).await {
             Ok(_) => books.lock().unwrap().moved += 1,
             Err(CallError::Unclear) => books.lock().unwrap().unclear += 1,
-            Err(error) => panic!("a call failed though its deadline is long: {error}"),
+            Err(error) => panic!("a call failed in spite of a long deadline: {error}"),
         }
     }
 }
@@ -146,7 +146,7 @@ async fn bank(
     total
 }
 
-/// Runs the bank with one host crashing in the middle; the money in the end and the hash of the whole run.
+/// Runs the bank with one crash in the middle; returns the final money and the hash of the run.
 fn run(seed: u64, faults: StoreFaults) -> (u64, u64) {
     let mut world = World::new(seed);
     world.shelf.set_faults(faults);
@@ -165,7 +165,7 @@ fn run(seed: u64, faults: StoreFaults) -> (u64, u64) {
             println!("{line}");
         }
     }
-    assert!(done, "the bank did not come to an end");
+    assert!(done, "the bank did not finish");
     let total = world.result(main);
     println!(
         "seed {seed}: {:?} in {:?}, {} lines",

@@ -1,4 +1,4 @@
-//! Requests are what a store costs: they don't grow with vnodes.
+//! The number of requests, which is the cost of a store, doesn't grow with vnodes.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ fn settings() -> Settings {
     Settings { slots: 64, checkpoint_batches: 4, ..Settings::default() }
 }
 
-/// A cluster of two whose vnodes' states lie only in packs of the one that will die.
+/// A cluster of two hosts; the states of all vnodes are only in packs of the host that will crash.
 fn packed(vnodes: u64, seed: u64, settings: Settings) -> Cluster {
     let mut cluster = Cluster::new(seed, settings, kinds);
     cluster.start_all(&["a", "b"]);
@@ -35,7 +35,7 @@ fn packed(vnodes: u64, seed: u64, settings: Settings) -> Cluster {
         for one in all {
             one.await.unwrap();
         }
-        // A few batches more, so that a checkpoint covers the above.
+        // Some more batches, so that a checkpoint covers those above.
         for _ in 0..12 {
             client.get::<Tally>("last").command(1).await.unwrap();
             client.get::<Tally>("last too").command(1).await.unwrap();
@@ -47,7 +47,7 @@ fn packed(vnodes: u64, seed: u64, settings: Settings) -> Cluster {
     cluster
 }
 
-/// Who is to die, and who lives: not the leader, and the leader.
+/// The victim, which isn't the leader, and the survivor, which is.
 fn roles(cluster: &Cluster) -> (&'static str, &'static str) {
     if cluster.leader().as_deref() == Some("a") { ("b", "a") } else { ("a", "b") }
 }
@@ -59,7 +59,7 @@ fn take_over(cluster: &mut Cluster, victim: &str, survivor: &str) {
     });
 }
 
-/// Asks ten vnodes for what the filler has put in.
+/// Reads ten vnodes.
 fn read_ten(cluster: &mut Cluster) {
     let asking = cluster.client("asker", |client| async move {
         for number in 0..10 {
@@ -69,7 +69,7 @@ fn read_ten(cluster: &mut Cluster) {
     cluster.finish(asking, Duration::from_secs(30));
 }
 
-/// The requests from the crash of one host until the other serves all slots, of whose vnodes only packs know.
+/// The requests from the crash of one host until the other serves all slots, with all states in packs.
 fn takeover_requests(vnodes: u64) -> u64 {
     let mut cluster = packed(vnodes, 31, settings());
     let (victim, survivor) = roles(&cluster);
@@ -83,7 +83,7 @@ fn takeover_requests(vnodes: u64) -> u64 {
     let verbs = ["create", "get", "get a range", "list", "put", "delete"];
     let requests: u64 = verbs.iter().map(|verb| grown(&before, &after, verb)).sum();
     println!("{requests} requests, {tail} tail batches, {} packs", status.packs);
-    // One get per tail batch and pack index is what a journal costs, whatever is in it.
+    // A journal costs one get per tail batch and per pack index, for any number of vnodes.
     requests - tail - u64::from(status.packs)
 }
 
@@ -94,12 +94,12 @@ fn a_takeover_takes_as_many_requests_for_ten_vnodes_as_for_ten_thousand() {
     assert!(many.abs_diff(few) <= 4, "{few} with 10 vnodes, {many} with 10,000");
 }
 
-/// A small pack is read whole with its index, so its vnodes are here when their slots are.
+/// A small pack is read completely with its index, so its vnodes are in memory when their slots are served.
 #[test]
 fn vnodes_of_a_small_pack_are_used_after_a_takeover_without_a_request_each() {
-    // Copying and what follows it would count too.
-    let unhurried = Settings { copy_pause: Duration::from_secs(60), ..settings() };
-    let mut cluster = packed(10, 33, unhurried);
+    // Copying would cause requests too.
+    let without_copies = Settings { copy_pause: Duration::from_secs(60), ..settings() };
+    let mut cluster = packed(10, 33, without_copies);
     let (victim, survivor) = roles(&cluster);
     take_over(&mut cluster, victim, survivor);
     let before = cluster.world.shelf.counts();
@@ -132,12 +132,12 @@ fn creates_per_second_do_not_grow_with_dirty_vnodes() {
         cluster.world.run(Duration::from_secs(1));
         let before = cluster.world.shelf.counts();
         cluster.world.run(Duration::from_secs(2));
-        assert!(!writing.is_finished(), "it writes on");
+        assert!(!writing.is_finished(), "the load still runs");
         grown(&before, &cluster.world.shelf.counts(), "create")
     };
     let (few, many) = (creates(20), creates(1_000));
     println!("creates in 2 s: {few} with 20 dirty vnodes, {many} with 1,000");
-    // One batch in flight: at most one create in the usual latency of 5 ms, whatever waits.
+    // One batch in flight: at most one create per usual latency of 5 ms, for any number of dirty vnodes.
     assert!(few <= 400 && many <= 400, "{few} with 20 dirty vnodes, {many} with 1,000");
 }
 
@@ -152,6 +152,6 @@ fn an_idle_cluster_makes_only_hint_requests() {
     assert_eq!((verb("create"), verb("delete")), (0, 0), "an idle cluster commits nothing");
     let total = verb("put") + verb("get") + verb("get a range") + verb("list");
     println!("two idle hosts make {total} requests in 120 s");
-    // At most one per host in 2 s.
+    // At most one per host and 2 s.
     assert!(total <= 120, "{total} requests in 120 s");
 }

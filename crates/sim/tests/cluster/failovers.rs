@@ -1,4 +1,4 @@
-//! Hosts die, pause and come back, and every acknowledged command is there.
+//! Hosts crash, pause and come back, and no acknowledged command is lost.
 
 use core::time::Duration;
 
@@ -17,7 +17,7 @@ fn twenty_failovers_in_a_row_keep_every_command_and_few_objects() {
         cluster.world.run(Duration::from_millis(400));
         cluster.world.crash(victim);
         if round % 4 == 1 {
-            // The adopter dies as well, in the middle of its recovery.
+            // The adopter crashes too, in the middle of its recovery.
             let adopter = ["a", "b", "c"][(round + 1) % 3];
             cluster.world.run(Duration::from_millis(25));
             cluster.world.crash(adopter);
@@ -33,12 +33,12 @@ fn twenty_failovers_in_a_row_keep_every_command_and_few_objects() {
     let reading = cluster.client("reader", |client| read_all(client, 24, 400));
     cluster.finish(reading, Duration::from_secs(60));
 
-    // Let the garbage go, then see what is left.
+    // Wait for garbage collection, then count what is left.
     cluster.world.shelf.set_faults(StoreFaults::none());
     cluster.world.run(Duration::from_secs(30));
     let keys = cluster.world.shelf.keys("sessions/");
     let live: Vec<_> = keys.iter().filter(|key| !key.contains("/trims/")).collect();
-    assert!(live.len() < 300, "{} objects are left:\n{live:#?}", live.len());
+    assert!(live.len() < 300, "{} objects remain:\n{live:#?}", live.len());
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_paused_host_answers_nothing_it_queued_and_rejoins() {
         .find(|name| cluster.leader().as_deref() != Some(*name))
         .unwrap();
     let before = cluster.status(victim).unwrap();
-    // Commands and linearizable queries are on their way to it, and in it, when it stops.
+    // Commands and linearizable queries are in flight to it, and queued in it, when it is paused.
     let counting = cluster.client("client", |client| count_all(client, 30, 0));
     cluster.finish(counting, Duration::from_secs(5));
     let counting = cluster.client("client", |client| async move {
@@ -70,9 +70,9 @@ fn a_paused_host_answers_nothing_it_queued_and_rejoins() {
     });
     cluster.world.run(Duration::from_millis(4));
     cluster.world.pause(victim, Duration::from_secs(20));
-    // Everybody is answered while it sleeps: by others.
+    // All callers are answered while it is paused: by other hosts.
     cluster.finish(counting, Duration::from_secs(15));
-    assert!(!cluster.world.is_running(victim), "the answers came while it slept");
+    assert!(!cluster.world.is_running(victim), "the answers came while it was paused");
     let committed = cluster.world.shelf.counts();
     cluster.until("it wakes and rejoins with a new session", Duration::from_secs(40), |cluster| {
         cluster.world.is_running(victim)
@@ -90,9 +90,9 @@ fn a_paused_host_answers_nothing_it_queued_and_rejoins() {
 }
 
 #[test]
-fn a_leader_that_slept_seals_nobody_when_it_wakes() {
+fn a_leader_that_was_paused_seals_no_host_when_it_wakes() {
     let mut cluster = three(13);
-    let leader = cluster.leader().expect("somebody leads");
+    let leader = cluster.leader().expect("a host leads");
     let others: Vec<&str> = ["a", "b", "c"].into_iter().filter(|name| *name != leader).collect();
     cluster.world.pause(&leader, Duration::from_secs(30));
     cluster.world.run(Duration::from_secs(25));
@@ -103,17 +103,17 @@ fn a_leader_that_slept_seals_nobody_when_it_wakes() {
     cluster.finish(counting, Duration::from_secs(120));
     cluster.world.run(Duration::from_secs(20));
     let after: Vec<_> = others.iter().map(|name| cluster.status(name).unwrap().session).collect();
-    assert_eq!(sessions, after, "nobody lost a session to a leader that slept");
+    assert_eq!(sessions, after, "no session was sealed by a leader that was paused");
 }
 
 #[test]
-fn all_hosts_die_after_trims_and_everything_is_back_when_they_start_again() {
+fn all_hosts_crash_after_trims_and_everything_is_back_after_a_restart() {
     let mut cluster = three(14);
     let counting = cluster.client("client", |client| count_all(client, 40, 60));
     cluster.finish(counting, Duration::from_secs(120));
     let trims =
         cluster.world.shelf.keys("sessions/").iter().filter(|key| key.contains("/trims/")).count();
-    assert!(trims > 10, "only {trims} trims: this shows nothing");
+    assert!(trims > 10, "only {trims} trims: too few for this test");
     for name in ["a", "b", "c"] {
         cluster.world.crash(name);
     }
@@ -124,8 +124,8 @@ fn all_hosts_die_after_trims_and_everything_is_back_when_they_start_again() {
 }
 
 #[test]
-fn a_host_that_dies_right_after_a_checkpoint_and_its_trim_is_recovered() {
-    // The last objects of a journal are then a checkpoint and its marks: whatever the seal names must be there.
+fn a_host_that_crashes_right_after_a_checkpoint_and_its_trim_is_recovered() {
+    // The last objects of the journal are then a checkpoint and its marks: everything that the seal names must exist.
     for seed in 0..6 {
         let mut cluster = three(150 + seed);
         let counting = cluster.client("client", |client| count_all(client, 12, 50));
@@ -143,7 +143,7 @@ fn a_host_that_dies_right_after_a_checkpoint_and_its_trim_is_recovered() {
 }
 
 #[test]
-fn two_hosts_of_one_name_the_later_takes_the_place_of_the_earlier() {
+fn of_two_hosts_of_one_name_the_later_replaces_the_earlier() {
     let mut cluster = three(16);
     // Another process of that name, on another machine: another node, the same name.
     let (network, store) = (cluster.world.network("elsewhere"), cluster.world.store("elsewhere"));
@@ -162,7 +162,7 @@ fn two_hosts_of_one_name_the_later_takes_the_place_of_the_earlier() {
             .unwrap();
         host.stopped().await.to_string()
     });
-    cluster.until("the earlier exits", Duration::from_secs(30), |cluster| {
+    cluster.until("the earlier process stops", Duration::from_secs(30), |cluster| {
         cluster.stopped("b").is_some()
     });
     assert!(
@@ -170,15 +170,16 @@ fn two_hosts_of_one_name_the_later_takes_the_place_of_the_earlier() {
         "{:?}",
         cluster.stopped("b")
     );
-    assert!(!later.is_finished(), "the later stays");
+    assert!(!later.is_finished(), "the later process continues");
     let counting = cluster.client("client", |client| count_on(client, 1, 20));
     cluster.finish(counting, Duration::from_secs(60));
 }
 
-/// A slot goes from A to B and back while A still has its own old records of it at hand: what B acknowledged counts.
+/// A slot moves from A to B and back while A still has its old records of it in memory: B's acknowledged commands must
+/// count.
 #[test]
-fn a_slot_that_comes_back_is_served_from_what_was_written_meanwhile() {
-    // No checkpoint comes between, so every record stays in the tails.
+fn a_slot_that_comes_back_is_served_with_the_records_written_meanwhile() {
+    // There are no checkpoints, so every record stays in the tails.
     let settings = Settings { checkpoint_batches: 100_000, ..tiny() };
     let mut cluster = Cluster::new(17, settings, kinds);
     cluster.start_all(&["a"]);
@@ -192,14 +193,14 @@ fn a_slot_that_comes_back_is_served_from_what_was_written_meanwhile() {
                     assert_eq!(
                         vnode.command(count).await,
                         Ok(count),
-                        "{}: lost or doubled",
+                        "{}: lost or counted twice",
                         key(number)
                     );
                 }
             }
         });
         cluster.finish(writing, Duration::from_secs(120));
-        // Odd rounds are written by A alone, even ones by A and B, whose slots come back when it dies.
+        // Odd rounds are written by A alone, even ones by A and B. B's slots come back to A when B crashes.
         if round % 2 == 1 {
             cluster.start("b");
             cluster.until("b has its share", Duration::from_secs(30), |cluster| {
@@ -216,11 +217,11 @@ fn a_slot_that_comes_back_is_served_from_what_was_written_meanwhile() {
     cluster.finish(reading, Duration::from_secs(60));
 }
 
-/// The leader's own session is sealed on request: it goes on leading with a new one, and nobody waits for its silence.
+/// The leader's own session is sealed on request: it continues to lead with a new session, without a timeout.
 #[test]
-fn a_leader_that_loses_its_session_leads_on_with_the_next() {
+fn a_leader_that_loses_its_session_continues_to_lead_with_the_next() {
     let mut cluster = three(18);
-    let leader = cluster.leader().expect("somebody leads");
+    let leader = cluster.leader().expect("a host leads");
     let before = cluster.status(&leader).unwrap();
     let (network, address) = (cluster.world.network("operator"), cluster.address(&leader));
     let name = holocron_protocol::ids::HostName::new(&leader).unwrap();
@@ -228,7 +229,7 @@ fn a_leader_that_loses_its_session_leads_on_with_the_next() {
         let (seal, within) = (holocron::PeerMessage::Seal(name), Duration::from_secs(10));
         drop(holocron::ask(&network, &address, seal, within).await);
     }));
-    cluster.until("somebody leads a later epoch", Duration::from_millis(600), |cluster| {
+    cluster.until("a later epoch has a leader", Duration::from_millis(600), |cluster| {
         let now = cluster.leader().and_then(|leader| cluster.status(&leader));
         now.is_some_and(|now| now.epoch > before.epoch && now.session != before.session)
     });
@@ -237,22 +238,22 @@ fn a_leader_that_loses_its_session_leads_on_with_the_next() {
 }
 
 #[test]
-fn a_host_that_slept_through_its_whole_membership_leads_with_a_new_session() {
+fn a_host_that_was_paused_for_its_whole_membership_leads_with_a_new_session() {
     let mut cluster = three(17);
     let counting = cluster.client("client", |client| count_all(client, 16, 20));
     cluster.finish(counting, Duration::from_secs(60));
     let epochs = cluster.world.shelf.keys("epochs/").len();
     cluster.start("d");
-    cluster.until("it is taken in", Duration::from_secs(20), |cluster| {
+    cluster.until("it is admitted", Duration::from_secs(20), |cluster| {
         cluster.world.shelf.keys("epochs/").len() > epochs
     });
-    // It never hears that it was. Meanwhile it is sealed, detached and forgotten.
+    // It never learns that it was admitted. Meanwhile its session is sealed, detached and removed.
     cluster.world.pause("d", Duration::from_secs(60));
     cluster.world.run(Duration::from_secs(59));
     for host in ["a", "b", "c"] {
         cluster.world.crash(host);
     }
-    // Alone, it leads. What it gives itself it must be able to serve, now and after its own end.
+    // Alone, it leads. It must be able to serve the slots it assigns to itself, now and after a restart.
     let reading = cluster.client("reader", |client| read_all(client, 16, 20));
     cluster.finish(reading, Duration::from_secs(120));
     cluster.world.crash("d");

@@ -1,4 +1,4 @@
-//! Whole clusters of real hosts in a simulated world: the stories that a promise is made of.
+//! Scenarios of whole clusters of real hosts in a simulated world.
 
 #[cfg(test)]
 mod bad_days;

@@ -1,5 +1,5 @@
-//! A vnode's state is asked for and its object isn't there: because somebody else owns the vnode by now, or because it
-//! was deleted behind everybody's back.
+//! A vnode's state is read and its object is missing: because another host owns the vnode by now, or because the object
+//! was deleted from outside.
 
 use core::time::Duration;
 use std::{collections::BTreeSet, sync::Arc};
@@ -12,7 +12,7 @@ use crate::tally::{Tally, count_all, count_on, key, kinds, tiny};
 
 const VNODES: u64 = 40;
 
-/// Vnodes leave memory soon, so that their states are read again.
+/// Vnodes leave memory early, so that their states are read again.
 fn settings() -> Settings {
     Settings { idle_after: Duration::from_millis(500), ..tiny() }
 }
@@ -22,7 +22,7 @@ fn sessions(cluster: &Cluster) -> BTreeSet<String> {
     keys.iter().filter_map(|key| key.split('/').nth(1).map(ToOwned::to_owned)).collect()
 }
 
-/// Counts every vnode to 1, and others until checkpoints hold that; then gives everything time to leave memory.
+/// Counts every vnode to 1, and others until checkpoints cover that; then waits until all vnodes have left memory.
 fn fill(cluster: &mut Cluster) {
     let filling = cluster.client("filler", |client| async move {
         count_all(client.clone(), VNODES, 1).await;
@@ -36,7 +36,7 @@ fn fill(cluster: &mut Cluster) {
 }
 
 #[test]
-fn a_host_that_was_replaced_in_its_sleep_takes_nothing_that_is_gone_for_damage() {
+fn a_host_that_was_replaced_while_paused_does_not_take_collected_objects_for_damage() {
     let mut cluster = Cluster::new(61, settings(), kinds);
     cluster.start_all(&["a", "b"]);
     let others = sessions(&cluster);
@@ -55,7 +55,7 @@ fn a_host_that_was_replaced_in_its_sleep_takes_nothing_that_is_gone_for_damage()
             .await
             .expect("a healthy store");
         let client = host.client();
-        // It sleeps when this is over, and asks in the moment it wakes.
+        // The host is paused when this ends, and the read is sent when it wakes.
         tokio::time::sleep(Duration::from_secs(60)).await;
         let asked = (0..VNODES).map(|number| {
             let vnode = client.get::<Tally>(&key(number)).with_deadline(Duration::from_secs(120));
@@ -63,7 +63,7 @@ fn a_host_that_was_replaced_in_its_sleep_takes_nothing_that_is_gone_for_damage()
         });
         let mut answers = Vec::new();
         for answer in asked.collect::<Vec<_>>() {
-            answers.push(answer.await.expect("it asks to the end"));
+            answers.push(answer.await.expect("it asks until the end"));
         }
         answers
     });
@@ -90,7 +90,7 @@ fn a_host_that_was_replaced_in_its_sleep_takes_nothing_that_is_gone_for_damage()
 }
 
 #[test]
-fn a_state_that_was_deleted_behind_everybodys_back_is_said_to_be_unreadable() {
+fn a_state_that_was_deleted_from_outside_is_reported_as_unreadable() {
     let mut cluster = Cluster::new(62, settings(), kinds);
     cluster.start_all(&["a"]);
     fill(&mut cluster);
@@ -109,20 +109,20 @@ fn a_state_that_was_deleted_behind_everybodys_back_is_said_to_be_unreadable() {
             let vnode = client.get::<Tally>(&key(number)).with_deadline(Duration::from_secs(5));
             answers.push(vnode.query(()).await);
         }
-        // Nobody else suffers.
+        // No other vnode is affected.
         (answers, client.get::<Tally>("new").command(1).await)
     });
-    assert!(cluster.world.run_until(&asking, Duration::from_secs(300)), "it is answered");
+    assert!(cluster.world.run_until(&asking, Duration::from_secs(300)), "all calls are answered");
     let (answers, new) = cluster.world.result(asking);
     let is_said = |answer: &Result<_, CallError>| match answer {
         Err(CallError::Unavailable { why }) => why.contains("is missing"),
         _ => false,
     };
     let said = answers.iter().filter(|answer| is_said(answer)).count();
-    assert!(said > 10, "only {said} are said to be missing: {answers:?}");
+    assert!(said > 10, "only {said} are reported as missing: {answers:?}");
     assert!(answers.iter().all(|answer| *answer == Ok((1, 1)) || is_said(answer)), "{answers:?}");
     assert_eq!(new, Ok(1));
-    // The watch sees the vandal, too.
+    // The watch detects the deletions, too.
     let violations = cluster.world.trace.violations();
     assert!(violations.iter().any(|it| it.contains("invariant 7") && it.contains("vandal")));
 }

@@ -1,5 +1,5 @@
-//! A second process under a host's name. It takes the place of the first, whatever was held against that one: who is
-//! taken for dead is a session, not a name.
+//! A second process under a host's name. It replaces the first one, and suspicion of the first doesn't count against
+//! it: a suspect is a session, not a name.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ use holocron_sim::Cluster;
 
 use crate::tally::{count_all, three};
 
-/// How long a replacement is watched after it was taken in: longer than any silence that could be held against it.
+/// How long a replacement is observed after it was admitted: longer than any timeout of heartbeats.
 const WATCHED: Duration = Duration::from_secs(5);
 
 fn twin_of(host: &str) -> String {
     format!("{host}-twin")
 }
 
-/// Every epoch record that stands in the store.
+/// Every epoch record in the store.
 fn records(cluster: &mut Cluster) -> BTreeMap<Epoch, EpochRecord> {
     let store = cluster.world.store("historian");
     let keys = cluster.world.shelf.keys("epochs/");
@@ -35,9 +35,9 @@ fn records(cluster: &mut Cluster) -> BTreeMap<Epoch, EpochRecord> {
     cluster.finish(reading, Duration::from_secs(30))
 }
 
-/// Waits until the first process has stopped, then looks for a while that the second keeps its session.
+/// Waits until the first process has stopped, then checks for a while that the second keeps its session.
 fn replaces(cluster: &mut Cluster, first: &str, says: &str) -> SessionId {
-    cluster.until("the earlier exits", Duration::from_secs(30), |cluster| {
+    cluster.until("the earlier process stops", Duration::from_secs(30), |cluster| {
         cluster.stopped(first).is_some_and(|why| why.contains(says))
     });
     cluster.world.run(WATCHED);
@@ -51,7 +51,7 @@ fn replaces(cluster: &mut Cluster, first: &str, says: &str) -> SessionId {
     session
 }
 
-/// The sessions of a name, in the order in which they were taken in.
+/// The sessions of a name, in the order of their admission.
 fn sessions_of(cluster: &mut Cluster, name: &str) -> Vec<SessionId> {
     let mut sessions = Vec::new();
     for record in records(cluster).values() {
@@ -68,7 +68,7 @@ fn sessions_of(cluster: &mut Cluster, name: &str) -> Vec<SessionId> {
 fn a_leader_replaced_under_its_own_name_does_not_cost_the_replacement_its_session() {
     for seed in 0..4 {
         let mut cluster = three(700 + seed);
-        let leader = cluster.leader().expect("somebody leads");
+        let leader = cluster.leader().expect("a host leads");
         let counting = cluster.client("client", |client| count_all(client, 8, 40));
         let led = records(&mut cluster).len();
         cluster.world.pause(&leader, Duration::from_millis(500));
@@ -86,11 +86,11 @@ fn a_leader_replaced_under_its_own_name_does_not_cost_the_replacement_its_sessio
 }
 
 #[test]
-fn what_was_held_against_a_host_is_not_held_against_its_replacement() {
-    // It dies, and a process under its name starts elsewhere while the leader is about to notice.
+fn suspicion_of_a_host_does_not_count_against_its_replacement() {
+    // It crashes, and a process under its name starts elsewhere at about the time when the leader notices.
     for millis in (0..=48).step_by(4) {
         let mut cluster = three(720 + millis);
-        let leader = cluster.leader().expect("somebody leads");
+        let leader = cluster.leader().expect("a host leads");
         let victim = ["a", "b", "c"].into_iter().find(|name| *name != leader).unwrap();
         cluster.world.crash(victim);
         cluster.world.run(Duration::from_millis(millis));
@@ -98,10 +98,10 @@ fn what_was_held_against_a_host_is_not_held_against_its_replacement() {
         cluster.world.run(WATCHED);
         assert_eq!(sessions_of(&mut cluster, victim).len(), 2, "{millis} ms: one each");
     }
-    // It is silent, and its replacement comes just before it is taken for dead.
+    // It is silent, and its replacement starts just before it becomes suspect.
     for millis in (600..=1_050).step_by(50) {
         let mut cluster = three(740 + millis);
-        let leader = cluster.leader().expect("somebody leads");
+        let leader = cluster.leader().expect("a host leads");
         let victim = ["a", "b", "c"].into_iter().find(|name| *name != leader).unwrap();
         cluster.world.pause(victim, Duration::from_secs(3));
         cluster.world.run(Duration::from_millis(millis));
@@ -113,15 +113,15 @@ fn what_was_held_against_a_host_is_not_held_against_its_replacement() {
 }
 
 #[test]
-fn a_host_that_leaves_does_not_take_its_replacement_along() {
+fn a_host_that_leaves_does_not_remove_its_replacement() {
     for millis in [0, 5, 20, 50, 100, 300] {
         let mut cluster = three(800 + millis);
         let victim = "b";
         cluster.start_at(&twin_of(victim), victim);
-        // It has read the log and asks to be taken in while the first is on its way out.
+        // It has read the log and asks to join while the first is leaving.
         cluster.leave(victim);
         cluster.world.run(Duration::from_millis(millis));
-        cluster.until("the earlier is gone", Duration::from_secs(40), |cluster| {
+        cluster.until("the earlier process is gone", Duration::from_secs(40), |cluster| {
             cluster.stopped(victim).is_some()
         });
         cluster.world.run(WATCHED);
@@ -134,9 +134,9 @@ fn a_host_that_leaves_does_not_take_its_replacement_along() {
 }
 
 #[test]
-fn a_replacement_that_dies_too_is_noticed_at_once() {
+fn a_replacement_that_crashes_too_is_detected_at_once() {
     let mut cluster = three(760);
-    let leader = cluster.leader().expect("somebody leads");
+    let leader = cluster.leader().expect("a host leads");
     let victim = ["a", "b", "c"].into_iter().find(|name| *name != leader).unwrap();
     cluster.start_at(&twin_of(victim), victim);
     replaces(&mut cluster, victim, "a later host named");

@@ -1,13 +1,13 @@
-//! The default scenario, seed after seed.
+//! The default scenario with many seeds.
 
 use holocron_sim::{Counters, Outcome, Scenario, run};
 
-/// Seeds run unless the environment says otherwise.
+/// Default number of seeds; the environment may override it.
 const SEEDS_DEFAULT: u64 = 300;
-/// Tests that share them, so that each core has its part.
+/// Number of tests that share the seeds, to use several cores.
 const PARTS: u64 = 4;
 
-/// Seeds above the default ones that found something when the code was such that they met it.
+/// Seeds above the default ones that once found a bug.
 const FOUND: [u64; 8] = [346, 919, 1_032, 1_109, 1_590, 1_661, 2_045, 2_138];
 
 fn variable(name: &str) -> Option<u64> {
@@ -16,7 +16,7 @@ fn variable(name: &str) -> Option<u64> {
 
 fn tell(outcome: &Outcome) -> String {
     format!(
-        "seed {} after {:?}:\n{}\nthe end of its trace:\n{}\nseed {} broke:\n{}",
+        "seed {} after {:?}:\n{}\nthe end of its trace:\n{}\nseed {} has violations:\n{}",
         outcome.seed,
         outcome.span,
         outcome
@@ -31,7 +31,7 @@ fn tell(outcome: &Outcome) -> String {
     )
 }
 
-/// Runs one part of the seeds: none may break anything, and together they must have exercised everything.
+/// Runs one part of the seeds: there must be no violation, and together they must exercise everything.
 fn run_part(part: u64) {
     let first = variable("HOLOCRON_SEED").unwrap_or(1);
     let seeds = variable("HOLOCRON_SEEDS").unwrap_or(SEEDS_DEFAULT);
@@ -53,12 +53,12 @@ fn run_part(part: u64) {
     }
     assert!(broken.is_empty(), "{shown}\n{} of {told} seeds: {broken:#?}", broken.len());
     if told >= SEEDS_DEFAULT / PARTS {
-        assert_eq!(sum.idle(), Vec::<&str>::new(), "{told} seeds exercised none of these");
+        assert_eq!(sum.idle(), Vec::<&str>::new(), "{told} seeds did not exercise these");
     }
 }
 
 #[test]
-fn seeds_that_once_broke_a_promise_keep_it() {
+fn seeds_that_once_found_a_bug_have_no_violation() {
     for seed in FOUND {
         let outcome = run(&Scenario::new(seed));
         assert!(outcome.broken.is_empty(), "{}", tell(&outcome));
@@ -66,22 +66,22 @@ fn seeds_that_once_broke_a_promise_keep_it() {
 }
 
 #[test]
-fn no_seed_breaks_a_promise_first_part() {
+fn no_seed_has_a_violation_first_part() {
     run_part(0);
 }
 
 #[test]
-fn no_seed_breaks_a_promise_second_part() {
+fn no_seed_has_a_violation_second_part() {
     run_part(1);
 }
 
 #[test]
-fn no_seed_breaks_a_promise_third_part() {
+fn no_seed_has_a_violation_third_part() {
     run_part(2);
 }
 
 #[test]
-fn no_seed_breaks_a_promise_fourth_part() {
+fn no_seed_has_a_violation_fourth_part() {
     run_part(3);
 }
 
@@ -93,7 +93,7 @@ fn the_same_seed_is_the_same_run() {
         if first != second {
             let at = first.tail.iter().zip(&second.tail).take_while(|(a, b)| a == b).count();
             panic!(
-                "seed {seed} parts ways after line {at}: {:#?}\nthen {:#?}\nor {:#?}",
+                "seed {seed}: two runs differ after line {at}: {:#?}\nthen {:#?}\nor {:#?}",
                 &first.tail[at.saturating_sub(20)..at],
                 &first.tail[at..(at + 8).min(first.tail.len())],
                 &second.tail[at..(at + 8).min(second.tail.len())]

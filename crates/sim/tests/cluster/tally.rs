@@ -1,4 +1,4 @@
-//! A vnode whose history shows in its state, and those who keep count of what they were told.
+//! A vnode whose state shows its history, and callers that check it.
 
 use core::time::Duration;
 
@@ -35,7 +35,7 @@ pub(crate) fn kinds(builder: HostBuilder) -> HostBuilder {
     builder.vnode::<Tally>()
 }
 
-/// Checkpoints and trims all the time.
+/// Frequent checkpoints and trims.
 pub(crate) fn tiny() -> Settings {
     Settings { slots: 32, segment_len: 4, checkpoint_batches: 6, ..Settings::default() }
 }
@@ -44,16 +44,16 @@ pub(crate) fn key(number: u64) -> String {
     format!("t{number}")
 }
 
-/// Adds to one vnode again and again. Every reply must count on from the last: nothing lost, nothing doubled.
+/// Adds to one vnode repeatedly. Every reply must be the next count: nothing lost, nothing counted twice.
 pub(crate) async fn count_on(client: Client, number: u64, rounds: u64) -> u64 {
     let vnode = client.get::<Tally>(&key(number)).with_deadline(Duration::from_secs(120));
     for round in 1..=rounds {
         match vnode.command(round).await {
-            Ok(count) => assert_eq!(count, round, "{}: lost or doubled", key(number)),
+            Ok(count) => assert_eq!(count, round, "{}: lost or counted twice", key(number)),
             Err(error) => panic!("{}: {error}", key(number)),
         }
         if round % 5 == 0 {
-            let (count, sum) = vnode.query(()).await.expect("a query has as long");
+            let (count, sum) = vnode.query(()).await.expect("a query has the same deadline");
             assert_eq!(
                 (count, sum),
                 (round, round * (round + 1) / 2),
@@ -65,13 +65,13 @@ pub(crate) async fn count_on(client: Client, number: u64, rounds: u64) -> u64 {
     rounds
 }
 
-/// Many who count on, each at a vnode of its own.
+/// Many callers, each with its own vnode.
 pub(crate) async fn count_all(client: Client, vnodes: u64, rounds: u64) -> u64 {
     let counting: Vec<_> =
         (0..vnodes).map(|number| tokio::spawn(count_on(client.clone(), number, rounds))).collect();
     let mut total = 0;
     for one in counting {
-        total += one.await.expect("it counted to the end");
+        total += one.await.expect("the caller finished");
     }
     total
 }
@@ -85,7 +85,7 @@ pub(crate) async fn read_all(client: Client, vnodes: u64, rounds: u64) {
     }
 }
 
-/// Three hosts with little settings.
+/// Three hosts with [`tiny`] settings.
 pub(crate) fn three(seed: u64) -> Cluster {
     let mut cluster = Cluster::new(seed, tiny(), kinds);
     cluster.start_all(&["a", "b", "c"]);

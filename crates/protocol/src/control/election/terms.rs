@@ -1,4 +1,4 @@
-//! What the election hears and says: its events, effects and settings.
+//! Events, effects and settings of the election.
 
 use core::time::Duration;
 
@@ -11,18 +11,19 @@ use crate::{
     time::Time,
 };
 
-/// When to try, and when to try again.
+/// Timeouts of the election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ElectionSettings {
-    /// How long a leader heard over a connection may be silent. Shorter fails over sooner and more often for nothing.
+    /// How long a leader that was heard over a connection may be silent. Shorter: faster failover, and more false
+    /// alarms.
     pub silence_max: Duration,
-    /// The same for a leader last heard by a hint, or not at all yet; several hint intervals.
+    /// The same for a leader last heard by a hint, or not heard yet; several hint intervals.
     pub silence_by_hint_max: Duration,
-    /// How much later each rank tries. Should outlast a create, so that one candidate at a time tries.
+    /// The delay per rank. Should be longer than a create, so that one candidate at a time tries.
     pub rank_step: Duration,
-    /// How often a leader puts its hint and looks for a later epoch.
+    /// How often a leader puts its hint and looks for a newer epoch.
     pub confirm_every: Duration,
-    /// How long after a request without clear answer it is asked again.
+    /// How long to wait before a request without a clear answer is retried.
     pub retry_after: Duration,
 }
 
@@ -41,23 +42,23 @@ impl Default for ElectionSettings {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// Time passed; send it often, at least every [`ElectionSettings::rank_step`].
+    /// Time passed. Send it at least every [`ElectionSettings::rank_step`].
     Tick,
-    /// The leader of that epoch lives.
+    /// The leader of that epoch is alive.
     HeardLeader {
-        /// What it says it leads.
+        /// The epoch it claims to lead.
         epoch: Epoch,
         /// How it was heard.
         by: HeardBy,
     },
     /// A newer epoch may exist: another host said so, or something that the newest known one needs is gone.
     NewerEpochPossible,
-    /// A leader can't be reached. Says nothing about another session, even of the same name, that leads by now.
+    /// A leader can't be reached. Doesn't count against another session that leads now, even one of the same host name.
     LeaderSuspected {
         /// Its session in the home domain.
         leader: SessionId,
     },
-    /// A record was read, by whatever way, and its ground was found live.
+    /// A record was read, by any way, and isn't in a trimmed segment.
     Learned(News),
     /// Answers [`Effect::Read`].
     Read(ReadOutcome),
@@ -65,13 +66,13 @@ pub enum Event {
     Created(CreateOutcome),
     /// Answers [`Effect::CheckMark`].
     Marked(MarkOutcome),
-    /// The leader has something to write. Lost if a create is under way or the store fails: say it again.
+    /// The leader has something to write. Ignored if a create is in flight or the store fails: send it again.
     ChangeWanted,
-    /// The host's own tick came late: it was paused.
+    /// The host's own tick was late: it was paused.
     Paused,
     /// The host's own store requests fail.
     StoreFailing,
-    /// They succeed again.
+    /// The host's own store requests succeed again.
     StoreWorking,
 }
 
@@ -80,7 +81,7 @@ pub enum Event {
 pub enum HeardBy {
     /// Over a live connection.
     Connection,
-    /// Its hint moved, and there is no connection.
+    /// Its hint's counter moved, and there is no connection.
     Hint,
 }
 
@@ -89,21 +90,21 @@ pub enum HeardBy {
 pub struct News {
     /// The record's epoch.
     pub epoch: Epoch,
-    /// Whose it is.
+    /// Who wrote it.
     pub writer: Writer,
-    /// This host's place in the line of candidates; 0 is first.
+    /// This host's rank among the candidates; 0 is first.
     pub rank: u32,
 }
 
-/// Whose a record is.
+/// Who wrote a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Writer {
-    /// Ours: of this very session.
+    /// This session.
     Us,
-    /// Another's, of this session in the home domain, that goes on leading.
+    /// Another leader, with this session in the home domain, that continues to lead.
     Other(SessionId),
-    /// Another's, that left with this record or that this record replaced by a later session of its name: there is
-    /// no one to wait for.
+    /// Another leader that left with this record, or whose session this record replaced with a later one of the same
+    /// host name: there is no leader to wait for.
     Gone,
 }
 
@@ -112,7 +113,7 @@ pub enum Writer {
 pub enum ReadOutcome {
     /// The newest record.
     Newest(News),
-    /// Nothing later than what was known.
+    /// Nothing newer than what was known.
     Nothing,
     /// No answer.
     Unknown,
@@ -121,17 +122,17 @@ pub enum ReadOutcome {
 /// How the create of an epoch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CreateOutcome {
-    /// Our record stands there.
+    /// Our record is at the key.
     Won,
-    /// Another record stands there.
+    /// Another record is at the key.
     Lost,
-    /// No clear answer: it may have landed, or may yet.
+    /// No clear answer: it may have landed, or may still land.
     Unknown,
-    /// Nothing was asked of the store: there was no record to write.
+    /// No request was sent: there was no record to write.
     Withdrawn,
 }
 
-/// Whether an epoch's mark is there.
+/// Whether an epoch's mark exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MarkOutcome {
     /// A definite answer.
@@ -145,42 +146,41 @@ pub enum MarkOutcome {
 pub enum Effect {
     /// Read the log from this epoch on ([`crate::epoch::log::EpochReader`]).
     Read(Epoch),
-    /// Make the next record and create it, if there is anything to write. While its answer is out, a read may have
-    /// found it already.
+    /// Make the next record and create it, if there is anything to write. A read may find the record before this is
+    /// answered.
     Create(Epoch),
     /// Get the mark of that epoch's segment.
     CheckMark(Epoch),
     /// Put the leader's hint for that epoch.
     PutHint(Epoch),
-    /// This host leads that epoch, by the record that stands in the log (after an unclear create not always the last
-    /// one made).
+    /// This host leads that epoch, by the record in the log (after an unclear create, not always the last record made).
     Lead(Epoch),
-    /// Another leads, or led, that epoch.
+    /// Another host leads, or led, that epoch.
     Follow(Epoch),
 }
 
-/// What this host is.
+/// This host's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// It was paused, or found itself far behind: nothing is held against anybody before the log was read.
+    /// It was paused, or is far behind: it must read the log before it may suspect the leader.
     Waking,
-    /// Quiet, as long as it hears the leader.
+    /// It follows a leader that it hears.
     Following {
-        /// Until when without a sign.
+        /// When the next heartbeat is overdue.
         until: Time,
     },
-    /// Nobody seems to lead.
+    /// There seems to be no leader.
     Candidate {
-        /// Not to be tried before.
+        /// When it may try.
         not_before: Time,
     },
     /// It leads the newest epoch it knows.
     Leading {
-        /// When it heard that its first create of this leadership had returned.
+        /// When it learned that its first epoch of this leadership was created.
         since: Time,
-        /// When the last read began that found nothing later.
+        /// When the last read that found nothing newer began.
         confirmed: Option<Time>,
-        /// When to look again.
+        /// When to read the log again.
         confirm_at: Time,
     },
 }
@@ -189,7 +189,7 @@ pub enum Role {
 pub(super) enum Attempt {
     None,
     Creating(Epoch),
-    /// Won; does it stand in live ground?
+    /// Won. Checking whether its segment was trimmed.
     Checking {
         epoch: Epoch,
         won_at: Time,
@@ -197,14 +197,14 @@ pub(super) enum Attempt {
     },
 }
 
-/// A question to the store.
+/// The state of a request to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Asking {
-    /// None is needed.
+    /// Not needed.
     Nothing,
-    /// To be asked then.
+    /// To be sent at this time.
     At(Time),
-    /// Asked then.
+    /// In flight since this time.
     Since(Time),
 }
 
@@ -215,7 +215,7 @@ pub(super) enum StoreHealth {
 }
 
 impl News {
-    /// What a record says to a host, whose session in the home domain is `session` if it has one.
+    /// From a record, for a host; `session` is the host's session in the home domain, if it has one.
     #[must_use]
     pub fn of(record: &EpochRecord, host: &HostName, session: Option<SessionId>) -> Self {
         let writer = match record.standing_leader() {
@@ -227,22 +227,23 @@ impl News {
     }
 }
 
-/// A host's place in the line of candidates: a named successor first, then the active hosts by name, then the draining
-/// ones, then the leader, which is the one that isn't heard, unless a later session has its name; strangers last.
+/// A host's rank among the candidates: a named successor first, then active hosts by name, then draining hosts, then
+/// the silent leader (unless a later session has its name), then hosts that aren't in the record.
 fn rank(record: &EpochRecord, host: &HostName) -> u32 {
-    let leader_lives = record.is_open(record.leader.session);
+    let leader_is_open = record.is_open(record.leader.session);
     let order = |name: &HostName| match (&record.handover, record.hosts.get(name)) {
         (Handover::Leaves { successor: Some(successor) }, _) if successor == name => 0,
-        _ if record.leader.host == *name && leader_lives => 3,
+        _ if record.leader.host == *name && leader_is_open => 3,
         (_, Some(entry)) if entry.state == HostState::Active => 1,
         (_, Some(_)) => 2,
         (_, None) => 4,
     };
     let own = (order(host), host);
     let before = record.hosts.keys().filter(|name| (order(name), *name) < own).count();
-    // Strangers know nothing of each other: a step later and by chance, lest they all come at once.
-    let stranger = usize::from(!record.hosts.contains_key(host));
-    u32::try_from(before + stranger).expect("the number of hosts is bounded")
+    // Hosts that aren't in the record don't know each other: one step later and with jitter, so that they don't all try
+    // at once.
+    let is_unknown = usize::from(!record.hosts.contains_key(host));
+    u32::try_from(before + is_unknown).expect("the number of hosts is bounded")
 }
 
 #[cfg(test)]
@@ -294,12 +295,12 @@ mod tests {
     }
 
     #[test]
-    fn active_hosts_come_first_by_name_then_draining_ones_then_the_leader_then_strangers() {
+    fn active_hosts_come_first_by_name_then_draining_hosts_then_the_leader_then_unknown_hosts() {
         assert_eq!(ranks(&finish(draft())), [0, 3, 1, 2, 5]);
     }
 
     #[test]
-    fn a_named_successor_comes_first_and_nobody_waits_for_the_leader() {
+    fn a_named_successor_comes_first_and_no_host_waits_for_the_leader() {
         let mut draft = draft();
         draft.resign(Some(&name("c"))).unwrap();
         let record = finish(draft);
@@ -314,7 +315,7 @@ mod tests {
         let writer = |session| News::of(&record, &name("b"), session).writer;
         assert_eq!(writer(Some(SessionId::new(2))), Writer::Us);
         let other = Writer::Other(SessionId::new(2));
-        assert_eq!(writer(Some(SessionId::new(9))), other, "an earlier life of b wrote it");
+        assert_eq!(writer(Some(SessionId::new(9))), other, "an earlier session of b wrote it");
         assert_eq!(writer(None), other);
     }
 
@@ -328,7 +329,7 @@ mod tests {
         draft = after(&finish(draft));
         draft.join(&name("b"), first).unwrap();
         let record = finish(draft);
-        assert_eq!(record.handover, Handover::Stays, "it wrote this as it writes any record");
+        assert_eq!(record.handover, Handover::Stays, "it did not resign");
         assert_eq!(record.standing_leader(), None);
         for session in [2, 9, 1] {
             let news = News::of(&record, &name("b"), Some(SessionId::new(session)));
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_of_nobody_is_anybodys() {
+    fn a_log_without_hosts_has_no_leader_to_wait_for() {
         let mut draft = draft();
         for session in 1..=4 {
             draft.remove(SessionId::new(session));

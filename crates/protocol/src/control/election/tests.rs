@@ -1,4 +1,4 @@
-//! Elections among three hosts that the store and the network treat badly, and then well again.
+//! Elections among three hosts with random failures of store and network, then a recovery.
 
 use proptest::prelude::*;
 
@@ -7,11 +7,11 @@ use crate::epoch::log::MarkState;
 
 const HOSTS: usize = 3;
 
-/// The epoch log: who wrote each epoch, from 1 on; and creates that were given up and may land yet.
+/// The epoch log: the writer of each epoch, from 1 on; and creates without an answer that may still land.
 #[derive(Default)]
 struct Log {
     writers: Vec<usize>,
-    adrift: Vec<(Epoch, usize)>,
+    unanswered: Vec<(Epoch, usize)>,
 }
 
 impl Log {
@@ -19,7 +19,7 @@ impl Log {
         Epoch::new(self.writers.len() as u64)
     }
 
-    /// Whether this create won; nothing is ever deleted here, so an epoch is free only right after the newest.
+    /// Whether this create won. Nothing is ever deleted here, so only the epoch after the newest is free.
     fn create(&mut self, epoch: Epoch, host: usize) -> bool {
         let is_free = epoch == self.newest().next();
         if is_free {
@@ -52,9 +52,9 @@ struct Cluster {
     hosts: Vec<Host>,
 }
 
-/// What happens next, to which host.
+/// The next event of a host.
 #[derive(Clone, Copy, Debug)]
-enum Chaos {
+enum Fault {
     Pass(u64),
     ReadAnswers,
     ReadFails,
@@ -72,8 +72,8 @@ enum Chaos {
     ChangeWanted,
 }
 
-fn chaos() -> impl Strategy<Value = Chaos> {
-    use Chaos::*;
+fn fault() -> impl Strategy<Value = Fault> {
+    use Fault::*;
     prop_oneof![
         6 => (1..600u64).prop_map(Pass),
         6 => prop::sample::select(&[ReadAnswers, CreateAnswers, MarkAnswers][..]),
@@ -106,16 +106,16 @@ impl Cluster {
                 Effect::CheckMark(epoch) => (&mut host.checking, epoch),
                 Effect::Lead(epoch) => {
                     let at = usize::try_from(epoch.get()).unwrap() - 1;
-                    assert_eq!(self.log.writers[at], number, "{epoch} is another's");
+                    assert_eq!(self.log.writers[at], number, "{epoch} has another writer");
                     continue;
                 }
                 Effect::PutHint(_) | Effect::Follow(_) => continue,
             };
-            assert_eq!(slot.replace(epoch), None, "{effect:?} while one is out");
+            assert_eq!(slot.replace(epoch), None, "{effect:?} while one is in flight");
         }
         let newest = host.election.newest();
         assert!(before <= newest, "epochs went down");
-        assert!(newest <= self.log.newest(), "{newest} isn't there");
+        assert!(newest <= self.log.newest(), "{newest} doesn't exist");
     }
 
     fn answer_read(&mut self, number: usize) {
@@ -148,56 +148,56 @@ impl Cluster {
         }
     }
 
-    fn suffer(&mut self, number: usize, chaos: Chaos) {
-        match chaos {
-            Chaos::Pass(millis) => {
+    fn apply(&mut self, number: usize, fault: Fault) {
+        match fault {
+            Fault::Pass(millis) => {
                 self.now += Duration::from_millis(millis);
                 (0..HOSTS).for_each(|host| self.step(host, Event::Tick));
             }
-            Chaos::ReadAnswers => self.answer_read(number),
-            Chaos::ReadFails => {
+            Fault::ReadAnswers => self.answer_read(number),
+            Fault::ReadFails => {
                 if self.hosts[number].reading.take().is_some() {
                     self.step(number, Event::Read(ReadOutcome::Unknown));
                 }
             }
-            Chaos::CreateAnswers => self.answer_create(number),
-            Chaos::CreateIsLost | Chaos::CreateDrifts => {
+            Fault::CreateAnswers => self.answer_create(number),
+            Fault::CreateIsLost | Fault::CreateDrifts => {
                 if let Some(epoch) = self.hosts[number].creating.take() {
-                    if matches!(chaos, Chaos::CreateIsLost) {
+                    if matches!(fault, Fault::CreateIsLost) {
                         self.log.create(epoch, number);
                     } else {
-                        self.log.adrift.push((epoch, number));
+                        self.log.unanswered.push((epoch, number));
                     }
                     self.step(number, Event::Created(CreateOutcome::Unknown));
                 }
             }
-            Chaos::Lands => {
-                if let Some((epoch, host)) = self.log.adrift.pop() {
+            Fault::Lands => {
+                if let Some((epoch, host)) = self.log.unanswered.pop() {
                     self.log.create(epoch, host);
                 }
             }
-            Chaos::MarkAnswers => self.answer_mark(number),
-            Chaos::MarkFails => {
+            Fault::MarkAnswers => self.answer_mark(number),
+            Fault::MarkFails => {
                 if self.hosts[number].checking.take().is_some() {
                     self.step(number, Event::Marked(MarkOutcome::Unknown));
                 }
             }
-            Chaos::Suspected => {
+            Fault::Suspected => {
                 let leader = self.log.writers.last().copied().unwrap_or_default();
                 let leader = SessionId::new(leader as u128);
                 self.step(number, Event::LeaderSuspected { leader });
             }
-            Chaos::Paused => self.step(number, Event::Paused),
-            Chaos::StoreFails => self.step(number, Event::StoreFailing),
-            Chaos::StoreWorks => self.step(number, Event::StoreWorking),
-            Chaos::Heartbeats => (0..HOSTS).for_each(|from| self.heartbeat(from, number)),
-            Chaos::ChangeWanted => self.step(number, Event::ChangeWanted),
+            Fault::Paused => self.step(number, Event::Paused),
+            Fault::StoreFails => self.step(number, Event::StoreFailing),
+            Fault::StoreWorks => self.step(number, Event::StoreWorking),
+            Fault::Heartbeats => (0..HOSTS).for_each(|from| self.heartbeat(from, number)),
+            Fault::ChangeWanted => self.step(number, Event::ChangeWanted),
         }
     }
 
-    /// Everything is answered and everybody hears everybody, for a minute.
+    /// For one minute, all requests are answered and all hosts hear each other.
     fn recover(&mut self) {
-        while let Some((epoch, host)) = self.log.adrift.pop() {
+        while let Some((epoch, host)) = self.log.unanswered.pop() {
             self.log.create(epoch, host);
         }
         (0..HOSTS).for_each(|host| self.step(host, Event::StoreWorking));
@@ -216,10 +216,10 @@ impl Cluster {
 
 proptest! {
     #[test]
-    fn no_two_lead_one_epoch_and_after_the_chaos_one_leads(events in proptest::collection::vec((0..HOSTS, chaos()), 0..200)) {
+    fn each_epoch_has_one_leader_and_after_the_faults_one_host_leads(events in proptest::collection::vec((0..HOSTS, fault()), 0..200)) {
         let mut cluster = Cluster::new();
-        for (host, chaos) in events {
-            cluster.suffer(host, chaos);
+        for (host, fault) in events {
+            cluster.apply(host, fault);
         }
         cluster.recover();
         let newest = cluster.log.newest();

@@ -7,8 +7,6 @@ use alloc::{
     vec::Vec,
 };
 
-use holocron_planted::{Bug, is_planted};
-
 use crate::{
     epoch::{
         draft::changes::{SOURCES_MAX, SourceFact},
@@ -16,6 +14,7 @@ use crate::{
         record::{DomainEntry, Holding, HostEntry, SessionEntry, SessionState, SlotTable},
     },
     ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
+    planted,
 };
 
 /// A domain in the making: the holdings of the record before, less dropped sources, and who shall own each slot.
@@ -79,12 +78,10 @@ impl DomainDraft {
         match fact {
             SourceFact::Full(full) => {
                 // Only a tenure of the chain stands between its sources and the owner.
-                let owners = holding.owner.is_some_and(|owner| owner.session == full.session);
-                if is_planted(Bug::DropSourceOfOldTenure) && owners {
-                    holding.sources.clear();
-                } else if holding.owner == Some(full) || holding.sources.contains(&full) {
+                if holding.owner == Some(full) || holding.sources.contains(&full) {
                     holding.sources.retain(|source| source.epoch >= full.epoch);
                 }
+                planted::sources_after_full(&mut holding.sources, holding.owner, full);
             }
             SourceFact::Empty(empty) => holding.sources.retain(|source| *source != empty),
         }
@@ -100,8 +97,7 @@ impl DomainDraft {
                 if before.owner.map(|tenure| tenure.session) == *owner {
                     return before.clone();
                 }
-                let older: &[Tenure] =
-                    if is_planted(Bug::DropSourceEarly) { &[] } else { &before.sources };
+                let older = planted::older_sources(&before.sources);
                 let sources = before.owner.iter().chain(older).copied().collect();
                 Holding { owner: owner.map(|session| Tenure { epoch, session }), sources }
             })

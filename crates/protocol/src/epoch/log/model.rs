@@ -1,6 +1,6 @@
-//! The epoch log under every order of steps: two hosts that read, sleep and create, and a collector that deletes.
+//! The epoch log under every order of steps: two hosts that read, pause and create, and a collector that deletes.
 //!
-//! Every request to the store is one step, and anybody may sleep between any two. The rules are the real ones:
+//! Every request to the store is one step, and a host may pause between any two. The rules are the real ones:
 //! [`EpochReader`], [`judge_create`] and [`due`]; only the numbers are small. Each planted bug must be caught.
 
 use alloc::{collections::BTreeSet, vec::Vec};
@@ -14,25 +14,25 @@ use crate::format::segment::{TrimStep, Trimmed};
 const HOSTS: usize = 2;
 const SEGMENTS: EpochSegments = EpochSegments::new(2);
 
-/// What is done wrong on purpose.
+/// A bug that is planted in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Planted {
     Nothing,
-    /// A create that was Won counts.
+    /// A won create counts without a check.
     NoCheck,
-    /// A create that was Won counts if a list shows nothing later; some stores list in no order, here the odd segments
-    /// first and the even ones a while after.
+    /// A won create counts if a list shows nothing newer. Some stores list in no order: here the odd segments first,
+    /// and the even ones later.
     CheckByList,
-    /// A create that was Won counts if the next key is free.
+    /// A won create counts if the next key is free.
     CheckByNextKey,
-    /// A reader takes "nothing found" for the end without looking for the mark.
+    /// A reader takes "nothing found" for the end of the log without looking for the mark.
     ReadWithoutMark,
     /// A segment is deleted before it is marked.
     DeleteBeforeMark,
 }
 
 impl Planted {
-    /// Epochs beyond this aren't created. A torn list deceives only when whole segments pass between its halves.
+    /// The last epoch created. A torn list is wrong only when whole segments pass between its halves.
     const fn epoch_max(self) -> u64 {
         match self {
             Self::CheckByList => 6,
@@ -50,7 +50,7 @@ enum Host {
     Idle {
         known: Epoch,
     },
-    /// `newest_at_start` is for judging only: the newest epoch when the read began.
+    /// `newest_at_start` is only for checking: the newest epoch when the read began.
     Reading {
         known: Epoch,
         reader: EpochReader,
@@ -60,12 +60,12 @@ enum Host {
     Creating {
         known: Epoch,
     },
-    /// `over` is for judging only: the newest epoch when the create landed.
+    /// `over` is only for checking: the newest epoch when the create landed.
     Checking {
         known: Epoch,
         over: Epoch,
     },
-    /// Half of a list was seen, and nothing later in it.
+    /// Half of a list was read, with nothing newer in it.
     Listing {
         known: Epoch,
         over: Epoch,
@@ -78,10 +78,10 @@ struct Log {
     marks: BTreeSet<Segment>,
     trimmed: Trimmed,
     hosts: Vec<Host>,
-    /// For judging only.
+    /// Only for checking.
     newest_ever: Epoch,
     led: BTreeSet<Epoch>,
-    was_turned_away: bool,
+    was_refused: bool,
     wrong: Option<&'static str>,
 }
 
@@ -111,7 +111,7 @@ impl Model for EpochLogModel {
             hosts,
             newest_ever: first,
             led: BTreeSet::from([first]),
-            was_turned_away: false,
+            was_refused: false,
             wrong: None,
         };
         Vec::from([log])
@@ -124,7 +124,7 @@ impl Model for EpochLogModel {
         for (number, host) in log.hosts.iter().enumerate() {
             match host {
                 Host::Idle { known } => {
-                    // Reads have no part in what a list deceives about.
+                    // This bug is in the check after a create: reads only add states.
                     if self.0 != Planted::CheckByList {
                         actions.push(Action::StartReading(number));
                     }
@@ -202,9 +202,11 @@ impl Model for EpochLogModel {
 
     fn properties(&self) -> Vec<Property<Self>> {
         Vec::from([
-            Property::always("the log is read and led rightly", |_, log: &Log| log.wrong.is_none()),
-            Property::sometimes("a create in dead ground is turned away", |_, log: &Log| {
-                log.was_turned_away
+            Property::always("no old epoch is read as the newest or led", |_, log: &Log| {
+                log.wrong.is_none()
+            }),
+            Property::sometimes("a create in a trimmed segment is refused", |_, log: &Log| {
+                log.was_refused
             }),
             Property::sometimes("an old segment is deleted", |_, log: &Log| {
                 log.trimmed.deleted > Segment::new(1)
@@ -248,7 +250,7 @@ impl EpochLogModel {
         *effect = reader.step(event);
     }
 
-    /// What a look at the store after a create was Won says; nothing yet if half of it is still to be listed.
+    /// The verdict of the check after a won create; `None` if half of the list is still to be read.
     fn first_look(&self, log: &Log, epoch: Epoch) -> Option<CreateVerdict> {
         match self.0 {
             Planted::Nothing | Planted::ReadWithoutMark | Planted::DeleteBeforeMark => {
@@ -268,7 +270,7 @@ impl EpochLogModel {
     }
 }
 
-/// What half a list says: the epochs of segments with that remainder by 2.
+/// The verdict of half a list: the epochs of segments with that remainder modulo 2.
 fn listed(log: &Log, epoch: Epoch, remainder: u64) -> CreateVerdict {
     let mut half =
         log.epochs.iter().filter(|other| SEGMENTS.segment(**other).get() % 2 == remainder);
@@ -279,24 +281,24 @@ fn listed(log: &Log, epoch: Epoch, remainder: u64) -> CreateVerdict {
     }
 }
 
-/// A host acts on what it takes its create for.
+/// A host acts on the verdict about its create.
 fn judge(log: &mut Log, number: usize, judge_create: CreateVerdict) {
     let (Host::Checking { known, over } | Host::Listing { known, over }) = log.hosts[number] else {
-        panic!("only who created judges");
+        panic!("only a host that created checks");
     };
     let epoch = known.next();
     log.hosts[number] = match judge_create {
         CreateVerdict::Committed => {
             if over >= epoch {
-                log.wrong = Some("somebody leads an epoch that was over before it was created");
+                log.wrong = Some("a host leads an epoch that was old when it was created");
             }
             if !log.led.insert(epoch) {
-                log.wrong = Some("two lead one epoch");
+                log.wrong = Some("two hosts lead one epoch");
             }
             Host::Idle { known: epoch }
         }
         CreateVerdict::InTrimmedLog => {
-            log.was_turned_away = true;
+            log.was_refused = true;
             Host::Idle { known }
         }
     };
@@ -319,7 +321,7 @@ fn explore(planted: Planted) -> impl Checker<EpochLogModel> {
 }
 
 #[test]
-fn the_log_is_read_and_led_rightly_in_every_order_of_steps() {
+fn no_order_of_steps_reads_or_leads_an_old_epoch() {
     let checker = explore(Planted::Nothing);
     checker.assert_properties();
     assert!(checker.unique_state_count() > 10_000, "{} states", checker.unique_state_count());
@@ -335,7 +337,7 @@ fn every_planted_bug_is_caught() {
         Planted::DeleteBeforeMark,
     ] {
         let checker = explore(planted);
-        let caught = checker.discovery("the log is read and led rightly");
-        assert!(caught.is_some(), "{planted:?} goes unnoticed");
+        let caught = checker.discovery("no old epoch is read as the newest or led");
+        assert!(caught.is_some(), "{planted:?} isn't caught");
     }
 }

@@ -1,4 +1,4 @@
-//! Reading what a journal holds: records are sliced out of the object, not copied.
+//! Decoding objects of a journal: records are sliced out of the object, not copied.
 
 use alloc::{format, string::String};
 use core::ops::Range;
@@ -14,7 +14,7 @@ use crate::{
     ids::{CommitNumber, Position, SessionId, VnodeHash, VnodeName},
 };
 
-/// A batch read back; its records are sliced out of the object as they are asked for.
+/// A decoded batch; its records are sliced out of the object on iteration.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Its header.
@@ -25,17 +25,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The bytes at a place in the stored object that [`Self::records`] gave.
+    /// The bytes of a range that [`Self::records`] returned.
     ///
     /// # Panics
     ///
-    /// When the place isn't within the batch.
+    /// When the range isn't within the batch.
     #[must_use]
     pub fn bytes_at(&self, place: Range<usize>) -> Bytes {
         self.body.slice(place.start - codec::HEADER_LEN..place.end - codec::HEADER_LEN)
     }
 
-    /// Its records in order, each with its place (offset and end) in the stored object.
+    /// Its records in order, each with its range in the stored object.
     pub fn records(&self) -> impl Iterator<Item = Result<(Range<usize>, Record), Malformed>> + '_ {
         let mut at = BATCH_HEADER_LEN;
         let mut left = self.records;
@@ -44,7 +44,7 @@ impl Batch {
                 let rest = self.body.len() - at;
                 at = self.body.len();
                 return (rest > 0)
-                    .then(|| Err(Malformed::new(&self.key, "bytes after its last record")));
+                    .then(|| Err(Malformed::new(&self.key, "extra bytes after its last record")));
             }
             left -= 1;
             let begin = at;
@@ -63,22 +63,22 @@ impl Batch {
     }
 }
 
-/// What a position of a journal holds.
+/// The object at a position of a journal.
 #[derive(Clone, Debug)]
 pub enum JournalObject {
     /// A batch.
     Batch(Batch),
     /// The seal.
     Seal(Seal),
-    /// Position 0.
+    /// The opening, at position 0.
     Opening(Opening),
 }
 
-/// Reads what stands at `position` of `session`'s journal.
+/// Decodes the journal object at `key`.
 ///
 /// # Errors
 ///
-/// [`Malformed`] naming the key, also when a batch says it belongs elsewhere.
+/// [`Malformed`] naming the key, also when a batch's header names another key.
 pub fn decode(key: &str, object: &Bytes) -> Result<JournalObject, Malformed> {
     let opened = codec::open(key, object)?;
     match opened.kind {
@@ -88,7 +88,7 @@ pub fn decode(key: &str, object: &Bytes) -> Result<JournalObject, Malformed> {
             codec::from_bincode_exact(key, &opened.body).map(JournalObject::Opening)
         }
         ObjectKind::Mark | ObjectKind::Pack | ObjectKind::PackIndex => {
-            Err(Malformed::new(key, &format!("a {:?} has no place in a journal", opened.kind)))
+            Err(Malformed::new(key, &format!("a {:?} is not an object of a journal", opened.kind)))
         }
     }
 }
@@ -111,7 +111,7 @@ fn decode_batch(key: &str, body: Bytes) -> Result<Batch, Malformed> {
         || header.low_water >= header.position
         || header.checkpoint_at > header.position
     {
-        return Err(Malformed::new(key, "speaks of what comes after it"));
+        return Err(Malformed::new(key, "its header refers to a position that isn't earlier"));
     }
     let expected = crate::format::keys::journal_position(header.session, header.position);
     if !key.ends_with(&expected) {
@@ -121,7 +121,7 @@ fn decode_batch(key: &str, body: Bytes) -> Result<Batch, Malformed> {
     Ok(Batch { header, key: key.into(), records, body })
 }
 
-/// Reads one state record from exactly its bytes, as a ranged get of its place returns them.
+/// Decodes one state record from exactly its bytes, as a ranged get returns them.
 ///
 /// # Errors
 ///
@@ -129,14 +129,14 @@ fn decode_batch(key: &str, body: Bytes) -> Result<Batch, Malformed> {
 pub fn decode_state(what: &str, bytes: &Bytes) -> Result<StateRecord, Malformed> {
     match split_record(what, bytes)? {
         (length, Record::State(record)) if length == bytes.len() => Ok(record),
-        _ => Err(Malformed::new(what, "not one state record")),
+        _ => Err(Malformed::new(what, "not exactly one state record")),
     }
 }
 
-/// What an index says of a state record without holding it.
+/// The facts about a state record that an index keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateFacts {
-    /// What it says about the state.
+    /// What the record does to the state.
     pub kind: StateKind,
     /// The vnode's short name.
     pub hash: VnodeHash,
@@ -146,13 +146,13 @@ pub struct StateFacts {
     pub wake_at: u64,
 }
 
-/// Reads the facts of one state record from exactly its bytes, allocating nothing and without checking its name.
+/// Reads the facts of one state record from exactly its bytes. Doesn't allocate and doesn't check the name.
 ///
 /// # Errors
 ///
 /// [`Malformed`] naming `what`.
 pub fn state_facts(what: &str, bytes: &[u8]) -> Result<StateFacts, Malformed> {
-    let fail = || Malformed::new(what, "not one state record");
+    let fail = || Malformed::new(what, "not exactly one state record");
     if bytes.len() < RECORD_HEADER_LEN + STATE_HEADER_LEN {
         return Err(fail());
     }
@@ -179,9 +179,9 @@ pub fn state_facts(what: &str, bytes: &[u8]) -> Result<StateFacts, Malformed> {
     })
 }
 
-/// The record at the head of `bytes`, and how long it is.
+/// The first record of `bytes`, and its length.
 fn split_record(what: &str, bytes: &Bytes) -> Result<(usize, Record), Malformed> {
-    let cut = || Malformed::new(what, "a record is cut short");
+    let cut = || Malformed::new(what, "a record is truncated");
     let (tag, length) = match bytes.get(..RECORD_HEADER_LEN) {
         Some(head) => {
             (head[0], u32::from_le_bytes(head[1..5].try_into().expect("four bytes")) as usize)
@@ -210,7 +210,7 @@ fn split_record(what: &str, bytes: &Bytes) -> Result<(usize, Record), Malformed>
 }
 
 fn split_state(what: &str, kind: StateKind, payload: &Bytes) -> Result<StateRecord, Malformed> {
-    let cut = || Malformed::new(what, "a state record is cut short");
+    let cut = || Malformed::new(what, "a state record is truncated");
     if payload.len() < STATE_HEADER_LEN {
         return Err(cut());
     }
@@ -222,7 +222,7 @@ fn split_state(what: &str, kind: StateKind, payload: &Bytes) -> Result<StateReco
     let text = |range: Range<usize>| {
         let bytes = payload.get(range).ok_or_else(cut)?;
         core::str::from_utf8(bytes)
-            .map_err(|error| Malformed::new(what, &format!("a name isn't text: {error}")))
+            .map_err(|error| Malformed::new(what, &format!("a name is not UTF-8: {error}")))
     };
     let name = VnodeName::new(text(STATE_HEADER_LEN..kind_end)?, text(kind_end..key_end)?)
         .map_err(|error| Malformed::new(what, &error.0))?;
@@ -230,7 +230,10 @@ fn split_state(what: &str, kind: StateKind, payload: &Bytes) -> Result<StateReco
         payload[0..16].try_into().expect("sixteen bytes"),
     ));
     if hash != name.hash() {
-        return Err(Malformed::new(what, &format!("{name} stands under another vnode's hash")));
+        return Err(Malformed::new(
+            what,
+            &format!("the record of {name} has another vnode's hash"),
+        ));
     }
     Ok(StateRecord {
         kind,

@@ -1,4 +1,4 @@
-//! The journal's other objects: its opening, its seal, and the marks beside it.
+//! The journal's other objects: its opening, its seal, and its marks.
 
 use alloc::vec::Vec;
 
@@ -10,36 +10,36 @@ use crate::{
     ids::{ClusterId, DomainId, Epoch, HostName, Nonce, Position, SessionId},
 };
 
-/// Position 0: who writes this journal.
+/// The object at position 0: who writes this journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
     /// The journal's session.
     pub session: SessionId,
-    /// The host that lives it.
+    /// The session's host.
     pub host: HostName,
-    /// The domain it lives in.
+    /// The session's domain.
     pub domain: DomainId,
     /// The cluster it belongs to.
     pub cluster: ClusterId,
 }
 
-/// The object at the first free position of a dead session's journal; final.
+/// The object that ends a journal, at its first free position. Final.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Seal {
-    /// Who wrote it.
+    /// The host that wrote it.
     pub by: HostName,
     /// The newest epoch its writer knew.
     pub epoch: Epoch,
-    /// The low water of the header before it: everything above, and below the seal, must be there.
+    /// The low water of the header before it: each position above it and below the seal must exist.
     pub low_water: Position,
-    /// Where the newest checkpoint record stands; 0 when there is none.
+    /// The position of the newest checkpoint record; 0 when there is none.
     pub checkpoint_at: Position,
 }
 
-/// What a mark says besides its key: who wrote it, for people.
+/// The content of a mark: its writer, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// Who wrote it.
+    /// The host that wrote it.
     pub by: HostName,
 }
 

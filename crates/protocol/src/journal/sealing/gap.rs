@@ -1,26 +1,25 @@
-//! Step 1 of sealing: where the first gap is, and whether everything the seal would rest on is there.
+//! Step 1 of sealing: finds the first gap, and checks that every batch below it that the seal relies on exists.
 
 use alloc::{vec, vec::Vec};
-
-use holocron_planted::{Bug, is_planted};
 
 use super::{FoundBy, Region, SealEffect, Sealed, Sealing, Seen, Step, found};
 use crate::{
     format::keys,
     ids::{Position, Segment},
     journal::{batch::BatchHeader, writer::IN_FLIGHT_MAX},
+    planted,
 };
 
-/// Positions got in one round when a hint turns out to be behind. Between two heartbeats, 250 ms, a host commits some ten
+/// Positions read in the first round after a stale hint. Between two heartbeats, 250 ms, a host commits about ten
 /// batches to a bucket.
 const WALK_LEN: u64 = 16;
 
-/// Positions got in a second round when all of those were there. Then the store is a fast one, for example a disk, where
-/// more gets are quicker than a list.
+/// Positions read in a second round if all of those exist. Then the store is fast, for example a disk, and more gets
+/// are quicker than a list.
 const RUN_LEN: u64 = 64;
 
 impl Sealing {
-    /// Step 1 from nothing. Batches seen earlier may be gone by now.
+    /// Restarts step 1 with a list. Batches read earlier may be deleted by now.
     pub(super) fn list(&mut self) -> SealEffect {
         self.known.clear();
         self.step = Step::Listing;
@@ -56,23 +55,18 @@ impl Sealing {
             }
             Seen::Seal(seal) => self.mark(top, seal),
             Seen::Absent => self.ask_whether_detached(),
-            // It takes up its position, but whether anything has to rest on it is seen further down.
+            // It occupies its position. Whether the seal would rely on it is decided by a lower batch.
             Seen::Undecodable(_) | Seen::Opening => self.read_below(listed, index),
         }
     }
 
-    /// The first gap by the names listed, above the low water of the highest batch and above ground known to be trimmed.
+    /// The first gap in the list, above the low water of the highest batch and above what is known to be trimmed.
     fn gap_in(&mut self, listed: &[Position], highest: Option<BatchHeader>) -> SealEffect {
         let low_water = highest.map(|header| header.low_water).unwrap_or_default();
         let committed = highest.map(|header| header.committed).unwrap_or_default();
         let begun = low_water.max(self.floor) > Position::ZERO;
         if !begun && listed.first() != Some(&Position::ZERO) {
             return self.doubt(Position::ZERO);
-        }
-        if is_planted(Bug::SealAtMax)
-            && let Some(BatchHeader { position, low_water, checkpoint_at, .. }) = highest
-        {
-            return self.create(Sealed { position: position.next(), low_water, checkpoint_at });
         }
         let mut gap = low_water.next().max(self.floor);
         for &position in &listed[listed.partition_point(|&position| position < gap)..] {
@@ -81,11 +75,13 @@ impl Sealing {
             }
             gap = gap.next();
         }
-        if gap <= committed { self.doubt(gap) } else { self.check(gap, FoundBy::List) }
+        let effect =
+            if gap <= committed { self.doubt(gap) } else { self.check(gap, FoundBy::List) };
+        planted::seal_effect(effect, self, highest)
     }
 
-    /// Nothing was seen where an object must be: it came while we looked, or was trimmed meanwhile, or is lost. The marks
-    /// are read after it was seen absent, for a mark comes before the first deletion.
+    /// An object that must exist is missing: it landed after the list, or was trimmed meanwhile, or is lost. The marks
+    /// are read after the object was found absent, because a mark is created before the first deletion.
     fn doubt(&mut self, position: Position) -> SealEffect {
         self.get(vec![position], Step::Doubting(position))
     }
@@ -115,7 +111,7 @@ impl Sealing {
             Region::Detached => SealEffect::Detached,
             Region::Trimmed => self.list_above(position),
             Region::Live => {
-                self.broken(position, "was committed and is gone, and no mark says why")
+                self.broken(position, "was committed and is missing, and no mark explains it")
             }
         }
     }
@@ -142,7 +138,7 @@ impl Sealing {
         }
     }
 
-    /// Reads on from a position; everything before it is known to be a batch, or is the opening.
+    /// Reads the positions from `from` on; the one before is a known batch or the opening.
     pub(super) fn walk(&mut self, from: Position) -> SealEffect {
         self.walk_for(from, WALK_LEN)
     }
@@ -154,11 +150,11 @@ impl Sealing {
 
     pub(super) fn on_walked(&mut self, mut positions: Vec<(Position, Seen)>) -> SealEffect {
         positions.sort_unstable_by_key(|&(position, _)| position);
-        let vouched = positions.iter().filter_map(|(_, seen)| match seen {
+        let called_committed = positions.iter().filter_map(|(_, seen)| match seen {
             Seen::Batch(header) => Some(header.committed),
             Seen::Seal(_) | Seen::Absent | Seen::Undecodable(_) | Seen::Opening => None,
         });
-        let committed = vouched.max().unwrap_or_default();
+        let committed = called_committed.max().unwrap_or_default();
         let first_walk = positions.len() as u64 <= WALK_LEN;
         let mut after = Position::ZERO;
         for (position, seen) in positions {
@@ -171,12 +167,12 @@ impl Sealing {
                 Seen::Undecodable(_) | Seen::Opening => return self.list(),
             }
         }
-        // Further behind than that, the hint is worth nothing: names are cheaper.
+        // The hint is further behind than that: a list is cheaper.
         if first_walk { self.walk_for(after, RUN_LEN) } else { self.list() }
     }
 
-    /// The rest of step 1 for a gap: reads what isn't known of the header before it and of the positions that header
-    /// doesn't vouch for; with all of it known, seals.
+    /// The rest of step 1 for a gap: reads the header before it, and the batches that this header doesn't call
+    /// committed. When all are known, creates the seal.
     pub(super) fn check(&mut self, gap: Position, found_by: FoundBy) -> SealEffect {
         assert!(gap > Position::ZERO, "position 0 is never sealed");
         let before = gap.previous().expect("above position 0");
@@ -191,11 +187,12 @@ impl Sealing {
             return self.get(vec![before], Step::Checking { gap, found_by });
         };
         if before.get() - header.committed.get() > IN_FLIGHT_MAX {
-            return self.broken(before, "claims more batches in flight than any writer may have");
+            return self
+                .broken(before, "its header claims more batches in flight than a writer may have");
         }
-        let unvouched = header.committed.next().get()..before.get();
+        let in_flight = header.committed.next().get()..before.get();
         let unknown: Vec<_> =
-            unvouched.map(Position::new).filter(|&at| self.known(at).is_none()).collect();
+            in_flight.map(Position::new).filter(|&at| self.known(at).is_none()).collect();
         if unknown.is_empty() {
             self.create(Sealed {
                 position: gap,
@@ -227,7 +224,7 @@ impl Sealing {
                     };
                 }
                 Seen::Undecodable(malformed) => return SealEffect::Broken(malformed),
-                Seen::Opening => return self.broken(position, "an opening where a batch belongs"),
+                Seen::Opening => return self.broken(position, "an opening instead of a batch"),
             }
         }
         self.check(gap, found_by)

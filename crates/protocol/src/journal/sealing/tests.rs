@@ -1,6 +1,6 @@
-//! Against a quiet store in any state that a writer, its trims and a collector can leave behind, a sealing started with
-//! any hint ends, soon, at the first gap, and every later one finds the same seal. The rest is told by the traces and
-//! searched by the journal's model.
+//! A journal in any state that a writer, its trims and a collector can leave: a sealing with any hint ends at the first
+//! gap after few requests, and every later one finds the same seal. Concurrent changes are covered by the traces and
+//! the journal's model.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -19,14 +19,14 @@ use crate::{
 const SESSION: SessionId = SessionId::new(7);
 const FOURS: SegmentLen = SegmentLen::new(4);
 
-/// A journal in a store, and its writer, dead or asleep.
+/// A journal that nothing changes any more, and its writer.
 #[derive(Clone, Debug)]
 struct Quiet {
     writer: Writer,
-    /// Headers of everything ever submitted.
+    /// Headers of all batches ever submitted.
     headers: BTreeMap<Position, BatchHeader>,
     batches: BTreeSet<Position>,
-    /// What ever was in the store, and so may have been read.
+    /// The batches that were ever in the store, and so may have been read.
     landed: BTreeSet<Position>,
     seals: BTreeMap<Position, Seal>,
     trimmed: Trimmed,
@@ -48,8 +48,8 @@ impl Quiet {
         }
     }
 
-    /// One more thing happens, whichever is possible.
-    fn happens(&mut self, choice: Index) {
+    /// Does one possible step.
+    fn do_step(&mut self, choice: Index) {
         let Self { writer, batches, .. } = self;
         let in_flight: Vec<_> = (writer.committed().next().get()..=writer.submitted().get())
             .map(Position::new)
@@ -122,7 +122,7 @@ impl Quiet {
                 })
             }
             SealEffect::Done(_) | SealEffect::Detached | SealEffect::Broken(_) => {
-                panic!("nothing to answer: {effect:?}")
+                panic!("a final effect has no answer: {effect:?}")
             }
         }
     }
@@ -134,14 +134,14 @@ impl Quiet {
         self.requests = 0;
         while !matches!(effect, SealEffect::Done(_) | SealEffect::Detached | SealEffect::Broken(_))
         {
-            assert!(self.requests < 20, "it does not come to an end: {effect:?} {sealing:?}");
+            assert!(self.requests < 20, "too many requests: {effect:?} {sealing:?}");
             let event = self.answer(&effect);
             effect = sealing.step(event);
         }
         effect
     }
 
-    /// The first position that nobody holds above what is committed.
+    /// The first free position above what is committed.
     fn first_gap(&self) -> Position {
         let mut gap = self.writer.committed().next();
         while self.batches.contains(&gap) {
@@ -165,7 +165,7 @@ impl Quiet {
 fn quiet(in_flight_max: u64, choices: &[Index]) -> Quiet {
     let mut quiet = Quiet::new(in_flight_max);
     for &choice in choices {
-        quiet.happens(choice);
+        quiet.do_step(choice);
     }
     quiet
 }
@@ -218,9 +218,9 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whoever deletes behind our back may stop us, but never makes us take a journal for shorter than it is.
+    /// A deletion from outside may block sealing, but never makes a journal look shorter than it is.
     #[test]
-    fn a_batch_that_a_stranger_deleted_is_never_taken_for_the_gap(
+    fn a_batch_deleted_from_outside_is_never_taken_for_the_gap(
         in_flight_max in 1..=4u64,
         choices in choices(),
         deleted in any::<Index>(),
@@ -230,19 +230,19 @@ proptest! {
         let gap = quiet.first_gap();
         let highest = quiet.batches.last().filter(|highest| **highest > Position::ZERO);
         let highest = highest.map(|highest| quiet.headers[highest]);
-        let vouched = highest.map(|header| header.low_water.next().get()..=header.committed.get());
-        let vouched: Vec<_> = vouched.into_iter().flatten().map(Position::new).collect();
-        prop_assume!(!vouched.is_empty());
-        let deleted = vouched[deleted.index(vouched.len())];
+        let committed = highest.map(|header| header.low_water.next().get()..=header.committed.get());
+        let committed: Vec<_> = committed.into_iter().flatten().map(Position::new).collect();
+        prop_assume!(!committed.is_empty());
+        let deleted = committed[deleted.index(committed.len())];
         let hint = quiet.hint(kind, choice);
         assert!(quiet.batches.remove(&deleted), "{deleted} is committed and above the low water");
         match quiet.seal(hint) {
-            // Found out here, or by whoever reads the range.
+            // Found here, or by the reader of the range.
             SealEffect::Broken(malformed) => {
-                prop_assert!(malformed.to_string().contains("is gone"), "{malformed}");
+                prop_assert!(malformed.to_string().contains("is missing"), "{malformed}");
             }
-            // Just above what the hint vouches for nobody looks further: that get would be everybody's, and a rule that
-            // deletes by age doesn't begin with the newest batch.
+            // Right above the hinted batch this isn't detected: it would cost one more get in every sealing, and a rule
+            // that deletes by age doesn't begin with the newest batch.
             SealEffect::Done(sealed) if sealed.position == deleted => {
                 prop_assert_ne!(hint, Hint::Nothing);
             }
@@ -250,7 +250,7 @@ proptest! {
             SealEffect::Detached
             | SealEffect::List
             | SealEffect::Get { .. }
-            | SealEffect::Create { .. } => prop_assert!(false, "it is neither"),
+            | SealEffect::Create { .. } => prop_assert!(false, "not a final effect"),
         }
         if hint == Hint::Nothing {
             prop_assert!(quiet.seals.is_empty(), "{:?}", quiet.seals);
@@ -284,7 +284,7 @@ fn a_good_hint_costs_one_round_the_create_and_the_marks() {
 
 #[test]
 #[should_panic(expected = "does not answer")]
-fn an_answer_to_another_question_is_noticed() {
+fn an_answer_to_another_effect_panics() {
     let by = HostName::new("h2").unwrap();
     let mut sealing = Sealing::new(SESSION, FOURS, Hint::Nothing, by, Epoch::new(2));
     assert_eq!(sealing.start(), SealEffect::List);

@@ -1,17 +1,18 @@
-//! What a window forgets: what was used longest ago, and more than its limits allow or its clients reach back to.
+//! Eviction: drops the least recently used records, beyond the limits of the window and the reach of its clients.
 //!
-//! Which record goes is a matter of bytes and round trips only. Whatever goes, its commit number is at or below the mark
-//! afterwards, and [`Window::raise`] is the one place that sees to it.
+//! The choice of records affects only bytes and round trips. After an eviction the mark is at or above the record's
+//! commit number; only [`Window::raise`] does that.
 
 use core::ops::RangeInclusive;
 
-use holocron_planted::{Bug, is_planted};
-
 use super::{RequestId, Window, WindowLimits, WindowSize, entry_cost};
-use crate::ids::{ClientId, CommitNumber, RequestNumber};
+use crate::{
+    ids::{ClientId, CommitNumber, RequestNumber},
+    planted,
+};
 
 impl Window {
-    /// Whether it is larger than that.
+    /// Whether it is larger than `size`.
     #[must_use]
     pub fn exceeds(&self, size: &WindowSize) -> bool {
         self.clients.len() > size.clients
@@ -19,20 +20,20 @@ impl Window {
             || self.bytes_len() > size.bytes
     }
 
-    /// Forgets all that doesn't fit into a size. The envelope that this window will be part of must be committed, and
-    /// has a commit number above all that was recorded.
+    /// Evicts everything that doesn't fit into `size`. The window must then be committed in an envelope whose commit
+    /// number is above all recorded ones.
     pub fn trim(&mut self, size: &WindowSize) {
         self.evict(&WindowLimits::exactly(*size), CommitNumber::ZERO);
         self.reach = None;
     }
 
-    /// What clients still come back for: all records from this commit number on.
+    /// The records that clients may still retry: all from this commit number on.
     pub(super) fn spared_from(&self, open: CommitNumber) -> CommitNumber {
         self.reach.as_ref().map_or(open.next(), |reach| reach.spared_from(open))
     }
 
-    /// Evicts what is beyond the limits. Between the soft and the hard ones, what has a commit number from `spared_from`
-    /// on stays, and whatever was used after it.
+    /// Evicts records beyond the limits. Between soft and hard limit, a record with a commit number from `spared_from`
+    /// on stays, and so do all that were used after it.
     pub(super) fn evict(&mut self, limits: &WindowLimits, spared_from: CommitNumber) {
         let WindowLimits { soft, hard } = limits;
         while self.clients.len() > soft.clients {
@@ -49,7 +50,7 @@ impl Window {
             }
             self.evict_answer();
         }
-        // Without its answers a client is remembered for its lowest number, which only bytes are an argument against.
+        // Clients without answers are kept for their lowest numbers, as long as there are bytes for them.
         while self.answers.is_empty() && self.bytes_len() > soft.bytes {
             if self.bytes_len() <= hard.bytes && self.oldest_client() >= spared_from {
                 break;
@@ -58,7 +59,7 @@ impl Window {
         }
     }
 
-    /// The newest commit number that the client used longest ago ever held.
+    /// The newest commit number of any answer to the least recently used client.
     fn oldest_client(&self) -> CommitNumber {
         self.clients.oldest().expect("more clients than the limit").1.newest
     }
@@ -66,23 +67,19 @@ impl Window {
     fn evict_answer(&mut self) {
         let (_, recorded) = self.answers.pop_oldest().expect("more answers than the limit");
         self.answers_cost -= entry_cost(&recorded.outcome);
-        if !is_planted(Bug::ForgetAnswerWithoutMark) {
-            self.raise(recorded.commit);
-        }
+        self.raise(planted::mark_of_answer(recorded.commit));
     }
 
-    /// Drops the client used longest ago, with its answers.
+    /// Evicts the least recently used client, with its answers.
     fn evict_client(&mut self) {
         let (id, client) = self.clients.pop_oldest().expect("more clients than the limit");
         self.forget(id, RequestNumber::ZERO..=RequestNumber::new(u64::MAX));
-        // Its lowest number goes with it, so what it dropped freely must be held off by the mark from now on.
-        if !is_planted(Bug::ForgetClientWithoutMark) {
-            self.raise(client.newest);
-        }
+        // Its lowest number is lost too, so the requests below it must be rejected by the mark from now on.
+        self.raise(planted::mark_of_client(client.newest));
     }
 
-    /// Drops answers to a client without raising the mark: the caller says why that is right.
-    pub(super) fn forget(&mut self, client: ClientId, numbers: RangeInclusive<RequestNumber>) {
+    /// Drops answers to a client without raising the mark; the caller must justify that.
+    pub(crate) fn forget(&mut self, client: ClientId, numbers: RangeInclusive<RequestNumber>) {
         let of = |number: &RequestNumber| RequestId { client, number: *number };
         let cost = &mut self.answers_cost;
         self.answers.remove_range(of(numbers.start())..=of(numbers.end()), |recorded| {

@@ -1,8 +1,8 @@
-//! The window as bytes, within the envelope.
+//! The encoding of a window within the envelope.
 //!
 //! The mark; the clients, each with its kind of sender, id, lowest number and newest commit number; the answers, each
-//! with its client's place among those, its number above the lowest, its commit number below the newest, and its
-//! outcome. Both lists are in order of last use. An answer takes four bytes besides its content.
+//! with its client's index, its number minus the client's lowest, the client's newest commit number minus its own, and
+//! its outcome. Both lists are in order of last use. An answer takes four bytes in addition to its content.
 
 use alloc::{borrow::ToOwned, boxed::Box, string::ToString, vec::Vec};
 
@@ -20,11 +20,11 @@ use crate::{
     ids::{ClientId, CommitNumber, RequestNumber},
 };
 
-/// A client's record belongs to a client. Other numbers are kept for senders that are vnodes.
+/// The sender is a client. Other numbers are reserved for senders that are vnodes.
 const SENDER_CLIENT: u8 = 0;
 
 impl Window {
-    /// Appends it.
+    /// Appends the encoding.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_number(out, self.mark.get());
         put_number(out, self.clients.len() as u64);
@@ -39,7 +39,7 @@ impl Window {
         for (id, recorded) in self.answers.iter() {
             let at = places.binary_search_by_key(&id.client, |(client, _)| *client);
             let at = at.expect("an answer's client is kept as long as the answer");
-            let client = self.clients.get(&id.client).expect("it has a place");
+            let client = self.clients.get(&id.client).expect("its index was found");
             put_number(out, places[at].1 as u64);
             put_number(out, id.number.get() - client.lowest.get());
             put_number(out, client.newest.get() - recorded.commit.get());
@@ -57,7 +57,7 @@ impl Window {
         }
     }
 
-    /// Reads it. Replies are copied out: a window outlives by far the batch it is read from.
+    /// Decodes a window. Replies are copied, because a window lives much longer than the batch it was read from.
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let mark = CommitNumber::new(reader.number()?);
         let (mut clients, mut newest) = (Recency::default(), mark);

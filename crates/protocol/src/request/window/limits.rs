@@ -1,41 +1,40 @@
-//! How much a window keeps.
+//! The limits of a window.
 
-/// Answers a window keeps when nothing else matters. As many commands of one vnode as may wait for one commit.
+/// Soft limit of answers: as many commands of one vnode as may wait for one commit.
 pub(super) const ANSWERS_SOFT: usize = 256;
-/// Clients it keeps when nothing else matters. A client is a process, so this many may use one vnode in turn.
+/// Soft limit of clients. A client is a process, so this many processes may use one vnode in turn.
 pub(super) const CLIENTS_SOFT: usize = 32;
-/// Bytes it takes in its envelope when nothing else matters; close to, and rather above, what it takes.
+/// Soft limit of bytes in the envelope; counted slightly above the real size.
 pub(super) const BYTES_SOFT: usize = 32 << 10;
-/// Answers it keeps at most.
+/// Hard limit of answers.
 pub(super) const ANSWERS_HARD: usize = 8_192;
-/// Clients it keeps at most: as many as may have a call in one vnode's mailbox.
+/// Hard limit of clients: as many as may have a call in one vnode's mailbox.
 pub(super) const CLIENTS_HARD: usize = 4_096;
-/// Bytes it takes at most. It is part of every commit of its vnode.
+/// Hard limit of bytes. The window is part of every commit of its vnode.
 pub(super) const BYTES_HARD: usize = 256 << 10;
 
-/// A size of a window.
+/// The size of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WindowSize {
-    /// Answers.
+    /// Number of answers.
     pub answers: usize,
-    /// Clients.
+    /// Number of clients.
     pub clients: usize,
-    /// Bytes, about as they are in the envelope.
+    /// Bytes, about as in the envelope.
     pub bytes: usize,
 }
 
-/// How much a window remembers. More lets a client retry later; less makes envelopes smaller.
+/// How much a window keeps. Higher: clients may retry later. Lower: smaller envelopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WindowLimits {
-    /// What is kept when nothing else matters, and by a vnode at rest.
+    /// The limit without busy clients, and for a dormant vnode.
     pub soft: WindowSize,
-    /// What is never exceeded. What is kept beyond `soft` is what clients that call all the time would otherwise be
-    /// sent back for.
+    /// Never exceeded. Records beyond `soft` are kept only if busy clients would otherwise be rebased.
     pub hard: WindowSize,
 }
 
 impl WindowLimits {
-    /// That size, whatever the clients do.
+    /// The same size as soft and hard limit.
     #[must_use]
     pub const fn exactly(size: WindowSize) -> Self {
         Self { soft: size, hard: size }

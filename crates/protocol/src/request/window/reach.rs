@@ -1,24 +1,23 @@
-//! How far back the bases reach that clients present.
+//! How far back the bases of clients reach.
 //!
-//! It says which records are worth their bytes: one whose eviction would raise the mark above the bases that clients
-//! still come with is, one that is older isn't. It is a hint, kept in memory only: whatever it says, what is evicted
-//! raises the mark, so it decides how many bytes an envelope takes and how many requests are sent back, and never
-//! whether one runs twice.
+//! It says which records are worth their bytes: those whose eviction would raise the mark above bases that clients
+//! still send; older ones aren't. It is a heuristic, kept in memory only: every eviction raises the mark, so it affects
+//! the size of envelopes and the number of rebased requests, but never whether a request runs twice.
 
 use crate::ids::{ClientId, CommitNumber};
 
-/// Commits that a reach counts at most. A client that lags further is sent back once, and is near then.
+/// The largest lag that counts, in commits. A client that lags further is rebased once, and then has a recent base.
 pub(super) const REACH_MAX: u64 = 4_096;
 
-/// The largest lag of the recent past. It is forgotten after one to two periods of [`REACH_MAX`] commits.
+/// The largest recent lag. It is forgotten after one to two periods of [`REACH_MAX`] commits.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reach {
-    /// Of which period it is the largest.
+    /// The current period.
     period: u64,
     now: u64,
     before: u64,
-    /// The newest attempt that lagged further than all before it.
-    alone: Option<Lagging>,
+    /// The newest attempt that lagged further than the reach.
+    outlier: Option<Lagging>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,23 +28,23 @@ struct Lagging {
 }
 
 impl Reach {
-    /// Of a window that was read back: it was worth keeping a moment ago, and clients that lost their host come back
-    /// one after another.
+    /// For a window that was read back: the former owner kept its records, and clients of that host return one after
+    /// another.
     pub(super) fn of_read_back(at: CommitNumber) -> Self {
         Self { period: period(at), now: REACH_MAX, ..Self::default() }
     }
 
-    /// The lowest commit number that is spared when `open` is the number of the open envelope: one in twice the reach,
-    /// for clients that are slower next time.
+    /// The lowest commit number that is kept, for an open envelope with number `open`: twice the reach back, for
+    /// clients that are slower next time.
     pub(super) fn spared_from(&self, open: CommitNumber) -> CommitNumber {
         let spared = 2 * self.now.max(self.before);
         CommitNumber::new(open.get().saturating_add(1).saturating_sub(spared))
     }
 
-    /// Takes in the base of an attempt that isn't recorded, when `newest` is the newest commit number recorded.
+    /// Notes the base of an attempt that isn't recorded; `newest` is the newest commit number recorded.
     pub(super) fn note(&mut self, client: ClientId, base: CommitNumber, newest: CommitNumber) {
         self.turn(newest);
-        // A base of 0 says that the client knows of no commit, not that it lags.
+        // Base 0 means that the client knows no commit number, not that it lags.
         let lag = newest.get().saturating_add(1).saturating_sub(base.get());
         if base == CommitNumber::ZERO || lag > REACH_MAX {
             return;
@@ -54,14 +53,15 @@ impl Reach {
             self.now = self.now.max(lag);
             return;
         }
-        // One client that comes seldom is better sent back than waited for by every commit. Two are many.
-        if let Some(other) = self.alone
+        // A single rare client is rebased rather than making every envelope larger. From two clients on, their lag
+        // counts.
+        if let Some(other) = self.outlier
             && other.client != client
             && newest.get().saturating_sub(other.at.get()) <= lag
         {
             self.now = self.now.max(lag.min(other.lag));
         }
-        self.alone = Some(Lagging { client, lag, at: newest });
+        self.outlier = Some(Lagging { client, lag, at: newest });
     }
 
     fn turn(&mut self, newest: CommitNumber) {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn two_clients_that_lag_are_waited_for_and_one_is_not() {
+    fn two_lagging_clients_extend_the_reach_and_one_does_not() {
         let mut reach = Reach::default();
         assert_eq!(spared(&reach, 1_000), 0);
         for newest in [1_000, 1_100, 1_200] {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn who_knows_of_no_commit_or_lags_too_far_says_nothing() {
+    fn a_client_without_a_base_or_too_far_behind_does_not_count() {
         let mut reach = Reach::default();
         for client in 0..9 {
             note(&mut reach, client, 0, 100);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reach_is_forgotten_after_two_periods_unless_it_shows_again() {
+    fn a_lag_is_forgotten_after_two_periods_unless_it_recurs() {
         let mut reach = Reach::default();
         note(&mut reach, 1, 91, 100);
         note(&mut reach, 2, 91, 100);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_back_is_spared_for_a_while() {
+    fn records_of_a_window_that_was_read_back_are_kept_for_a_while() {
         let reach = Reach::of_read_back(CommitNumber::new(5 * REACH_MAX));
         assert_eq!(spared(&reach, 5 * REACH_MAX), 2 * REACH_MAX);
     }

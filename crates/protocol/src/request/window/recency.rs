@@ -1,13 +1,13 @@
-//! A map in order of last use.
+//! A map that keeps its items in order of last use.
 //!
-//! Few items are scanned: that is quick, and nothing is kept beside them. With more, an index says where each stands. An
-//! item that is used again moves to the end and leaves a hole, and holes are closed when they are as many as the items:
-//! so each use costs a look-up, however many there are.
+//! Few items are scanned, which is fast and needs no other memory. With more, an index has the position of each. An
+//! item that is used again moves to the end and leaves a hole; holes are removed when there are as many as items. So
+//! each use costs one look-up, for any number of items.
 //!
 //! Invariants:
 //!
-//! * No key stands twice. The first item and the last are no holes; without an index nothing is.
-//! * Empty, it takes no heap; with one item, room for one.
+//! * Keys are unique. The first and the last item are never holes; without an index there are no holes.
+//! * Empty, it takes no heap; with one item, it has room for one.
 
 use alloc::{
     boxed::Box,
@@ -19,7 +19,7 @@ use core::{
     ops::RangeBounds,
 };
 
-/// Items that are scanned. With more there is an index, until there are half as many.
+/// Most items that are scanned. With more there is an index, until there are only half as many.
 const SCANNED_MAX: usize = 32;
 
 #[derive(Clone, Debug)]
@@ -28,10 +28,10 @@ pub(super) struct Recency<K, V> {
     index: Option<Box<Index<K>>>,
 }
 
-/// Where each item stands.
+/// The position of each item.
 #[derive(Clone, Debug)]
 struct Index<K> {
-    /// The place of the first item, counted from the first ever.
+    /// The number of the first item, counted over all items ever appended.
     first: u64,
     holes: usize,
     places: BTreeMap<K, u64>,
@@ -57,12 +57,12 @@ impl<K, V> Recency<K, V> {
         self.items.iter().flatten()
     }
 
-    /// The one at a place in order of last use, of one that was only pushed to.
+    /// The item at a place in order of last use. Only for a map without holes, such as one that was only pushed to.
     pub(super) fn at_place(&self, place: usize) -> Option<&(K, V)> {
         self.items.get(place)?.as_ref()
     }
 
-    /// The one used longest ago.
+    /// The least recently used item.
     pub(super) fn oldest(&self) -> Option<&(K, V)> {
         self.items.front().map(|item| item.as_ref().expect("the first is no hole"))
     }
@@ -78,7 +78,7 @@ impl<K: Copy + Ord, V> Recency<K, V> {
         self.items[self.position(key)?].as_ref().map(|(_, value)| value)
     }
 
-    /// The value of a key, now the last used.
+    /// The value of a key, which becomes the most recently used.
     pub(super) fn touch(&mut self, key: &K) -> Option<&mut V> {
         let at = self.position(key)?;
         if at + 1 < self.items.len() {
@@ -89,10 +89,10 @@ impl<K: Copy + Ord, V> Recency<K, V> {
         last.as_mut().map(|(_, value)| value)
     }
 
-    /// Adds what isn't there, as the last used.
+    /// Adds a new item, as the most recently used.
     pub(super) fn push(&mut self, key: K, value: V) {
         if self.items.is_empty() {
-            // Mostly it stays the only one.
+            // Often it stays the only item.
             self.items.reserve_exact(1);
         }
         self.append((key, value));
@@ -101,7 +101,7 @@ impl<K: Copy + Ord, V> Recency<K, V> {
         }
     }
 
-    /// Removes the one used longest ago.
+    /// Removes the least recently used item.
     pub(super) fn pop_oldest(&mut self) -> Option<(K, V)> {
         if self.items.is_empty() {
             return None;
@@ -117,7 +117,7 @@ impl<K: Copy + Ord, V> Recency<K, V> {
             Some(index) => {
                 let keys: Vec<K> = index.places.range(keys).map(|(key, _)| *key).collect();
                 for key in keys {
-                    let at = self.position(&key).expect("the index has just said so");
+                    let at = self.position(&key).expect("the key is in the index");
                     removed(self.remove_at(at).1);
                 }
             }
@@ -135,7 +135,7 @@ impl<K: Copy + Ord, V> Recency<K, V> {
         self.shrink();
     }
 
-    /// The keys with their places in order of last use, in order of the keys.
+    /// The keys in order, each with its place in order of last use.
     pub(super) fn places(&self) -> Vec<(K, usize)> {
         let mut places: Vec<_> =
             self.iter().enumerate().map(|(place, (key, _))| (*key, place)).collect();
@@ -147,14 +147,17 @@ impl<K: Copy + Ord, V> Recency<K, V> {
         match &self.index {
             Some(index) => {
                 let place = index.places.get(key)?;
-                Some(usize::try_from(place - index.first).expect("no further than there are items"))
+                Some(
+                    usize::try_from(place - index.first)
+                        .expect("positions are below the number of items"),
+                )
             }
-            // From the back: most who come have come a short time ago.
+            // From the back: most lookups are of recently used items.
             None => self.items.iter().rposition(|item| matches!(item, Some((at, _)) if at == key)),
         }
     }
 
-    /// Removes an item. Others may get other positions.
+    /// Removes an item. The positions of others may change.
     fn remove_at(&mut self, at: usize) -> (K, V) {
         let item = self.take(at);
         if let Some(index) = &mut self.index {
@@ -173,7 +176,7 @@ impl<K: Copy + Ord, V> Recency<K, V> {
             }
             None => self.items.remove(at).flatten(),
         };
-        item.expect("an item stands where it was found")
+        item.expect("the position of an item is not a hole")
     }
 
     fn append(&mut self, item: (K, V)) {
@@ -184,7 +187,7 @@ impl<K: Copy + Ord, V> Recency<K, V> {
         self.tidy();
     }
 
-    /// Drops the holes at both ends, and all of them when they are as many as the items.
+    /// Drops the holes at both ends, and all holes when there are as many as items.
     fn tidy(&mut self) {
         let Some(index) = &mut self.index else { return };
         while self.items.pop_front_if(|item| item.is_none()).is_some() {
@@ -207,7 +210,7 @@ impl<K: Copy + Ord, V> Recency<K, V> {
         self.index = Some(Box::new(Index { first: 0, holes: 0, places }));
     }
 
-    /// A burst should not leave its room behind in a vnode that goes on quietly.
+    /// Frees the capacity of a burst in a vnode that has few clients afterwards.
     fn shrink(&mut self) {
         if self.index.is_some() && self.len() <= SCANNED_MAX / 2 {
             self.items.retain(Option::is_some);
@@ -245,9 +248,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against a list that is scanned.
+        /// Compared with a plain list.
         #[test]
-        fn it_is_a_list_in_order_of_last_use_however_long(
+        fn it_is_a_list_in_order_of_last_use_of_any_length(
             steps in proptest::collection::vec((0..12u8, 0..120u8), 1..600),
         ) {
             let (mut recency, mut list) = (Recency::default(), Vec::<(u8, u32)>::new());
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_goes_at_once_and_leaves_no_room_behind() {
+    fn removing_a_range_frees_its_capacity() {
         let mut recency = Recency::default();
         (0..200u8).for_each(|key| recency.push(key, u32::from(key)));
         let mut removed = 0;

@@ -1,4 +1,4 @@
-//! What the window promises, step by step and at random.
+//! The rules of the window, step by step and at random.
 
 use alloc::{collections::BTreeMap, vec};
 
@@ -8,7 +8,7 @@ use super::*;
 
 const ONE: WindowLimits = limits(1, 8, limits::BYTES_SOFT);
 
-/// Limits that are soft and hard alike.
+/// Equal soft and hard limits.
 const fn limits(answers: usize, clients: usize, bytes: usize) -> WindowLimits {
     WindowLimits::exactly(WindowSize { answers, clients, bytes })
 }
@@ -17,7 +17,7 @@ const fn commit(number: u64) -> CommitNumber {
     CommitNumber::new(number)
 }
 
-/// The request of a client, which still waits for `lowest`, sent with a base.
+/// A request of a client whose lowest pending number is `lowest`.
 fn request(client: u128, lowest: u64, number: u64, base: u64) -> Request {
     Request {
         id: RequestId { client: ClientId::new(client), number: RequestNumber::new(number) },
@@ -33,7 +33,7 @@ fn reply(text: &'static str, number: u64) -> Recorded {
     }
 }
 
-/// Runs a request with base = number of its envelope, so that it is admitted unless recorded.
+/// Runs a request whose base is the commit number of its envelope, so that it is admitted unless recorded.
 fn run(window: &mut Window, limits: &WindowLimits, client: u128, number: u64, at: u64) {
     let request = request(client, 1, number, at);
     assert_eq!(window.admit(&request), Admission::Run);
@@ -41,7 +41,7 @@ fn run(window: &mut Window, limits: &WindowLimits, client: u128, number: u64, at
 }
 
 #[test]
-fn a_recorded_request_gets_the_same_answer_again_whatever_its_base() {
+fn a_recorded_request_gets_the_same_answer_again_with_any_base() {
     let mut window = Window::default();
     run(&mut window, &WindowLimits::default(), 1, 1, 5);
     for base in [0, 5, 9] {
@@ -63,7 +63,7 @@ fn a_panic_and_a_rejection_are_answers_like_any_other() {
 }
 
 #[test]
-fn an_answer_pushed_out_raises_the_mark_to_its_commit_number_and_its_request_does_not_run_again() {
+fn an_evicted_answer_raises_the_mark_and_its_request_does_not_run_again() {
     let mut window = Window::default();
     run(&mut window, &ONE, 1, 1, 5);
     run(&mut window, &ONE, 1, 2, 7);
@@ -81,7 +81,7 @@ fn a_base_at_the_mark_is_enough() {
 }
 
 #[test]
-fn what_a_client_no_longer_waits_for_goes_without_a_mark_and_never_runs_again() {
+fn an_answer_that_is_no_longer_pending_is_dropped_without_a_mark_and_never_runs_again() {
     let mut window = Window::default();
     run(&mut window, &WindowLimits::default(), 1, 1, 5);
     let next = request(1, 2, 2, 0);
@@ -93,16 +93,16 @@ fn what_a_client_no_longer_waits_for_goes_without_a_mark_and_never_runs_again() 
 }
 
 #[test]
-fn a_number_that_is_not_waited_for_when_it_is_sent_is_stale_for_an_unknown_client_too() {
+fn a_number_below_its_own_lowest_is_stale_for_an_unknown_client_too() {
     assert_eq!(Window::default().admit(&request(1, 3, 2, 0)), Admission::Stale);
 }
 
 #[test]
-fn a_client_pushed_out_raises_the_mark_to_the_newest_it_ever_held() {
+fn an_evicted_client_raises_the_mark_to_its_newest_answer_ever() {
     let limits = limits(256, 1, limits::BYTES_SOFT);
     let mut window = Window::default();
     run(&mut window, &limits, 1, 1, 5);
-    // It has had that answer, and says so without another request being recorded.
+    // The client got that answer, and says so in a request that isn't recorded.
     assert_eq!(window.admit(&request(1, 2, 2, 0)), Admission::Run);
     assert!(window.answers.is_empty());
     run(&mut window, &limits, 2, 1, 7);
@@ -111,7 +111,7 @@ fn a_client_pushed_out_raises_the_mark_to_the_newest_it_ever_held() {
 }
 
 #[test]
-fn what_was_asked_for_again_stays_longest() {
+fn a_retried_answer_stays_longest() {
     let limits = limits(2, 2, limits::BYTES_SOFT);
     let mut window = Window::default();
     run(&mut window, &limits, 1, 1, 5);
@@ -124,7 +124,7 @@ fn what_was_asked_for_again_stays_longest() {
 }
 
 #[test]
-fn an_answer_too_large_to_keep_pushes_no_other_out() {
+fn an_answer_too_large_to_keep_evicts_no_other() {
     let limits = limits(256, 32, 100);
     let mut window = Window::default();
     run(&mut window, &limits, 1, 1, 5);
@@ -138,7 +138,7 @@ fn an_answer_too_large_to_keep_pushes_no_other_out() {
 }
 
 #[test]
-fn a_window_that_may_keep_nothing_still_runs_everything_once() {
+fn a_window_with_limits_of_zero_still_runs_each_request_once() {
     let limits = limits(0, 0, 0);
     let mut window = Window::default();
     for at in 1..5 {
@@ -149,7 +149,7 @@ fn a_window_that_may_keep_nothing_still_runs_everything_once() {
 }
 
 #[test]
-fn a_window_of_one_client_is_small_and_a_burst_leaves_no_room_behind() {
+fn a_window_of_one_client_is_small_also_after_a_burst() {
     assert!(size_of::<Window>() <= 128 && size_of::<(RequestId, Recorded)>() <= 80);
     let mut window = Window::default();
     run(&mut window, &WindowLimits::default(), 1, 1, 1);
@@ -163,7 +163,7 @@ fn a_window_of_one_client_is_small_and_a_burst_leaves_no_room_behind() {
 
 #[test]
 #[should_panic(expected = "ran below the mark")]
-fn what_should_have_been_rebased_is_not_recorded() {
+fn a_request_that_should_be_rebased_is_not_recorded() {
     let mut window = Window::default();
     run(&mut window, &ONE, 1, 1, 5);
     run(&mut window, &ONE, 1, 2, 7);
@@ -172,7 +172,7 @@ fn what_should_have_been_rebased_is_not_recorded() {
 
 #[test]
 #[should_panic(expected = "its answer was there")]
-fn what_is_recorded_is_not_recorded_again() {
+fn a_recorded_request_is_not_recorded_again() {
     let mut window = Window::default();
     run(&mut window, &ONE, 1, 1, 5);
     window.record(&request(1, 1, 1, 5), reply("r", 6), &ONE);
@@ -188,7 +188,7 @@ fn commit_numbers_do_not_go_down() {
 
 #[test]
 #[should_panic(expected = "ran below r2")]
-fn what_is_stale_is_not_recorded() {
+fn a_stale_request_is_not_recorded() {
     let mut window = Window::default();
     let second = request(1, 2, 2, 5);
     window.record(&second, reply("r", 5), &WindowLimits::default());
@@ -196,15 +196,15 @@ fn what_is_stale_is_not_recorded() {
 }
 
 prop_compose! {
-    /// A client, how far its lowest is below its number, its number, how old its base is, the reply's length and
-    /// whether the envelope is handed over after it.
+    /// A client, how far its lowest is below its number, its number, how old its base is, the reply's length, and
+    /// whether the envelope is appended to the journal after it.
     fn step()(client in 0..5u128, back in 0..4u64, number in 1..30u64, age in 0..6u64, length in 0..40usize, over: bool)
         -> (u128, u64, u64, u64, usize, bool) { (client, back, number, age, length, over) }
 }
 
 proptest! {
     #[test]
-    fn what_ran_never_runs_again_and_everything_is_bounded(
+    fn no_request_runs_twice_and_everything_is_bounded(
         steps in proptest::collection::vec(step(), 1..150),
         (answers, clients, bytes) in (0..6usize, 0..4usize, 0..200usize),
         beyond in 0..4usize,
@@ -221,7 +221,7 @@ proptest! {
             let request = request(client, lowest, number, (open - 1u64).saturating_sub(age));
             match window.admit(&request) {
                 Admission::Run => {
-                    // A base is known before the first attempt, so before the commit it led to.
+                    // A base is known before the first attempt, so before the commit of the request.
                     let before = ran.insert(request.id, commit(open));
                     prop_assert!(before.is_none_or(|before| before <= request.base), "{request:?} ran twice");
                     let outcome = Outcome::Reply(vec![0; length].into());

@@ -1,4 +1,4 @@
-//! Reading a pack's index: one ranged get, checked as a whole, decoded by the group.
+//! Reads a pack's index: one ranged get, checked completely, decoded group by group.
 
 use alloc::{format, vec::Vec};
 
@@ -11,10 +11,10 @@ use crate::{
     state::place::{FileNumber, Origin, Place, PlaceKind, WAKE_AT_MAX},
 };
 
-/// A pack's index, checked as a whole and decoded by the group.
+/// A pack's index, checked completely and decoded group by group.
 #[derive(Clone, Debug)]
 pub struct PackIndex {
-    /// Whose pack it is.
+    /// The pack's session.
     pub session: SessionId,
     /// The pack's number.
     pub number: PackNumber,
@@ -27,20 +27,20 @@ impl PackIndex {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] naming the key: damaged, out of order or bounds, or the index of another pack.
+    /// [`Malformed`] naming the key: damaged, out of order, out of bounds, or the index of another pack.
     pub fn decode(key: &str, pack: &PackRef, tail: &Bytes) -> Result<Self, Malformed> {
         let fail = |why: &str| Malformed::new(key, why);
         let expected = pack.length.checked_sub(pack.index_offset);
         if pack.length as usize > OBJECT_LEN_MAX {
-            return Err(fail("it claims to be larger than any object"));
+            return Err(fail("its claimed length is larger than any object"));
         }
         if expected != u32::try_from(tail.len()).ok() || tail.len() < TRAILER_LEN {
-            return Err(fail("its index is cut short or grown"));
+            return Err(fail("its index is truncated or has extra bytes"));
         }
         let (index, trailer) =
             (tail.slice(..tail.len() - TRAILER_LEN), &tail[tail.len() - TRAILER_LEN..]);
         if trailer[..4] != pack.index_offset.to_le_bytes() || trailer[4..] != TRAILER_MAGIC {
-            return Err(fail("its index begins elsewhere"));
+            return Err(fail("its index begins at another offset"));
         }
         let body = codec::open_as(key, &index, ObjectKind::PackIndex)?.body;
         let mut reader = Reader { key, body: &body, at: 0 };
@@ -48,13 +48,13 @@ impl PackIndex {
         let number = PackNumber::new(u64::from_le_bytes(reader.array()?));
         let records_end = u32::from_le_bytes(reader.array()?);
         if number != pack.number || records_end != pack.index_offset {
-            return Err(fail("it holds the index of another pack"));
+            return Err(fail("it has the index of another pack"));
         }
         let groups = reader.groups(records_end)?;
         Ok(Self { session, number, groups, body })
     }
 
-    /// Reads the index out of a whole pack, for whoever has only that.
+    /// Reads the index, and the reference, from a whole pack.
     ///
     /// # Errors
     ///
@@ -62,18 +62,18 @@ impl PackIndex {
     pub fn of_object(key: &str, object: &Bytes) -> Result<(PackRef, Self), Malformed> {
         let fail = |why: &str| Malformed::new(key, why);
         drop(codec::open_as(key, object, ObjectKind::Pack)?);
-        let length = u32::try_from(object.len()).expect("whatever opens is far below 4 GiB");
+        let length = u32::try_from(object.len()).expect("an opened object is far below 4 GiB");
         let trailer = object.len().checked_sub(TRAILER_LEN).filter(|&at| at >= HEADER_LEN);
-        let trailer = trailer.ok_or_else(|| fail("cut short"))?;
+        let trailer = trailer.ok_or_else(|| fail("truncated"))?;
         let index_offset =
             u32::from_le_bytes(object[trailer..trailer + 4].try_into().expect("four bytes"));
         if index_offset as usize > trailer {
             return Err(fail("its index begins beyond its end"));
         }
         let tail = object.slice(index_offset as usize..);
-        // Its number stands in the index, where a reader by reference expects the one it knows.
+        // Its number is in the index; [`Self::decode`] compares it with the reference.
         let number_at = HEADER_LEN + 16;
-        let number = tail.get(number_at..number_at + 8).ok_or_else(|| fail("cut short"))?;
+        let number = tail.get(number_at..number_at + 8).ok_or_else(|| fail("truncated"))?;
         let number = PackNumber::new(u64::from_le_bytes(number.try_into().expect("eight bytes")));
         let pack = PackRef { number, length, index_offset };
         Ok((pack, Self::decode(key, &pack, &tail)?))
@@ -85,13 +85,13 @@ impl PackIndex {
         &self.groups
     }
 
-    /// How many entries all groups have.
+    /// The number of entries of all groups.
     #[must_use]
     pub fn count(&self) -> usize {
         self.groups.iter().map(|group| group.count as usize).sum()
     }
 
-    /// The entries of one of its groups by hash, as places in `file`.
+    /// The entries of one of its groups, by hash, as places in `file`.
     pub fn entries(
         &self,
         group: &Group,
@@ -126,7 +126,7 @@ impl Reader<'_> {
     }
 
     fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], Malformed> {
-        let bytes = self.body[self.at..].first_chunk().ok_or_else(|| self.fail("is cut short"))?;
+        let bytes = self.body[self.at..].first_chunk().ok_or_else(|| self.fail("is truncated"))?;
         self.at += LEN;
         Ok(*bytes)
     }
@@ -138,12 +138,12 @@ impl Reader<'_> {
             number |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 if byte == 0 && shift > 0 {
-                    return Err(self.fail("has a number that is longer than it needs to be"));
+                    return Err(self.fail("has a number in more bytes than needed"));
                 }
                 return Ok(number);
             }
         }
-        Err(self.fail("has an endless number"))
+        Err(self.fail("has a number of too many bytes"))
     }
 
     fn entry(&mut self, file: FileNumber, offset: u32) -> Result<(VnodeHash, Place), Malformed> {
@@ -152,7 +152,7 @@ impl Reader<'_> {
         let (length, commit, wake_at) = (self.varint()?, self.varint()?, self.varint()?);
         if length >> 1 >= 1 << 28 || length >> 1 == 0 || commit >= 1 << 48 || wake_at > WAKE_AT_MAX
         {
-            return Err(self.fail("has an absurd entry"));
+            return Err(self.fail("has an entry with numbers out of range"));
         }
         let place = Place {
             file,
@@ -167,7 +167,7 @@ impl Reader<'_> {
         Ok((hash, place))
     }
 
-    /// All groups, their entries checked: after this, reading any of them can't fail.
+    /// All groups, with their entries checked: after this, reading them can't fail.
     fn groups(&mut self, records_end: u32) -> Result<Vec<Group>, Malformed> {
         let count = u32::from_le_bytes(self.array()?) as usize;
         if count > (self.body.len() - self.at) / GROUP_LEN {
@@ -183,13 +183,13 @@ impl Reader<'_> {
             let entries = entries_at..entries_at.saturating_add(length);
             let last = groups.last().map(|group| (group.slot, group.epoch));
             if count == 0 || last >= Some((slot, epoch)) || entries.end > self.body.len() {
-                return Err(self.fail("has a group out of order or bounds"));
+                return Err(self.fail("has a group out of order or out of bounds"));
             }
             entries_at = entries.end;
             groups.push(Group { slot, epoch, count, offset: 0, entries });
         }
         if entries_at != self.body.len() {
-            return Err(self.fail("goes on after its last group"));
+            return Err(self.fail("has extra bytes after its last group"));
         }
         let mut offset = narrow(HEADER_LEN);
         for group in &mut groups {
@@ -202,7 +202,7 @@ impl Reader<'_> {
         Ok(groups)
     }
 
-    /// Checks a group's entries and says where the records of the next group begin.
+    /// Checks a group's entries; returns the offset of the next group's records.
     fn check_entries(&self, group: &Group, records_end: u32) -> Result<u32, Malformed> {
         let body = &self.body[..group.entries.end];
         let mut entries = Reader { key: self.key, body, at: group.entries.start };
@@ -211,12 +211,12 @@ impl Reader<'_> {
             let (hash, place) = entries.entry(FileNumber::default(), offset)?;
             offset += place.length;
             if last >= Some(hash) || offset > records_end {
-                return Err(entries.fail("has an entry out of order or bounds"));
+                return Err(entries.fail("has an entry out of order or out of bounds"));
             }
             last = Some(hash);
         }
         if entries.at != group.entries.end {
-            return Err(entries.fail("has more entries in a group than it says"));
+            return Err(entries.fail("has more entries in a group than its head says"));
         }
         Ok(offset)
     }

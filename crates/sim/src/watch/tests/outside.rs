@@ -1,4 +1,4 @@
-//! What leaves a host: answers (invariants 3, 9 and 10) and requests (11).
+//! What a host sends: answers (invariants 3, 9 and 10) and requests (11).
 
 use core::time::Duration;
 
@@ -32,7 +32,7 @@ fn bytes(frames: &[Frame]) -> Vec<u8> {
     out
 }
 
-/// A client calls x for the first time in its life, or as often as it says; that answer comes back, a few bytes at once.
+/// A client calls x, for the first time or repeatedly; this answer comes back, a few bytes at a time.
 fn converse(stage: &Stage, call: Call, answer: Answer) {
     stage.watch.connected(THERE, BACK);
     stage.watch.wrote("client", THERE, &bytes(&[Frame::Ping, Frame::Call(9, call)]));
@@ -50,15 +50,15 @@ fn after(call: Call, answer: Answer) -> Stage {
 }
 
 #[test]
-fn an_answer_leaves_when_its_batch_has_landed_and_not_before() {
+fn an_answer_is_sent_after_its_batch_has_landed() {
     after(call(2, Mode::Command), reply("ok", 2)).assert_clean();
     after(call(3, Mode::Command), reply("ok", 3)).assert_breaks(9);
-    after(call(3, Mode::Query), reply("whatever", 2)).assert_clean();
-    after(call(3, Mode::Query), reply("whatever", 3)).assert_breaks(9);
+    after(call(3, Mode::Query), reply("any", 2)).assert_clean();
+    after(call(3, Mode::Query), reply("any", 3)).assert_breaks(9);
 }
 
 #[test]
-fn an_answer_of_a_batch_above_the_seal_or_a_hole_is_one_too_early() {
+fn an_answer_of_a_batch_above_the_seal_or_a_gap_is_too_early() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     let mut header = stage.next(A);
@@ -73,18 +73,18 @@ fn an_answer_of_a_batch_above_the_seal_or_a_hole_is_one_too_early() {
 }
 
 #[test]
-fn a_command_that_the_committed_state_does_not_know_was_answered_too_early() {
+fn a_command_that_is_not_recorded_in_the_committed_state_was_answered_too_early() {
     after(call(7, Mode::Command), reply("ok", 2)).assert_breaks(9);
     after(call(7, Mode::Command), reply("ok", 0)).assert_breaks(9);
 }
 
 #[test]
-fn a_command_is_answered_with_what_is_committed_of_it() {
+fn a_command_is_answered_with_its_committed_reply() {
     after(call(2, Mode::Command), reply("something else", 2)).assert_breaks(10);
 }
 
 #[test]
-fn a_refusal_speaks_of_nothing() {
+fn a_refusal_needs_no_committed_state() {
     let busy = Answer { outcome: Outcome::Busy, ..reply("", 0) };
     after(call(7, Mode::Command), busy).assert_clean();
     let rebase = |base| {
@@ -96,7 +96,7 @@ fn a_refusal_speaks_of_nothing() {
 }
 
 #[test]
-fn what_is_no_frame_is_not_listened_to() {
+fn bytes_that_are_no_frame_are_ignored() {
     let stage = Stage::new();
     stage.watch.connected(THERE, BACK);
     stage.watch.wrote("a", THERE, &[0xff; 40]);
@@ -106,7 +106,7 @@ fn what_is_no_frame_is_not_listened_to() {
 }
 
 #[test]
-fn the_epochs_in_a_hosts_messages_go_up() {
+fn the_epochs_in_a_hosts_messages_never_go_down() {
     let health = |epoch| {
         let (progress, facts, awaiting) = (Progress::default(), Vec::new(), Vec::new());
         let health = Health { session: A, epoch: Epoch::new(epoch), progress, facts, awaiting };
@@ -123,7 +123,7 @@ fn the_epochs_in_a_hosts_messages_go_up() {
 }
 
 #[test]
-fn creates_come_one_after_the_other_however_many_vnodes_are_dirty() {
+fn creates_are_sequential_for_any_number_of_dirty_vnodes() {
     let latency = Duration::from_millis(5);
     let stage = Stage::new();
     for number in 0..400_u32 {
@@ -137,7 +137,7 @@ fn creates_come_one_after_the_other_however_many_vnodes_are_dirty() {
 }
 
 #[test]
-fn a_batch_of_nothing_is_a_request_for_nothing() {
+fn an_empty_batch_is_a_needless_request() {
     let mut stage = Stage::held();
     stage.batch(A, |_| ());
     stage.assert_breaks(11);

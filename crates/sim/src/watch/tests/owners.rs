@@ -1,11 +1,11 @@
-//! Who may write for a slot, and when: invariant 5; and the epochs a host has seen: invariant 8.
+//! Who may write for a slot, and when: invariant 5; and the epochs that a host knows: invariant 8.
 
 use holocron_protocol::{ids::Epoch, state::checkpoint::Coverage};
 
 use crate::watch::stage::{A, B, SLOT, Stage, entry, tenure};
 
 #[test]
-fn a_tenure_begins_when_the_one_before_is_sealed() {
+fn a_tenure_begins_after_the_previous_one_is_sealed() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     stage.seal(A);
@@ -16,7 +16,7 @@ fn a_tenure_begins_when_the_one_before_is_sealed() {
 }
 
 #[test]
-fn a_tenure_that_begins_before_the_one_before_ends_is_noticed() {
+fn a_tenure_that_begins_before_the_previous_one_ends_is_a_violation() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     stage.epoch(&[tenure(B, 2), tenure(A, 1)]);
@@ -25,7 +25,7 @@ fn a_tenure_that_begins_before_the_one_before_ends_is_noticed() {
 }
 
 #[test]
-fn a_release_for_a_later_owner_does_not_convince_an_earlier_one() {
+fn a_release_for_a_later_owner_does_not_count_for_an_earlier_one() {
     let mut stage = Stage::held();
     stage.epoch(&[tenure(B, 2), tenure(A, 1)]);
     stage.epoch(&[tenure(A, 3), tenure(B, 2), tenure(A, 1)]);
@@ -53,7 +53,7 @@ fn a_slot_that_comes_and_goes_is_served_in_turn() {
 }
 
 #[test]
-fn whoever_wrote_under_an_old_tenure_while_it_was_away_for_an_epoch_goes_on() {
+fn an_owner_that_missed_the_epochs_between_two_of_its_tenures_may_continue() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     stage.epoch(&[tenure(B, 2), tenure(A, 1)]);
@@ -63,19 +63,19 @@ fn whoever_wrote_under_an_old_tenure_while_it_was_away_for_an_epoch_goes_on() {
     let pack = stage.pack((A, 1), 1, &[("x", 2)]);
     stage.checkpoint(A, vec![pack], entry(1, Coverage::Full));
     stage.assert_clean();
-    // What it goes on under must stay listed.
+    // The tenure under which it continues must stay listed.
     stage.epoch(&[tenure(A, 3), tenure(B, 2)]);
     stage.assert_breaks(1);
 }
 
 #[test]
-fn what_was_not_taken_up_in_time_and_given_again_is_taken_up_under_the_newer_tenure_only() {
+fn a_slot_assigned_twice_before_its_adopt_is_adopted_only_under_the_newer_tenure() {
     let mut stage = Stage::held();
     stage.epoch(&[tenure(B, 2), tenure(A, 1)]);
     stage.batch(A, |batch| batch.release(SLOT, Epoch::new(2)));
     stage.epoch(&[tenure(A, 3), tenure(B, 2), tenure(A, 1)]);
     stage.epoch(&[tenure(B, 4), tenure(A, 3), tenure(B, 2), tenure(A, 1)]);
-    // B, which slept, has read all of them at once.
+    // B was paused and reads all of them at once.
     stage.epoch(&[tenure(B, 4), tenure(A, 3), tenure(A, 1)]);
     stage.assert_clean();
     stage.batch(B, |batch| batch.adopt(SLOT, Epoch::new(2), &[tenure(A, 1)]));
@@ -83,13 +83,13 @@ fn what_was_not_taken_up_in_time_and_given_again_is_taken_up_under_the_newer_ten
 
     let mut stage = Stage::held();
     stage.epoch(&[tenure(B, 2), tenure(A, 1)]);
-    // B may still take it up.
+    // B may still adopt it.
     stage.epoch(&[tenure(A, 3), tenure(A, 1)]);
     stage.assert_breaks(1);
 }
 
 #[test]
-fn nothing_is_written_without_an_adopt_or_behind_a_release() {
+fn no_record_without_an_adopt_or_after_a_release() {
     let mut stage = Stage::new();
     stage.epoch(&[tenure(A, 1)]);
     stage.write(A, &[("x", 1)]);
@@ -104,7 +104,7 @@ fn nothing_is_written_without_an_adopt_or_behind_a_release() {
 }
 
 #[test]
-fn nobody_adopts_what_was_given_to_another_or_releases_what_was_not_given_away() {
+fn adopts_and_releases_need_an_epoch_that_changed_the_owner() {
     let mut stage = Stage::held();
     stage.batch(B, |batch| batch.adopt(SLOT, Epoch::new(1), &[]));
     stage.assert_breaks(5);
@@ -115,7 +115,7 @@ fn nobody_adopts_what_was_given_to_another_or_releases_what_was_not_given_away()
 }
 
 #[test]
-fn what_is_settled_need_not_have_been_seen_to_end() {
+fn a_source_behind_a_full_checkpoint_need_not_have_ended() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     let pack = stage.pack((A, 1), 1, &[("x", 1)]);
@@ -128,7 +128,7 @@ fn what_is_settled_need_not_have_been_seen_to_end() {
 }
 
 #[test]
-fn the_epochs_a_host_knows_go_up_until_it_starts_anew() {
+fn a_hosts_newest_epoch_never_goes_down_until_it_restarts() {
     let stage = Stage::new();
     for epoch in [1, 2, 2, 5] {
         stage.watch.says("a", Epoch::new(epoch));

@@ -12,7 +12,7 @@ fn position(number: u64) -> String {
     keys::journal_position(A, Position::new(number))
 }
 
-/// A has written five batches and checkpointed them at position 6.
+/// A has written five batches, and a checkpoint of them at position 6.
 fn checkpointed() -> Stage {
     let mut stage = Stage::held();
     for commit in 1..=4 {
@@ -24,13 +24,13 @@ fn checkpointed() -> Stage {
 }
 
 #[test]
-fn a_life_by_the_rules_breaks_nothing() {
+fn a_correct_session_has_no_violation() {
     let mut stage = checkpointed();
     stage.trim_mark(A, 0);
     for number in 0..4 {
         stage.delete(&position(number));
     }
-    // A create that is late by a trim lands again.
+    // A create lands again after a trim.
     let batch = stage.next(A);
     stage.write(A, &[("x", 5)]);
     stage.seal(A);
@@ -50,14 +50,14 @@ fn a_life_by_the_rules_breaks_nothing() {
 }
 
 #[test]
-fn a_late_copy_in_trimmed_ground_is_harmless_and_other_bytes_are_not() {
+fn a_late_copy_in_a_trimmed_segment_is_harmless_but_other_bytes_are_not() {
     let mut stage = checkpointed();
     stage.trim_mark(A, 0);
     let (second, third) = (stage.get(&position(2)), stage.get(&position(3)));
     stage.delete(&position(2));
     stage.delete(&position(3));
     stage.create(&position(2), &second);
-    // So is a seal by somebody who took the trimmed ground for the end of the journal.
+    // So is a seal by a host that took the trimmed segment for the end of the journal.
     stage.seal_at(A, Position::new(3));
     stage.assert_clean();
     stage.delete(&position(3));
@@ -66,7 +66,7 @@ fn a_late_copy_in_trimmed_ground_is_harmless_and_other_bytes_are_not() {
 }
 
 #[test]
-fn another_batch_at_a_position_is_noticed() {
+fn a_second_batch_at_a_position_is_a_violation() {
     let mut stage = checkpointed();
     stage.trim_mark(A, 0);
     stage.delete(&position(2));
@@ -79,7 +79,7 @@ fn another_batch_at_a_position_is_noticed() {
 }
 
 #[test]
-fn an_epoch_that_does_not_follow_is_noticed() {
+fn an_epoch_that_does_not_follow_is_a_violation() {
     let mut stage = Stage::held();
     let mut record = stage.next_epoch(&[tenure(A, 1)]);
     record.epoch = Epoch::new(3);
@@ -88,7 +88,7 @@ fn an_epoch_that_does_not_follow_is_noticed() {
 }
 
 #[test]
-fn what_is_put_and_what_is_created_is_not_mixed_up() {
+fn each_kind_of_object_is_either_put_or_created() {
     let mut stage = Stage::held();
     let batch = stage.get(&position(1));
     stage.put(&position(1), &batch);
@@ -99,7 +99,7 @@ fn what_is_put_and_what_is_created_is_not_mixed_up() {
 }
 
 #[test]
-fn a_seal_goes_right_behind_what_is_committed() {
+fn a_seal_goes_right_after_what_is_committed() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     stage.seal(A);
@@ -111,7 +111,7 @@ fn a_seal_goes_right_behind_what_is_committed() {
 }
 
 #[test]
-fn a_second_seal_and_one_that_says_something_else_are_noticed() {
+fn a_second_seal_and_one_with_other_content_are_violations() {
     let mut stage = Stage::held();
     stage.seal(A);
     stage.seal_at(A, Position::new(3));
@@ -125,7 +125,7 @@ fn a_second_seal_and_one_that_says_something_else_are_noticed() {
 }
 
 #[test]
-fn an_epoch_that_says_a_wrong_seal_is_noticed() {
+fn an_epoch_with_a_wrong_seal_is_a_violation() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     stage.seal(A);
@@ -137,12 +137,12 @@ fn an_epoch_that_says_a_wrong_seal_is_noticed() {
 }
 
 #[test]
-fn nothing_is_deleted_before_its_mark_or_before_a_committed_checkpoint() {
+fn no_batch_is_deleted_before_its_mark_or_before_a_committed_checkpoint() {
     let mut stage = checkpointed();
     stage.delete(&position(2));
     stage.assert_breaks(4);
 
-    // The mark and the deletion are there, the checkpoint isn't.
+    // The mark and the deletion happen without the checkpoint.
     let mut stage = Stage::held();
     for commit in 1..=4 {
         stage.write(A, &[("x", commit)]);
@@ -165,7 +165,7 @@ fn the_end_mark_waits_for_an_epoch_that_detaches() {
 }
 
 #[test]
-fn young_epochs_are_neither_marked_nor_deleted() {
+fn recent_epochs_are_neither_marked_nor_deleted() {
     let mut stage = Stage::held();
     for _ in 0..18 {
         stage.epoch(&[tenure(A, 1)]);
@@ -221,7 +221,7 @@ fn a_pack_that_is_named_exists_as_it_is_named() {
 }
 
 #[test]
-fn a_pack_goes_only_when_a_committed_checkpoint_leaves_it_out() {
+fn a_pack_is_deleted_only_after_a_committed_checkpoint_drops_it() {
     let mut stage = checkpointed();
     let pack = stage.pack((A, 2), 1, &[("x", 4)]);
     stage.checkpoint(A, vec![pack], entry(1, Coverage::Full));
@@ -232,8 +232,8 @@ fn a_pack_goes_only_when_a_committed_checkpoint_leaves_it_out() {
 }
 
 #[test]
-fn a_pack_that_a_release_goes_by_stays_while_the_released_slot_is_listed() {
-    // A wrote x into a pack, released the slot, and merged the pack with another.
+fn a_pack_that_readers_of_a_release_use_stays_while_the_released_slot_is_listed() {
+    // A wrote x into a pack, released the slot, and merged the pack with another one.
     let released = || {
         let mut stage = Stage::held();
         stage.write(A, &[("x", 1)]);

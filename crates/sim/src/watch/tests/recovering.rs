@@ -1,4 +1,4 @@
-//! What a recovery would find, at every moment: invariant 1.
+//! What a recovery finds at every moment: invariant 1.
 
 use holocron_protocol::{
     format::keys,
@@ -20,7 +20,7 @@ fn moved() -> Stage {
 }
 
 #[test]
-fn an_owner_that_goes_on_without_gap_is_right_and_one_that_repeats_has_lost_something() {
+fn an_owner_that_continues_without_a_gap_is_correct_and_one_that_repeats_has_lost_records() {
     let mut stage = moved();
     stage.write(B, &[("x", 2)]);
     stage.assert_clean();
@@ -29,7 +29,7 @@ fn an_owner_that_goes_on_without_gap_is_right_and_one_that_repeats_has_lost_some
 }
 
 #[test]
-fn a_gap_in_commit_numbers_is_noticed() {
+fn a_gap_in_commit_numbers_is_a_violation() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     stage.write(A, &[("x", 3)]);
@@ -37,7 +37,7 @@ fn a_gap_in_commit_numbers_is_noticed() {
 }
 
 #[test]
-fn a_checkpoint_holds_everything_that_was_written_below_it() {
+fn a_checkpoint_has_everything_that_was_written_below_it() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1), ("y", 1)]);
     stage.write(A, &[("x", 2)]);
@@ -54,7 +54,7 @@ fn a_checkpoint_holds_everything_that_was_written_below_it() {
 }
 
 #[test]
-fn a_part_is_no_more_than_a_part() {
+fn a_part_is_not_full() {
     let checkpoint = |coverage| {
         let mut stage = moved();
         stage.write(B, &[("x", 2)]);
@@ -68,7 +68,7 @@ fn a_part_is_no_more_than_a_part() {
 }
 
 #[test]
-fn a_slot_is_carried_in_checkpoints_for_as_long_as_it_is_listed() {
+fn a_slot_is_in_checkpoints_as_long_as_it_is_listed() {
     let released = |tenures: Vec<TenureEntry>| {
         let mut stage = moved();
         let pack = stage.pack((A, 1), 1, &[("x", 1), ("y", 1)]);
@@ -81,7 +81,7 @@ fn a_slot_is_carried_in_checkpoints_for_as_long_as_it_is_listed() {
 }
 
 #[test]
-fn a_source_goes_only_behind_a_full_checkpoint() {
+fn a_source_is_dropped_only_after_a_full_checkpoint() {
     let mut stage = moved();
     let pack = stage.pack((B, 1), 2, &[("x", 1), ("y", 1)]);
     stage.checkpoint(B, vec![pack], entry(2, Coverage::Full));
@@ -94,7 +94,7 @@ fn a_source_goes_only_behind_a_full_checkpoint() {
 }
 
 #[test]
-fn a_source_that_never_adopted_may_go_when_it_has_ended() {
+fn a_source_that_never_adopted_may_be_dropped_when_it_has_ended() {
     let mut stage = Stage::new();
     stage.epoch(&[tenure(A, 1)]);
     stage.epoch(&[tenure(B, 2), tenure(A, 1)]);
@@ -110,7 +110,7 @@ fn a_source_that_never_adopted_may_go_when_it_has_ended() {
 }
 
 #[test]
-fn a_batch_that_is_missing_is_not_read_as_empty() {
+fn a_missing_batch_is_not_taken_for_empty() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     stage.write(A, &[("x", 2)]);
@@ -120,17 +120,17 @@ fn a_batch_that_is_missing_is_not_read_as_empty() {
 }
 
 #[test]
-fn a_batch_that_a_stranger_took_is_nobodys_broken_promise() {
+fn a_batch_deleted_from_outside_is_no_violation() {
     let mut stage = Stage::held();
     stage.write(A, &[("x", 1)]);
     stage.write(A, &[("x", 2)]);
-    stage.rob(&keys::journal_position(A, Position::new(2)));
+    stage.delete_outside(&keys::journal_position(A, Position::new(2)));
     stage.seal(A);
     stage.assert_clean();
 }
 
 #[test]
-fn a_batch_behind_a_hole_is_committed_when_the_hole_is_filled() {
+fn a_batch_above_a_gap_is_committed_when_the_gap_is_filled() {
     let mut stage = Stage::held();
     let first = stage.next(A);
     let mut second = first;
