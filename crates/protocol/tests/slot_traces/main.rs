@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a trace that can't be read fails its test")]
 
+mod driven;
 mod recovery;
 mod residency;
 mod retention;
