@@ -1,5 +1,4 @@
-//! Scenarios of elections: one per file in `tests/traces/election`, events above the `---`, the effects of each below.
-//! `HOLOCRON_RECORD=1` rewrites the lower halves; they are reviewed like code.
+//! Elections told by the traces in `tests/traces/election`.
 //!
 //! An event is a line that starts with its time in milliseconds:
 //!
@@ -16,7 +15,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a trace that can't be read fails its test")]
 
-use std::{env, fmt::Write as _, fs, path::Path, time::Duration};
+#[path = "support/traces.rs"]
+mod traces;
+
+use std::{fmt::Write as _, time::Duration};
 
 use holocron_protocol::{
     control::election::{
@@ -30,31 +32,14 @@ use holocron_protocol::{
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces/election");
-    let mut files: Vec<_> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .collect();
-    files.sort();
-    assert!(!files.is_empty(), "no traces in {}", folder.display());
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        let (input, recorded) = text.split_once("---\n").unwrap_or((&text, ""));
-        let output = run(input);
-        if env::var_os("HOLOCRON_RECORD").is_some() {
-            fs::write(&file, format!("{input}---\n{output}")).unwrap();
-        } else {
-            assert_eq!(output, recorded, "{}; HOLOCRON_RECORD=1 records it", file.display());
-        }
-    }
+    traces::check("election", 12, run);
 }
 
 /// Replays the lines of a trace.
 fn run(input: &str) -> String {
     let mut election = None;
     let (mut output, mut chance) = (String::new(), 0);
-    for line in input.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in traces::events(input) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let fresh = |newest| Election::new(ElectionSettings::default(), Time::ZERO, newest);
         match words.as_slice() {

@@ -1,5 +1,4 @@
-//! Scenarios of sealing: one per file in `tests/traces/sealing`, events above the `---`, the effect of each below.
-//! `HOLOCRON_RECORD=1` rewrites the lower halves; they are reviewed like code.
+//! Sealing told by the traces in `tests/traces/sealing`.
 //!
 //! An event is a line:
 //!
@@ -16,7 +15,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a trace that can't be read should fail where it is read")]
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+#[path = "support/traces.rs"]
+mod traces;
+
+use std::fmt::Write as _;
 
 use holocron_protocol::{
     format::{codec::Malformed, keys, segment::SegmentLen},
@@ -30,30 +32,15 @@ use holocron_protocol::{
 const SESSION: SessionId = SessionId::new(7);
 
 #[test]
-fn every_trace_ends_as_recorded() {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/traces/sealing");
-    let record = std::env::var_os("HOLOCRON_RECORD").is_some();
-    let mut paths: Vec<_> =
-        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(paths.len() >= 12, "traces are missing: {paths:?}");
-    for path in paths {
-        let text = fs::read_to_string(&path).unwrap();
-        let input = text.split("---\n").next().unwrap();
-        let replayed = format!("{input}---\n{}", replay(input));
-        if record {
-            fs::write(&path, replayed).unwrap();
-        } else {
-            assert_eq!(text, replayed, "{}: HOLOCRON_RECORD=1 records it", path.display());
-        }
-    }
+fn every_trace_comes_out_as_recorded() {
+    traces::check("sealing", 12, replay);
 }
 
 /// Replays the events of a scenario; returns the effect of each.
 fn replay(input: &str) -> String {
     let mut output = String::new();
     let mut machine: Option<Sealing> = None;
-    for line in input.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in traces::events(input) {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let effect = if verb == "start" {
             let by = HostName::new("h2").unwrap();

@@ -105,6 +105,7 @@ pub(crate) struct Session {
     active_count: AtomicU64,
     /// Packs that the newest committed checkpoint names.
     packs: AtomicU32,
+    awaited: Mutex<recovery::Awaited>,
     /// Active vnodes in the order they will be looked at for leaving memory.
     sweep: Mutex<VecDeque<Arc<Handle>>>,
 }
@@ -165,6 +166,7 @@ impl Session {
             active: DashMap::default(),
             active_count: AtomicU64::new(0),
             packs: AtomicU32::new(0),
+            awaited: Mutex::default(),
             sweep: Mutex::default(),
         }
     }

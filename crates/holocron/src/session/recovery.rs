@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use holocron_protocol::{
     epoch::{draft::SlotReport, record::EpochRecord},
-    ids::SessionId,
+    ids::{Epoch, SessionId},
     slot::{
         recovery::{self, Effect, Event, FetchFailure, FetchUpTo, Recovered, Recovery, Wanted},
         replay::JournalEnd,
@@ -37,6 +37,14 @@ pub(crate) enum Input {
     Prefetch(SessionId, Progress),
 }
 
+/// The live sessions whose Release is waited for, as the recovery found it.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited {
+    /// The epoch it has acted on.
+    as_of: Epoch,
+    sessions: Vec<SessionId>,
+}
+
 type Fetched = (SessionId, Result<Box<FetchedJournal>, FetchError>);
 
 /// The recovery task of a session.
@@ -60,7 +68,13 @@ impl Session {
 
     /// The live sessions whose Release this session's slots wait for, for the leader to know.
     pub(crate) fn awaited(&self, record: &EpochRecord) -> Vec<SessionId> {
-        recovery::awaited(&self.wanted(record), self.id(), record)
+        let awaited = self.awaited.lock().expect("a list's lock");
+        if awaited.as_of == record.epoch {
+            return awaited.sessions.clone();
+        }
+        drop(awaited);
+        // The recovery hasn't acted on this epoch yet.
+        recovery::live_sources(&self.wanted(record), self.id(), record)
     }
 }
 
@@ -161,6 +175,9 @@ impl RecoveryTask {
         let effects = self
             .recovery
             .recover(now, &wanted, |session, slot| Some(replays.get(&session)?.source(slot)));
+        let as_of = self.recovery.record().map_or(Epoch::ZERO, |record| record.epoch);
+        let sessions = self.recovery.awaited().collect();
+        *self.session.awaited.lock().expect("a list's lock") = Awaited { as_of, sessions };
         self.act(effects)
     }
 

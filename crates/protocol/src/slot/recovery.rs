@@ -31,13 +31,14 @@ use crate::{
         fold::{Contradiction, Fold, Missing, fold},
         replay::{JournalEnd, Source},
         residency::{Residency, SlotState},
-        tenure::{Adopter, Submitted},
+        tenure::{Adopter, Submitted, ended},
     },
     state::index::SlotIndex,
     time::Time,
 };
 
-/// The pause before looking again for a Release that wasn't announced, or for a journal that an operator repairs.
+/// The pause before looking again for a Release that wasn't announced, and the longest one before an unreadable journal
+/// is fetched again.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The pause before a journal that could not be read is fetched again; doubles with each failure up to [`LOOK_AGAIN`].
 pub const RETRY_AFTER: Duration = Duration::from_millis(5);
@@ -83,10 +84,12 @@ pub enum Event {
     Released(SessionId, Position),
     /// Answers [`Effect::Fetch`]: what follows the last batch that was fetched.
     Fetched(SessionId, JournalEnd),
+    /// Answers [`Effect::Fetch`]: it failed.
+    Failed(SessionId, FetchFailure),
     /// A fetched journal was replayed without an error.
     Replayed(SessionId),
-    /// Answers [`Effect::Fetch`], or: a fetched journal could not be replayed.
-    Failed(SessionId, FetchFailure),
+    /// A fetched journal can't be replayed: an object of it is damaged.
+    NotReplayed(SessionId),
     /// Time passed.
     Tick,
 }
@@ -154,9 +157,9 @@ pub fn wanted(residency: &Residency, session: SessionId, record: &EpochRecord) -
     recovering.collect()
 }
 
-/// The live sessions whose Release the slots of a session wait for.
+/// The live sessions whose Release the slots may wait for, before anything was fetched of their journals.
 #[must_use]
-pub fn awaited(wanted: &[Wanted], session: SessionId, record: &EpochRecord) -> Vec<SessionId> {
+pub fn live_sources(wanted: &[Wanted], session: SessionId, record: &EpochRecord) -> Vec<SessionId> {
     let sources = wanted.iter().flat_map(|wanted| &wanted.sources).map(|source| source.session);
     let live = sources.filter(|&source| source != session && record.lists_open(source));
     live.collect::<BTreeSet<_>>().into_iter().collect()
@@ -202,13 +205,24 @@ pub struct Recovery {
     journals: BTreeMap<SessionId, SourceJournal>,
     /// When to look again at what only time brings.
     look_at: Option<Time>,
+    /// The live sessions whose Release is waited for.
+    awaited: BTreeSet<SessionId>,
+    /// The slots whose sources contradict each other, as was said already, and under which tenure.
+    contradicted: BTreeMap<Slot, Tenure>,
 }
 
 impl Recovery {
     /// A session that has read no epoch yet.
     #[must_use]
     pub const fn new(session: SessionId) -> Self {
-        Self { session, record: None, journals: BTreeMap::new(), look_at: None }
+        Self {
+            session,
+            record: None,
+            journals: BTreeMap::new(),
+            look_at: None,
+            awaited: BTreeSet::new(),
+            contradicted: BTreeMap::new(),
+        }
     }
 
     /// The newest record it has read.
@@ -221,6 +235,12 @@ impl Recovery {
     #[must_use]
     pub const fn look_at(&self) -> Option<Time> {
         self.look_at
+    }
+
+    /// The live sessions whose Release the slots wait for, as of the newest [`Self::recover`]. One whose Release was seen
+    /// isn't among them, whatever else a slot waits for.
+    pub fn awaited(&self) -> impl Iterator<Item = SessionId> {
+        self.awaited.iter().copied()
     }
 
     /// The sessions whose journals are being fetched.
@@ -262,7 +282,16 @@ impl Recovery {
                 self.journal(session).failures = 0;
                 Vec::new()
             }
-            Event::Failed(session, failure) => self.on_failed(now, session, failure),
+            Event::Failed(session, failure) => {
+                let state = self.journal(session).state;
+                assert_eq!(state, JournalState::Fetching, "{session} was not asked for");
+                self.on_failed(now, session, failure)
+            }
+            Event::NotReplayed(session) => {
+                let state = self.journal(session).state;
+                assert!(matches!(state, JournalState::Fetched(_)), "{session} is in {state:?}");
+                self.on_failed(now, session, FetchFailure::Unreadable)
+            }
             Event::Tick => self.on_tick(now),
         }
     }
@@ -284,11 +313,6 @@ impl Recovery {
 
     fn on_failed(&mut self, now: Time, session: SessionId, failure: FetchFailure) -> Vec<Effect> {
         let journal = self.journal(session);
-        assert!(
-            matches!(journal.state, JournalState::Fetching | JournalState::Fetched(_)),
-            "{session} failed in {:?}",
-            journal.state
-        );
         let doubled = RETRY_AFTER.saturating_mul(1 << journal.failures.min(8));
         journal.failures = journal.failures.saturating_add(1);
         journal.state = JournalState::Failed(now + doubled.min(LOOK_AGAIN));
@@ -333,6 +357,7 @@ impl Recovery {
         wanted: &[Wanted],
         source: impl Fn(SessionId, Slot) -> Option<Source<'a>>,
     ) -> Vec<Effect> {
+        self.awaited.clear();
         if wanted.is_empty() {
             self.look_at = None;
             return self.forget_all();
@@ -341,10 +366,11 @@ impl Recovery {
         let mut missing = BTreeSet::new();
         for wanted in wanted {
             let sources = wanted.sources.iter().map(|tenure| tenure.session);
-            let journals = sources
+            let journals: BTreeMap<SessionId, Source<'_>> = sources
                 .filter_map(|session| Some((session, source(session, wanted.slot)?)))
                 .collect();
             let adopter = Adopter { tenure: wanted.tenure, submitted: wanted.submitted };
+            self.note_awaited(&adopter, &wanted.sources, &journals);
             match fold(&adopter, &wanted.sources, &journals) {
                 Ok(Fold::Recovered(folded)) => {
                     let (slot, tenure) = (wanted.slot, wanted.tenure);
@@ -354,12 +380,33 @@ impl Recovery {
                 }
                 Ok(Fold::Missing(what)) => drop(missing.insert(what)),
                 Err(contradiction) => {
-                    effects.push(Effect::Contradicted(wanted.slot, contradiction));
+                    let before = self.contradicted.insert(wanted.slot, wanted.tenure);
+                    if before != Some(wanted.tenure) {
+                        effects.push(Effect::Contradicted(wanted.slot, contradiction));
+                    }
                 }
             }
         }
         effects.extend(self.fetch_missing(now, &missing));
         effects
+    }
+
+    /// Which live sources have not been seen to end.
+    fn note_awaited(
+        &mut self,
+        adopter: &Adopter,
+        sources: &[Tenure],
+        journals: &BTreeMap<SessionId, Source<'_>>,
+    ) {
+        let Some(record) = &self.record else { return };
+        let live = sources
+            .iter()
+            .filter(|source| source.session != self.session && record.lists_open(source.session));
+        let unseen = live.filter(|&&source| {
+            let journal = journals.get(&source.session);
+            !journal.is_some_and(|journal| ended(journal, source, adopter))
+        });
+        self.awaited.extend(unseen.map(|source| source.session));
     }
 
     /// Nothing is wanted: what was fetched is of no use any more.
@@ -384,6 +431,10 @@ impl Recovery {
                 Some(Need::Fetch(up_to)) => {
                     let journal = self.journal(session);
                     assert_ne!(journal.state, JournalState::Fetching, "{session}: two fetches");
+                    // What was fetched before doesn't show the end.
+                    if let JournalState::Fetched(_) = journal.state {
+                        effects.push(Effect::Forget(session));
+                    }
                     journal.state = JournalState::Fetching;
                     effects.push(Effect::Fetch(session, up_to));
                 }

@@ -1,18 +1,18 @@
 //! Residency: what a session does with each slot of its domain, from the epoch that gives the slot to the Release that
 //! ends it.
 //!
-//! ```text
-//!                 given                    Adopt appended
-//!   not ours ───────────────► recovering ────────────────► serving
-//!      ▲  ▲                       │ given away                │ ▲ given back before its Release
-//!      │  │   Release appended    ▼                 given away▼ │
-//!      │  └───────────────── release owed                  draining
-//!      └──────────────────────────────────────────────────────┘
-//!                                              Release appended
-//! ```
+//! | from | to | when |
+//! | --- | --- | --- |
+//! | not ours, release owed | recovering | an epoch gives the slot to this session |
+//! | recovering | serving | its Adopt is appended |
+//! | recovering | release owed, not ours | an epoch gives it to another session, or to none |
+//! | serving | draining | an epoch gives it to another session |
+//! | draining | serving | an epoch gives it back before its Release is appended |
+//! | draining, release owed | not ours | its Release is appended |
+//! | not ours | release owed | an epoch lists a tenure of this session as a source, though it was never adopted |
 //!
-//! One value per slot answers every question about the slot: whether a call runs, waits or is refused, under which tenure
-//! a record may be appended, whether a linearizable answer may leave, which record of a vnode is the newest, and whether a
+//! One value per slot answers every question about the slot: whether a vnode that isn't in memory may be activated for a
+//! call, under which tenure a record may be appended, whether a linearizable answer may leave, which record of a vnode is the newest, and whether a
 //! Release is owed. It changes in the same step in which the Adopt or the Release is appended to the journal, so the order
 //! of records in the journal is the order of these changes.
 //!
@@ -95,7 +95,7 @@ pub enum Effect {
     RefuseWaiting,
 }
 
-/// What happens to a call that arrives for a vnode of a slot.
+/// What happens to a call for a vnode of a slot that isn't in memory. A vnode in memory takes calls until the Release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It runs under this tenure.

@@ -6,7 +6,7 @@ use holocron_protocol::{
     format::codec::Malformed,
     ids::{SessionId, Slot},
     slot::{
-        recovery::{Event, FetchFailure, Wanted},
+        recovery::{Event, Wanted},
         replay::{Base, JournalEnd, JournalReplay, Scope},
     },
 };
@@ -40,7 +40,7 @@ impl RecoveryTask {
             self.step(Event::Replayed(session));
         }
         for session in unreadable {
-            self.step(Event::Failed(session, FetchFailure::Unreadable));
+            self.step(Event::NotReplayed(session));
         }
         replays
     }
