@@ -4,7 +4,10 @@
 //! itself is where the function is called.
 
 use holocron_planted::{Bug, is_planted};
-use holocron_protocol::{ids::Position, request::window::Window};
+use holocron_protocol::{
+    ids::{HostName, Position, SessionId},
+    request::window::Window,
+};
 
 use crate::{session::journal::Journal, store_io::fetch::NotFetched};
 
@@ -20,6 +23,20 @@ pub(crate) fn no_window(window: &mut Window) {
     }
 }
 
+/// [`Bug::ReuseSessionId`]: whether a host opens each session under the same id.
+pub(crate) fn reuses_session_ids() -> bool {
+    is_planted(Bug::ReuseSessionId)
+}
+
+/// [`Bug::ReuseSessionId`]: the id of a host's session follows from its name.
+pub(crate) fn session_id(drawn: SessionId, host: &HostName) -> SessionId {
+    if !reuses_session_ids() {
+        return drawn;
+    }
+    let bits = host.as_str().bytes();
+    SessionId::new(bits.fold(0, |bits, byte| bits * 257 + u128::from(byte)))
+}
+
 /// [`Bug::RollBackInFlight`]: whether to roll back past the envelope at `position` because it is still in flight.
 pub(crate) fn roll_back_in_flight(position: Position, journal: &Journal) -> bool {
     is_planted(Bug::RollBackInFlight) && position > journal.committed()
@@ -28,4 +45,9 @@ pub(crate) fn roll_back_in_flight(position: Position, journal: &Journal) -> bool
 /// [`Bug::SkipWitness`]: whether to send answers without a look at the store.
 pub(crate) fn skip_witness() -> bool {
     is_planted(Bug::SkipWitness)
+}
+
+/// [`Bug::TrimBeforeCommit`]: whether to delete garbage before the checkpoint is committed.
+pub(crate) fn trim_before_commit() -> bool {
+    is_planted(Bug::TrimBeforeCommit)
 }

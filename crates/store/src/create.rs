@@ -15,12 +15,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holocron_planted::{Bug, is_planted};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::Error;
 use crate::key::key_is_legal;
 use crate::patience::{Patience, Tries};
+use crate::planted;
 use crate::store::Store;
 
 /// How a conditional create ended.
@@ -93,9 +92,7 @@ impl Write {
         let mut tries = Tries::new(&self.key, self.patience);
         loop {
             let answer = tries.run(self.store.create(&self.key, self.body.clone())).await;
-            let trusted = matches!(answer, Err(Error::Conflict { .. }))
-                && is_planted(Bug::TrustAlreadyExists);
-            if answer.is_ok() || trusted {
+            if planted::is_won(answer.is_ok(), &answer) {
                 return Created::Won;
             }
             match self.read_back(&mut tries).await {

@@ -38,6 +38,7 @@ mod lying;
 mod memory;
 mod open;
 mod patience;
+mod planted;
 mod probe;
 mod retry;
 mod store;

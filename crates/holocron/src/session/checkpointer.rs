@@ -12,7 +12,6 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     checkpoint::{
         pack_writer::{self, PackWriter, Read},
@@ -36,6 +35,7 @@ use holocron_store::{GaveUp, Patience, get_range_until, put_until};
 use tokio::sync::mpsc;
 
 use super::{Notice, Session};
+use crate::planted;
 use crate::session::{journal::Closed, slots::Table};
 
 /// Ranged gets in flight for copying.
@@ -127,7 +127,7 @@ impl Checkpoints {
         });
         let (position, content) = filled.map_err(|Closed| Failed::Over)?;
         self.retention.checkpoint_appended(content.low_water);
-        if is_planted(Bug::TrimBeforeCommit) {
+        if planted::trim_before_commit() {
             self.delete_garbage().await?;
         }
         self.session.journal.until_committed(position).await.map_err(|Closed| Failed::Over)?;

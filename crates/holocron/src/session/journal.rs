@@ -14,6 +14,7 @@
 //! * Once the session has ended nothing is ever committed: what waits is dropped, which answers it `Unclear`.
 
 mod flush;
+mod planted;
 mod terms;
 
 use std::{
@@ -25,7 +26,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     epoch::record::SlotTable,
     ids::{Epoch, Position, SessionId, Slot, VnodeHash},
@@ -193,9 +193,7 @@ impl Journal {
             offset: u32::try_from(place.start).expect("a batch is far below 4 GiB"),
             len: u32::try_from(place.len()).expect("a batch is far below 4 GiB"),
         });
-        if is_planted(Bug::ReplyBeforeCommit) {
-            answers.drain(..).for_each(Released::send);
-        }
+        planted::reply_at_once(answers);
         open.answers.append(answers);
         self.appended(&state, was_empty)
     }
@@ -211,7 +209,7 @@ impl Journal {
         for &Adoption { slot, epoch: tenure, ref sources } in slots {
             let effects = state.residency.step(slot, residency::Event::Adopted { tenure, at });
             assert_eq!(effects, [Effect::RunWaiting], "{slot} is adopted, so its calls run");
-            if !is_planted(Bug::ServeBeforeAdopt) {
+            if planted::appends_adopt() {
                 state.open.builder.adopt(slot, tenure, sources);
             }
         }

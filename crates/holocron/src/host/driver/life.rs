@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     format::keys,
-    ids::{DomainId, Epoch, HostName, Position, SessionId},
+    ids::{DomainId, Epoch, Position, SessionId},
     journal::batch::Opening,
 };
 use holocron_store::{Created, create_once};
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 use super::Event;
 use crate::{
     host::shared::Shared,
+    planted,
     session::{
         Checkpoints, Notice, Session, SessionParts,
         recovery::{Input, RecoveryTask},
@@ -37,11 +37,7 @@ impl Life {
     /// Draws a session id and creates position 0 of its journal; [`Event::Opened`] says when it is there.
     pub(crate) fn open(shared: &Arc<Shared>) -> Self {
         let parts = &shared.parts;
-        let id = if is_planted(Bug::ReuseSessionId) {
-            named_after(&parts.name)
-        } else {
-            parts.random.session()
-        };
+        let id = planted::session_id(parts.random.session(), &parts.name);
         let opening = Opening {
             session: id,
             host: parts.name.clone(),
@@ -55,11 +51,10 @@ impl Life {
         shared.spawn(async move {
             match create_once(&store, &key, body, patience, &stop).await {
                 Created::Won => teller.tell_self(Event::Opened(id)),
-                Created::Lost(_) if is_planted(Bug::ReuseSessionId) => {
-                    teller.tell_self(Event::Opened(id));
-                }
                 Created::Lost(_) => {
-                    panic!("session {id} was drawn twice: the source of chance is broken")
+                    let reused = planted::reuses_session_ids();
+                    assert!(reused, "session {id} was drawn twice: the source of chance is broken");
+                    teller.tell_self(Event::Opened(id));
                 }
                 Created::Unknown => {}
             }
@@ -158,9 +153,4 @@ impl Life {
         open.session.journal.end(why);
         open.session.let_go();
     }
-}
-
-/// For [`Bug::ReuseSessionId`]: the same id for every life of a host.
-fn named_after(host: &HostName) -> SessionId {
-    SessionId::new(host.as_str().bytes().fold(0, |bits, byte| bits * 257 + u128::from(byte)))
 }

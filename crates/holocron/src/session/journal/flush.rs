@@ -1,16 +1,12 @@
 //! The one task that commits: closes the open batch, creates it, releases what waited for it.
 
-use core::{pin::pin, time::Duration};
+use core::pin::pin;
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
-use holocron_planted::{Bug, is_planted};
 use holocron_protocol::{
     control::loss::{LookFor, Witness},
-    format::{
-        codec::{self, Opened},
-        keys,
-    },
+    format::keys,
     ids::Position,
     journal::{
         batch::{self, JournalObject},
@@ -20,14 +16,11 @@ use holocron_protocol::{
 };
 use holocron_store::{Created, Patience, create_once, get_until};
 
-use super::{Journal, Open, Released, State, Waiting};
+use super::{Closed, Journal, Open, Released, State, Waiting, planted};
 use crate::{
     session::tail::TailEntry,
     store_io::loss::{NotSame, Object},
 };
-
-/// How long the bugs planted here wait for the store.
-const PLANTED_BUDGET: Duration = Duration::from_millis(500);
 
 /// A batch on its way to the store.
 struct Flight {
@@ -74,7 +67,7 @@ impl Journal {
                 biased;
                 outcome = &mut creating, if created.is_none() => created = Some(outcome),
                 looked = &mut looking, if !same => {
-                    if self.is_not_same(looked) {
+                    if let Err(Closed) = self.end_unless_same(looked) {
                         return Created::Unknown;
                     }
                     same = true;
@@ -93,40 +86,21 @@ impl Journal {
     }
 
     /// Ends the session if the store is lost, or was found to have collected the session.
-    fn is_not_same(&self, looked: Result<(), NotSame>) -> bool {
-        match looked {
-            Ok(()) => false,
-            Err(NotSame::SessionOver) => {
-                self.end("it was detached while its host slept");
-                true
-            }
-            Err(NotSame::Lost) => {
-                self.end("the store is lost");
-                true
-            }
-        }
+    fn end_unless_same(&self, looked: Result<(), NotSame>) -> Result<(), Closed> {
+        looked.map_err(|not_same| {
+            self.end(match not_same {
+                NotSame::SessionOver => "it was detached while its host slept",
+                NotSame::Lost => "the store is lost",
+            });
+            Closed
+        })
     }
 
     /// The same bytes until they are won or lost, however long the store is away: there is no budget.
-    async fn create(&self, key: &str, mut object: Bytes) -> Created {
+    async fn create(&self, key: &str, object: Bytes) -> Created {
         let patience = Patience { try_timeout: self.options.try_timeout, ..Patience::forever() };
-        if !is_planted(Bug::RetryOtherBytes) && !is_planted(Bug::EndOnOutage) {
-            return create_once(&self.store, key, object, patience, &self.ended).await;
-        }
-        let patience = Patience { budget: Some(PLANTED_BUDGET), ..patience };
-        loop {
-            let created =
-                create_once(&self.store, key, object.clone(), patience, &self.ended).await;
-            if created != Created::Unknown || self.ended.is_cancelled() {
-                return created;
-            }
-            if is_planted(Bug::EndOnOutage) {
-                self.end("the store does not answer");
-                return created;
-            }
-            let Opened { kind, body, .. } = codec::open(key, &object).expect("it is our own");
-            object = codec::object(kind, self.random.nonce(), &body);
-        }
+        let creating = create_once(&self.store, key, object.clone(), patience, &self.ended);
+        planted::create(self, key, object, creating).await
     }
 
     /// The next batch to create; `None` once the session is over.
@@ -224,8 +198,13 @@ impl Journal {
             let looking = self.loss.confirm(|| self.witness(look_for), &self.ended);
             let (found, looked) = tokio::join!(getting, looking);
             let Ok(found) = found else { return };
-            match found.map(|object| batch::decode(&key, &object)) {
-                None | Some(Ok(JournalObject::Batch(_))) if self.is_not_same(looked) => return,
+            let found = found.map(|object| batch::decode(&key, &object));
+            if let None | Some(Ok(JournalObject::Batch(_))) = &found
+                && let Err(Closed) = self.end_unless_same(looked)
+            {
+                return;
+            }
+            match found {
                 None => self.barrier_found(BarrierFound::Absent),
                 Some(Ok(JournalObject::Batch(batch))) if batch.header.session == self.session => {
                     self.barrier_found(BarrierFound::OwnBatch);
