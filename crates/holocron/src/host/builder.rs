@@ -23,7 +23,7 @@ use crate::{
     transport::net::{Network, Tcp},
 };
 
-/// Sets a host up. Everything has a default but the store.
+/// Sets up a host. Everything except the store has a default.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct HostBuilder {
@@ -42,33 +42,33 @@ pub struct HostBuilder {
     random: Random,
 }
 
-/// Why a host did not start. Nothing of it is left behind but, at most, an unused session.
+/// Why a host did not start. At most an unused session remains of it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The name can't be a host's.
+    /// The host name is invalid.
     #[error(transparent)]
     Name(#[from] InvalidName),
     /// The URL or its options are wrong.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The store can't be reached, or breaks a promise that everything rests on.
+    /// The store can't be reached, or breaks a promise that the protocol relies on.
     #[error(transparent)]
     Store(#[from] ProbeError),
     /// The store stopped answering while the host was starting.
     #[error(transparent)]
     Unreachable(#[from] GaveUp),
-    /// What stands under the prefix is not a cluster this release can work with.
+    /// The cluster under the prefix can't be read, or this release doesn't support it.
     #[error("{0}")]
     Cluster(#[from] holocron_protocol::format::codec::Malformed),
-    /// There is no cluster under the prefix, and the host may not found one.
+    /// There is no cluster under the prefix, and [`Founding::Never`] forbids founding one.
     #[error("there is no cluster under this prefix, and this host may only join one")]
     NoCluster,
-    /// Something remains of an earlier cluster where this host would found one. Bring back what is absent, or use
-    /// another prefix.
+    /// There is no complete cluster under the prefix, but objects of an earlier one remain. Restore the missing objects,
+    /// or use another prefix.
     #[error(
         "{absent} is missing, but of an earlier cluster there remains: {remains}. The store was emptied, replaced or \
-         restored in part; a cluster founded now would answer without what was acknowledged. Stop every host, then \
-         restore what is missing, or use another prefix. If what remains is not needed: delete epochs/ and \
+         restored in part; a cluster founded now would not have the acknowledged writes. Stop every host, then \
+         restore the missing objects, or use another prefix. If the old data is not needed: delete epochs/ and \
          epoch-marks/ below the prefix, and start one host with --found-anew (Founding::Anew)"
     )]
     Remains {
@@ -77,12 +77,12 @@ pub enum StartError {
         /// What is there.
         remains: Remains,
     },
-    /// The address can't be listened at.
+    /// The host can't listen at the address.
     #[error("can't listen at {address}")]
     Listen {
         /// The address.
         address: String,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
@@ -129,20 +129,20 @@ impl HostBuilder {
         self
     }
 
-    /// Where others reach this host, if that isn't where it listens.
+    /// The address at which others reach this host; the listening address if not set.
     pub fn advertise(mut self, address: &str) -> Self {
         self.advertise = Some(address.to_owned());
         self
     }
 
-    /// This host's share of the slots relative to the others'; 100 if not set.
+    /// This host's share of the slots, relative to the other hosts; 100 if not set.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self
     }
 
-    /// What to do where there is no cluster: found one if the prefix is empty, unless set otherwise. With
-    /// [`Founding::Never`] a host that is restarted never takes an emptied store for a new one.
+    /// What to do if there is no cluster. Default: found one if the prefix is empty. With [`Founding::Never`] a restarted
+    /// host never treats an emptied store as a new one.
     pub fn founding(mut self, founding: Founding) -> Self {
         self.founding = founding;
         self
@@ -154,7 +154,7 @@ impl HostBuilder {
         self
     }
 
-    /// An option of the store, such as an endpoint; goes before the environment's.
+    /// An option of the store, such as an endpoint; overrides the environment.
     pub fn option(mut self, key: &str, value: &str) -> Self {
         self.options.push((key.to_owned(), value.to_owned()));
         self
@@ -167,30 +167,31 @@ impl HostBuilder {
         self
     }
 
-    /// Another clock than the machine's.
+    /// The clock; the machine's if not set.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Another network than TCP.
+    /// The network; TCP if not set.
     pub fn network(mut self, network: Arc<dyn Network>) -> Self {
         self.network = network;
         self
     }
 
-    /// Another source of chance than the operating system. Two hosts must never share a seed: session ids come from it.
+    /// The source of random numbers; the operating system if not set. Two hosts must never share a seed: session ids are
+    /// drawn from it.
     pub fn random(mut self, random: Random) -> Self {
         self.random = random;
         self
     }
 
-    /// Starts the host: probes the store, finds or creates the cluster, opens a session, and sets about joining.
-    /// Returns once it listens; calls wait until it, or another host, serves their slots.
+    /// Starts the host: probes the store, finds or founds the cluster, opens a session, and begins to join. Returns when
+    /// the host listens; calls wait until this host, or another one, serves their slots.
     ///
     /// # Errors
     ///
-    /// [`StartError`], with a sentence for whoever runs it.
+    /// [`StartError`]; its text is for the operator.
     pub async fn start(self) -> Result<Host, StartError> {
         let name = match &self.name {
             Some(name) => HostName::new(name)?,
@@ -198,7 +199,7 @@ impl HostBuilder {
         };
         let store = match self.store {
             Some(store) => store,
-            // A directory that isn't there may be one whose file system isn't mounted: it takes an operator's word.
+            // A missing directory may be on a file system that isn't mounted, so only an operator may create it.
             None if self.founding == Founding::Anew => {
                 holocron_store::open_or_make(&self.url, &self.options)?
             }
@@ -277,7 +278,7 @@ mod tests {
                         "{sentence}"
                     );
                 }
-                // No clear answer proves nothing; it is waited for as long as a host waits for its store.
+                // An unclear answer proves nothing; the probe retries it until the start timeout.
                 ProbeError::Unreachable { .. } if lie == Lie::FailsConflicts => {
                     let sentence = error.to_string();
                     assert!(

@@ -1,7 +1,7 @@
-//! The host's own task: takes events one by one, keeps the election, the session and the leader's duties in step.
+//! The host's own task: takes events one by one, and drives the election, the session and the leader's duties.
 //!
-//! It never waits for the store or the network: whatever takes time runs in a task of its own and comes back as an
-//! event. So one slow request holds up nothing else, and the order of events is the order of what this host knows.
+//! It never waits for the store or the network: each request runs in a task of its own, and its result comes back as an
+//! event. So a slow request delays nothing else.
 
 mod effects;
 mod event;
@@ -47,16 +47,16 @@ pub(crate) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) log: EpochLog,
     pub(super) election: Election,
-    /// The newest record, as acted on.
+    /// The newest record that this host has acted on.
     pub(super) view: Option<View>,
     pub(super) life: Life,
     pub(super) member: Member,
-    /// Ends the watch over the leader's connection.
+    /// Ends the task that watches the leader's connection.
     pub(super) leader_watch: Option<CancellationToken>,
     pub(super) lead: Option<Lead>,
     /// The record this host last tried to create.
     pub(super) created: Option<View>,
-    /// A create that waits for a session to be open.
+    /// The create that waits until the session is open.
     pub(super) create_waits: Option<Epoch>,
     ticked: Time,
     store_fails: bool,
@@ -69,10 +69,10 @@ pub(crate) async fn run(shared: Arc<Shared>, events: mpsc::UnboundedReceiver<Eve
     let stopped = running.unwrap_or_else(|panic| Stopped::Failed(why(&*panic)));
     match &stopped {
         Stopped::StoreLost(why) => {
-            tracing::error!(host = %shared.parts.name, why, "stops serving and writes nothing more");
+            tracing::error!(host = %shared.parts.name, why, "store is lost; host stops and writes nothing more");
         }
         Stopped::Told | Stopped::Left | Stopped::Replaced(_) | Stopped::Failed(_) => {
-            tracing::info!(host = %shared.parts.name, %stopped, "stops");
+            tracing::info!(host = %shared.parts.name, why = %stopped, "host stopped");
         }
     }
     shared.abandon();
@@ -179,8 +179,8 @@ impl Driver {
         let late = now.since(self.ticked) > every + self.shared.parts.settings.heartbeat;
         self.ticked = now;
         if late {
-            // Paused: nothing that was not heard meanwhile says anything.
-            tracing::warn!(host = %self.shared.parts.name, "was paused; looks at the log before anything else");
+            // This process was paused: heartbeats that it missed meanwhile say nothing.
+            tracing::warn!(host = %self.shared.parts.name, "host was paused; it reads the epoch log before it suspects or acts");
             self.elect(election::Event::Paused);
             self.lead(leader::Event::Paused);
         }
@@ -220,7 +220,7 @@ impl Driver {
             }
             Event::Marked(outcome) => self.elect(election::Event::Marked(outcome)),
             Event::Opened(session) => self.on_opened(session),
-            // While the host stops, a session that ends means nothing.
+            // The host stops: the end of its session is expected.
             Event::SessionOver(_) if self.shared.parts.stop.is_cancelled() => {}
             Event::SessionOver(session) => self.member(member::Event::SessionOver(session)),
             Event::Failed(why) => self.stopped = Some(Stopped::Failed(why)),
@@ -258,18 +258,20 @@ impl Driver {
         if epoch <= self.epoch() {
             return;
         }
-        // Only what was created and stands in live ground is pushed, by whoever wrote or read it.
+        // A pushed record is committed: its sender wrote it, or read it from the log.
         match epoch_log::view(&keys::epoch(epoch), stored) {
             Ok(view) => {
                 self.learn(&view);
-                // Only a leader pushes its records: it lives.
+                // Only the leader pushes its records, so it is alive.
                 self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Connection });
             }
-            Err(malformed) => tracing::warn!(%malformed, "ignored"),
+            Err(malformed) => {
+                tracing::warn!(host = %self.shared.parts.name, %epoch, %malformed, "pushed epoch record can't be read; ignored");
+            }
         }
     }
 
-    /// A record from whatever source: the election hears of it, and the member acts on it.
+    /// Takes a record from any source: tells the election and the member.
     pub(super) fn learn(&mut self, view: &View) {
         if view.record.epoch <= self.election.newest() {
             return;
@@ -291,7 +293,7 @@ impl Driver {
                 return self.elect(election::Event::Read(ReadOutcome::Unknown));
             }
             Err(LogError::Malformed(malformed)) => {
-                tracing::error!(host = %self.shared.parts.name, %malformed, "newest epoch can't be read; no host writes the next one until an operator has looked");
+                tracing::error!(host = %self.shared.parts.name, %malformed, "newest epoch can't be read; this host writes no epoch until it is repaired");
                 return self.elect(election::Event::Read(ReadOutcome::Unknown));
             }
         };
@@ -304,7 +306,7 @@ impl Driver {
         self.member(member::Event::Epoch(view.record));
     }
 
-    /// A newer record is the newest known, for this host and for all that follow its views.
+    /// Makes a newer record the newest known, for this host and for all followers of its views.
     pub(super) fn set_view(&mut self, view: &View) {
         assert!(view.record.epoch > self.epoch(), "{} after {}", view.record.epoch, self.epoch());
         tracing::info!(host = %self.shared.parts.name, epoch = %view.record.epoch, leader = %view.record.leader.host,
@@ -316,11 +318,11 @@ impl Driver {
 
     fn on_heartbeat(&mut self, epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply>) {
         self.member(member::Event::Heartbeat(epoch, leader));
-        // The leader may have gone meanwhile.
+        // The leader may have disconnected meanwhile.
         drop(reply.send(PeerReply::Health(self.health())));
     }
 
-    /// The live sessions whose Release our own slots wait for.
+    /// The live sessions whose Release our slots wait for.
     pub(super) fn awaited(&self) -> Vec<SessionId> {
         match (self.life.session(), &self.view) {
             (Some(session), Some(view)) => session.awaited(&view.record),

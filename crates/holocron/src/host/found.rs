@@ -1,4 +1,4 @@
-//! Finding the cluster under a prefix, or founding it: the rules are [`holocron_protocol::control::founding`]'s.
+//! Finds the cluster under a prefix, or founds it, by the rules of [`holocron_protocol::control::founding`].
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{StartError, driver::Driver};
 use crate::store_io::{epoch_log::LogError, remains::remains};
 
-/// Who looks for a cluster, and what it may do.
+/// Finds or founds the cluster of a starting host.
 pub(super) struct Finder<'a> {
     pub(super) store: &'a Arc<dyn Store>,
     pub(super) patience: Patience,
@@ -22,14 +22,14 @@ pub(super) struct Finder<'a> {
     pub(super) founding: Founding,
 }
 
-/// A cluster and the object that says so.
+/// A cluster and its `cluster` object.
 pub(super) struct Found {
     pub(super) cluster: Cluster,
     pub(super) object: Bytes,
 }
 
 impl Finder<'_> {
-    /// The cluster under the prefix; `proposed` is founded if there is none and it may be.
+    /// The cluster under the prefix. If there is none, founds `proposed` where that is allowed.
     pub(super) async fn find_or_found(
         &self,
         proposed: Cluster,
@@ -43,14 +43,14 @@ impl Finder<'_> {
         }
         let remains = remains(&**self.store, Absent::Cluster, self.patience, self.stop).await?;
         if !remains.is_empty() {
-            // Another host may have founded it since, and what remains is its.
+            // Another host may have founded the cluster since, and these objects are of that cluster.
             if let Some(found) = self.find().await? {
                 return Ok(found);
             }
             if !remains.allow(self.founding) {
                 return Err(StartError::Remains { absent: "the `cluster` object", remains });
             }
-            tracing::warn!(%remains, "founds a cluster above what remains of an earlier one");
+            tracing::warn!(%remains, "founding a cluster where objects of an earlier one remain");
         }
         let object = proposed.encode(nonce);
         let created =
@@ -69,7 +69,7 @@ impl Finder<'_> {
 }
 
 impl Driver {
-    /// Where there is no epoch, this host may write the first one; unless there were epochs and the log was lost.
+    /// If there is no epoch, this host may write the first one, unless the objects that remain show that the log was lost.
     pub(super) async fn check_first_epoch(&mut self) -> Result<(), StartError> {
         if self.view.is_some() {
             return Ok(());
@@ -79,7 +79,7 @@ impl Driver {
         if remains.is_empty() || remains.allow(self.shared.parts.founding) {
             return Ok(());
         }
-        // Another host may have written it since, and what remains is its.
+        // Another host may have written epoch 1 since, and these objects are of its cluster.
         match log.newest(None).await {
             Ok(Some(view)) => {
                 self.learn(&view);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_remains_of_a_cluster_is_named_and_nothing_is_founded_above_it() {
+    async fn remains_of_a_cluster_are_named_and_prevent_founding() {
         let store = memory();
         store.put("hints/hosts/h1", Bytes::from_static(b"{}")).await.unwrap();
         let key = "sessions/0000000000000000000000000000000a/journal/00000000000000000009";
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_cluster_is_founded_above_the_epochs_of_another_whatever_is_said() {
+    async fn no_cluster_is_founded_where_epochs_remain_even_with_found_anew() {
         let store = memory();
         store
             .put(&keys::epoch(holocron_protocol::ids::Epoch::new(15)), Bytes::from_static(b"{}"))

@@ -29,14 +29,14 @@ use crate::{
     },
 };
 
-/// A leadership: from the first epoch of this session to the first of another.
+/// A leadership: from the first epoch that this session wrote until another session leads.
 pub(crate) struct Lead {
     pub(super) leadership: Leadership,
-    /// The tasks that watch the hosts, by session, with the address they watch.
+    /// The tasks that watch the hosts: by session, with the watched address.
     watchers: BTreeMap<SessionId, (String, CancellationToken)>,
-    /// How far the epoch log was trimmed, once that is known; locked while it is being trimmed.
+    /// How far the epoch log is trimmed, once that is known; locked while a task trims it.
     trimming: Arc<tokio::sync::Mutex<Option<Trimmed>>>,
-    /// Ends every task of this leadership.
+    /// Ends all tasks of this leadership.
     stop: CancellationToken,
 }
 
@@ -61,7 +61,7 @@ fn settings_of(settings: &Settings) -> LeaderSettings {
 }
 
 impl Driver {
-    /// A record of ours is the newest.
+    /// The newest record is ours.
     pub(super) fn on_leading(&mut self, epoch: Epoch) {
         let created = self.created.take().filter(|view| view.record.epoch == epoch);
         if let Some(view) = created {
@@ -80,13 +80,13 @@ impl Driver {
 
     fn lead_by(&mut self, before: Option<&View>, view: &View) {
         if view.record.leader.session != self.life.id() {
-            // Written by our session before this one, which is over: this one leads once a record of its own is there.
+            // Our previous session, which is over, wrote this record. This one leads once it has written a record itself.
             return;
         }
         let parts = &self.shared.parts;
         let digest = RecordDigest::of(&view.stored);
         if self.lead.is_none() {
-            tracing::info!(host = %parts.name, epoch = %view.record.epoch, "leads");
+            tracing::info!(host = %parts.name, epoch = %view.record.epoch, "host leads");
             let (settings, record) = (settings_of(&parts.settings), Arc::clone(&view.record));
             let name = parts.name.clone();
             self.lead = Some(Lead {
@@ -100,7 +100,7 @@ impl Driver {
         self.lead(LeaderEvent::Written(Arc::clone(&view.record), digest, before));
     }
 
-    /// Tells every host of a new epoch, also one that takes our place under our name.
+    /// Pushes a new epoch to every other host, and to a process that replaces us under our name.
     fn push(&self, view: &View) {
         for host in view.record.hosts.values() {
             if host.sessions.get(&DomainId::HOME) != Some(&view.record.leader.session) {
@@ -114,7 +114,7 @@ impl Driver {
 
     pub(super) fn on_following(&mut self) {
         if self.lead.take().is_some() {
-            tracing::info!(host = %self.shared.parts.name, "leads no more");
+            tracing::info!(host = %self.shared.parts.name, "host no longer leads");
         }
         self.created = None;
     }
@@ -128,12 +128,12 @@ impl Driver {
         }
     }
 
-    /// Tells the leadership something and does what it decides; nothing while this host doesn't lead.
+    /// Hands the leadership an event and carries out its effects. Does nothing if this host doesn't lead.
     pub(super) fn lead(&mut self, event: LeaderEvent) {
         drop(self.step_lead(event));
     }
 
-    /// Asks the leadership, and replies what it answers.
+    /// Hands a request to the leadership and sends its answer.
     pub(super) fn ask_lead(&mut self, event: LeaderEvent, reply: oneshot::Sender<PeerReply>) {
         let answer = if self.lead.is_none() {
             let leader = self.view.as_ref().map(|view| view.record.leader.address.clone());
@@ -145,7 +145,7 @@ impl Driver {
                 None => unreachable!("a request is answered at once"),
             }
         };
-        // The host that asked may have gone.
+        // The requester may have disconnected.
         drop(reply.send(answer));
     }
 
@@ -165,7 +165,7 @@ impl Driver {
             Effect::Watch(hosts) => self.watch_hosts(hosts),
             Effect::WriteEpoch => self.elect(election::Event::ChangeWanted),
             Effect::Failed(failed, why) => {
-                tracing::warn!(host = %name, %failed, why, "host is taken for dead; it is sealed and its slots are reassigned");
+                tracing::warn!(host = %name, %failed, why, "host is taken for dead; its session is sealed and its slots are reassigned");
             }
             Effect::AnnounceSeal(failed, session, progress) => {
                 self.tell_hosts(Some(&failed), &PeerMessage::Prefetch { session, progress });
@@ -193,7 +193,7 @@ impl Driver {
         None
     }
 
-    /// Tells the other hosts of the newest record something.
+    /// Sends a message to the other hosts of the newest record.
     fn tell_hosts(&self, except: Option<&holocron_protocol::ids::HostName>, message: &PeerMessage) {
         let Some(view) = &self.view else { return };
         for (name, host) in &view.record.hosts {

@@ -33,7 +33,7 @@ use crate::{
 };
 
 impl Driver {
-    /// Tells the member something and does what it decides.
+    /// Hands the member an event and carries out its effects.
     pub(super) fn member(&mut self, event: MemberEvent) {
         for effect in self.member.step(self.now(), event) {
             self.member_effect(effect);
@@ -51,7 +51,7 @@ impl Driver {
                 }
             }
             Effect::OpenSession => {
-                tracing::warn!(host = %name, "session was sealed; opens a new one and rejoins");
+                tracing::warn!(host = %name, session = %self.life.id(), "session was sealed; host opens a new one and rejoins");
                 self.life = Life::open(&self.shared);
                 self.member.opens(self.life.id());
             }
@@ -75,7 +75,7 @@ impl Driver {
         }
     }
 
-    /// A session of ours is open: its tasks start, and it joins.
+    /// Our session is open: starts its tasks and joins.
     pub(super) fn on_opened(&mut self, session: SessionId) {
         if session != self.life.id() {
             return;
@@ -102,7 +102,7 @@ impl Driver {
             return;
         };
         let to_release = session.apply(&view.record);
-        // After the session acted on it: the recovery looks at what is wanted now.
+        // After the session acted on it: the recovery looks at the session's state.
         let epoch = recovery::Event::Epoch(Arc::clone(&view.record));
         self.life.recovery(Input::Event(epoch));
         if !to_release.is_empty() {
@@ -114,14 +114,15 @@ impl Driver {
         let (Some(session), Some(view)) = (self.life.session().cloned(), self.view.clone()) else {
             return;
         };
-        tracing::info!(host = %self.shared.parts.name, slots = releases.len(), "releases slots");
+        tracing::info!(host = %self.shared.parts.name, session = %session.id(), epoch = %view.record.epoch,
+            slots = releases.len(), "session releases slots");
         let links = Arc::clone(&self.shared.links);
         self.shared.spawn(async move {
             let slots = releases.clone();
             let Ok(Some(position)) = Arc::clone(&session).release(releases).await else {
                 return;
             };
-            // The new owners need not look for the Release themselves.
+            // Tells the new owners the position, so that they need not poll for the Release.
             let domain = view.record.home();
             let owners = slots.iter().filter_map(|&slot| domain.slots.holding(slot).owner);
             let owners: BTreeSet<SessionId> = owners.map(|owner| owner.session).collect();
@@ -143,7 +144,7 @@ impl Driver {
             let host = &shared.parts.name;
             match shared.links.ask(&leader.address, PeerMessage::Join(request)).await {
                 Some(PeerReply::NotLeader { .. }) => shared.tell_self(Event::ReadEpochLog),
-                Some(PeerReply::Refused(why)) => tracing::warn!(%host, why, "join refused; asks again"),
+                Some(PeerReply::Refused(why)) => tracing::warn!(%host, why, "leader refused the join; host retries"),
                 Some(
                     PeerReply::Noted
                     | PeerReply::View(_)
@@ -151,7 +152,7 @@ impl Driver {
                     | PeerReply::Status(_),
                 ) => {}
                 None => {
-                    tracing::debug!(%host, %epoch, leader = %leader.host, "leader does not answer a join");
+                    tracing::debug!(%host, %epoch, leader = %leader.host, "leader did not answer the join; host retries");
                 }
             }
         });
@@ -181,18 +182,18 @@ impl Driver {
         let patience =
             Patience { budget: Some(parts.settings.host_hint_every), ..parts.patience() };
         self.shared.spawn(async move {
-            // The leader of a cluster that replaced this one would let the host join by its hint.
+            // If another cluster replaced this one, its leader would let this host join by the hint.
             if loss.confirm(object, &stop).await.is_err() {
                 return;
             }
             if let Err(error) = put_until(&*store, &key, body, patience, &stop).await {
-                tracing::debug!(%error, "host hint was not put");
+                tracing::debug!(key, %error, "put of the host hint failed");
             }
         });
     }
 
-    /// The object that shows an idle host that its store is not lost, in turn: an older copy of the store lacks the newest
-    /// epoch or the newest batches.
+    /// The next object whose presence shows an idle host that its store is not lost. They take turns: an older copy of the
+    /// store lacks the newest epoch or the newest batches.
     fn to_look_for(&self, counter: u64) -> impl FnMut() -> Object + Send + use<> {
         let segment = self.shared.parts.cluster.epoch_segments().segment(self.epoch());
         let epoch = self.view.as_ref().map(|view| Object::Epoch(view.record.epoch, segment));

@@ -1,8 +1,8 @@
 //! A host: a process that runs vnodes.
 //!
-//! One task, [`run`], follows the epoch log and does what a host must do about it; while the host leads, [`lead`] does
-//! what a leader must. Everything that takes time (store requests, messages) runs in tasks of its own and comes back as
-//! an event. Calls don't pass through here: they go straight to the session.
+//! One task, [`driver::run`], follows the epoch log and acts on it; while the host leads, [`leader_io`] carries out the
+//! leader's duties. Store requests and messages run in tasks of their own, and their results come back as events. Calls
+//! don't pass through here: they go directly to the session.
 
 mod builder;
 mod driver;
@@ -56,34 +56,34 @@ pub enum Stopped {
     /// It was told to.
     #[error("told to stop")]
     Told,
-    /// It left the cluster, its slots handed over.
+    /// It left the cluster and handed its slots over.
     #[error("left the cluster")]
     Left,
     /// A later host of the same name took its place. Give each host a name of its own.
     #[error("a later host named {0} has taken its place")]
     Replaced(HostName),
-    /// The store is no longer the one that the cluster lives in: emptied, replaced, or restored from an older copy. The
-    /// host answered nothing since it noticed and wrote nothing more. Bring the store back, or found a new cluster.
+    /// The store is lost: emptied, replaced, or restored from an older copy. Since it noticed, the host has answered and
+    /// written nothing. Restore the store, or found a new cluster.
     #[error("{0}")]
     StoreLost(String),
-    /// It can't go on, and says why.
+    /// It can't continue; the text says why.
     #[error("{0}")]
     Failed(String),
 }
 
 impl Host {
-    /// Sets a host up on a store: `file:///path`, `memory://`, `s3://bucket/prefix`, `gs://…` or `az://…`.
+    /// Sets up a host on a store: `file:///path`, `memory://`, `s3://bucket/prefix`, `gs://…` or `az://…`.
     pub fn builder(url: &str) -> HostBuilder {
         HostBuilder::new(url)
     }
 
-    /// A client that calls this host's vnodes without a connection, and any other host's with one.
+    /// A client that calls this host's vnodes in process, and other hosts' vnodes over connections.
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// Where others reach it.
+    /// The address at which others reach it.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.shared.parts.address
@@ -95,25 +95,25 @@ impl Host {
         &self.shared.parts.name
     }
 
-    /// The newest epoch record it knows, and every newer one.
+    /// The newest epoch record that it knows, updated with each newer one.
     #[must_use]
     pub fn views(&self) -> tokio::sync::watch::Receiver<Option<View>> {
         self.shared.views()
     }
 
-    /// How it is.
+    /// Its status.
     #[must_use]
     pub fn status(&self) -> crate::transport::peer::HostStatus {
         self.shared.status()
     }
 
-    /// The store requests it has made, by verb and purpose.
+    /// The store requests that it has made, by verb and purpose.
     #[must_use]
     pub fn requests(&self) -> holocron_store::Counts {
         self.shared.parts.store.counts()
     }
 
-    /// Waits until it stops by itself, and says why.
+    /// Waits until it stops by itself; returns why.
     pub async fn stopped(&mut self) -> Stopped {
         match self.running.as_mut() {
             Some(running) => {
@@ -127,14 +127,14 @@ impl Host {
     }
 
     /// Hands its slots over to other hosts, leaves the cluster, and stops. Callers see slow calls, no errors. If no other
-    /// host can take the slots, or the hand-over takes too long, it stops as it is: nothing acknowledged is lost.
+    /// host can take the slots, or the handoff times out, it stops without one: nothing acknowledged is lost.
     pub async fn leave(mut self) -> Stopped {
-        // A host that is stopping already will say so below.
+        // If the host is already stopping, the wait below returns why.
         drop(self.shared.events.send(Event::LeaveSelf));
         self.stopped().await
     }
 
-    /// Stops at once, as a crash would, but for the time others need to notice.
+    /// Stops at once, as a crash would; only the time until other hosts notice may differ.
     pub async fn stop(mut self) {
         self.shared.parts.stop.cancel();
         drop(self.stopped().await);
@@ -197,9 +197,9 @@ mod tests {
         }
     }
 
-    /// Every batch is a file that places may be in. A host that runs for a year commits many.
+    /// Each batch is a file that places may point into, and a host that runs for a year commits many.
     #[tokio::test]
-    async fn files_that_nothing_points_into_are_forgotten() {
+    async fn files_that_no_index_points_into_are_forgotten() {
         let settings = Settings { slots: 4, checkpoint_batches: 8, ..Settings::default() };
         let builder = Host::builder("memory://").name("h1").settings(settings);
         let host = builder.vnode::<Count>().start().await.unwrap();
@@ -215,7 +215,7 @@ mod tests {
         assert!(most < 2_000, "{most} files are known after {batches} batches");
     }
 
-    /// Calls one command of each of so many clients at once, until it has run; says how many were sent back.
+    /// Calls one command of each client at once, and again until it has run. Returns how many were answered `Rebase`.
     async fn call_once_each(
         session: &Arc<Session>,
         number: u64,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_many_clients_leave_behind_is_not_stored_at_rest() {
+    async fn windows_of_many_clients_are_not_stored_with_an_idle_vnode() {
         let store: Arc<dyn holocron_store::Store> = Arc::new(holocron_store::Memory::default());
         let settings = Settings {
             slots: 4,
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(host.client().get::<Count>("one").command(()).await.unwrap(), 9_002);
     }
 
-    /// The task that opens a session is one of many. Without it the host would never serve, and never say so.
+    /// Without the task that opens its session, a host would never serve and never report it.
     #[tokio::test]
     async fn an_assertion_that_fails_in_one_of_its_tasks_stops_a_host() {
         let store: Arc<dyn holocron_store::Store> = Arc::new(holocron_store::Memory::default());
@@ -295,7 +295,7 @@ mod tests {
             builder.random(random).vnode::<Count>().start()
         };
         let random = || crate::Random::from_seed(7);
-        // The first one makes the cluster, which takes chance too.
+        // The first host founds the cluster, which draws random numbers too.
         let _first = host("h1", crate::Random::from_system()).await.unwrap();
         let _second = host("h2", random()).await.unwrap();
         let mut third = host("h3", random()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a host is made of.
+//! A host's parts: its identity, its store and its settings.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     transport::net::Network,
 };
 
-/// What a host is made of.
+/// A host's parts.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) name: HostName,
@@ -23,16 +23,16 @@ pub(crate) struct Parts {
     pub(crate) cluster: Cluster,
     /// The store, counted.
     pub(crate) store: Arc<Counting>,
-    /// The same, and whether its requests succeed.
+    /// The same store; also tells whether its requests succeed.
     pub(crate) watched: Arc<WatchedStore>,
-    /// Whether it is still the one that the cluster lives in.
+    /// Whether the store is lost.
     pub(crate) loss: Arc<LossWatch>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) random: Random,
     pub(crate) settings: Arc<Settings>,
     pub(crate) kinds: Kinds,
-    /// Cancelled when the host is to stop.
+    /// Cancelled to stop the host.
     pub(crate) stop: CancellationToken,
 }
 
@@ -41,7 +41,7 @@ impl Parts {
         Arc::clone(&self.watched) as Arc<dyn Store>
     }
 
-    /// What seals journals in this host's name.
+    /// Seals journals in this host's name.
     pub(crate) fn sealer(&self) -> Sealer {
         Sealer {
             store: self.store(),

@@ -1,4 +1,4 @@
-//! What a host shares between its tasks, its transport and its in-process clients.
+//! The state that a host's tasks, its transport and its in-process clients share.
 
 use std::{
     any::Any,
@@ -25,15 +25,15 @@ use crate::{
     },
 };
 
-/// What a host shares.
+/// The shared state of a host.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) parts: Parts,
-    /// The life it is in; none before the first and between two.
+    /// The open session; `None` before the first and between two.
     session: RwLock<Option<Arc<Session>>>,
     pub(crate) views: Views,
-    /// Unbounded, because its senders must not wait; what comes from outside is bounded by the transport, each message
-    /// being in work until it is replied to.
+    /// Unbounded, because its senders must not wait. The transport bounds what comes from outside: a message counts as in
+    /// flight until it is answered.
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) links: Arc<Links>,
     pub(crate) counts: Arc<Counts>,
@@ -58,7 +58,7 @@ impl Shared {
         (Arc::new(shared), received)
     }
 
-    /// The life it is in.
+    /// The open session.
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         self.session.read().expect("a pointer's lock").clone()
     }
@@ -84,7 +84,7 @@ impl Shared {
         })
     }
 
-    /// The newest record it knows.
+    /// The newest record that it knows.
     pub(crate) fn view(&self) -> Option<View> {
         self.views.newest()
     }
@@ -93,8 +93,8 @@ impl Shared {
         self.views.epoch()
     }
 
-    /// Runs one of the host's tasks. Should an assertion fail in it, the host stops: what rests on a broken rule, or
-    /// waits for a task that is gone, must not go on.
+    /// Runs one of the host's tasks. If an assertion fails in it, the host stops: code that relies on the broken invariant,
+    /// or waits for the dead task, must not continue.
     pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         let shared = Arc::clone(self);
         tokio::spawn(async move {
@@ -104,7 +104,7 @@ impl Shared {
         });
     }
 
-    /// Ends everything the host does, however little of it can still be trusted.
+    /// Ends the session, the tasks and the actors. Works also after an assertion failed anywhere.
     pub(crate) fn abandon(&self) {
         if let Some(session) = self.session() {
             self.set_session(None);
@@ -114,7 +114,7 @@ impl Shared {
         self.top.kill();
     }
 
-    /// Sends an event to the host's own task; lost when the host has stopped.
+    /// Sends an event to the host's own task; does nothing if the host has stopped.
     pub(crate) fn tell_self(&self, event: Event) {
         drop(self.events.send(event));
     }
@@ -149,7 +149,7 @@ impl Shared {
         status
     }
 
-    /// Asks the host's own task, and waits for what it says.
+    /// Asks the host's own task, and waits for the reply.
     async fn ask_self(&self, event: impl FnOnce(oneshot::Sender<PeerReply>) -> Event) -> PeerReply {
         let (sender, receiver) = oneshot::channel();
         self.tell_self(event(sender));
@@ -216,9 +216,9 @@ impl Serve for Shared {
     }
 }
 
-/// What an assertion said as it failed.
+/// The message of a failed assertion.
 pub(super) fn why(panic: &(dyn Any + Send)) -> String {
     let said = panic.downcast_ref::<&str>().copied();
     let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("an assertion failed: {}", said.unwrap_or("it says no more"))
+    format!("an assertion failed: {}", said.unwrap_or("no message"))
 }

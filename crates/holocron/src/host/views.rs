@@ -1,7 +1,7 @@
-//! The newest view, and all who follow it.
+//! The newest view and its followers.
 //!
-//! Each follower has a channel of its own and they are told in the order in which they came: one channel for all would
-//! wake them in an order that tokio draws by itself, and a run could not be repeated from its seed.
+//! Each follower has its own channel, and they are notified in the order in which they subscribed. With one channel for
+//! all, tokio would choose a random order, and a run could not be repeated from its seed.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -17,7 +17,7 @@ pub(crate) struct Views(Mutex<Followed>);
 #[derive(Debug, Default)]
 struct Followed {
     newest: Option<View>,
-    /// Those who have gone are forgotten with the next view.
+    /// Closed ones are removed with the next view.
     followers: Vec<watch::Sender<Option<View>>>,
 }
 
@@ -31,12 +31,12 @@ impl Views {
         self.followed().newest.clone()
     }
 
-    /// Its epoch; 0 when there is none yet.
+    /// Its epoch; 0 if there is none yet.
     pub(crate) fn epoch(&self) -> Epoch {
         self.followed().newest.as_ref().map_or(Epoch::ZERO, |view| view.record.epoch)
     }
 
-    /// Follows the view from the newest on.
+    /// Subscribes to the newest view and all newer ones.
     pub(crate) fn follow(&self) -> watch::Receiver<Option<View>> {
         let mut followed = self.followed();
         let (sender, receiver) = watch::channel(followed.newest.clone());
@@ -44,7 +44,7 @@ impl Views {
         receiver
     }
 
-    /// Tells everybody of a newer view.
+    /// Sends a newer view to all followers.
     pub(crate) fn replace(&self, view: &View) {
         let mut followed = self.followed();
         followed.newest = Some(view.clone());

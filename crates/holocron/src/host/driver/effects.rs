@@ -1,4 +1,4 @@
-//! Carrying out what the election decides.
+//! Carries out the election's effects.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::{Driver, Event};
 use crate::{store_io::loss::Object, transport::serve::View};
 
 impl Driver {
-    /// Tells the election something and does what it decides.
+    /// Hands the election an event and carries out its effects.
     pub(crate) fn elect(&mut self, event: election::Event) {
         let now = self.now();
         let chance = self.shared.parts.random.below(u64::MAX);
@@ -50,7 +50,7 @@ impl Driver {
         }
     }
 
-    /// Makes the next record and creates it; if no session of ours is open, as soon as one is.
+    /// Makes the next record and creates it. If our session is not open yet, this waits until it is.
     pub(crate) fn create(&mut self, epoch: Epoch) {
         if !self.life.is_open() {
             self.create_waits = Some(epoch);
@@ -79,7 +79,7 @@ impl Driver {
         match mark {
             MarkOutcome::Seen(MarkState::Absent) => self.create_next(epoch),
             MarkOutcome::Seen(MarkState::Present) => {
-                self.life.end("it was detached while this host slept");
+                self.life.end("it was detached while this host was paused");
                 self.shared.tell_self(Event::EpochWithdrawn);
             }
             MarkOutcome::Unknown => self.shared.tell_self(Event::EpochWithdrawn),
@@ -104,7 +104,7 @@ impl Driver {
             Next::Record(record) => Some(*record),
             Next::Stale | Next::NothingNew => None,
             Next::Refused(refused) => {
-                tracing::warn!(host = %parts.name, %refused, "can't lead");
+                tracing::warn!(host = %parts.name, %epoch, %refused, "host can't lead; no epoch is written");
                 None
             }
         }
@@ -121,7 +121,7 @@ impl Driver {
         let (log, key) = (self.log.clone(), keys::epoch(epoch));
         let loss = Arc::clone(&self.shared.parts.loss);
         self.shared.spawn(async move {
-            // Before the create, not beside it: a record in the log of a cluster that replaced this one would be read there.
+            // Before the create, not beside it: if another cluster replaced this one, its hosts would read our record.
             if loss.confirm(|| Object::Cluster, &log.stop).await.is_err() {
                 return shared.tell_self(Event::EpochWithdrawn);
             }
@@ -152,12 +152,12 @@ impl Driver {
             LeaderHint { epoch, session: self.life.id(), counter, address: parts.address.clone() };
         let body = hint.encode(parts.random.nonce());
         let (store, stop) = (Arc::clone(&self.log.store), parts.stop.clone());
-        // Worth nothing when it is late: the next one says more.
+        // A late hint is useless: the next one replaces it.
         let patience =
             Patience { budget: Some(parts.settings.leader_hint_every), ..parts.patience() };
         self.shared.spawn(async move {
             if let Err(error) = put_until(&*store, keys::LEADER_HINT, body, patience, &stop).await {
-                tracing::debug!(%error, "the leader's hint was not put");
+                tracing::debug!(%epoch, %error, "put of the leader hint failed");
             }
         });
     }

@@ -1,4 +1,4 @@
-//! What a host's own task hears, from its other tasks, its transport and its user.
+//! The events of a host's own task: from its other tasks, its transport and its user.
 
 use bytes::Bytes;
 use holocron_protocol::{
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What a host's own task hears.
+/// An event of a host's own task.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Another host pushed a record.
@@ -30,31 +30,31 @@ pub(crate) enum Event {
     LogRead(Result<Option<View>, LogError>),
     /// The create of an epoch ended.
     EpochCreated(View, CreateOutcome),
-    /// No epoch is written after all; answers the election's create.
+    /// No epoch is written; answers the election's create.
     EpochWithdrawn,
-    /// The end mark of our own session, which the newest record doesn't list, was asked for when `epoch` was to be created.
+    /// Whether our session, which the newest record doesn't list, has an end mark. Asked before `epoch` is created.
     OwnEndMark { session: SessionId, epoch: Epoch, mark: MarkOutcome },
-    /// The mark of an epoch's segment was asked for.
+    /// Whether an epoch's segment has a mark.
     Marked(MarkOutcome),
-    /// A session of ours was opened.
+    /// Our session was opened.
     Opened(SessionId),
-    /// The session is over.
+    /// Our session is over.
     SessionOver(SessionId),
-    /// An assertion failed in one of our tasks, and this is what it said.
+    /// An assertion failed in one of our tasks; its message.
     Failed(String),
-    /// A leader says it lives, and wants to know how we are.
+    /// The leader's heartbeat; the reply is our health.
     Heartbeat { epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply> },
     /// The leader's hint in the store moved.
     HintMoved(Epoch),
-    /// The leader of that session can't be reached where it was.
+    /// The leader with this session can't be reached at its address.
     LeaderUnreachable(SessionId),
-    /// A host asks to be taken in.
+    /// A host asks to join.
     Join(JoinRequest, oneshot::Sender<PeerReply>),
-    /// Somebody wants a host sealed.
+    /// An operator asks to seal a host.
     SealHost(HostName, oneshot::Sender<PeerReply>),
-    /// A host wants to leave; the session it lives.
+    /// A host asks to leave; its session.
     Leave(SessionId, oneshot::Sender<PeerReply>),
-    /// This host is to leave.
+    /// The user asks this host to leave.
     LeaveSelf,
     /// A session is about to be sealed.
     Prefetch { session: SessionId, progress: Progress },
@@ -62,8 +62,8 @@ pub(crate) enum Event {
     Sealed { session: SessionId, position: Position },
     /// A session has released slots.
     Released { session: SessionId, position: Position },
-    /// What lets sources go.
+    /// Facts that make sources of slots unnecessary.
     Facts(Vec<SlotReport>),
-    /// Something for the leader's duties.
+    /// An event for the leader's duties.
     Lead(leader::Event),
 }

@@ -1,4 +1,4 @@
-//! A host's lives, one after the other: opening a session, running its tasks, ending it.
+//! A host's sessions, one after the other: opening a session, running its tasks, ending it.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// The session a host is in, or is opening.
+/// The session that a host has open, or is opening.
 pub(crate) struct Life {
     id: SessionId,
     shared: Arc<Shared>,
@@ -34,7 +34,7 @@ struct OpenLife {
 }
 
 impl Life {
-    /// Draws a session id and creates position 0 of its journal; [`Event::Opened`] says when it is there.
+    /// Draws a session id and creates position 0 of its journal; answered by [`Event::Opened`].
     pub(crate) fn open(shared: &Arc<Shared>) -> Self {
         let parts = &shared.parts;
         let id = planted::session_id(parts.random.session(), &parts.name);
@@ -53,7 +53,7 @@ impl Life {
                 Created::Won => teller.tell_self(Event::Opened(id)),
                 Created::Lost(_) => {
                     let reused = planted::reuses_session_ids();
-                    assert!(reused, "session {id} was drawn twice: the source of chance is broken");
+                    assert!(reused, "session id {id} was drawn twice: the random source is broken");
                     teller.tell_self(Event::Opened(id));
                 }
                 Created::Unknown => {}
@@ -74,7 +74,7 @@ impl Life {
         self.open.as_ref().map(|open| &open.session)
     }
 
-    /// Its journal is open: starts its tasks.
+    /// The journal is open: starts the session's tasks.
     pub(crate) fn opened(&mut self) {
         let parts = &self.shared.parts;
         let of_session = SessionParts {
@@ -101,11 +101,11 @@ impl Life {
         self.shared.spawn(Checkpoints::new(Arc::clone(&session), views, notices).run());
         self.watch_end(&session);
         self.shared.set_session(Some(Arc::clone(&session)));
-        tracing::info!(host = %parts.name, session = %self.id, "opens a session");
+        tracing::info!(host = %parts.name, session = %self.id, "session opened");
         self.open = Some(OpenLife { session, recovery });
     }
 
-    /// Hands what the session's tasks say to the host's own task.
+    /// Forwards the notices of the session's tasks to the host's own task.
     fn relay_notices(&self) -> mpsc::UnboundedSender<Notice> {
         let (notices, mut received) = mpsc::unbounded_channel();
         let shared = Arc::clone(&self.shared);
@@ -129,14 +129,14 @@ impl Life {
         });
     }
 
-    /// The newest epoch this host knows, for the answers of the session.
+    /// Notes the newest epoch that this host knows; the session puts it into answers.
     pub(crate) fn note_epoch(&self, epoch: Epoch) {
         if let Some(open) = &self.open {
             open.session.note_epoch(epoch);
         }
     }
 
-    /// Hands something to the recovery task.
+    /// Sends an input to the recovery task.
     pub(crate) fn recovery(&self, input: Input) {
         if let Some(open) = &self.open {
             // Its task ends with the session.
@@ -144,7 +144,7 @@ impl Life {
         }
     }
 
-    /// Ends the session: drops its actors and whatever was not committed.
+    /// Ends the session: drops its actors and everything that is not committed.
     pub(crate) fn end(&mut self, why: &str) {
         let Some(open) = self.open.take() else {
             return;

@@ -1,4 +1,4 @@
-//! Sealing sessions and collecting detached ones, in tasks of their own.
+//! Seals sessions and collects detached ones, in tasks of their own.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     store_io::sealer::SealEnd,
 };
 
-/// The wait before a journal that could not be sealed is tried again.
+/// The pause before the next attempt to seal a journal.
 const SEAL_AGAIN: core::time::Duration = core::time::Duration::from_secs(5);
 
 impl Driver {
@@ -31,7 +31,7 @@ impl Driver {
         self.shared.spawn(async move {
             match shared.parts.sealer().seal(session, epoch, hint, &stop).await {
                 SealEnd::Sealed(sealed) => {
-                    tracing::info!(%session, position = %sealed.position, "sealed");
+                    tracing::info!(%session, %epoch, position = %sealed.position, "session sealed");
                     shared.tell_self(Event::Lead(LeaderEvent::Sealed(session, sealed.position)));
                 }
                 SealEnd::Broken(malformed) => {
@@ -44,7 +44,7 @@ impl Driver {
         });
     }
 
-    /// Deletes what is left of a detached session, in a task of its own.
+    /// Deletes the objects of a detached session, in a task of its own.
     pub(super) fn collect(&self, detached: Detached) {
         let Some(lead) = &self.lead else { return };
         let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
@@ -56,7 +56,7 @@ impl Driver {
     }
 }
 
-/// Deletes everything of a detached session but its seal and marks; `None` when it was stopped before the end.
+/// Deletes all objects of a detached session except its seal and marks. `None` if it was stopped or a request failed.
 async fn collect(shared: &Shared, detached: Detached, stop: &CancellationToken) -> Option<()> {
     let (store, patience) = (shared.parts.store(), shared.parts.patience());
     let mut end_mark = EndMark::NotKnown;
@@ -81,7 +81,7 @@ async fn collect(shared: &Shared, detached: Detached, stop: &CancellationToken) 
                 }
             }
             Collection::Delete(garbage) if garbage.is_empty() => {
-                tracing::info!(session = %detached.session, "collected");
+                tracing::info!(session = %detached.session, "detached session collected");
                 return Some(());
             }
             Collection::Delete(garbage) => {

@@ -1,4 +1,4 @@
-//! Trimming the epoch log: old segments are marked, then deleted.
+//! Trims the epoch log: marks old segments, then deletes them.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use crate::host::{driver::Driver, shared::Shared};
 
 impl Driver {
-    /// Deletes old epochs, in a task of its own; one at a time.
+    /// Deletes old epochs, in a task of its own. At most one such task runs.
     pub(super) fn trim_epoch_log(&self, newest: Epoch) {
         let Some(lead) = &self.lead else { return };
         let segments = self.shared.parts.cluster.epoch_segments();
-        // Spares the list of the marks where nothing can be due.
+        // No need to list the marks when nothing is due.
         if Retention::default().due(newest, segments) == Segment::ZERO {
             return;
         }
@@ -31,13 +31,13 @@ impl Driver {
         let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
         self.shared.spawn(async move {
             if trim(&shared, newest, &mut trimmed, &stop).await.is_none() {
-                tracing::debug!(%newest, "epoch log was not trimmed to the end");
+                tracing::debug!(%newest, "trim of the epoch log did not finish; the next one continues");
             }
         });
     }
 }
 
-/// `None` when it was stopped, or the store gave no answer.
+/// `None` if it was stopped or a request failed.
 async fn trim(
     shared: &Shared,
     newest: Epoch,
@@ -80,7 +80,7 @@ async fn trim(
     Some(())
 }
 
-/// Whether a record is older than history is kept. One that can't be read is kept.
+/// Whether a record is older than the retention age. A record that can't be read is kept.
 async fn is_old(shared: &Shared, epoch: Epoch, stop: &CancellationToken) -> Option<bool> {
     let (store, patience) = (shared.parts.store(), shared.parts.patience());
     let key = keys::epoch(epoch);

@@ -1,4 +1,4 @@
-//! Watching the hosts: heartbeats over a connection each, hints where there is none, probes of the store.
+//! Watches the hosts: heartbeats over one connection each, hints if there is no connection, probes of the store.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ use crate::{
 };
 
 impl Driver {
-    /// Watches these hosts' sessions and no others.
+    /// Watches exactly these sessions.
     pub(super) fn watch_hosts(&mut self, hosts: BTreeMap<SessionId, (HostName, String)>) {
         let Some(lead) = &mut self.lead else { return };
         lead.watchers.retain(|session, (address, stop)| {
@@ -57,7 +57,7 @@ impl Driver {
         }
     }
 
-    /// Lists the hosts' hints, and reads those of all hosts except these.
+    /// Lists the host hints and reads them, except those of the given hosts.
     pub(super) fn list_hints(&self, except: BTreeSet<HostName>) {
         let Some(lead) = &self.lead else { return };
         let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
@@ -81,7 +81,7 @@ impl Driver {
                 {
                     match HostHint::decode(&object.key, &body) {
                         Ok(hint) => drop(hints.insert(name, hint)),
-                        Err(malformed) => tracing::warn!(%malformed, "host hint ignored"),
+                        Err(malformed) => tracing::warn!(host = %name, %malformed, "host hint can't be read; ignored"),
                     }
                 }
             }
@@ -105,13 +105,13 @@ impl Driver {
                     tracing::warn!(host = %request.name, session = %request.session, "join ignored: the session was detached; its host has to open a new one");
                 }
                 Err(gave_up) => {
-                    tracing::debug!(host = %request.name, %gave_up, "end mark was not read; the host asks to join again");
+                    tracing::debug!(host = %request.name, %gave_up, "get of the end mark failed; the host retries its join");
                 }
             }
         });
     }
 
-    /// Gets an object of the store, to see whether it answers at once.
+    /// Gets an object, to learn whether the store answers at once.
     pub(super) fn probe_store(&self) {
         let Some(lead) = &self.lead else { return };
         let (shared, stop, asked_at) = (Arc::clone(&self.shared), lead.stop.clone(), self.now());
@@ -143,7 +143,7 @@ impl Watcher {
                     self.tell(LeaderEvent::Connected(self.session));
                     self.beat(&link).await;
                     self.tell(LeaderEvent::Broken(self.session));
-                    // At once: the machine of a process that has died refuses, which tells enough.
+                    // Reconnect at once: the machine of a dead process refuses, which proves the failure.
                     continue;
                 }
                 Err(OpenError::NotListening { .. } | OpenError::Refused { .. }) => {
@@ -155,7 +155,7 @@ impl Watcher {
         }
     }
 
-    /// Until the link is lost.
+    /// Sends heartbeats until the connection is lost.
     async fn beat(&self, link: &Link) {
         let heartbeat = self.shared.parts.settings.heartbeat;
         loop {

@@ -1,4 +1,4 @@
-//! Watching the leader: a connection that breaks and can't be had again says more, and sooner, than silence.
+//! Watches the leader: refused reconnects detect a dead leader sooner and more surely than missed heartbeats.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
 };
 
 impl Driver {
-    /// Watches this leader, and no other.
+    /// Watches this leader instead of any other.
     pub(super) fn watch_leader(&mut self, leader: Leader) {
         self.watch_no_leader();
         let stop = self.shared.parts.stop.child_token();
@@ -52,9 +52,9 @@ struct LeaderWatch {
     leader: Leader,
 }
 
-/// For so long after it was lost, a leader that can't be reached may be a process that is just going: until its listener
-/// is closed too, what it accepts is reset. Later it is a network without a way to it.
-const GOING: Duration = Duration::from_millis(200);
+/// How long an unreachable leader may be a process that is exiting: it resets connections until its listener is closed.
+/// After that, the network to it is broken.
+const EXIT_MAX: Duration = Duration::from_millis(200);
 
 impl LeaderWatch {
     async fn run(self, stop: CancellationToken) {
@@ -74,13 +74,13 @@ impl LeaderWatch {
                         self.shared.tell_self(Event::LeaderUnreachable(self.leader.session));
                     }
                 }
-                // Another process has its address now: the leader is gone from there.
+                // Another process listens at the address: the leader is gone.
                 Err(OpenError::Refused { .. }) => {
                     self.shared.tell_self(Event::LeaderUnreachable(self.leader.session));
                 }
-                // No way to it from here: its hints may still reach us.
+                // The network to it is broken; its hints may still reach us.
                 Err(OpenError::Unreachable { .. }) => {
-                    if parts.clock.now().since(lost_at) >= GOING {
+                    if parts.clock.now().since(lost_at) >= EXIT_MAX {
                         self.look_at_hint(&mut hints, &stop).await;
                     }
                 }
@@ -108,7 +108,7 @@ impl LeaderWatch {
                     self.shared.tell_self(Event::HintMoved(hint.epoch));
                 }
             }
-            Err(malformed) => tracing::warn!(%malformed, "ignored"),
+            Err(malformed) => tracing::warn!(%malformed, "leader hint can't be read; ignored"),
         }
     }
 }
