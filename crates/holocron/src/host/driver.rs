@@ -3,9 +3,9 @@
 //! It never waits for the store or the network: each request runs in a task of its own, and its result comes back as an
 //! event. So a slow request delays nothing else.
 
+mod current_session;
 mod effects;
 mod event;
-mod life;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -26,8 +26,8 @@ use holocron_store::Patience;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::current_session::CurrentSession;
 pub(crate) use self::event::Event;
-pub(super) use self::life::Life;
 use super::{
     Stopped,
     leader_io::Lead,
@@ -49,7 +49,7 @@ pub(crate) struct Driver {
     pub(super) election: Election,
     /// The newest record that this host has acted on.
     pub(super) view: Option<View>,
-    pub(super) life: Life,
+    pub(super) current: CurrentSession,
     pub(super) member: Member,
     /// Ends the task that watches the leader's connection.
     pub(super) leader_watch: Option<CancellationToken>,
@@ -106,7 +106,7 @@ async fn run_to_end(shared: Arc<Shared>, mut events: mpsc::UnboundedReceiver<Eve
             break stopped;
         }
     };
-    run.life.end("the host stops");
+    run.current.end("the host stops");
     stopped
 }
 
@@ -131,7 +131,7 @@ impl Driver {
             confirm_every: parts.settings.leader_hint_every,
             ..ElectionSettings::default()
         };
-        let life = Life::open(shared);
+        let current = CurrentSession::open(shared);
         let identity = Identity {
             name: parts.name.clone(),
             address: parts.address.clone(),
@@ -141,15 +141,16 @@ impl Driver {
             hint_every: parts.settings.host_hint_every,
             leader_silence_max: settings.silence_max,
         };
-        let member = Member::new(identity, of_member, life.id());
-        let news = view.as_ref().map(|view| News::of(&view.record, &parts.name, Some(life.id())));
+        let member = Member::new(identity, of_member, current.id());
+        let news =
+            view.as_ref().map(|view| News::of(&view.record, &parts.name, Some(current.id())));
         let election = Election::new(settings, now, news);
         let mut run = Self {
             shared: Arc::clone(shared),
             log,
             election,
             view: None,
-            life,
+            current,
             member,
             leader_watch: None,
             lead: None,
@@ -236,15 +237,15 @@ impl Driver {
             Event::Leave(session, reply) => self.ask_lead(leader::Event::Leave(session), reply),
             Event::LeaveSelf => self.member(member::Event::LeaveAsked),
             Event::Prefetch { session, progress } => {
-                self.life.recovery(Input::Prefetch(session, progress));
+                self.current.recovery(Input::Prefetch(session, progress));
             }
             Event::Sealed { session, position } => {
                 let sealed = recovery::Event::Sealed(session, position);
-                self.life.recovery(Input::Event(sealed));
+                self.current.recovery(Input::Event(sealed));
             }
             Event::Released { session, position } => {
                 let released = recovery::Event::Released(session, position);
-                self.life.recovery(Input::Event(released));
+                self.current.recovery(Input::Event(released));
             }
             Event::Facts(facts) => {
                 self.member(member::Event::Facts(facts));
@@ -283,7 +284,7 @@ impl Driver {
     }
 
     pub(super) fn news(&self, view: &View) -> News {
-        News::of(&view.record, &self.shared.parts.name, Some(self.life.id()))
+        News::of(&view.record, &self.shared.parts.name, Some(self.current.id()))
     }
 
     fn on_log_read(&mut self, read: Result<Option<View>, LogError>) {
@@ -313,7 +314,7 @@ impl Driver {
             reason = %view.record.reason, "new epoch");
         self.view = Some(view.clone());
         self.shared.views.replace(view);
-        self.life.note_epoch(view.record.epoch);
+        self.current.note_epoch(view.record.epoch);
     }
 
     fn on_heartbeat(&mut self, epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply>) {
@@ -324,7 +325,7 @@ impl Driver {
 
     /// The live sessions whose Release our slots wait for.
     pub(super) fn awaited(&self) -> Vec<SessionId> {
-        match (self.life.session(), &self.view) {
+        match (self.current.session(), &self.view) {
             (Some(session), Some(view)) => session.awaited(&view.record),
             _ => Vec::new(),
         }
@@ -332,10 +333,10 @@ impl Driver {
 
     fn health(&self) -> Health {
         Health {
-            session: self.life.id(),
+            session: self.current.id(),
             epoch: self.epoch(),
             progress: self
-                .life
+                .current
                 .session()
                 .map(|session| session.journal.progress())
                 .unwrap_or_default(),

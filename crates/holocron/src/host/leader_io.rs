@@ -79,7 +79,7 @@ impl Driver {
     }
 
     fn lead_by(&mut self, before: Option<&View>, view: &View) {
-        if view.record.leader.session != self.life.id() {
+        if view.record.leader.session != self.current.id() {
             // Our previous session, which is over, wrote this record. This one leads once it has written a record itself.
             return;
         }
@@ -187,7 +187,7 @@ impl Driver {
                     self.shared.links.tell(&address, PeerMessage::Epoch { epoch, stored });
                 }
             }
-            Effect::EndOwnSession => self.life.end("an operator asked for it to be sealed"),
+            Effect::EndOwnSession => self.current.end("an operator asked for it to be sealed"),
             Effect::Answer(answer) => return Some(answer),
         }
         None

@@ -24,7 +24,7 @@ use holocron_store::{Patience, put_until};
 
 use super::{
     Stopped,
-    driver::{Driver, Event, Life},
+    driver::{CurrentSession, Driver, Event},
 };
 use crate::{
     session::recovery::Input,
@@ -45,15 +45,15 @@ impl Driver {
         match effect {
             Effect::Apply => self.apply(),
             Effect::EndSession(why) => {
-                self.life.end(&why.to_string());
+                self.current.end(&why.to_string());
                 if why == SessionEnd::JournalSealed {
                     self.lead = None;
                 }
             }
             Effect::OpenSession => {
-                tracing::warn!(host = %name, session = %self.life.id(), "session was sealed; host opens a new one and rejoins");
-                self.life = Life::open(&self.shared);
-                self.member.opens(self.life.id());
+                tracing::warn!(host = %name, session = %self.current.id(), "session was sealed; host opens a new one and rejoins");
+                self.current = CurrentSession::open(&self.shared);
+                self.member.opens(self.current.id());
             }
             Effect::ReadEpochLog => self.shared.tell_self(Event::ReadEpochLog),
             Effect::LeaderHeard(epoch) => {
@@ -77,11 +77,11 @@ impl Driver {
 
     /// Our session is open: starts its tasks and joins.
     pub(super) fn on_opened(&mut self, session: SessionId) {
-        if session != self.life.id() {
+        if session != self.current.id() {
             return;
         }
-        self.life.opened();
-        self.life.note_epoch(self.epoch());
+        self.current.opened();
+        self.current.note_epoch(self.epoch());
         self.member(MemberEvent::Opened(session));
         match self.create_waits.take() {
             Some(epoch) => self.create(epoch),
@@ -98,20 +98,22 @@ impl Driver {
 
     /// The session acts on the newest record.
     fn apply(&mut self) {
-        let (Some(session), Some(view)) = (self.life.session().cloned(), self.view.clone()) else {
+        let (Some(session), Some(view)) = (self.current.session().cloned(), self.view.clone())
+        else {
             return;
         };
         let to_release = session.apply(&view.record);
         // After the session acted on it: the recovery looks at the session's state.
         let epoch = recovery::Event::Epoch(Arc::clone(&view.record));
-        self.life.recovery(Input::Event(epoch));
+        self.current.recovery(Input::Event(epoch));
         if !to_release.is_empty() {
             self.release(to_release);
         }
     }
 
     fn release(&self, releases: Vec<Slot>) {
-        let (Some(session), Some(view)) = (self.life.session().cloned(), self.view.clone()) else {
+        let (Some(session), Some(view)) = (self.current.session().cloned(), self.view.clone())
+        else {
             return;
         };
         tracing::info!(host = %self.shared.parts.name, session = %session.id(), epoch = %view.record.epoch,
@@ -172,7 +174,7 @@ impl Driver {
         let parts = &self.shared.parts;
         let hint = HostHint {
             address: parts.address.clone(),
-            sessions: [(DomainId::HOME, self.life.id())].into(),
+            sessions: [(DomainId::HOME, self.current.id())].into(),
             load: self.shared.counts.commands.load(Ordering::Relaxed),
             counter,
         };
@@ -197,7 +199,7 @@ impl Driver {
     fn to_look_for(&self, counter: u64) -> impl FnMut() -> Object + Send + use<> {
         let segment = self.shared.parts.cluster.epoch_segments().segment(self.epoch());
         let epoch = self.view.as_ref().map(|view| Object::Epoch(view.record.epoch, segment));
-        let session = self.life.session().cloned();
+        let session = self.current.session().cloned();
         move || match (counter % 3, epoch, &session) {
             (0, Some(epoch), _) => epoch,
             (1, _, Some(session)) => session.journal.witness(LookFor::Journal),

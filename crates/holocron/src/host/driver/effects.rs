@@ -52,11 +52,11 @@ impl Driver {
 
     /// Makes the next record and creates it. If our session is not open yet, this waits until it is.
     pub(crate) fn create(&mut self, epoch: Epoch) {
-        if !self.life.is_open() {
+        if !self.current.is_open() {
             self.create_waits = Some(epoch);
             return;
         }
-        let session = self.life.id();
+        let session = self.current.id();
         match self.view.as_ref().map(|view| admission(&view.record, session)) {
             Some(Admission::CheckEndMark) => self.check_own_end_mark(session, epoch),
             Some(Admission::Member | Admission::Over) | None => self.create_next(epoch),
@@ -73,13 +73,13 @@ impl Driver {
     }
 
     pub(super) fn on_own_end_mark(&mut self, session: SessionId, epoch: Epoch, mark: MarkOutcome) {
-        if session != self.life.id() {
+        if session != self.current.id() {
             return self.create(epoch);
         }
         match mark {
             MarkOutcome::Seen(MarkState::Absent) => self.create_next(epoch),
             MarkOutcome::Seen(MarkState::Present) => {
-                self.life.end("it was detached while this host was paused");
+                self.current.end("it was detached while this host was paused");
                 self.shared.tell_self(Event::EpochWithdrawn);
             }
             MarkOutcome::Unknown => self.shared.tell_self(Event::EpochWithdrawn),
@@ -95,7 +95,7 @@ impl Driver {
         };
         let writer = Writer {
             identity: self.member.identity(),
-            session: self.life.id(),
+            session: self.current.id(),
             now: parts.clock.now(),
             wall_ms: parts.clock.wall_ms(),
         };
@@ -148,8 +148,12 @@ impl Driver {
     fn put_hint(&mut self, epoch: Epoch) {
         let counter = self.member.next_counter();
         let parts = &self.shared.parts;
-        let hint =
-            LeaderHint { epoch, session: self.life.id(), counter, address: parts.address.clone() };
+        let hint = LeaderHint {
+            epoch,
+            session: self.current.id(),
+            counter,
+            address: parts.address.clone(),
+        };
         let body = hint.encode(parts.random.nonce());
         let (store, stop) = (Arc::clone(&self.log.store), parts.stop.clone());
         // A late hint is useless: the next one replaces it.

@@ -22,18 +22,18 @@ use crate::{
 };
 
 /// The session that a host has open, or is opening.
-pub(crate) struct Life {
+pub(crate) struct CurrentSession {
     id: SessionId,
     shared: Arc<Shared>,
-    open: Option<OpenLife>,
+    open: Option<OpenSession>,
 }
 
-struct OpenLife {
+struct OpenSession {
     session: Arc<Session>,
     recovery: mpsc::UnboundedSender<Input>,
 }
 
-impl Life {
+impl CurrentSession {
     /// Draws a session id and creates position 0 of its journal; answered by [`Event::Opened`].
     pub(crate) fn open(shared: &Arc<Shared>) -> Self {
         let parts = &shared.parts;
@@ -102,7 +102,7 @@ impl Life {
         self.watch_end(&session);
         self.shared.set_session(Some(Arc::clone(&session)));
         tracing::info!(host = %parts.name, session = %self.id, "session opened");
-        self.open = Some(OpenLife { session, recovery });
+        self.open = Some(OpenSession { session, recovery });
     }
 
     /// Forwards the notices of the session's tasks to the host's own task.
