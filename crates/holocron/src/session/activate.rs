@@ -1,4 +1,4 @@
-//! Bringing a dormant vnode into memory, and finding where its state is.
+//! Activates dormant vnodes, and finds where a vnode's state is.
 
 use std::sync::{
     Arc,
@@ -28,10 +28,10 @@ use crate::{
 };
 
 impl Session {
-    /// A call for a vnode that isn't in memory.
+    /// Takes a call for a vnode that isn't in memory.
     pub(super) fn call_dormant(self: &Arc<Self>, hash: VnodeHash, call: Call, reply: ReplyTo) {
         let entry = match self.active.entry(hash) {
-            // It came into memory meanwhile.
+            // Another call activated it meanwhile.
             Entry::Occupied(entry) => return self.send(entry.get(), call, reply),
             Entry::Vacant(entry) => entry,
         };
@@ -58,13 +58,13 @@ impl Session {
             queued: AtomicU32::new(0),
             used: AtomicBool::new(true),
         });
-        tracing::trace!(vnode = %handle.name, %slot, %tenure, "activates");
+        tracing::trace!(vnode = %handle.name, %slot, %tenure, "vnode is activated");
         let activation = Activation {
             session: Arc::clone(self),
             handle: Arc::clone(&handle),
             kind: Arc::clone(kind),
             tenure,
-            stored: self.locate_in(&table, &handle).expect("it is served"),
+            stored: self.locate_in(&table, &handle).expect("the slot is served"),
         };
         let state = table.get_mut(slot);
         state.active += 1;
@@ -81,7 +81,7 @@ impl Session {
         self.sweep.lock().expect("pushing does not panic").push_back(handle);
     }
 
-    /// Where a vnode's newest committed state is; `None` when its slot isn't served here any more.
+    /// Where a vnode's newest committed state is; `None` if its slot is no longer served here.
     pub(crate) fn locate(&self, handle: &Handle) -> Option<Stored> {
         self.locate_in(&self.slots.lock(), handle)
     }
@@ -106,7 +106,7 @@ impl Session {
         }
     }
 
-    /// Reads a state from where it was located, and again from where it is now if it has been moved meanwhile.
+    /// Reads a state from its location. If a checkpoint has moved it meanwhile, locates it again and reads it there.
     pub(crate) async fn read_state(
         &self,
         handle: &Handle,
@@ -121,7 +121,7 @@ impl Session {
                 Ok(None) => {}
                 Err(unloadable) => return Err(unloadable),
             }
-            // Not there: a checkpoint has copied it elsewhere and the old object is gone.
+            // Missing: a checkpoint has copied the record, and the old object was deleted.
             match self.relocate(handle, located.file).await {
                 None => return Err(Unloadable::Over),
                 Some(Stored::Nowhere) => return Ok(None),
@@ -133,7 +133,7 @@ impl Session {
                 Some(Stored::At(now)) if now.file == located.file => {
                     let key = located.file.key();
                     return Err(Unloadable::Unreadable(format!(
-                        "{key} is missing, and {} is in it",
+                        "{key} is missing; it holds the state of {}",
                         handle.name
                     )));
                 }
@@ -142,8 +142,9 @@ impl Session {
         }
     }
 
-    /// Where a state is that was not found in a file. What the owner of a slot needs is never deleted, so if it should
-    /// still be there, this host may have slept and not be the owner any more. A barrier shows that it is.
+    /// Where a state is now whose file is missing. Files that the owner of a slot needs are never deleted. So if the index
+    /// still names the file, this host may have been paused and may have lost the slot: a barrier shows whether it is
+    /// still the owner.
     async fn relocate(&self, handle: &Handle, missing_in: FileId) -> Option<Stored> {
         match self.locate(handle)? {
             Stored::At(now) if now.file == missing_in => {
@@ -156,7 +157,7 @@ impl Session {
         }
     }
 
-    /// Takes a vnode out of the directory if no call is on its way to it. Whether it did.
+    /// Removes a vnode from the directory if no call is queued for it. Returns whether it did.
     pub(crate) fn forget(&self, handle: &Handle) -> bool {
         let removed = self.active.remove_if(&handle.hash, |_, entry| {
             core::ptr::eq(&raw const *entry.handle, handle)
@@ -168,7 +169,7 @@ impl Session {
         removed.is_some()
     }
 
-    /// Takes a vnode out of the directory whatever is on its way: its actor is going and can't be called back.
+    /// Removes a vnode from the directory even if calls are queued: its actor is stopping and can't take them.
     pub(crate) fn forget_anyway(&self, handle: &Handle) {
         let removed = self
             .active
@@ -182,14 +183,14 @@ impl Session {
         self.active_count.fetch_sub(1, Ordering::Relaxed);
         let mut table = self.slots.lock();
         let state = table.get_mut(handle.slot);
-        state.active = state.active.checked_sub(1).expect("as many leave as came");
+        state.active = state.active.checked_sub(1).expect("each active vnode was counted");
         if state.active == 0
             && let Some(supervisor) = state.supervisor.take()
         {
-            // Its last child is on its way out by itself.
-            supervisor
-                .drain()
-                .unwrap_or_else(|error| tracing::debug!(%error, "a supervisor was gone already"));
+            // Its last child stops by itself.
+            supervisor.drain().unwrap_or_else(
+                |error| tracing::debug!(%error, "slot supervisor had stopped already"),
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Checkpoints: bring the slots' logs up to date, copy what must be copied into packs, commit, then trim.
+//! Checkpoints: bring the slots' logs up to date, copy records into packs, commit, then trim.
 //!
-//! What goes into a checkpoint is decided by `protocol::compose`; this fetches, stores and commits. It reads only
-//! committed batches, never actors, so a checkpoint holds committed state and nothing else.
+//! `protocol::checkpoint::plan` decides what a checkpoint holds; this fetches, stores and commits. It reads only committed
+//! batches, never actors, so a checkpoint holds only committed state.
 
 mod trim;
 
@@ -45,22 +45,22 @@ const READS_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
     session: Arc<Session>,
-    /// The newest epoch record; says which slots are still listed.
+    /// The newest epoch record; lists the tenures that are still needed.
     views: tokio::sync::watch::Receiver<Option<crate::transport::serve::View>>,
     notices: mpsc::UnboundedSender<Notice>,
-    /// What the newest committed checkpoint named.
+    /// The packs that the newest committed checkpoint names.
     packs: Vec<PackRef>,
-    /// The batch up to which the slots' logs were brought.
+    /// The newest batch that is in the slots' logs.
     entered: Position,
     retention: Retention,
 }
 
-/// Why a checkpoint didn't come about.
+/// Why a checkpoint failed.
 #[derive(Debug)]
 enum Failed {
     /// The session is over.
     Over,
-    /// Something to be copied can't be read: tried again later, and said.
+    /// A record to copy can't be read, for the given reason. Logged and retried later.
     Unreadable(String),
 }
 
@@ -88,13 +88,13 @@ impl Checkpoints {
             match self.checkpoint().await {
                 Ok(Copying::Complete) => {}
                 Ok(Copying::Remaining) => {
-                    // There is more to copy than one checkpoint does. Not at once: commands want the store too.
+                    // More remains to copy than one checkpoint may. The pause leaves the store to commands.
                     self.pause().await;
                     session.journal.want_checkpoint();
                 }
                 Err(Failed::Over) => return,
                 Err(Failed::Unreadable(why)) => {
-                    tracing::error!(session = %session.id(), why, "no checkpoint; the journal grows");
+                    tracing::error!(session = %session.id(), why, "checkpoint failed and is retried; the journal grows");
                     self.pause().await;
                     session.journal.want_checkpoint();
                 }
@@ -110,7 +110,7 @@ impl Checkpoints {
         }
     }
 
-    /// One checkpoint, if anything was committed.
+    /// Writes one checkpoint, if anything was committed.
     async fn checkpoint(&mut self) -> Result<Copying, Failed> {
         let Some(record) = self.newest_record() else {
             return Ok(Copying::Complete);
@@ -183,25 +183,25 @@ impl Checkpoints {
         let (slot, entered) = match record {
             Record::State(state) => {
                 let slot = state.hash.slot(self.session.parts.cluster.slots);
-                let (hash, place) = place(range).expect("a record of our own");
+                let (hash, place) = place(range).expect("the session wrote the record");
                 (slot, table.get_mut(slot).log.write(hash, &place))
             }
             Record::Adopt { slot, epoch, .. } => {
                 let state = table.get_mut(slot);
                 let recovered =
-                    state.recovered.remove(&epoch).expect("what was adopted was recovered");
+                    state.recovered.remove(&epoch).expect("an adopted slot was recovered");
                 (slot, state.log.adopt(epoch, recovered))
             }
             Record::Release { slot, epoch } => (slot, table.get_mut(slot).log.release(epoch)),
             Record::Checkpoint(_) => return,
         };
-        // Our own journal breaks a rule of the protocol: nothing built on it could be trusted.
+        // Our own journal breaks a rule of the protocol: the session must not continue.
         if let Err(disorder) = entered {
-            panic!("session {}: slot {slot}: {disorder}", self.session.id());
+            panic!("journal of session {}: slot {slot}: {disorder}", self.session.id());
         }
     }
 
-    /// What the checkpoint copies.
+    /// Plans the checkpoint.
     fn plan(&self, record: &EpochRecord, low_water: Position) -> Plan {
         let session = self.session.id();
         let mut table = self.session.slots.lock();
@@ -230,7 +230,7 @@ impl Checkpoints {
         plan
     }
 
-    /// Fetches what is to be copied and stores it in packs.
+    /// Fetches the records to copy and stores them in packs.
     async fn write_packs(&mut self, plan: &Plan) -> Result<(Vec<PackRef>, Vec<Place>), Failed> {
         let copies = plan.copies();
         let reads = pack_writer::reads(copies);
@@ -313,11 +313,11 @@ impl Checkpoints {
         self.retention.files_left(files.count());
     }
 
-    /// The checkpoint is committed: indexes point to the copies, and what it covers is forgotten.
+    /// The checkpoint is committed: points the indexes to the copies, and drops what the checkpoint covers.
     fn committed(&mut self, plan: &Plan, content: &Checkpoint, places: &[Place]) -> Copying {
         let session = self.session.id();
         let held = Arc::clone(&self.session);
-        // Until the end of this function: a slot that is adopted meanwhile pins its sources' objects anew.
+        // Locked until the end of this function: a slot adopted afterwards pins its sources' objects again.
         let mut table = held.slots.lock();
         for (copy, place) in plan.copies().iter().zip(places) {
             table.get_mut(copy.slot).log.copied(copy, place);

@@ -1,4 +1,4 @@
-//! Adopting and releasing slots: carries out what `protocol::slot::residency` decides.
+//! Adopts and releases slots: carries out the effects of `protocol::slot::residency`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,12 +22,12 @@ use crate::{
     },
 };
 
-/// How long the vnodes of a draining slot have to hand over their state. What they don't hand over by then was not
-/// acknowledged: its callers repeat it at the new owner.
+/// How long the vnodes of a draining slot have to flush. Commands not flushed by then were not acknowledged: clients
+/// repeat them at the new owner.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Acts on a newer epoch record. The slots returned must be released.
+    /// Acts on a newer epoch record. Returns the slots that must be released.
     pub(crate) fn apply(&self, record: &EpochRecord) -> Vec<Slot> {
         self.note_epoch(record.epoch);
         let mut to_release = Vec::new();
@@ -35,11 +35,11 @@ impl Session {
         let mut table = self.slots.lock();
         for (slot, effect) in self.journal.learn(&record.home().slots) {
             match effect {
-                // Recovery asks for what is wanted by itself.
+                // The recovery task reads the wanted slots from the residency.
                 Effect::Recover => {}
                 Effect::Drain => to_release.push(slot),
                 Effect::RefuseWaiting => refused.extend(table.take_waiting(slot)),
-                Effect::RunWaiting => unreachable!("{slot}: only an Adopt ends a recovery well"),
+                Effect::RunWaiting => unreachable!("{slot}: only an Adopt completes a recovery"),
             }
         }
         drop(table);
@@ -70,7 +70,7 @@ impl Session {
                 sources: sources.clone(),
             })
             .collect();
-        // Calls may run at once: what they append stands behind the Adopt in the same journal.
+        // Calls may run at once: their records follow the Adopt in the same journal.
         let since = self.journal.adopt(&adoptions)?;
         for Recovered { slot, tenure, index, .. } in recovered {
             waited.extend(table.take_waiting(slot));
@@ -84,8 +84,8 @@ impl Session {
         Ok(())
     }
 
-    /// Has what was adopted copied into own packs once it is served, which lets the sources go. Not at once, since
-    /// callers wait.
+    /// Requests a checkpoint that copies the adopted records into own packs, so that the sources become unnecessary. Waits
+    /// for the commit and `copy_pause` first, because callers wait for their commands.
     fn copy_soon(&self, adopted: Position) {
         let (journal, pause) = (Arc::clone(&self.journal), self.settings.copy_pause);
         tokio::spawn(async move {
@@ -96,8 +96,8 @@ impl Session {
         });
     }
 
-    /// Has the vnodes of draining slots hand over, then commits the Releases that are owed. Says where they stand once
-    /// they are committed; none when nothing was owed any more.
+    /// Flushes the vnodes of draining slots, then commits the Releases that are owed. Returns their position once they are
+    /// committed; `None` if none is owed any more.
     pub(crate) async fn release(
         self: Arc<Self>,
         slots: Vec<Slot>,
@@ -119,14 +119,14 @@ impl Session {
             released.keys().filter_map(|&slot| table.get_mut(slot).supervisor.take()).collect();
         drop(table);
         self.drop_active(&released);
-        // All cached state of the slots goes: should one come back, it is recovered like any other.
+        // Drops all cached state of the slots: a slot that comes back is recovered like any other.
         for supervisor in supervisors {
             supervisor.kill();
         }
         Ok(Some(position))
     }
 
-    /// Takes the vnodes of released slots out of the directory: those served under a tenure that the Release ended.
+    /// Removes from the directory the vnodes that were served under a tenure that the Release ended.
     fn drop_active(&self, released: &BTreeMap<Slot, Epoch>) {
         let mut gone = Vec::new();
         self.active.retain(|_, entry| {
@@ -145,7 +145,7 @@ impl Session {
     async fn flush(&self, slots: &[Slot]) {
         let draining: BTreeSet<Slot> = slots.iter().copied().collect();
         let mut flushes = Vec::new();
-        // The order does not matter: each only asks an actor to hand over what it has.
+        // The order does not matter: each message only asks one actor to flush.
         for entry in &self.active {
             if draining.contains(&entry.handle.slot) {
                 let (done, flushed) = oneshot::channel();
@@ -155,7 +155,7 @@ impl Session {
         }
         let all = async {
             for flushed in flushes {
-                // An actor that is gone has nothing to hand over.
+                // A stopped actor has nothing to flush.
                 drop(flushed.await);
             }
         };

@@ -1,7 +1,7 @@
-//! One life of a host in a domain: its journal, the slots it serves, its active vnodes.
+//! A session of a host in a domain: its journal, the slots that it serves, its active vnodes.
 //!
-//! When the session ends, everything here is dropped as it is: a new session of the same host is a stranger that
-//! resumes nothing from this memory.
+//! When the session ends, all of this memory is dropped: a new session of the same host starts empty and recovers its
+//! slots like any other host.
 
 mod activate;
 pub(crate) mod actor;
@@ -54,7 +54,7 @@ use crate::{
     transport::peer::HostStatus,
 };
 
-/// What a host hands to each of its sessions.
+/// The parts that a host passes to each of its sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionParts {
     pub(crate) host: HostName,
@@ -68,56 +68,56 @@ pub(crate) struct SessionParts {
     pub(crate) counts: Arc<Counts>,
 }
 
-/// What a session's tasks tell the host.
+/// A message from a session's tasks to the host.
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// A newer epoch may exist.
     ReadEpochLog,
-    /// What lets sources go, for the leader.
+    /// Facts that make sources of slots unnecessary, for the leader.
     Facts(Vec<SlotReport>),
 }
 
-/// What a host has done since it started, for people.
+/// Counters of a host since it started, for its status.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) commands: AtomicU64,
     pub(crate) queries: AtomicU64,
     /// Commands answered from a request window.
     pub(crate) repeats: AtomicU64,
-    /// Calls in flight now.
+    /// Calls in flight.
     pub(crate) in_flight: Arc<AtomicU64>,
 }
 
-/// One life of a host in a domain.
+/// A session of a host in a domain.
 pub(crate) struct Session {
     pub(crate) journal: Arc<Journal>,
     pub(crate) slots: Slots,
     pub(crate) settings: Arc<Settings>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) parts: SessionParts,
-    /// States of former owners that are likely to be asked for.
+    /// Records of former owners that are likely to be read soon.
     pub(crate) record_cache: RecordCache,
     /// The supervisor of this session's slots.
     pub(crate) root: ActorCell,
-    /// The newest epoch its host knows.
+    /// The newest epoch that its host knows.
     epoch: AtomicU64,
     active: DashMap<VnodeHash, ActiveVnode, BuildHasherDefault<HashIsHash>>,
     active_count: AtomicU64,
-    /// Packs that the newest committed checkpoint names.
+    /// The number of packs that the newest committed checkpoint names.
     packs: AtomicU32,
     awaited: Mutex<recovery::Awaited>,
-    /// Active vnodes in the order they will be looked at for leaving memory.
+    /// Active vnodes, in the order in which the sweep checks whether they are idle.
     sweep: Mutex<VecDeque<Arc<Handle>>>,
 }
 
-/// An active vnode: what is known of it, and its mailbox.
+/// An active vnode: its handle and its mailbox.
 #[derive(Clone, Debug)]
 struct ActiveVnode {
     handle: Arc<Handle>,
     actor: ActorRef<Message>,
 }
 
-/// A vnode's name is a hash already.
+/// A hasher for keys that are hashes already.
 #[derive(Debug, Default)]
 struct HashIsHash(u64);
 
@@ -131,7 +131,7 @@ impl Hasher for HashIsHash {
     }
 
     fn write_u128(&mut self, hash: u128) {
-        // The upper half: the lower bits choose the slot, so they are alike among what one host serves.
+        // The upper half: the lower bits choose the slot, so they are similar among the vnodes of one host.
         self.0 = u64::try_from(hash >> 64).expect("64 bits are left");
     }
 }
@@ -143,7 +143,7 @@ impl core::fmt::Debug for Session {
 }
 
 impl Session {
-    /// A session whose journal is open, that holds no slot yet.
+    /// A session whose journal is open and that holds no slot yet.
     pub(crate) fn new(id: SessionId, parts: SessionParts, root: ActorCell) -> Self {
         let options = JournalOptions {
             linger: parts.settings.linger,
@@ -175,7 +175,7 @@ impl Session {
         self.journal.session()
     }
 
-    /// The newest epoch the host knows.
+    /// The newest epoch that the host knows.
     pub(crate) fn epoch(&self) -> Epoch {
         Epoch::new(self.epoch.load(Ordering::Acquire))
     }
@@ -185,18 +185,18 @@ impl Session {
         self.epoch.fetch_max(epoch.get(), Ordering::AcqRel);
     }
 
-    /// Notes what the newest committed checkpoint names.
+    /// Notes the packs that the newest committed checkpoint names.
     fn note_packs(&self, packs: &[PackRef]) {
         let packs = u32::try_from(packs.len()).expect("bounded by PACKS_MAX");
         self.packs.store(packs, Ordering::Relaxed);
     }
 
-    /// How many vnodes are active.
+    /// The number of active vnodes.
     pub(crate) fn active_count(&self) -> u64 {
         self.active_count.load(Ordering::Relaxed)
     }
 
-    /// Takes a call in: to its actor, to a slot that is coming, or back with a refusal. Never blocks.
+    /// Takes a call: hands it to its actor, queues it for a recovering slot, or refuses it. Never blocks.
     pub(crate) fn call(self: &Arc<Self>, call: Call, reply: ReplyTo) {
         tracing::trace!(vnode = %call.name, request = ?call.request, "call");
         if self.journal.ended().is_cancelled() {
@@ -210,7 +210,7 @@ impl Session {
         .fetch_add(1, Ordering::Relaxed);
         if call.body.len() > self.settings.call_len_max {
             let why = format!(
-                "{} bytes; at most {} are taken",
+                "the call has {} bytes; the limit is {}",
                 call.body.len(),
                 self.settings.call_len_max
             );
@@ -228,7 +228,7 @@ impl Session {
         }
     }
 
-    /// Puts a call into an actor's mailbox. The caller holds the directory's entry, so the actor can't leave meanwhile.
+    /// Puts a call into an actor's mailbox. The caller holds the directory's entry, so the vnode can't be evicted meanwhile.
     fn send(&self, entry: &ActiveVnode, call: Call, reply: ReplyTo) {
         let ActiveVnode { handle, actor } = entry;
         if handle.name != call.name {
@@ -242,11 +242,11 @@ impl Session {
         if !handle.used.load(Ordering::Relaxed) {
             handle.used.store(true, Ordering::Relaxed);
         }
-        // An actor that is gone has dropped the message: the caller is answered Unclear and tries again.
+        // A stopped actor drops the message: the client gets Unclear and retries.
         drop(actor.cast(Message::Call(call, reply)));
     }
 
-    /// Adds what it knows to a host's status.
+    /// Fills in the session's part of a host's status.
     pub(crate) fn describe(&self, status: &mut HostStatus) {
         status.progress = self.journal.progress();
         status.vnodes_active = self.active_count();
@@ -268,13 +268,13 @@ impl Session {
         });
     }
 
-    /// The session is over: drops its actors and whatever they hold.
-    pub(crate) fn let_go(&self) {
+    /// The session is over: drops its actors with their memory, and refuses pending calls.
+    pub(crate) fn drop_actors(&self) {
         self.root.kill();
         self.active.clear();
         self.active_count.store(0, Ordering::Relaxed);
-        self.sweep.lock().expect("the queue's lock is held for a push or a pop").clear();
-        // Calls that wait for slots go on elsewhere.
+        self.sweep.lock().expect("nothing panics under the queue's lock").clear();
+        // Clients send the calls that wait for slots to the new owner.
         let waited = self.slots.lock().take_all_waiting();
         for (_, reply) in waited {
             self.refuse(reply, Outcome::NotOwner);

@@ -1,11 +1,11 @@
-//! What this session keeps of each slot: calls that wait for it, where the states of its vnodes are, its active vnodes.
+//! The session's data of each slot: calls that wait for it, where the states of its vnodes are, its active vnodes.
 //!
-//! What the session *does* with a slot is its [`Residency`], which stands under the journal's lock. It changes only while
-//! this table is locked too (the table first), so whoever holds the table sees one state of both.
+//! What the session *does* with a slot is its [`Residency`], under the journal's lock. The residency changes only while
+//! this table is locked too (the table first), so a holder of the table lock sees a consistent state of both.
 //!
 //! Invariants:
 //!
-//! * Calls wait only for slots that are recovering. They are bounded, and none is lost when that ends.
+//! * Calls wait only for slots that are recovering. Their number is bounded, and each is run or refused in the end.
 //!
 //! [`Residency`]: holocron_protocol::slot::residency::Residency
 
@@ -26,7 +26,7 @@ use ractor::ActorCell;
 
 use crate::api::call::{Call, ReplyTo};
 
-/// Calls that may wait for recovering slots before callers are answered `Busy`.
+/// The number of calls that may wait for recovering slots; further ones are answered `Busy`.
 const WAITING_MAX: usize = 50_000;
 
 /// All slots of a domain.
@@ -40,7 +40,7 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 pub(crate) struct Table {
     slots: Vec<SlotData>,
-    /// Calls waiting in all slots together.
+    /// The number of waiting calls of all slots.
     waiting: usize,
 }
 
@@ -49,9 +49,9 @@ pub(crate) struct Table {
 pub(crate) struct SlotData {
     /// Calls that wait until the slot is adopted.
     waiting: Vec<(Call, ReplyTo)>,
-    /// What this session's journal says of the slot, as far as checkpoints have read it; the tail knows the rest.
+    /// The slot's log in this session's journal, up to the newest batch that a checkpoint has read; the tail has the rest.
     pub(crate) log: SlotLog,
-    /// What it was recovered with, by tenure, until the Adopt is in the log, which then holds it.
+    /// The recovered index, by tenure, until the Adopt is in the log, which then holds it.
     pub(crate) recovered: BTreeMap<Epoch, SlotIndex>,
     /// Active vnodes of the slot.
     pub(crate) active: u64,
@@ -60,7 +60,7 @@ pub(crate) struct SlotData {
 }
 
 impl SlotData {
-    /// Where the newest record of a vnode that isn't in the tail stands, under one tenure.
+    /// Where a vnode's newest record is under a tenure, if it isn't in the tail.
     pub(crate) fn find(&self, tenure: Epoch, hash: VnodeHash) -> Option<Place> {
         self.index(tenure).and_then(|index| index.get(hash))
     }
@@ -69,7 +69,7 @@ impl SlotData {
         self.recovered.get(&tenure).or_else(|| self.log.tenure(tenure).map(|log| &log.entries))
     }
 
-    /// How many vnodes are known under a tenure, except those that only the tail knows.
+    /// The number of vnodes under a tenure, without those that are only in the tail.
     pub(crate) fn known(&self, tenure: Epoch) -> usize {
         self.index(tenure).map_or(0, SlotIndex::count)
     }
@@ -103,7 +103,7 @@ impl Table {
         (0..).map(Slot).zip(&self.slots)
     }
 
-    /// Lets a call wait for a recovering slot; gives it back when too many wait.
+    /// Queues a call for a recovering slot; returns its reply handle if too many calls wait.
     pub(crate) fn wait(&mut self, slot: Slot, call: Call, reply: ReplyTo) -> Result<(), ReplyTo> {
         if self.waiting >= WAITING_MAX {
             return Err(reply);
@@ -113,14 +113,14 @@ impl Table {
         Ok(())
     }
 
-    /// Takes the calls that wait for a slot.
+    /// Removes and returns the calls that wait for a slot.
     pub(crate) fn take_waiting(&mut self, slot: Slot) -> Vec<(Call, ReplyTo)> {
         let waited = core::mem::take(&mut self.get_mut(slot).waiting);
         self.waiting -= waited.len();
         waited
     }
 
-    /// Takes the calls that wait for any slot.
+    /// Removes and returns the calls that wait for any slot.
     pub(crate) fn take_all_waiting(&mut self) -> Vec<(Call, ReplyTo)> {
         self.waiting = 0;
         self.slots.iter_mut().flat_map(|slot| core::mem::take(&mut slot.waiting)).collect()

@@ -151,6 +151,6 @@ impl CurrentSession {
         };
         self.shared.set_session(None);
         open.session.journal.end(why);
-        open.session.let_go();
+        open.session.drop_actors();
     }
 }

@@ -1,4 +1,4 @@
-//! After a checkpoint: deletes what `protocol::checkpoint::retain` says is garbage.
+//! Deletes garbage after a checkpoint, as `protocol::checkpoint::retain` decides.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ impl Checkpoints {
         self.views.borrow().as_ref().map(|view| Arc::clone(&view.record))
     }
 
-    /// Trims the journal and deletes own packs, one after the other.
+    /// Trims the journal and deletes own packs, one object at a time.
     pub(super) async fn delete_garbage(&mut self) -> Result<(), Failed> {
         let segments = self.session.parts.cluster.journal_segments();
-        // Read anew for each: what may go is judged by the newest epoch.
+        // Read again for each deletion: the newest epoch decides what may be deleted.
         while let Some(record) = self.newest_record() {
             let journal = &self.session.journal;
             let due = journal
