@@ -1,17 +1,17 @@
-//! A session's journal: the open batch everybody appends to, and the one task that commits it.
+//! A session's journal: the open batch that all vnodes append to, and the one task that commits it.
 //!
 //! Vnodes append encoded envelopes to the open batch under a short lock, with the answers that may leave when it is
-//! committed. Whenever no create is in flight and something waits, the open batch is closed, created at the next
-//! position, and its answers released. So under load each batch carries whatever came while the last was on its way:
-//! requests per second don't grow with vnodes.
+//! committed. When no create is in flight and the open batch isn't empty, it is closed and created at the next position;
+//! then its answers leave. So under load a batch holds everything that arrived while the previous one was in flight:
+//! requests per second don't grow with the number of vnodes.
 //!
 //! Invariants:
 //!
-//! * Nothing is appended for a slot except under its open tenure ([`Residency`]). An Adopt or Release changes that in the
-//!   same step that appends the record, so the order in this journal is the order of the facts.
-//! * An answer leaves only from [`Journal::commit`], or for positions committed already; and, unless it is a local read's,
-//!   only after a look that shows that the store is not lost.
-//! * Once the session has ended nothing is ever committed: what waits is dropped, which answers it `Unclear`.
+//! * Nothing is appended for a slot except under its open tenure ([`Residency`]). An Adopt or Release changes the tenure in
+//!   the same step that appends the record, so the journal has them in the order in which they took effect.
+//! * An answer leaves only from [`Journal::commit`], or for positions committed already; and, except for local reads, only
+//!   after a look that shows that the store is not lost.
+//! * After the session has ended nothing is ever committed: pending calls are dropped, which answers them `Unclear`.
 
 mod flush;
 mod planted;
@@ -48,11 +48,11 @@ use crate::{
     transport::peer::Progress,
 };
 
-/// Batches in flight. One: a second would save little, because a batch takes whatever waits, and every batch in flight
-/// lengthens what a reader must check.
+/// Batches in flight. One: a second would gain little, because a batch takes all pending records, and each batch in flight
+/// adds positions that a reader must check.
 const IN_FLIGHT_MAX: u64 = 1;
 
-/// Bytes of the open batch above which the host takes no more calls: the store can't keep up.
+/// Bytes of the open batch above which the host refuses calls: the store can't keep up.
 const OPEN_LEN_MAX: usize = BATCH_LEN_MAX / 4;
 
 /// The journal of one session.
@@ -62,37 +62,37 @@ pub(crate) struct Journal {
     store: Arc<dyn Store>,
     loss: Arc<LossWatch>,
     state: Mutex<State>,
-    /// Something waits to be committed.
+    /// The open batch isn't empty.
     work: Notify,
     /// A read waits for a barrier.
     barrier: Notify,
     checkpoint_due: Notify,
     /// The newest committed position.
     committed: AtomicU64,
-    /// It has gone up. Wakes those who wait in the order they began to.
-    went_up: Notify,
-    /// A batch has left. Wakes those who wait in the order they began to.
-    left: Notify,
+    /// `committed` has grown. Wakes the waiting tasks in the order in which they began to wait.
+    newly_committed: Notify,
+    /// The open batch was closed. Wakes the waiting tasks in the order in which they began to wait.
+    batch_closed: Notify,
     /// Bytes in the open batch, readable without the lock.
     open_len: AtomicU64,
-    /// Cancelled when the session is over, for whatever reason.
+    /// Cancelled when the session is over, for any reason.
     ended: CancellationToken,
     random: Random,
     options: JournalOptions,
 }
 
-/// What a journal is told at its opening.
+/// The settings of a journal.
 #[derive(Clone, Debug)]
 pub(crate) struct JournalOptions {
-    /// How long a batch may wait for company.
+    /// How long a batch waits for more records before it is closed.
     pub(crate) linger: core::time::Duration,
-    /// How long one try of a create may take.
+    /// The timeout of one attempt of a request.
     pub(crate) try_timeout: core::time::Duration,
-    /// Slots of the cluster.
+    /// The number of slots of the cluster.
     pub(crate) slots: u16,
-    /// Batches above the last checkpoint at which the next is due.
+    /// The number of batches above the last checkpoint at which the next one is due.
     pub(crate) checkpoint_batches: u64,
-    /// Bytes of them at which it is due.
+    /// The bytes of batches above the last checkpoint at which the next one is due.
     pub(crate) checkpoint_len: u64,
 }
 
@@ -100,22 +100,22 @@ pub(crate) struct JournalOptions {
 struct State {
     writer: Writer,
     open: Open,
-    /// What the session does with each slot. Here, because an Adopt or Release changes it with the same step that appends
-    /// the record.
+    /// What the session does with each slot. Here, because an Adopt or Release changes it in the same step that appends the
+    /// record.
     residency: Residency,
     reads: ReadBarrier<Waiting>,
-    /// Barriers so far.
+    /// The number of barriers so far.
     barriers: u64,
     tail: Tail,
 }
 
-/// The batch being filled.
+/// The open batch.
 #[derive(Debug, Default)]
 struct Open {
     builder: BatchBuilder,
     entries: Vec<TailEntry>,
     answers: Vec<Released>,
-    /// The low water of the checkpoint it carries, if it carries one.
+    /// The low water of its checkpoint, if it holds one.
     checkpoint: Option<Position>,
 }
 
@@ -146,8 +146,8 @@ impl Journal {
             barrier: Notify::new(),
             checkpoint_due: Notify::new(),
             committed: AtomicU64::new(0),
-            went_up: Notify::new(),
-            left: Notify::new(),
+            newly_committed: Notify::new(),
+            batch_closed: Notify::new(),
             open_len: AtomicU64::new(0),
             ended: CancellationToken::new(),
             random,
@@ -168,12 +168,12 @@ impl Journal {
         &self.ended
     }
 
-    /// Whether so much waits that new calls should be turned away.
+    /// Whether so much is pending that new calls should be refused.
     pub(crate) fn is_full(&self) -> bool {
         self.open_len.load(Ordering::Relaxed) > OPEN_LEN_MAX as u64
     }
 
-    /// Appends a vnode's record, with the answers that leave when it commits. Says at which position it will commit.
+    /// Appends a vnode's record, with the answers that leave when it commits. Returns the position at which it will commit.
     pub(crate) fn append(
         &self,
         slot: Slot,
@@ -198,7 +198,7 @@ impl Journal {
         self.appended(&state, was_empty)
     }
 
-    /// Appends the Adopt records of recovered slots; from then on they are served. Says where the Adopts will commit.
+    /// Appends the Adopt records of recovered slots; from then on the slots are served. Returns the Adopts' position.
     pub(crate) fn adopt(&self, slots: &[Adoption]) -> Result<Position, Closed> {
         let mut state = self.state();
         if self.ended.is_cancelled() {
@@ -208,7 +208,7 @@ impl Journal {
         let at = state.writer.next_position();
         for &Adoption { slot, epoch: tenure, ref sources } in slots {
             let effects = state.residency.step(slot, residency::Event::Adopted { tenure, at });
-            assert_eq!(effects, [Effect::RunWaiting], "{slot} is adopted, so its calls run");
+            assert_eq!(effects, [Effect::RunWaiting], "{slot}: its calls run after the Adopt");
             if planted::appends_adopt() {
                 state.open.builder.adopt(slot, tenure, sources);
             }
@@ -216,8 +216,8 @@ impl Journal {
         self.appended(&state, was_empty)
     }
 
-    /// Appends the Release records that are owed for these slots; nothing of them can follow. Says which were owed, and
-    /// where the Releases will commit; none when nothing was owed any more.
+    /// Appends the Release records that are owed for these slots; nothing of these slots can follow. Returns which were owed
+    /// and the Releases' position; `None` if none is owed any more.
     pub(crate) fn release(&self, slots: &[Slot]) -> Result<Option<ReleasedSlots>, Closed> {
         let mut state = self.state();
         if self.ended.is_cancelled() {
@@ -226,7 +226,7 @@ impl Journal {
         let was_empty = state.open.builder.is_empty();
         let mut released = BTreeMap::new();
         for &slot in slots {
-            // None: the slot came back meanwhile, or another task was first.
+            // Not owed any more: the slot came back meanwhile, or another task released it.
             let Some(epoch) = state.residency.owed_release(slot) else { continue };
             let effects = state.residency.step(slot, residency::Event::Released);
             assert_eq!(effects, [], "{slot}: no call waits for a slot that is released");
@@ -240,7 +240,7 @@ impl Journal {
         Ok(Some(ReleasedSlots { position, slots: released }))
     }
 
-    /// Acts on a newer epoch's holdings. Says what is to be done about the slots for which something changed.
+    /// Acts on a newer epoch's holdings. Returns the effects for the slots that changed.
     pub(crate) fn learn(&self, slots: &SlotTable) -> Vec<(Slot, Effect)> {
         let mut state = self.state();
         let mut effects = Vec::new();
@@ -251,14 +251,13 @@ impl Journal {
         effects
     }
 
-    /// Asks what the session does with a slot, under the lock: keep it short.
+    /// Reads the residency under the lock: keep it short.
     pub(crate) fn with_residency<T>(&self, look: impl FnOnce(&Residency) -> T) -> T {
         look(&self.state().residency)
     }
 
-    /// Appends a checkpoint's commit point. Everything at or below `low_water` must be in the checkpoint. `content` is
-    /// asked for under the lock, with what the session does with each slot now: a slot never turns full
-    /// behind its Release.
+    /// Appends a checkpoint's commit point. Everything at or below `low_water` must be in the checkpoint. `content` is called
+    /// under the lock with the residency of that moment, so that no slot is called full after its Release.
     pub(crate) fn checkpoint<T>(
         &self,
         low_water: Position,
@@ -268,7 +267,7 @@ impl Journal {
         if self.ended.is_cancelled() {
             return Err(Closed);
         }
-        assert!(low_water <= state.writer.committed(), "a checkpoint holds committed state only");
+        assert!(low_water <= state.writer.committed(), "a checkpoint holds only committed state");
         let was_empty = state.open.builder.is_empty();
         let (content, result) = content(&state.residency);
         state.open.builder.checkpoint(&content);
@@ -277,23 +276,23 @@ impl Journal {
         Ok((position, result))
     }
 
-    /// Asks what was submitted and committed, under the lock: keep it short.
+    /// Reads what was submitted and committed, under the lock: keep it short.
     pub(crate) fn with_writer<T>(&self, look: impl FnOnce(&Writer) -> T) -> T {
         look(&self.state().writer)
     }
 
-    /// By slot, the tenure under which it may be written now.
+    /// The tenure under which each slot may be written now.
     pub(crate) fn open_tenures(&self) -> Vec<Option<Epoch>> {
         let state = self.state();
         state.residency.states().map(|(slot, _)| state.residency.open_tenure(slot)).collect()
     }
 
-    /// Waits until a checkpoint is due: the tail has grown beyond its bounds.
+    /// Waits until a checkpoint is due: the tail has reached a bound, or a checkpoint was requested.
     pub(crate) async fn until_checkpoint_due(&self) {
         self.checkpoint_due.notified().await;
     }
 
-    /// Says that a checkpoint is due.
+    /// Requests a checkpoint.
     pub(crate) fn want_checkpoint(&self) {
         self.checkpoint_due.notify_one();
     }
@@ -306,12 +305,12 @@ impl Journal {
         Ok(state.writer.next_position())
     }
 
-    /// Sends an answer of a vnode when the read barrier allows. `sees` is the position of the newest change it has seen.
-    /// A linearizable one of a slot that was released is dropped: the barrier says nothing about one slot.
+    /// Sends an answer of a vnode when the read barrier allows. `sees` is the position of the newest change that it has seen.
+    /// A linearizable answer of a released slot is dropped: the barrier speaks for the session, not for one slot.
     pub(crate) fn answer(&self, mode: Mode, of: (Slot, Epoch), sees: Position, released: Released) {
         let mode = match mode {
             Mode::Query => ReadMode::Linearizable,
-            // What was recorded stays true: it only has to be committed.
+            // A recorded answer stays valid: it only has to be committed.
             Mode::Command | Mode::Local => ReadMode::Local,
         };
         self.wait_to_leave(mode, of, sees, Waiting::Answer(released));
@@ -350,41 +349,41 @@ impl Journal {
     /// Waits until a position is committed.
     pub(crate) async fn until_committed(&self, position: Position) -> Result<(), Closed> {
         loop {
-            // Before looking, so that a commit that comes in between isn't missed.
-            let went_up = self.went_up.notified();
+            // Registered before the check, so that a commit in between isn't missed.
+            let newly_committed = self.newly_committed.notified();
             if self.committed() >= position {
                 return Ok(());
             }
             tokio::select! {
                 biased;
-                () = went_up => {}
+                () = newly_committed => {}
                 () = self.ended.cancelled() => return Err(Closed),
             }
         }
     }
 
-    /// Whether a position's batch has not left yet.
+    /// Whether a position's batch is still open.
     pub(crate) fn is_open(&self, position: Position) -> bool {
         position > self.state().writer.submitted()
     }
 
-    /// Waits until the batch of a position has left.
+    /// Waits until the batch of a position is closed.
     pub(crate) async fn until_left(&self, position: Position) -> Result<(), Closed> {
         loop {
-            // Before looking, so that one that leaves in between isn't missed.
-            let left = self.left.notified();
+            // Registered before the check, so that a close in between isn't missed.
+            let closed = self.batch_closed.notified();
             if !self.is_open(position) {
                 return Ok(());
             }
             tokio::select! {
                 biased;
-                () = left => {}
+                () = closed => {}
                 () = self.ended.cancelled() => return Err(Closed),
             }
         }
     }
 
-    /// The position that holds what was appended last: once it is committed, so is everything before.
+    /// The position of the last appended record: when it is committed, so is everything before it.
     pub(crate) fn flush_point(&self) -> FlushPoint {
         let state = self.state();
         let newest = if state.open.builder.is_empty() {
@@ -395,7 +394,7 @@ impl Journal {
         FlushPoint(newest)
     }
 
-    /// How far it has come, for those who may have to seal or read it.
+    /// How far the journal has come, for hosts that may have to seal or read it.
     pub(crate) fn progress(&self) -> Progress {
         let state = self.state();
         Progress {
@@ -407,7 +406,7 @@ impl Journal {
         }
     }
 
-    /// Runs over the tail, under the lock: keep it short.
+    /// Accesses the tail under the lock: keep it short.
     pub(crate) fn with_tail<T>(&self, look: impl FnOnce(&mut Tail) -> T) -> T {
         look(&mut self.state().tail)
     }
@@ -420,12 +419,12 @@ impl Journal {
         (newest, found.map(|(_, record)| record))
     }
 
-    /// Ends the session: nothing more is committed, and whatever waits is answered `Unclear`.
+    /// Ends the session: nothing more is committed, and pending calls are answered `Unclear`.
     pub(crate) fn end(&self, why: &str) {
         if self.ended.is_cancelled() {
             return;
         }
-        // An assertion that failed under the lock ends the session too.
+        // Also after an assertion failed under the lock.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.ended.cancel();
         tracing::warn!(session = %self.session, committed = %state.writer.committed(), why, "session is over");

@@ -31,16 +31,16 @@ use crate::{
 /// What the recovery task receives.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// For the rules.
+    /// An event for [`Recovery`].
     Event(Event),
-    /// A session is about to be sealed; this is how far it was known to have come.
+    /// A session is about to be sealed; the last known progress of its journal.
     Prefetch(SessionId, Progress),
 }
 
-/// The live sessions whose Release is waited for, as the recovery found it.
+/// The live sessions whose Release the recovery waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Awaited {
-    /// The epoch it has acted on.
+    /// The epoch that the recovery has acted on.
     as_of: Epoch,
     sessions: Vec<SessionId>,
 }
@@ -53,7 +53,7 @@ pub(crate) struct RecoveryTask {
     sealer: Sealer,
     reader: Arc<JournalReader>,
     recovery: Recovery,
-    /// What was fetched and is of use.
+    /// The fetched journals that are still needed.
     journals: BTreeMap<SessionId, FetchedJournal>,
     in_flight: FuturesUnordered<BoxFuture<'static, Fetched>>,
     inputs: mpsc::UnboundedReceiver<Input>,
@@ -61,7 +61,7 @@ pub(crate) struct RecoveryTask {
 }
 
 impl Session {
-    /// The slots to recover, by the newest record that the recovery has read.
+    /// The slots to recover, by this epoch record.
     fn wanted(&self, record: &EpochRecord) -> Vec<Wanted> {
         self.journal.with_residency(|residency| recovery::wanted(residency, self.id(), record))
     }
@@ -104,7 +104,7 @@ impl RecoveryTask {
         let ended = self.session.journal.ended().clone();
         loop {
             if let Err(Closed) = self.recover() {
-                // The session is over; its successor will be given slots of its own.
+                // The session is over; the host's next session gets slots of its own.
                 return;
             }
             let now = self.session.clock.now();
@@ -125,7 +125,7 @@ impl RecoveryTask {
 
     fn step(&mut self, event: Event) {
         let effects = self.recovery.step(self.session.clock.now(), event);
-        // An event alone adopts nothing, so it can't meet a closed journal.
+        // An event alone adopts nothing, so it can't fail on a closed journal.
         let (Ok(()) | Err(Closed)) = self.act(effects);
     }
 
@@ -160,7 +160,7 @@ impl RecoveryTask {
         self.step(Event::Failed(session, failure));
     }
 
-    /// Adopts every slot that is complete, and has fetched what the others miss.
+    /// Adopts all complete slots, and starts fetches of the journals that the others need.
     fn recover(&mut self) -> Result<(), Closed> {
         let wanted = match self.recovery.record() {
             Some(record) => self.session.wanted(record),
@@ -192,15 +192,15 @@ impl RecoveryTask {
                 Effect::Adopt(recovered) => complete.push(recovered),
                 Effect::Report(report) => facts.push(report),
                 Effect::Contradicted(slot, contradiction) => {
-                    tracing::error!(session = %self.session.id(), %slot, %contradiction, "slot can't be recovered; its calls wait until an operator has looked");
+                    tracing::error!(session = %self.session.id(), %slot, %contradiction, "slot can't be recovered: journals contradict each other; its calls wait until an operator acts");
                 }
                 Effect::Alert(source) => {
-                    tracing::error!(session = %self.session.id(), %source, "objects of a journal are missing; slots that need them wait until an operator has looked");
+                    tracing::error!(session = %self.session.id(), %source, "objects of a journal are missing; slots that need them wait until the objects are restored");
                 }
             }
         }
         if !complete.is_empty() {
-            tracing::info!(session = %self.session.id(), slots = complete.len(), "adopts slots");
+            tracing::info!(session = %self.session.id(), slots = complete.len(), "session adopts slots");
             self.fill_record_cache(&complete);
             self.session.adopt(complete)?;
         }
@@ -211,7 +211,7 @@ impl RecoveryTask {
     }
 
     fn fetch(&self, session: SessionId, up_to: FetchUpTo) {
-        tracing::debug!(own = %self.session.id(), %session, ?up_to, "fetches a journal");
+        tracing::debug!(own = %self.session.id(), %session, ?up_to, "fetching a journal");
         let (reader, sealer) = (Arc::clone(&self.reader), self.sealer.clone());
         let own = Arc::clone(&self.session);
         self.in_flight.push(Box::pin(async move {
@@ -224,15 +224,15 @@ impl RecoveryTask {
         drop(self.notices.send(notice));
     }
 
-    /// Keeps tails and small packs of the sources: their states are likely to be called soon. With each adoption: a
-    /// journal that was fetched for an earlier one may have been forgotten since.
+    /// Caches the tails and small packs of the sources: their vnodes are likely to be called soon. Repeated for each
+    /// adoption, because journals cached for an earlier one may have been evicted since.
     fn fill_record_cache(&self, adopted: &[Recovered]) {
         let sources = adopted.iter().flat_map(|slot| &slot.sources).map(|source| source.session);
         for session in sources.collect::<std::collections::BTreeSet<_>>() {
             let Some(journal) = self.journals.get(&session) else { continue };
             for (pack, object) in journal.packs.iter().zip(&journal.whole) {
                 let Some(object) = object else { continue };
-                // It stays in the store for as long as an index names it.
+                // No need to pin it: a pack stays in the store as long as an index names it.
                 let file = FileId { session, object: FileObject::Pack(pack.number) };
                 self.session.record_cache.keep(file, object.clone());
             }

@@ -1,4 +1,4 @@
-//! The one task that commits: closes the open batch, creates it, releases what waited for it.
+//! The one task that commits: closes the open batch, creates it, sends the answers that waited for it.
 
 use core::pin::pin;
 use std::sync::{Arc, atomic::Ordering};
@@ -22,7 +22,7 @@ use crate::{
     store_io::loss::{NotSame, Object},
 };
 
-/// A batch on its way to the store.
+/// A batch in flight.
 struct Flight {
     position: Position,
     object: Bytes,
@@ -44,20 +44,20 @@ impl Journal {
                             format!("sealed by {} at {}", seal.by, flight.position)
                         }
                         Ok(JournalObject::Batch(_) | JournalObject::Opening(_)) => {
-                            format!("{key}: another writer's object stands in this journal")
+                            format!("{key}: another writer's object is in this journal")
                         }
                         Err(malformed) => malformed.to_string(),
                     };
                     self.end(&why);
                     return;
                 }
-                // Told to stop. It may have landed, so what waited for it is answered Unclear by being dropped.
+                // Stopped. The batch may have landed, so its calls are dropped, which answers them Unclear.
                 Created::Unknown => return,
             }
         }
     }
 
-    /// Creates a batch, and looks meanwhile whether the store is lost: then it isn't committed, wherever it landed.
+    /// Creates a batch, and checks meanwhile whether the store is lost: then the batch isn't committed, wherever it landed.
     async fn create_in_same_store(&self, key: &str, object: Bytes, look_for: LookFor) -> Created {
         let mut creating = pin!(self.create(key, object));
         let mut looking = pin!(self.loss.confirm(|| self.witness(look_for), &self.ended));
@@ -85,18 +85,18 @@ impl Journal {
         }
     }
 
-    /// Ends the session if the store is lost, or was found to have collected the session.
+    /// Ends the session if the store is lost, or if the session was detached and collected.
     fn end_unless_same(&self, looked: Result<(), NotSame>) -> Result<(), Closed> {
         looked.map_err(|not_same| {
             self.end(match not_same {
-                NotSame::SessionOver => "it was detached while its host slept",
+                NotSame::SessionOver => "it was detached while its host was paused",
                 NotSame::Lost => "the store is lost",
             });
             Closed
         })
     }
 
-    /// The same bytes until they are won or lost, however long the store is away: there is no budget.
+    /// Repeats the same bytes until they are won or lost, however long the store is unavailable: there is no budget.
     async fn create(&self, key: &str, object: Bytes) -> Created {
         let patience = Patience { try_timeout: self.options.try_timeout, ..Patience::forever() };
         let creating = create_once(&self.store, key, object.clone(), patience, &self.ended);
@@ -132,7 +132,7 @@ impl Journal {
         let nonce = self.random.nonce();
         let mut state = self.state();
         let State { writer, open, .. } = &mut *state;
-        // The next batch will be about as large: growing it step by step would copy it over and over.
+        // The next batch is probably about as large: growing it step by step would copy it repeatedly.
         let capacity = open.builder.len().min(super::OPEN_LEN_MAX);
         let fresh =
             Open { builder: batch::BatchBuilder::with_capacity(capacity), ..Open::default() };
@@ -142,7 +142,7 @@ impl Journal {
         let header = writer.submit(carries);
         self.open_len.store(0, Ordering::Relaxed);
         drop(state);
-        self.left.notify_waiters();
+        self.batch_closed.notify_waiters();
         // Outside the lock: the checksum runs over the whole batch.
         Flight {
             position: header.position,
@@ -152,7 +152,7 @@ impl Journal {
         }
     }
 
-    /// The batch is in the store under an unsealed journal: what it says is true for ever, and may be seen.
+    /// The batch is committed: records its position and sends the answers that waited for it.
     fn commit(&self, flight: Flight) {
         let Flight { position, object, entries, answers } = flight;
         let mut state = self.state();
@@ -172,7 +172,7 @@ impl Journal {
             self.checkpoint_due.notify_one();
         }
         self.committed.store(committed.get(), Ordering::Release);
-        self.went_up.notify_waiters();
+        self.newly_committed.notify_waiters();
         for released in answers {
             released.send();
         }
@@ -181,7 +181,7 @@ impl Journal {
         }
     }
 
-    /// Serves linearizable reads: as long as some wait, looks whether the journal is still ours beyond the last batch.
+    /// Serves linearizable reads: while some wait, gets the next position to see whether the journal is sealed there.
     pub(crate) async fn run_barrier(self: Arc<Self>) {
         loop {
             let Some((position, look_for)) = self.next_barrier() else {
@@ -210,11 +210,13 @@ impl Journal {
                     self.barrier_found(BarrierFound::OwnBatch);
                 }
                 Some(Ok(JournalObject::Seal(seal))) => {
-                    return self
-                        .end(&format!("sealed by {} at {position}, seen by a read", seal.by));
+                    return self.end(&format!(
+                        "sealed by {} at {position}, found by a read barrier",
+                        seal.by
+                    ));
                 }
                 Some(Ok(JournalObject::Batch(_) | JournalObject::Opening(_)) | Err(_)) => {
-                    return self.end(&format!("{key}: a foreign object stands in this journal"));
+                    return self.end(&format!("{key}: a foreign object is in this journal"));
                 }
             }
         }
@@ -230,7 +232,7 @@ impl Journal {
 
     fn barrier_found(&self, found: BarrierFound) {
         let mut state = self.state();
-        // The session may have ended while the get was under way; its reads went with it.
+        // The session may have ended during the get; its reads were dropped with it.
         if self.ended.is_cancelled() {
             return;
         }

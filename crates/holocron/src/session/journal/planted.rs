@@ -1,4 +1,4 @@
-//! The wrong variants of the journal's rules: see `crate::planted`. Here, because they need the journal's own parts.
+//! The wrong variants of the journal's rules (see `crate::planted`). Here, because they need the journal's private parts.
 
 use core::time::Duration;
 
@@ -24,8 +24,8 @@ pub(super) fn appends_adopt() -> bool {
     !is_planted(Bug::ServeBeforeAdopt)
 }
 
-/// [`Bug::RetryOtherBytes`] and [`Bug::EndOnOutage`]: a create that gets no answer is repeated with another nonce, or ends
-/// the session.
+/// [`Bug::RetryOtherBytes`] and [`Bug::EndOnOutage`]: a create without an answer is repeated with another nonce, or ends the
+/// session.
 pub(super) async fn create(
     journal: &Journal,
     key: &str,
@@ -44,10 +44,10 @@ pub(super) async fn create(
             return created;
         }
         if is_planted(Bug::EndOnOutage) {
-            journal.end("the store does not answer");
+            journal.end("the store doesn't answer");
             return created;
         }
-        let Opened { kind, body, .. } = codec::open(key, &object).expect("it is our own");
+        let Opened { kind, body, .. } = codec::open(key, &object).expect("we encoded it");
         object = codec::object(kind, journal.random.nonce(), &body);
     }
 }

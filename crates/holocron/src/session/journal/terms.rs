@@ -1,4 +1,4 @@
-//! What a journal is handed, and what it says.
+//! The arguments and results of a journal's operations.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::api::call::{Answer, Outcome, ReplyTo};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FlushPoint(pub(crate) Position);
 
-/// The gate of the slot is closed, or the session is over: nothing was appended.
+/// The slot's tenure was released, or the session is over: nothing was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-/// A slot to be taken up.
+/// A recovered slot to adopt.
 #[derive(Clone, Debug)]
 pub(crate) struct Adoption {
     pub(crate) slot: Slot,
@@ -27,13 +27,13 @@ pub(crate) struct Adoption {
 /// Slots whose Releases were appended.
 #[derive(Clone, Debug)]
 pub(crate) struct ReleasedSlots {
-    /// Where the Releases will commit.
+    /// The position at which the Releases will commit.
     pub(crate) position: Position,
-    /// The slots, each with the epoch of its Release.
+    /// The slots, with the epoch of each Release.
     pub(crate) slots: BTreeMap<Slot, Epoch>,
 }
 
-/// An answer and where it goes, waiting for the right to leave.
+/// An answer and its receiver, waiting until it may leave.
 #[derive(Debug)]
 pub(crate) struct Released {
     pub(crate) reply: ReplyTo,
@@ -45,18 +45,18 @@ impl Released {
         self.reply.send(self.answer);
     }
 
-    /// Sends a refusal instead: what the answer speaks of has not happened and won't.
+    /// Sends a refusal instead: the command of the answer has not happened and won't.
     pub(crate) fn refuse(self, outcome: Outcome) {
         self.reply.send(Answer { commit: CommitNumber::ZERO, outcome, ..self.answer });
     }
 }
 
-/// What waits for the read barrier.
+/// An answer or a task that waits for the read barrier.
 #[derive(Debug)]
 pub(crate) enum Waiting {
-    /// An answer, which is then sent.
+    /// An answer to send.
     Answer(Released),
-    /// A task that asks whether the session still is the owner.
+    /// A task that checks whether the session is still the owner.
     Barrier(oneshot::Sender<()>),
 }
 
@@ -64,7 +64,7 @@ impl Waiting {
     pub(super) fn leave(self) {
         match self {
             Self::Answer(released) => released.send(),
-            // The task may have gone with its session.
+            // The task may have ended with its session.
             Self::Barrier(passes) => drop(passes.send(())),
         }
     }

@@ -1,4 +1,4 @@
-//! The journal on real threads, which the simulator, having one, can't show.
+//! The journal on several threads; the simulator has only one.
 
 use core::{sync::atomic::AtomicBool, time::Duration};
 
@@ -26,9 +26,9 @@ use crate::{
 const SLOT: Slot = Slot(0);
 const EPOCH: Epoch = Epoch::new(1);
 
-/// An open journal that holds a slot, and who will seal it.
+/// An open journal that holds a slot, and a sealer of it.
 async fn open(random: &Random) -> (Arc<Journal>, Sealer) {
-    // Without latency whoever seals would hardly catch up with whoever writes.
+    // Without latency the sealer would hardly catch up with the writer.
     let memory = Arc::new(Memory::default());
     let store: Arc<dyn Store> = Arc::new(Latency::new(memory, Duration::from_millis(1)));
     let host = HostName::new("h").unwrap();
@@ -65,7 +65,7 @@ async fn open(random: &Random) -> (Arc<Journal>, Sealer) {
     (journal, Sealer { store, by: host, random: random.clone(), segment_len, patience })
 }
 
-/// An answer that says "busy", so that it differs from the `Unclear` of one that is dropped; and how it ended.
+/// Sends a read; returns whether it was answered. Its answer is `Busy`, to differ from the `Unclear` of a dropped one.
 async fn read(journal: &Journal, sees: Position) -> bool {
     let (reply, passed) = ReplyTo::here();
     let answer = Answer { epoch: EPOCH, commit: CommitNumber::ZERO, outcome: Outcome::Busy };
@@ -73,20 +73,20 @@ async fn read(journal: &Journal, sees: Position) -> bool {
     passed.await.is_ok_and(|answer| answer.outcome == Outcome::Busy)
 }
 
-/// Reads until the session is over. How many were answered.
+/// Reads until the session is over; returns how many reads were answered.
 async fn read_on(journal: Arc<Journal>, sealed: Arc<AtomicBool>) -> u64 {
     let mut answered = 0;
     while !journal.ended().is_cancelled() {
-        let came_late = sealed.load(Ordering::SeqCst);
+        let arrived_after_seal = sealed.load(Ordering::SeqCst);
         if read(&journal, journal.committed()).await {
-            assert!(!came_late, "a read that came behind the seal was answered");
+            assert!(!arrived_after_seal, "a read that arrived after the seal was answered");
             answered += 1;
         }
     }
     answered
 }
 
-/// Writes one record after the other until the session is over, now and then without waiting for the last.
+/// Writes records until the session is over; after every third it doesn't wait for the commit.
 async fn write_on(journal: Arc<Journal>) {
     let name = VnodeName::new("t", "one").unwrap();
     for commit in (1..).map(CommitNumber::new) {
@@ -100,7 +100,7 @@ async fn write_on(journal: Arc<Journal>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_read_that_comes_behind_the_seal_is_answered() {
+async fn no_read_that_arrives_after_the_seal_is_answered() {
     let random = Random::from_seed(5);
     let mut answered = 0;
     for round in 0..200 {
@@ -109,7 +109,7 @@ async fn no_read_that_comes_behind_the_seal_is_answered() {
         let readers: Vec<_> = (0..4)
             .map(|_| tokio::spawn(read_on(Arc::clone(&journal), Arc::clone(&sealed))))
             .collect();
-        // Some rounds only read: then nothing but a barrier finds the seal.
+        // Some rounds only read: then only a barrier finds the seal.
         let writer = (round % 2 == 0).then(|| tokio::spawn(write_on(Arc::clone(&journal))));
         tokio::time::sleep(Duration::from_micros(random.below(9_000))).await;
         let stop = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! Fetching a journal: where it ends, which of its objects must exist, and their bytes.
+//! Fetches a journal: finds its end and which of its objects must exist, then gets them.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use crate::{
 
 /// Why a journal was not fetched.
 pub(super) enum FetchError {
-    /// The session is detached: the epoch that wanted it is old.
+    /// The session is detached: the epoch that named it as a source is old.
     Detached,
     /// It was trimmed during the fetch; the object of this key is missing.
     Missing(String),
     /// The store rejects the request, or an object can't be decoded.
     Unreadable(Malformed),
-    /// The session that fetches is over.
+    /// The fetching session is over.
     Stopped,
 }
 
@@ -43,7 +43,7 @@ pub(super) async fn fetch(
     Ok(Box::new(reader.fetch(session, extent).await?))
 }
 
-/// The range that must exist. Decided after the end was seen, never before.
+/// The range that must exist. Determined after the end was seen, never before.
 async fn extent(
     up_to: FetchUpTo,
     session: SessionId,
@@ -90,7 +90,7 @@ async fn extent(
     }
 }
 
-/// The range of a journal that goes on, from the header of one batch of it.
+/// The range of a live journal up to `position`, from the header of the batch there.
 async fn live(
     session: SessionId,
     position: Position,
@@ -117,14 +117,14 @@ async fn live(
                 end: JournalEnd::Live,
             })
         }
-        // Sealed, though the newest epoch we know doesn't say so: a newer one will.
+        // Sealed, though the newest epoch that we know doesn't say so: a newer one will.
         Ok(JournalObject::Seal(_)) => Err(FetchError::Missing(key)),
         Ok(JournalObject::Opening(_)) => Ok(nothing),
         Err(malformed) => Err(FetchError::Unreadable(malformed)),
     }
 }
 
-/// Fetches what a journal is known to hold before its end is known: its bytes never change.
+/// Fetches the known objects of a journal before its end is known: their bytes never change.
 pub(super) fn prefetch(reader: &Arc<JournalReader>, session: SessionId, progress: Progress) {
     let reader = Arc::clone(reader);
     tokio::spawn(async move {
@@ -134,7 +134,7 @@ pub(super) fn prefetch(reader: &Arc<JournalReader>, session: SessionId, progress
             through: progress.committed,
             end: JournalEnd::Live,
         };
-        // Only the bytes count; a hint that was wrong is found out when they are asked for.
+        // Only warms the reader's cache; the fetch after the seal detects a wrong hint.
         drop(reader.fetch(session, extent).await);
     });
 }

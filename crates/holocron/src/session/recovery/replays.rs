@@ -1,4 +1,4 @@
-//! What fetched journals say about the slots that are recovered.
+//! Replays fetched journals for the slots that are recovered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use super::RecoveryTask;
 use crate::store_io::fetch::FetchedJournal;
 
 impl RecoveryTask {
-    /// One replay per fetched journal, of the slots that need it.
+    /// Replays each fetched journal for the slots that need it.
     pub(super) fn replays(&mut self, wanted: &[Wanted]) -> BTreeMap<SessionId, JournalReplay> {
         let mut replays = BTreeMap::new();
         let mut unreadable = Vec::new();
