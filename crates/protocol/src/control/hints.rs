@@ -1,4 +1,4 @@
-//! Hints: small objects that may be wrong without harm. They show liveness when there is no connection.
+//! Hints: small objects that may be wrong without harm. They show liveness if there is no connection.
 //!
 //! A hint is overwritten periodically under one key; it fences nothing. A hint shows liveness only when its counter
 //! *moves* between two reads: that needs only the reader's own clock. So the first read of a hint shows nothing.
@@ -39,7 +39,7 @@ pub struct HostHint {
     pub address: String,
     /// Its session in each domain it serves.
     pub sessions: BTreeMap<DomainId, SessionId>,
-    /// Commands it ran in the last second, for people and for placement.
+    /// Commands that it ran in the last second, for operators and for placement.
     pub load: u64,
     /// Grows with every hint it puts, as long as it makes progress.
     pub counter: u64,
@@ -202,7 +202,7 @@ mod tests {
             let hints = hint.into_iter().map(|hint| (name.clone(), hint)).collect();
             watch.saw(&hints).len()
         };
-        assert_eq!(see(Some(host(1, 5))), 0, "it may be left by a dead host");
+        assert_eq!(see(Some(host(1, 5))), 0, "a dead host may have left it");
         assert_eq!(see(Some(host(1, 6))), 1);
         assert_eq!(see(Some(host(2, 7))), 0, "a new session starts over");
         assert_eq!(see(None), 0);

@@ -1,18 +1,18 @@
-//! Suspicion: who is taken for dead, and why.
+//! Suspicion: which hosts are suspected of being dead, and why.
 //!
-//! The leader watches every host, every host watches the leader. Safety never rests on this: whoever is suspected
-//! wrongly is sealed and opens a new session. So it may be impatient; what it must not do is turn one slow store or
-//! one pause of our own into a storm. Suspects are asked for, not announced: they stay suspects until they are heard
-//! again or leave the list, so nothing is lost when acting on it fails the first time.
+//! The leader watches every host, and every host watches the leader. Safety never relies on this: a host that is suspected
+//! wrongly is sealed and opens a new session. So timeouts may be short; but one slow store, or one pause of our own
+//! process, must not make us suspect many hosts. Suspects are queried, not reported as events: a session stays a suspect
+//! until it is heard again or is no longer watched, so a failed first action on it can be repeated.
 //!
-//! What is watched, heard and suspected is a session, not a name. A process that takes another's place under the same
-//! name has a session of its own, and nothing that was held against the other is held against it.
+//! Sessions are watched and suspected, not names. A process that replaces another under the same name has its own
+//! session, and no earlier suspicion applies to it.
 //!
 //! Invariants:
 //!
-//! * Nobody is suspected while our own store requests fail, and a standstill counts only from when they worked again.
-//! * After a late tick of our own everybody starts afresh: what we didn't hear while paused says nothing.
-//! * A hint counts only where there is no connection; with one, silence is told by heartbeats alone.
+//! * No session is suspected while our own store requests fail, and a standstill counts only from when they work again.
+//! * After a late tick of our own all timers restart: heartbeats missed while we were paused don't count.
+//! * A hint counts only if there is no connection; with one, only heartbeats decide about silence.
 //! * No sign of one session counts for or against another.
 
 use alloc::{
@@ -30,23 +30,23 @@ use crate::{
 
 mod backoff;
 
-/// Refused reconnects after which a broken connection means a dead process.
+/// The number of refused reconnects after which a broken connection means a dead process.
 pub const REFUSALS_MAX: u32 = 2;
 
-/// How impatient a watch is.
+/// The timeouts of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SuspicionSettings {
     /// How often heartbeats are sent.
     pub interval: Duration,
-    /// How many heartbeats in a row may be missing. More tolerates a worse network and fails over later.
+    /// How many heartbeats in a row may be missing. Higher: tolerates a worse network. Lower: fails over sooner.
     pub missed_max: u32,
-    /// How long a host known by hints only may be silent; several listings of the hints.
+    /// How long a host without a connection may be silent; several listings of the hints.
     pub silence_by_hint_max: Duration,
-    /// How long a host may commit nothing while work waits. Should outlast the store's worst request.
+    /// How long a host may commit nothing while work is pending. Should exceed the store's slowest request.
     pub standstill: Duration,
-    /// How long a host may take to release slots that were given away; then it is sealed as a whole.
+    /// How long a host may take to release slots that were given away; after that its session is sealed.
     pub handoff_timeout: Duration,
-    /// A tick that comes so long after the last means that we were paused ourselves.
+    /// If a tick comes more than this after the last one, our own process was paused.
     pub late_after: Duration,
 }
 
@@ -63,52 +63,52 @@ impl Default for SuspicionSettings {
     }
 }
 
-/// What a host says about its progress with every heartbeat.
+/// The progress that a host reports with every heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The last committed position of its journal in the home domain.
     pub committed: Position,
-    /// Whether anything waits to be committed.
+    /// Whether work is pending.
     pub work: Work,
 }
 
-/// Whether anything waits to be committed.
+/// Whether anything is waiting to be committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Nothing does.
+    /// Nothing is.
     None,
-    /// Something does.
+    /// Something is.
     Waiting,
 }
 
-/// What happened.
+/// An event of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Time passed; send it at least every [`SuspicionSettings::interval`].
     Tick,
-    /// These sessions of these hosts are to be watched from now on, and no others.
+    /// Watch exactly these sessions, each with its host, from now on.
     Watch(BTreeMap<SessionId, HostName>),
-    /// A heartbeat came.
+    /// A heartbeat arrived.
     Heartbeat(SessionId, Progress),
-    /// Its host's hint moved.
+    /// The counter of its host's hint moved.
     Hinted(SessionId),
-    /// The connection to its host stands.
+    /// The connection to its host is open.
     Connected(SessionId),
     /// The connection to its host broke.
     Broken(SessionId),
     /// Its host's machine refused a reconnect: no process listens there.
     Refused(SessionId),
-    /// This epoch gave away slots of an open session, which has to release them. The leader's events only.
+    /// This epoch gave away slots of an open session, which must release them. Only for the leader's watch.
     HandoffBegan(SessionId, Epoch),
-    /// The session has released everything it had to up to that epoch.
+    /// The session has released all slots that epochs up to this one gave away.
     HandoffDone(SessionId, Epoch),
-    /// Our own store requests fail.
+    /// Our own store requests fail now.
     StoreFailing,
-    /// They succeed again.
+    /// Our own store requests succeed again.
     StoreWorking,
 }
 
-/// What a step says about ourselves.
+/// What a step shows about our own process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
     /// Nothing special.
@@ -117,27 +117,27 @@ pub enum Own {
     Paused,
 }
 
-/// A host taken for dead, and why: displays as the words for the epoch's reason.
+/// A suspected session, and why. Its display is the epoch's reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspect {
-    /// Which host.
+    /// Its host.
     pub host: HostName,
-    /// Which session of it. If it lives another by the time somebody acts, it is not the suspect any more.
+    /// The session. If the host has another one by the time of the action, it is no longer a suspect.
     pub session: SessionId,
     /// Why.
     pub why: Suspicion,
 }
 
-/// Why a host is taken for dead.
+/// Why a session is suspected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspicion {
-    /// Its connection broke and nobody listens where it was.
+    /// Its connection broke and no process listens at its address.
     Refused,
-    /// It wasn't heard for so long.
+    /// It was silent for this long.
     Silent(Duration),
-    /// It committed nothing for so long while work waited.
+    /// It committed nothing for this long while work was pending.
     Standstill(Duration),
-    /// It didn't release, for so long, what that epoch gave away.
+    /// For this long it has not released slots that this epoch gave away.
     Handoff(Epoch, Duration),
 }
 
@@ -147,15 +147,19 @@ impl fmt::Display for Suspect {
         match why {
             Suspicion::Refused => write!(f, "{host} is gone: reconnects are refused"),
             Suspicion::Silent(span) => {
-                write!(f, "{host} is silent for {:.1} s", span.as_secs_f64())
+                write!(f, "{host} has been silent for {:.1} s", span.as_secs_f64())
             }
             Suspicion::Standstill(span) => {
-                write!(f, "{host} commits nothing for {:.1} s while work waits", span.as_secs_f64())
+                write!(
+                    f,
+                    "{host} has committed nothing for {:.1} s while work is pending",
+                    span.as_secs_f64()
+                )
             }
             Suspicion::Handoff(epoch, span) => {
                 write!(
                     f,
-                    "{host} keeps slots that {epoch} gave away for {:.1} s",
+                    "{host} has not released slots that {epoch} gave away for {:.1} s",
                     span.as_secs_f64()
                 )
             }
@@ -173,13 +177,13 @@ enum Link {
 struct Peer {
     host: HostName,
     heard_at: Time,
-    /// Silence up to then is nothing.
+    /// Silence is tolerated until then.
     silent_after: Time,
     link: Link,
     progress: Progress,
-    /// When `progress` last gave no cause for worry.
+    /// When it last committed something or had no pending work.
     moved_at: Time,
-    /// The epochs whose slots it has to release, and since when.
+    /// The epochs whose slots it must release, and since when.
     handoffs: BTreeMap<Epoch, Time>,
 }
 
@@ -199,13 +203,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch over nobody yet.
+    /// A watch over no sessions yet.
     #[must_use]
     pub const fn new(settings: SuspicionSettings, now: Time) -> Self {
         Self { settings, peers: BTreeMap::new(), last_tick: now, store: StoreHealth::Working }
     }
 
-    /// Takes one event. Never blocks, never fails; events about sessions that aren't watched say nothing.
+    /// Takes one event. Never blocks, never fails; events of sessions that aren't watched are ignored.
     pub fn step(&mut self, now: Time, event: Event) -> Own {
         match event {
             Event::Tick => return self.on_tick(now),
@@ -237,7 +241,7 @@ impl Watch {
         Own::Running
     }
 
-    /// Who is taken for dead now, in order of session; the gravest reason of each.
+    /// The sessions that are suspected now, in order of session id, each with its strongest reason.
     #[must_use]
     pub fn suspects(&self, now: Time) -> Vec<Suspect> {
         if self.store == StoreHealth::Failing {
@@ -307,7 +311,7 @@ impl Watch {
             peer.heard_at = now;
             peer.silent_after = silent_after;
             peer.link = Link::Up;
-            // Work that has only just come waits from now on.
+            // New work counts as pending from now on.
             if progress.committed != peer.progress.committed || peer.progress.work == Work::None {
                 peer.moved_at = now;
             }
@@ -343,22 +347,22 @@ impl Watch {
         }
     }
 
-    /// How long silence is nothing where there are heartbeats.
+    /// How long silence is tolerated while there is a connection.
     fn silence_max(&self) -> Duration {
         self.settings.interval.saturating_mul(self.settings.missed_max)
     }
 }
 
-/// What a host that was sealed does next.
+/// What a sealed host does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterSeal {
-    /// It opens a new session and joins again: somebody took it for dead.
+    /// It opens a new session and rejoins: it was suspected.
     Rejoin,
-    /// It exits with an error: another process lives under its name, and the two would seal each other for ever.
+    /// It exits with an error: another process uses its name, and the two would seal each other again and again.
     Exit,
 }
 
-/// What to do after our session was sealed, by the newest record. `ours` are all sessions this process ever opened.
+/// What to do after our session was sealed, by the newest record. `ours` are all sessions that this process ever opened.
 #[must_use]
 pub fn after_seal(
     record: &EpochRecord,

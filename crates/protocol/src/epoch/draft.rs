@@ -1,22 +1,23 @@
 //! The next epoch record, made from the newest: the leader's pure builder.
 //!
 //! A [`Draft`] takes any number of changes (hosts join, fail, drain; slots move; seals and checkpoints become known)
-//! and becomes one record. Changes say what shall be; the tenures follow from comparing with the record before, so a
-//! slot that goes to two hosts within one draft leaves no trace of the first.
+//! and becomes one record. Changes describe the next state; the tenures follow from comparing it with the previous
+//! record. So if a slot goes to two hosts within one draft, the first leaves no trace.
 //!
 //! Invariants, asserted by [`Draft::finish`] through [`EpochRecord::check`] and [`EpochRecord::follows`]:
 //!
-//! * A slot whose owner stays keeps its tenure; a slot whose owner changes gets the old tenure in front of its sources.
+//! * A slot whose owner stays keeps its tenure; if the owner changes, the old tenure becomes the first source.
 //! * A session that was sealed or detached is never given anything again: [`Draft::join`] refuses it.
-//! * Whatever is held against a host, or asked for it, is of one session. A host that has joined again with another by
-//!   the time the record is made isn't touched by it.
-//! * A source goes only when a newer tenure of the chain holds everything, or when it ended empty. While A goes on
-//!   under `A@3` though the epoch says `A@6`, a full checkpoint of `A@3` lets only sources older than `A@3` go.
-//! * Only a session that is *known* to be sealed is detached. An intent isn't enough: until its seal stands, the
+//! * A suspicion or a request applies to one session. If its host has rejoined with another one by the time the record is
+//!   made, it has no effect.
+//! * A source is dropped only if a newer tenure of the slot holds everything, or if it ended empty. While A continues
+//!   under `A@3` although the epoch says `A@6`, a full checkpoint of `A@3` drops only sources older than `A@3`.
+//! * Only a session that is *known* to be sealed is detached. An intent isn't enough: until its seal is there, the
 //!   session may still acknowledge.
 //!
-//! A detached session may be forgotten once nothing but its seal and marks is left. What then keeps it from coming
-//! back is `trims/end`: whoever admits a session that the record doesn't list first sees that it has none.
+//! A detached session may be removed from the record once only its seal and marks are left. After that its end mark,
+//! `trims/end`, prevents its return: a session that the record doesn't list is admitted only after its end mark was
+//! checked to be absent.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -70,7 +71,7 @@ impl Draft {
         draft
     }
 
-    /// What comes after a record, whose stored bytes have that digest.
+    /// The draft after a record, whose stored bytes have this digest.
     #[must_use]
     pub fn after(record: &EpochRecord, digest: RecordDigest) -> Self {
         let domains = record.domains.iter().map(|(id, domain)| (*id, DomainDraft::after(domain)));
@@ -90,13 +91,13 @@ impl Draft {
         self.base.as_ref().map_or(Epoch::new(1), |(record, _)| record.epoch.next())
     }
 
-    /// The hosts as they shall be.
+    /// The hosts of the next record.
     #[must_use]
     pub const fn hosts(&self) -> &BTreeMap<HostName, HostEntry> {
         &self.hosts
     }
 
-    /// Adds a domain, all of its slots free. A domain that is there already keeps its slots and gets the name.
+    /// Adds a domain with all slots free. An existing domain keeps its slots and gets the name.
     ///
     /// # Errors
     ///
@@ -113,11 +114,11 @@ impl Draft {
         Ok(())
     }
 
-    /// Takes a host in, or takes over what changed about it. A host that comes with a new session in a domain is a
-    /// stranger there: the later session seals the earlier, whose slots become free.
+    /// Adds a host, or updates its entry. If it has a new session in a domain, its earlier session there is to be sealed,
+    /// and the slots of that session become free.
     ///
-    /// For a session that the record doesn't list, the caller has seen that `trims/end` is absent, after it had read
-    /// the record this draft follows: otherwise a session that was forgotten could be given slots again.
+    /// For a session that the record doesn't list, the caller must have seen that `trims/end` is absent, after it read
+    /// the record that this draft follows: otherwise a detached session that was removed could get slots again.
     ///
     /// # Errors
     ///
@@ -163,7 +164,7 @@ impl Draft {
         Ok(())
     }
 
-    /// The host that lives a session, as it shall be.
+    /// The host that has this session open, in the next record.
     #[must_use]
     pub fn host_of(&self, session: SessionId) -> Option<&HostName> {
         let entry = self.sessions.get(&session)?;
@@ -171,9 +172,9 @@ impl Draft {
         lives.then(|| self.hosts.get_key_value(&entry.host)).flatten().map(|(name, _)| name)
     }
 
-    /// Takes the host out that lives this session, because it failed or because it left: its sessions are to be
-    /// sealed, its slots become free. A host that left is sealed too: that is what lets its journal be deleted. Whether
-    /// there was one: nothing happens if the session is over, even if its host has joined again with another.
+    /// Removes the host that has this session open, because it failed or left: its sessions are to be sealed, its slots
+    /// become free. A host that left is sealed too: only then may its journal be deleted. Returns whether there was such a
+    /// host: nothing happens if the session is over, even if its host has rejoined with another one.
     pub fn remove(&mut self, session: SessionId) -> bool {
         let Some(name) = self.host_of(session).cloned() else {
             return false;
@@ -188,15 +189,15 @@ impl Draft {
         true
     }
 
-    /// Marks the host that lives this session as leaving: it gets no more slots and [`Self::rebalance`] moves its slots
-    /// away. Whether there was one.
+    /// Marks the host that has this session open as leaving: it gets no more slots, and [`Self::rebalance`] moves its slots
+    /// away. Returns whether there was such a host.
     pub fn drain(&mut self, session: SessionId) -> bool {
         let entry = self.host_of(session).cloned().and_then(|name| self.hosts.get_mut(&name));
         entry.map(|entry| entry.state = HostState::Draining).is_some()
     }
 
-    /// Makes this the last record of a leader that leaves, naming who should try the next epoch at once. A leader may
-    /// leave while it is still among the hosts (its successor takes it out) or after it took itself out.
+    /// Makes this the last record of a leader that leaves, and names the host that should try the next epoch at once. A
+    /// leader may resign while it is still listed (its successor removes it) or after it removed itself.
     ///
     /// # Errors
     ///
@@ -209,12 +210,12 @@ impl Draft {
         Ok(())
     }
 
-    /// Notes where a session's seal stands. Of a session that the record doesn't list, or of one still open (somebody
-    /// sealed it on their own), nothing is noted: the latter's host rejoins, or fails, by itself.
+    /// Notes the position of a session's seal. Ignored for a session that the record doesn't list, and for one that is
+    /// still open (another host sealed it without being asked): its host rejoins, or fails, by itself.
     ///
     /// # Panics
     ///
-    /// When the seal was known to stand elsewhere: a session has one.
+    /// When the seal is known at another position: a session has one seal.
     pub fn seal_known(&mut self, session: SessionId, position: Position) {
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
@@ -228,15 +229,15 @@ impl Draft {
         }
     }
 
-    /// Lets sources go that a fact makes useless. A report about tenures that aren't listed changes nothing.
+    /// Drops the sources that a fact makes unnecessary. A report about tenures that aren't listed changes nothing.
     pub fn report(&mut self, report: SlotReport) {
         if let Some(domain) = self.domains.get_mut(&report.domain) {
             domain.report(report.slot, report.fact);
         }
     }
 
-    /// Takes a detached session off the record. The caller knows that nothing but its seal and marks is left, `end`
-    /// among them. A session in any other state stays.
+    /// Removes a detached session from the record. The caller knows that only its seal and marks, including the end mark,
+    /// are left. A session in any other state stays.
     pub fn forget(&mut self, session: SessionId) {
         if let Some(SessionEntry { state: SessionState::Detached(_), .. }) =
             self.sessions.get(&session)
@@ -245,7 +246,7 @@ impl Draft {
         }
     }
 
-    /// Moves a slot to a host because somebody wants it there.
+    /// Moves a slot to a given host.
     ///
     /// # Errors
     ///
@@ -270,8 +271,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Gives free slots to hosts and moves at most `moves_max` slots per domain towards balance; drains go first.
-    /// Returns how many slots moved away from a host that lives.
+    /// Gives free slots to hosts, and moves at most `moves_max` slots per domain towards balance; draining hosts first.
+    /// Returns how many slots moved away from a listed host.
     pub fn rebalance(&mut self, moves_max: usize) -> usize {
         self.settle();
         let mut moved = 0;
@@ -281,12 +282,12 @@ impl Draft {
         moved
     }
 
-    /// The record. Free slots are given to hosts first, and sealed sessions that no slot names any more are detached.
-    /// A reason longer than [`REASON_LEN_MAX`] is cut; the wall time is at least the previous record's.
+    /// Makes the record. Gives free slots to hosts, and detaches sealed sessions that no slot names any more. A reason
+    /// longer than [`REASON_LEN_MAX`] is cut; the wall time is at least the previous record's.
     ///
     /// # Panics
     ///
-    /// When the record would break a rule of the epoch log, which is a bug here.
+    /// When the record breaks a rule of the epoch log, which is a bug in this module.
     #[must_use]
     pub fn finish(mut self, leader: Leader, reason: &str, wall_ms: u64) -> EpochRecord {
         self.settle();
@@ -318,15 +319,15 @@ impl Draft {
         record
     }
 
-    /// Free slots to whoever can take them.
+    /// Gives free slots to hosts that can take them.
     fn settle(&mut self) {
         for (id, domain) in &mut self.domains {
             domain.settle(&Seats::of(*id, &self.hosts));
         }
     }
 
-    /// Ends a session of a host that is out of the list already: to be sealed, its slots free. One that joined in
-    /// this very draft was never in a record, so nothing is left of it.
+    /// Ends a session of a host that is already removed: it is to be sealed, its slots become free. A session that joined
+    /// in this draft was never in a record, so it is removed.
     fn end(&mut self, domain: DomainId, session: SessionId) {
         let was_recorded =
             self.base.as_ref().is_some_and(|(base, _)| base.sessions.contains_key(&session));

@@ -1,12 +1,12 @@
-//! Slot back-off: a host that is sealed again and again gets slots later and later.
+//! Slot back-off: a host that is sealed repeatedly waits longer each time before it gets slots.
 //!
 //! A host that is slow rather than dead is sealed, rejoins, gets its slots back, and is sealed again; each time its
-//! callers wait. Doubling its wait for slots makes that rare. It may join at once; only slots come later, and not even
-//! that when nobody else can take them.
+//! callers wait. Doubling its wait for slots makes that rare. The host may join at once; only its slots are delayed, and
+//! not if no other host can take them.
 //!
-//! Alone of all that is held against a host, a wait is its name's: what is slow or crashes again and again comes back
-//! with a new session each time. So a process that replaces one that was sealed on suspicion waits like that one would.
-//! Being replaced is no suspicion, and adds nothing.
+//! Unlike suspicion, a wait belongs to the name: a host that is slow or crashes repeatedly comes back with a new session
+//! each time. So a process that replaces one that was sealed on suspicion inherits its wait. Being replaced is no
+//! suspicion, and adds no wait.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -15,10 +15,10 @@ use crate::{epoch::record::HOSTS_MAX, ids::HostName, time::Time};
 
 /// The wait after the first seal of a name.
 pub const WAIT_MIN: Duration = Duration::from_secs(1);
-/// The longest wait; a name not sealed for that long after its wait starts over.
+/// The longest wait. A name that isn't sealed for this long after its wait starts over.
 pub const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// The leader's memory of whom it sealed. A new leader starts with none.
+/// The waits of the hosts that this leader sealed. A new leader starts with none.
 #[derive(Clone, Debug, Default)]
 pub struct SlotBackoff {
     by_name: BTreeMap<HostName, Wait>,
@@ -31,7 +31,7 @@ struct Wait {
 }
 
 impl SlotBackoff {
-    /// Notes that a host was sealed on suspicion; of a planned leave nothing is noted.
+    /// Notes that a host was sealed on suspicion. Don't call it for a planned leave.
     pub fn sealed(&mut self, name: &HostName, now: Time) {
         self.by_name.retain(|_, wait| now < wait.until + WAIT_MAX);
         if !self.by_name.contains_key(name) && self.by_name.len() == HOSTS_MAX {
@@ -43,7 +43,7 @@ impl SlotBackoff {
         self.by_name.insert(name.clone(), Wait { span, until: now + span });
     }
 
-    /// When a host may get slots: `now` if it needn't wait.
+    /// The time from which a host may get slots: `now` if it needn't wait.
     #[must_use]
     pub fn slots_from(&self, name: &HostName, now: Time) -> Time {
         self.by_name.get(name).map_or(now, |wait| wait.until.max(now))
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stays_well_starts_over() {
+    fn a_name_that_is_not_sealed_for_long_starts_over() {
         let (mut waits, h) = (SlotBackoff::default(), name("h"));
         waits.sealed(&h, Time::ZERO);
         waits.sealed(&h, Time::ZERO);
@@ -90,6 +90,6 @@ mod tests {
             waits.sealed(&name(&format!("h{number}")), Time::from_micros(number as u64));
         }
         assert_eq!(waits.by_name.len(), HOSTS_MAX);
-        assert!(!waits.by_name.contains_key(&name("h0")), "the soonest over goes first");
+        assert!(!waits.by_name.contains_key(&name("h0")), "the wait that ends first is dropped");
     }
 }

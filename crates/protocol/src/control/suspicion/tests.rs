@@ -1,4 +1,4 @@
-//! Suspicion, as sentences.
+//! Unit tests of suspicion.
 
 use alloc::{
     format,
@@ -26,7 +26,7 @@ fn watch_over(sessions: &[(&str, SessionId)]) -> Event {
     Event::Watch(sessions.iter().map(|&(host, session)| (session, name(host))).collect())
 }
 
-/// A watch over `h` and `g` whose ticks come in time, and the present.
+/// A watch over `h` and `g` whose ticks are never late, and the current time.
 struct Watched {
     watch: Watch,
     now: Time,
@@ -48,7 +48,7 @@ impl Watched {
         self.hear(Event::Heartbeat(session, progress));
     }
 
-    /// Lets time pass, with ticks; `g` is well all the while.
+    /// Lets time pass, with ticks and heartbeats of `g`.
     fn pass(&mut self, millis: u64) {
         for _ in 0..millis / 50 {
             self.now += Duration::from_millis(50);
@@ -57,7 +57,7 @@ impl Watched {
         }
     }
 
-    /// The same with heartbeats of `h` as well.
+    /// The same, with heartbeats of `h` too.
     fn pass_beating(&mut self, millis: u64, committed: u64, work: Work) {
         for _ in 0..millis / 50 {
             self.pass(50);
@@ -73,7 +73,7 @@ impl Watched {
 }
 
 #[test]
-fn four_missed_heartbeats_are_silence() {
+fn a_host_is_silent_after_four_missed_heartbeats() {
     let mut watched = Watched::new();
     watched.beat(H, 1, Work::None);
     watched.pass(1000);
@@ -94,24 +94,24 @@ fn a_broken_connection_and_refused_reconnects_are_enough() {
     watched.hear(Event::Refused(H));
     assert_eq!(watched.suspicions(), [Suspicion::Refused]);
     watched.hear(Event::Connected(H));
-    assert_eq!(watched.suspicions(), [], "it is back");
+    assert_eq!(watched.suspicions(), [], "it is connected again");
 }
 
 #[test]
-fn commits_that_stand_still_while_work_waits_mean_hung() {
+fn a_host_that_commits_nothing_while_work_is_pending_is_suspected() {
     let mut watched = Watched::new();
     watched.pass_beating(20_000, 5, Work::None);
     assert_eq!(watched.suspicions(), [], "idle");
     watched.pass_beating(10_000, 5, Work::Waiting);
-    assert_eq!(watched.suspicions(), [], "work that has just come waits from now on");
+    assert_eq!(watched.suspicions(), [], "new work counts as pending from now on");
     watched.pass_beating(100, 5, Work::Waiting);
     assert!(matches!(watched.suspicions()[..], [Suspicion::Standstill(_)]));
     watched.pass_beating(50, 6, Work::Waiting);
-    assert_eq!(watched.suspicions(), [], "it moved");
+    assert_eq!(watched.suspicions(), [], "it committed");
 }
 
 #[test]
-fn a_store_outage_is_nobodys_fault() {
+fn no_host_is_suspected_during_a_store_outage() {
     let mut watched = Watched::new();
     watched.pass_beating(5_000, 5, Work::Waiting);
     watched.hear(Event::StoreFailing);
@@ -126,7 +126,7 @@ fn a_store_outage_is_nobodys_fault() {
 }
 
 #[test]
-fn who_was_paused_itself_suspects_nobody() {
+fn a_watch_that_was_paused_suspects_no_host() {
     let mut watched = Watched::new();
     watched.beat(H, 1, Work::Waiting);
     watched.hear(Event::HandoffBegan(H, Epoch::new(3)));
@@ -138,11 +138,11 @@ fn who_was_paused_itself_suspects_nobody() {
     watched.hear(Event::Refused(H));
     assert_eq!(watched.watch.suspects(watched.now), []);
     watched.pass(1100);
-    assert!(matches!(watched.suspicions()[..], [Suspicion::Silent(_)]), "it really is dead");
+    assert!(matches!(watched.suspicions()[..], [Suspicion::Silent(_)]), "it is still silent");
 }
 
 #[test]
-fn a_hint_is_a_sign_only_where_there_is_no_connection() {
+fn a_hint_counts_only_if_there_is_no_connection() {
     let mut watched = Watched::new();
     watched.hear(Event::Hinted(H));
     watched.pass(29_000);
@@ -152,18 +152,21 @@ fn a_hint_is_a_sign_only_where_there_is_no_connection() {
     watched.beat(H, 1, Work::None);
     watched.hear(Event::Hinted(H));
     watched.pass(1_100);
-    assert!(matches!(watched.suspicions()[..], [Suspicion::Silent(_)]), "stopped, not moving");
+    assert!(
+        matches!(watched.suspicions()[..], [Suspicion::Silent(_)]),
+        "hints don't count with a connection"
+    );
 }
 
 #[test]
-fn a_host_that_keeps_slots_given_away_is_suspected() {
+fn a_host_that_does_not_release_its_slots_is_suspected() {
     let mut watched = Watched::new();
     watched.hear(Event::HandoffBegan(H, Epoch::new(3)));
     watched.pass_beating(20_000, 1, Work::None);
     watched.hear(Event::HandoffBegan(H, Epoch::new(4)));
     watched.hear(Event::HandoffDone(H, Epoch::new(3)));
     watched.pass_beating(20_000, 1, Work::None);
-    assert_eq!(watched.suspicions(), [], "e4's slots are due later");
+    assert_eq!(watched.suspicions(), [], "the handoff of e4 began later");
     watched.pass_beating(11_000, 1, Work::None);
     assert!(
         matches!(watched.suspicions()[..], [Suspicion::Handoff(epoch, _)] if epoch == Epoch::new(4))
@@ -171,7 +174,7 @@ fn a_host_that_keeps_slots_given_away_is_suspected() {
 }
 
 #[test]
-fn who_is_off_the_list_is_forgotten_and_strangers_are_not_listened_to() {
+fn a_session_no_longer_watched_is_forgotten_and_unknown_ones_are_ignored() {
     let mut watched = Watched::new();
     watched.pass(2000);
     assert_eq!(watched.suspicions().len(), 1);
@@ -179,11 +182,11 @@ fn who_is_off_the_list_is_forgotten_and_strangers_are_not_listened_to() {
     assert_eq!(watched.suspicions(), []);
     watched.beat(SessionId::new(99), 1, Work::None);
     watched.hear(watch_over(&[("g", G), ("h", H)]));
-    assert_eq!(watched.suspicions(), [], "a new life on the list");
+    assert_eq!(watched.suspicions(), [], "it is watched anew");
 }
 
 #[test]
-fn a_replacement_starts_afresh_whatever_was_held_against_the_session_before() {
+fn a_replacement_is_not_suspected_for_the_session_before_it() {
     const NEXT: SessionId = SessionId::new(3);
     let mut watched = Watched::new();
     watched.beat(H, 1, Work::Waiting);
@@ -195,32 +198,32 @@ fn a_replacement_starts_afresh_whatever_was_held_against_the_session_before() {
     assert_eq!(watched.suspicions(), [Suspicion::Refused]);
     watched.hear(watch_over(&[("h", NEXT), ("g", G)]));
     assert_eq!(watched.suspicions(), []);
-    // Word of the session before that comes late.
+    // Late events of the session before.
     watched.hear(Event::Refused(H));
     watched.hear(Event::Refused(H));
     watched.pass_beating(900, 1, Work::Waiting);
-    assert_eq!(watched.suspicions(), [], "nor does it owe what the other did");
+    assert_eq!(watched.suspicions(), [], "it has no handoff of the other session");
     watched.hear(Event::Hinted(H));
     watched.pass_beating(200, 1, Work::Waiting);
     assert_eq!(
         watched.suspicions(),
         [Suspicion::Silent(Duration::from_millis(1100))],
-        "one that dies too is noticed within the usual time, whatever the other says"
+        "its silence is detected in the usual time, despite a hint of the other session"
     );
     assert!(watched.watch.suspects(watched.now).iter().all(|it| it.session == NEXT));
 }
 
 #[test]
-fn a_suspicion_reads_as_a_reason() {
+fn a_suspicion_displays_as_a_reason() {
     let say = |why| Suspect { host: name("h"), session: H, why }.to_string();
-    assert_eq!(say(Suspicion::Silent(Duration::from_millis(1250))), "h is silent for 1.2 s");
+    assert_eq!(say(Suspicion::Silent(Duration::from_millis(1250))), "h has been silent for 1.2 s");
     assert_eq!(say(Suspicion::Refused), "h is gone: reconnects are refused");
     let handoff = Suspicion::Handoff(Epoch::new(7), Duration::from_secs(30));
-    assert_eq!(say(handoff), "h keeps slots that e7 gave away for 30.0 s");
+    assert_eq!(say(handoff), "h has not released slots that e7 gave away for 30.0 s");
 }
 
 #[test]
-fn a_host_sealed_by_a_namesake_exits() {
+fn a_host_replaced_under_its_name_exits() {
     let host = |session| HostEntry {
         address: format!("h:{session}"),
         sessions: BTreeMap::from([(DomainId::HOME, SessionId::new(session))]),
@@ -236,7 +239,7 @@ fn a_host_sealed_by_a_namesake_exits() {
         let ours = ours.iter().copied().map(SessionId::new).collect();
         after_seal(&record, &name(host), DomainId::HOME, &ours)
     };
-    assert_eq!(after(&[1], "h"), AfterSeal::Exit, "another process is h now");
-    assert_eq!(after(&[1, 2], "h"), AfterSeal::Rejoin, "it is our own next session");
-    assert_eq!(after(&[1], "g"), AfterSeal::Rejoin, "taken out for dead");
+    assert_eq!(after(&[1], "h"), AfterSeal::Exit, "another process has the name h");
+    assert_eq!(after(&[1, 2], "h"), AfterSeal::Rejoin, "the listed session is our own next one");
+    assert_eq!(after(&[1], "g"), AfterSeal::Rejoin, "removed after a suspicion");
 }

@@ -1,4 +1,4 @@
-//! The slots of a domain in the making: who shall own them, and which tenures follow from that.
+//! The slots of a domain in a draft: the next owner of each, and the tenures that follow from that.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use crate::{
     planted,
 };
 
-/// A domain in the making: the holdings of the record before, less dropped sources, and who shall own each slot.
+/// A domain in a draft: the holdings of the previous record without dropped sources, and the next owner of each slot.
 #[derive(Clone, Debug)]
 pub(super) struct DomainDraft {
     pub(super) name: String,
@@ -26,7 +26,7 @@ pub(super) struct DomainDraft {
 }
 
 impl DomainDraft {
-    /// A new domain, all of its slots free.
+    /// A new domain with all slots free.
     pub(super) fn free(name: &str, slots: u16) -> Self {
         let slots = usize::from(slots);
         Self {
@@ -36,7 +36,7 @@ impl DomainDraft {
         }
     }
 
-    /// As the record before has it.
+    /// The domain as in the previous record.
     pub(super) fn after(domain: &DomainEntry) -> Self {
         Self {
             name: domain.name.clone(),
@@ -47,21 +47,21 @@ impl DomainDraft {
         }
     }
 
-    /// Takes every slot from a session that is over.
+    /// Takes all slots from a session that is over.
     pub(super) fn take_from(&mut self, session: SessionId) {
         for owner in self.owners.iter_mut().filter(|owner| **owner == Some(session)) {
             *owner = None;
         }
     }
 
-    /// Gives free slots to whoever can take them.
+    /// Gives free slots to hosts that can take them.
     pub(super) fn settle(&mut self, seats: &Seats) {
         let mut owners = seats.places(&self.owners);
         placement::settle(&seats.weights, &mut owners);
         self.owners = seats.sessions(&owners);
     }
 
-    /// Moves slots towards balance; says how many moved.
+    /// Moves slots towards balance; returns how many moved.
     pub(super) fn rebalance(&mut self, seats: &Seats, moves_max: usize) -> usize {
         let mobility: Vec<Mobility> = self.before.iter().map(mobility).collect();
         let mut owners = seats.places(&self.owners);
@@ -70,14 +70,14 @@ impl DomainDraft {
         moved
     }
 
-    /// Lets the sources of a slot go that a fact makes useless.
+    /// Drops the sources of a slot that a fact makes unnecessary.
     pub(super) fn report(&mut self, slot: Slot, fact: SourceFact) {
         let Some(holding) = self.before.get_mut(slot.index()) else {
             return;
         };
         match fact {
             SourceFact::Full(full) => {
-                // Only a tenure of the chain stands between its sources and the owner.
+                // Only a listed tenure may make older sources unnecessary.
                 if holding.owner == Some(full) || holding.sources.contains(&full) {
                     holding.sources.retain(|source| source.epoch >= full.epoch);
                 }
@@ -87,7 +87,7 @@ impl DomainDraft {
         }
     }
 
-    /// The holdings, by comparing who owned with who shall own.
+    /// The next holdings, from comparing the previous owners with the next ones.
     pub(super) fn table(&self, epoch: Epoch) -> SlotTable {
         let holdings: Vec<Holding> = self
             .before
@@ -106,7 +106,7 @@ impl DomainDraft {
     }
 }
 
-/// Whether a slot with that history may be moved voluntarily.
+/// Whether a slot with these sources may be moved away from a healthy owner.
 pub(super) const fn mobility(before: &Holding) -> Mobility {
     if before.sources.len() >= SOURCES_MAX { Mobility::Pinned } else { Mobility::Movable }
 }
