@@ -1,17 +1,17 @@
 //! The epoch log: how its newest record is found, when a create counts, and what may be deleted.
 //!
-//! Reading goes forward from a known epoch, a get each, until nothing is found. Old epochs are deleted by whole
-//! segments, so "nothing found" and even "created" may mean that we are far behind and stand in deleted ground. A
-//! segment's mark is created before its first epoch goes and stays for ever: a mark that is absent *after* the get or
-//! the create returned says that the ground was live.
+//! A reader goes forward from a known epoch, with one get each, until nothing is found. Old epochs are deleted by whole
+//! segments, so "nothing found" and even "created" may mean that we are far behind, in a segment that was trimmed. A
+//! segment's mark is created before its first epoch is deleted, and is never deleted: if the mark is absent *after* the
+//! get or the create returned, the segment was not trimmed then.
 //!
 //! Invariants:
 //!
-//! * Marks are contiguous, so one absent mark speaks for its own segment and all later ones.
-//! * [`ReadEffect::Done`] follows a mark found absent after everything else was read.
+//! * Marks are contiguous: if one is absent, its segment and all later ones are not trimmed.
+//! * [`ReadEffect::Done`] follows only after a mark was found absent, after all other reads.
 //! * A segment is marked only when all of it is older than the newest [`EPOCHS_KEPT_MIN`] epochs, so above the newest
 //!   mark there is always an epoch.
-//! * Numbers come from keys: an undecodable record is passed over if a later one can be read.
+//! * Numbers come from keys: an undecodable record is skipped if a later one can be read.
 
 use alloc::collections::BTreeSet;
 use core::time::Duration;
@@ -24,30 +24,30 @@ use crate::{
     ids::{Epoch, Segment},
 };
 
-/// The newest so many epochs are never deleted, whatever the settings say.
+/// The number of newest epochs that are never deleted, regardless of the settings.
 pub const EPOCHS_KEPT_MIN: u64 = 16;
-/// Records read one by one before listing is cheaper.
+/// The number of records read one by one before the reader lists instead.
 const FORWARD_LEN_MAX: u64 = 16;
 
-/// Whether a mark stands at its key.
+/// Whether a mark exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MarkState {
-    /// It does: the ground may be deleted.
+    /// It does: epochs of its segment may be deleted.
     Present,
-    /// It did not, when that was asked.
+    /// It did not, when it was read.
     Absent,
 }
 
-/// What a create of an epoch that was Won is worth, by the mark got after it returned.
+/// Whether a Won create of an epoch counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CreateVerdict {
-    /// It is the epoch.
+    /// It counts: the record is the epoch.
     Committed,
-    /// We are far behind and created a name that had been deleted. It counts as lost.
+    /// We are far behind, and the epoch at this key had been deleted. The create counts as lost.
     InTrimmedLog,
 }
 
-/// Judges a create that was Won: `mark` is that of the epoch's segment, got after the create returned.
+/// Judges a Won create. `mark` is the mark of the epoch's segment, read after the create returned.
 #[must_use]
 pub const fn judge_create(mark: MarkState) -> CreateVerdict {
     match mark {
@@ -56,7 +56,7 @@ pub const fn judge_create(mark: MarkState) -> CreateVerdict {
     }
 }
 
-/// What the reader's driver does next. Each is answered by exactly one event.
+/// The next step of the reader's driver. Each is answered by exactly one event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReadEffect {
     /// Get this record; answer [`ReadEvent::Got`].
@@ -67,37 +67,37 @@ pub enum ReadEffect {
     ListMarks,
     /// List the epochs from this one on; answer [`ReadEvent::EpochsListed`].
     ListEpochs(Epoch),
-    /// Over: this is the newest epoch, whose record was got unless it was known before. 0: the log is empty.
+    /// The end: the newest epoch. Its record was read now or was known before. 0: the log is empty.
     Done(Epoch),
-    /// Over: the newest record can't be understood. Nobody writes the next until a person has looked.
+    /// The end: the newest record can't be decoded. The reader must not write the next epoch until it is repaired.
     Broken(Malformed),
 }
 
-/// What came of it.
+/// The answer to a [`ReadEffect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadEvent {
-    /// What stands at the epoch.
+    /// What was found at the epoch's key.
     Got(Found),
-    /// Whether the mark is there.
+    /// Whether the mark exists.
     Marked(MarkState),
-    /// The marks that are there, in any order.
+    /// The marks that exist, in any order.
     MarksListed(BTreeSet<Segment>),
-    /// The newest epoch that is there, by its key.
+    /// The newest epoch that exists, by its key.
     EpochsListed(Option<Epoch>),
 }
 
-/// What was found at an epoch's key.
+/// The result of a get of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// Nothing.
     Absent,
     /// A record.
     Record,
-    /// Something that takes up the number and tells nothing.
+    /// An object that can't be decoded; its number is used up.
     Undecodable(Malformed),
 }
 
-/// Reads the log up to its newest record. Its driver retries what fails and paces the lists.
+/// Reads the log up to its newest record. Its driver retries failed requests and paces the lists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EpochReader {
     segments: EpochSegments,
@@ -107,16 +107,16 @@ pub struct EpochReader {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum State {
-    /// Going forward: everything from `first` on was probed, up to and including `next`, which is asked for. Nothing
-    /// is known to be there yet when a list named `first`.
+    /// Going forward: the epochs from `first` to before `next` were read, and a get of `next` is in flight. `newest` is
+    /// `None` while `first` is known only from a list.
     Forward { first: Epoch, next: Epoch, newest: Option<Newest> },
-    /// Nothing was found behind the newest; was the ground live?
+    /// Nothing was found after the newest; the mark shows whether the segment was trimmed.
     Checking { newest: Newest },
-    /// Far behind: the marks say where live ground begins.
+    /// Far behind: the marks show the first segment that isn't trimmed.
     ListingMarks,
-    /// Far behind: the newest key says where to go on.
+    /// Far behind: the newest key shows where to continue.
     ListingEpochs { first_unmarked: Segment },
-    /// Over.
+    /// The reader has ended.
     Done,
 }
 
@@ -124,12 +124,12 @@ enum State {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Newest {
     epoch: Epoch,
-    /// Why it can't be understood, if it can't.
+    /// The decoding error, if it can't be decoded.
     malformed: Option<Malformed>,
 }
 
 impl EpochReader {
-    /// A reader that goes on from an epoch it knows to have been the newest once; from 0 if it knows none.
+    /// A reader that continues from an epoch that was once the newest; from 0 if none is known.
     #[must_use]
     pub fn new(known: Epoch, segments: EpochSegments) -> (Self, ReadEffect) {
         let mut reader = Self { segments, known, state: State::ListingMarks };
@@ -142,11 +142,11 @@ impl EpochReader {
         (reader, effect)
     }
 
-    /// Takes an answer to the next effect.
+    /// Takes the answer to the last effect; returns the next one.
     ///
     /// # Panics
     ///
-    /// When the answer isn't to the last effect.
+    /// When the event doesn't answer the last effect.
     #[must_use]
     pub fn step(&mut self, event: ReadEvent) -> ReadEffect {
         let state = core::mem::replace(&mut self.state, State::Done);
@@ -183,7 +183,7 @@ impl EpochReader {
     ) -> ReadEffect {
         let malformed = match (found, newest) {
             (Found::Absent, Some(newest)) => return self.check(first, newest),
-            // A listed key is gone: it was deleted meanwhile.
+            // A listed key is missing: it was deleted meanwhile.
             (Found::Absent, None) => return self.start_over(),
             (Found::Record, _) => None,
             (Found::Undecodable(malformed), _) => Some(malformed),
@@ -194,8 +194,8 @@ impl EpochReader {
         self.forward(first, next.next(), Some(Newest { epoch: next, malformed }))
     }
 
-    /// Asked after everything else: had the ground been dead before, the mark would be there. And as marks are
-    /// contiguous, the first epoch probed speaks for all.
+    /// Reads the mark after all epochs: if a segment had been trimmed before, the mark would exist. Marks are contiguous, so
+    /// the mark of the first epoch's segment is enough.
     fn check(&mut self, first: Epoch, newest: Newest) -> ReadEffect {
         self.state = State::Checking { newest };
         ReadEffect::GetMark(self.segments.segment(first))
@@ -220,8 +220,8 @@ impl EpochReader {
             None if first_unmarked == Segment::ZERO && self.known == Epoch::ZERO => {
                 self.check(Epoch::new(1), Newest { epoch: Epoch::ZERO, malformed: None })
             }
-            // Above the newest mark there is always an epoch, and never an older one than was known: the list was
-            // torn. Missing is never read as empty.
+            // There is always an epoch above the newest mark, and the newest epoch never goes down. So the list was
+            // incomplete, and must not be read as an empty log.
             Some(_) | None => self.start_over(),
         }
     }
@@ -237,12 +237,12 @@ impl EpochReader {
     }
 }
 
-/// How much history is kept. More costs a few kilobytes an epoch.
+/// How much history is kept. Higher costs a few kilobytes per epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// At least so many epochs; below [`EPOCHS_KEPT_MIN`] means that.
+    /// The number of epochs that are kept at least; values below [`EPOCHS_KEPT_MIN`] count as that.
     pub epochs: u64,
-    /// At least what was written so long ago, by the writers' wall clocks.
+    /// Epochs younger than this are kept, by the writers' wall clocks.
     pub age: Duration,
 }
 
@@ -253,15 +253,14 @@ impl Default for Retention {
 }
 
 impl Retention {
-    /// The first segment that the number of epochs to keep retains: what lies before it may be marked if its last record
-    /// [`Self::is_old`], then deleted. `newest` is an epoch that was read: one older than the true newest only retains
-    /// more.
+    /// The first segment that is kept because of the number of epochs. A segment before it may be marked if its last record
+    /// [`Self::is_old`], then deleted. `newest` is an epoch that was read; if it isn't the true newest, more is kept.
     #[must_use]
     pub fn due(&self, newest: Epoch, segments: EpochSegments) -> Segment {
         due(newest, self.epochs.max(EPOCHS_KEPT_MIN), segments)
     }
 
-    /// Whether a record written at that wall time may go, in milliseconds.
+    /// Whether a record of this wall time, in milliseconds, is old enough to be deleted.
     #[must_use]
     pub fn is_old(&self, wall_ms: u64, now_wall_ms: u64) -> bool {
         u128::from(now_wall_ms.saturating_sub(wall_ms)) >= self.age.as_millis()
@@ -270,7 +269,7 @@ impl Retention {
 
 /// [`Retention::due`] for any number of epochs to keep, at least 1.
 fn due(newest: Epoch, kept: u64, segments: EpochSegments) -> Segment {
-    assert!(kept > 0, "the newest epoch stays");
+    assert!(kept > 0, "the newest epoch is kept");
     let last_due = Epoch::new(newest.get().saturating_sub(kept));
     segments.whole_up_to(last_due)
 }
@@ -287,7 +286,7 @@ mod tests {
 
     const TENS: EpochSegments = EpochSegments::new(10);
 
-    /// A log as it stands; what is missing above `gone` never was.
+    /// A stored log.
     struct Stored {
         epochs: BTreeSet<u64>,
         undecodable: BTreeSet<u64>,
@@ -329,7 +328,7 @@ mod tests {
             })
         }
 
-        /// All effects of a read, the last being its end.
+        /// All effects of a read; the last one is its end.
         fn read(&self, known: u64) -> Vec<ReadEffect> {
             let (mut reader, effect) = EpochReader::new(Epoch::new(known), TENS);
             let mut effects = vec![effect];
@@ -359,13 +358,13 @@ mod tests {
     }
 
     #[test]
-    fn later_epochs_are_got_one_by_one_and_one_mark_speaks_for_all() {
+    fn later_epochs_are_read_one_by_one_and_checked_by_one_mark() {
         let effects = Stored::new(1..=12, []).read(9);
         assert_eq!(effects, [get(10), get(11), get(12), get(13), mark(1), done(12)]);
     }
 
     #[test]
-    fn an_empty_log_is_empty() {
+    fn an_empty_log_is_recognized() {
         let effects = Stored::new([], []).read(0);
         let lists = [ReadEffect::ListMarks, ReadEffect::ListEpochs(Epoch::ZERO)];
         assert_eq!(effects[..2], lists);
@@ -373,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_found_in_dead_ground_is_not_taken_for_the_end() {
+    fn nothing_found_in_a_trimmed_segment_is_not_the_end() {
         let effects = Stored::new(25..=31, [0, 1]).read(7);
         assert_eq!(effects[..2], [get(8), mark(0)]);
         assert_eq!(effects[2..4], [ReadEffect::ListMarks, ReadEffect::ListEpochs(Epoch::new(20))]);
@@ -381,20 +380,20 @@ mod tests {
     }
 
     #[test]
-    fn a_record_created_in_dead_ground_is_not_taken_for_the_newest() {
-        // Somebody far behind created 8 again.
+    fn a_record_created_in_a_trimmed_segment_is_not_the_newest() {
+        // A host that is far behind created 8 again.
         assert_eq!(Stored::new([8, 25, 26], [0, 1]).read(7).last(), Some(&done(26)));
     }
 
     #[test]
-    fn whoever_is_far_behind_lists_instead_of_walking() {
+    fn a_reader_far_behind_lists_instead_of_reading_each_epoch() {
         let effects = Stored::new(1..=90, []).read(2);
         assert_eq!(effects.last(), Some(&done(90)));
         assert!(effects.len() < 25, "{effects:?}");
     }
 
     #[test]
-    fn an_undecodable_record_is_passed_over_unless_it_is_the_newest() {
+    fn an_undecodable_record_is_skipped_unless_it_is_the_newest() {
         let mut stored = Stored::new(1..=9, []);
         stored.undecodable.insert(8);
         assert_eq!(stored.read(7).last(), Some(&done(9)));
@@ -404,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_epoch_that_is_gone_means_to_start_over() {
+    fn the_reader_starts_over_if_a_listed_epoch_is_missing() {
         let (mut reader, _) = EpochReader::new(Epoch::ZERO, TENS);
         let effect = reader.step(ReadEvent::MarksListed(BTreeSet::new()));
         assert_eq!(effect, ReadEffect::ListEpochs(Epoch::ZERO));
@@ -413,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_list_is_never_read_as_an_empty_log() {
+    fn an_incomplete_list_is_not_read_as_an_empty_log() {
         let (mut reader, _) = EpochReader::new(Epoch::ZERO, TENS);
         let effect = reader.step(ReadEvent::MarksListed(BTreeSet::from([Segment::new(0)])));
         assert_eq!(effect, ReadEffect::ListEpochs(Epoch::new(10)));
@@ -445,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn history_goes_segment_by_segment_mark_first() {
+    fn history_is_deleted_by_segment_after_its_mark() {
         let retention = Retention { epochs: 20, ..Retention::default() };
         let step = |newest, marked, deleted| {
             let (marked, deleted) = (Segment::new(marked), Segment::new(deleted));
@@ -458,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_sixteen_stay_whatever_the_settings_say() {
+    fn the_newest_sixteen_are_kept_regardless_of_the_settings() {
         let retention = Retention { epochs: 0, age: Duration::ZERO };
         let trimmed = Trimmed::default();
         assert_eq!(trimmed.next_step(retention.due(Epoch::new(24), TENS)), None);

@@ -1,13 +1,13 @@
-//! Recovery: what a slot holds, folded from the journals of those who held it before.
+//! Folding: what a slot holds, from the journals of its earlier owners.
 //!
-//! The sources are walked newest first. Of each, its end must have been seen; then the newest record of each vnode
-//! counts, and a tenure that a `full` checkpoint covers settles: whatever is older is void. Records carry whole states, so
-//! a vnode's newest record is all that is needed of it.
+//! The sources are read newest first. The end of each must have been seen. Then the newest record of each vnode counts,
+//! and a tenure that a `full` checkpoint covers settles the slot: older sources are not needed. Records hold whole states,
+//! so only the newest record of a vnode is needed.
 //!
 //! Invariants:
 //!
-//! * No source is skipped unseen, not even one that never adopted the slot.
-//! * A vnode's commit numbers go up from tenure to tenure. Equal ones are copies of one record, byte for byte.
+//! * No source is skipped without having seen its end, not even one that never adopted the slot.
+//! * A vnode's commit numbers grow from tenure to tenure. Records with the same number are identical copies.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
@@ -21,56 +21,56 @@ use crate::{
     state::{checkpoint::Coverage, index::SlotIndex},
 };
 
-/// How a recovery stands.
+/// The result of folding.
 #[derive(Clone, Debug)]
 pub enum Fold {
-    /// This has to be seen first.
+    /// This must be read first.
     Missing(Missing),
-    /// Everything is there.
+    /// All needed sources were read.
     Recovered(Recovered),
 }
 
-/// What a recovery waits for. It asks for the newest first; what is older may turn out not to be needed.
+/// What a recovery needs next. The newest source comes first; older ones may turn out not to be needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Missing {
     /// This session's journal wasn't fetched.
     Journal(SessionId),
-    /// The tenure's end wasn't seen. If the epoch lists the session as sealed, seal it; else wait for its Release and
+    /// The tenure's end wasn't seen. If the epoch lists the session as sealed, seal it; otherwise wait for its Release and
     /// read again.
     End(Tenure),
 }
 
-/// What a slot holds.
+/// The recovered content of a slot.
 #[derive(Clone, Debug)]
 pub struct Recovered {
-    /// The newest record of each vnode; all of them foreign.
+    /// The newest record of each vnode; all are foreign.
     pub index: SlotIndex,
-    /// The sources that were needed, newest first; what the Adopt says.
+    /// The sources that were needed, newest first; they go into the Adopt.
     pub sources: Vec<Tenure>,
-    /// Those of them that ended with neither Adopt nor checkpoint entry: the leader may drop them.
+    /// Those that ended without an Adopt or a checkpoint entry: the leader may drop them.
     pub empty: Vec<Tenure>,
 }
 
-/// Two records of a vnode that can't both be: the newer tenure doesn't know of the older one's.
+/// Two contradicting records of a vnode: the newer tenure doesn't include the older tenure's commit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "vnode {vnode:?} has commit {newer_commit} under {newer:?}, but {older_commit} under {older:?} before it"
+    "vnode {vnode:?} has commit {newer_commit} under {newer:?}, but commit {older_commit} under the older {older:?}"
 )]
 pub struct Contradiction {
     /// The vnode.
     pub vnode: VnodeHash,
     /// The newer tenure.
     pub newer: Tenure,
-    /// The vnode's newest record in it.
+    /// The vnode's newest commit under it.
     pub newer_commit: CommitNumber,
     /// The older tenure.
     pub older: Tenure,
-    /// The vnode's newest record in that.
+    /// The vnode's newest commit under it.
     pub older_commit: CommitNumber,
 }
 
-/// Recovers a slot for its owner by the newest epoch from its sources, newest first, with what was read of their sessions
-/// (of the reader's own session: its own log of what it has committed).
+/// Recovers a slot for its owner from its sources, newest first. `journals` holds what was read of their sessions; for the
+/// adopter's own session, its log of committed records.
 ///
 /// # Errors
 ///
@@ -78,15 +78,16 @@ pub struct Contradiction {
 ///
 /// # Panics
 ///
-/// When the sources aren't older than the reader, newest first, or the reader still holds the slot: then it goes on.
+/// When the sources aren't sorted newest first and older than the adopter, or when the adopter still holds the slot: then
+/// it continues under its old tenure.
 pub fn fold(
     adopter: &Adopter,
     sources: &[Tenure],
     journals: &BTreeMap<SessionId, Source<'_>>,
 ) -> Result<Fold, Contradiction> {
     let in_order = sources.is_sorted_by(|newer, older| newer.epoch > older.epoch);
-    assert!(in_order, "sources stand newest first: {sources:?}");
-    assert_eq!(adopter.submitted.open(), None, "{:?} holds the slot and goes on", adopter.tenure);
+    assert!(in_order, "sources are not newest first: {sources:?}");
+    assert_eq!(adopter.submitted.open(), None, "{:?} still holds the slot", adopter.tenure);
     let mut recovered =
         Recovered { index: SlotIndex::default(), sources: Vec::new(), empty: Vec::new() };
     let mut folded: Vec<(Tenure, &TenureLog)> = Vec::new();
@@ -111,7 +112,7 @@ pub fn fold(
     Ok(Fold::Recovered(recovered))
 }
 
-/// Adds what an older tenure knows of vnodes that no newer one wrote.
+/// Adds an older tenure's records of vnodes that no newer tenure wrote.
 fn below(
     index: &SlotIndex,
     tenure: Tenure,
@@ -125,7 +126,7 @@ fn below(
             return Ok(here);
         }
         let newer = newer.iter().rev().find(|(_, log)| log.entries.get(vnode).is_some());
-        let (newer, _) = newer.expect("whatever is in the index came from a newer tenure");
+        let (newer, _) = newer.expect("each record in the index came from a newer tenure");
         Err(Contradiction {
             vnode,
             newer: *newer,
@@ -158,7 +159,7 @@ mod tests {
         Tenure { session, epoch: Epoch::new(epoch) }
     }
 
-    /// A log from words: `@1` adopts, `a5` writes vnode a with commit 5, `full` says so of the open tenure, `-2` releases.
+    /// A log from words: `@1` adopts, `a5` writes vnode a with commit 5, `full` commits a full checkpoint, `-2` releases.
     fn log(words: &str) -> SlotLog {
         let mut log = SlotLog::default();
         for word in words.split_whitespace() {
@@ -189,10 +190,10 @@ mod tests {
         fold(&Adopter { tenure: reader, submitted: Submitted::default() }, sources, &journals)
     }
 
-    /// What was recovered, as `a5 b3`.
-    fn told(fold: Fold) -> String {
+    /// The recovered records, as `a5 b3`.
+    fn text(fold: Fold) -> String {
         let Fold::Recovered(recovered) = fold else { panic!("{fold:?}") };
-        assert_eq!(recovered.index.foreign(), recovered.index.count(), "all of it is foreign");
+        assert_eq!(recovered.index.foreign(), recovered.index.count(), "all records are foreign");
         let words = ["a", "b", "c"].into_iter().filter_map(|key| {
             let hash = crate::ids::VnodeName::new("t", key).unwrap().hash();
             recovered.index.get(hash).map(|place| format!("{key}{}", place.commit.get()))
@@ -207,16 +208,16 @@ mod tests {
         let (a, b) = (log("@1 a1 b1 -2"), log("@2 a2 c1"));
         let logs = [(A, JournalEnd::Live, &a), (B, SEALED, &b)];
         let fold = run(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)], &logs).unwrap();
-        assert_eq!(told(fold), "a2 b1 c1");
+        assert_eq!(text(fold), "a2 b1 c1");
     }
 
     #[test]
-    fn a_full_checkpoint_settles_and_nothing_older_is_asked_for() {
+    fn a_full_checkpoint_settles_and_no_older_source_is_needed() {
         let b = log("@2 a7 full b1");
         let fold = run(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)], &[(B, SEALED, &b)]).unwrap();
         let Fold::Recovered(recovered) = &fold else { panic!("{fold:?}") };
         assert_eq!(recovered.sources, [tenure(B, 2)]);
-        assert_eq!(told(fold), "a7 b1");
+        assert_eq!(text(fold), "a7 b1");
     }
 
     #[test]
@@ -224,11 +225,11 @@ mod tests {
         let (a, b) = (log("@1 a1 b1 -2 @3 a3"), log("@2 a2 -3"));
         let logs = [(A, SEALED, &a), (B, JournalEnd::Live, &b)];
         let sources = [tenure(A, 3), tenure(B, 2), tenure(A, 1)];
-        assert_eq!(told(run(tenure(C, 4), &sources, &logs).unwrap()), "a3 b1");
+        assert_eq!(text(run(tenure(C, 4), &sources, &logs).unwrap()), "a3 b1");
     }
 
     #[test]
-    fn what_was_not_read_or_has_not_ended_is_said_newest_first() {
+    fn the_newest_missing_journal_or_end_is_reported_first() {
         let sources = [tenure(B, 2), tenure(A, 1)];
         let missing =
             |logs: &[(SessionId, JournalEnd, &SlotLog)]| match run(tenure(C, 3), &sources, logs) {
@@ -241,21 +242,21 @@ mod tests {
         assert_eq!(missing(&[(B, SEALED, &b)]), Missing::Journal(A));
         let nothing = SlotLog::default();
         let logs = [(B, SEALED, &b), (A, JournalEnd::Live, &nothing)];
-        assert_eq!(missing(&logs), Missing::End(tenure(A, 1)), "though it never adopted");
+        assert_eq!(missing(&logs), Missing::End(tenure(A, 1)), "although it never adopted");
     }
 
     #[test]
-    fn a_tenure_that_ended_without_an_adopt_is_empty_and_said_so() {
+    fn a_tenure_that_ended_without_an_adopt_is_reported_as_empty() {
         let (a, b) = (log("@1 a1 -2"), log("-3"));
         let logs = [(A, JournalEnd::Live, &a), (B, JournalEnd::Live, &b)];
         let fold = run(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)], &logs).unwrap();
         let Fold::Recovered(recovered) = &fold else { panic!("{fold:?}") };
         assert_eq!(recovered.empty, vec![tenure(B, 2)]);
-        assert_eq!(told(fold), "a1");
+        assert_eq!(text(fold), "a1");
     }
 
     #[test]
-    fn a_newer_tenure_that_is_behind_an_older_one_is_an_error_naming_both() {
+    fn a_newer_tenure_behind_an_older_one_is_an_error_that_names_both() {
         let (a, b) = (log("@1 a5"), log("@2 a4"));
         let logs = [(A, SEALED, &a), (B, SEALED, &b)];
         let error = run(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)], &logs).unwrap_err();

@@ -1,15 +1,15 @@
-//! What one session's journal says of one slot: its tenures, and the newest record of each vnode under each.
+//! One slot in one session's journal: its tenures, and the newest record of each vnode under each.
 //!
 //! Built in two ways that agree: by a reader, from a checkpoint and the batches above it; and by the session itself,
-//! from what it has committed. The session's own log of a slot it serves also holds what it found in older tenures
-//! ([`Origin::Foreign`]), until that is copied.
+//! from its committed batches. The session's own log of a slot that it serves also holds the records of older tenures
+//! ([`Origin::Foreign`]), until they are copied.
 //!
 //! Invariants:
 //!
-//! * Tenures stand oldest first; only the newest can be open, and a record of a vnode belongs to the open one.
-//! * Only the newest Release is kept. It ends every tenure given before it. A reader whom it doesn't satisfy, because it
-//!   is of a later epoch than the reader's, is on an old epoch and has to read on.
-//! * Within a tenure the commit numbers of a vnode go up.
+//! * Tenures are sorted oldest first; only the newest can be open, and a record of a vnode belongs to the open one.
+//! * Only the newest Release is kept. It ends every tenure given before its epoch. A reader with an older epoch than the
+//!   Release can't use it, and must read the epoch log.
+//! * Within a tenure the commit numbers of a vnode grow.
 //!
 //! [`Origin::Foreign`]: crate::state::place::Origin::Foreign
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// A tenure that was adopted, and what was written under it.
+/// An adopted tenure and the records written under it.
 #[derive(Clone, Debug)]
 pub struct TenureLog {
     /// The epoch that gave the slot.
@@ -36,7 +36,7 @@ pub struct TenureLog {
     pub entries: SlotIndex,
 }
 
-/// What one session's journal says of one slot.
+/// One slot in one session's journal.
 #[derive(Clone, Debug, Default)]
 pub struct SlotLog {
     released: Epoch,
@@ -52,29 +52,29 @@ pub struct Copy {
     pub epoch: Epoch,
     /// Its vnode.
     pub hash: VnodeHash,
-    /// Where it stands.
+    /// Where it is.
     pub from: Place,
 }
 
-/// What can't be in a journal whose writer followed the rules; says which rule.
+/// The rule that a journal's writer broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Disorder {
-    /// An Adopt of a tenure that isn't newer than all before it.
-    #[error("it adopts a tenure after a newer one or after its Release")]
+    /// An Adopt of a tenure that isn't newer than all earlier tenures and Releases.
+    #[error("an Adopt follows a newer Adopt or a Release that covers it")]
     Adopt,
     /// A Release that does not end the open tenure, or comes after a newer one.
-    #[error("it releases under an epoch that ends nothing")]
+    #[error("a Release is older than the open tenure or than an earlier Release")]
     Release,
-    /// A vnode's record though the slot isn't held.
-    #[error("it writes a vnode of a slot that it doesn't hold")]
+    /// A vnode's record while no tenure is open.
+    #[error("a vnode's record is outside any open tenure")]
     Unheld,
-    /// A vnode's record after a newer one.
-    #[error("a vnode's commit number doesn't go up")]
+    /// A vnode's record that isn't newer than the one before.
+    #[error("a vnode's commit number doesn't grow")]
     Commit,
 }
 
 impl SlotLog {
-    /// As a checkpoint says it, still without the entries.
+    /// The log as a checkpoint describes it, without the entries.
     #[must_use]
     pub fn of_checkpoint(entry: &SlotEntry) -> Self {
         let tenures = entry.tenures.iter().map(|tenure| TenureLog {
@@ -85,7 +85,7 @@ impl SlotLog {
         Self { released: entry.released, tenures: tenures.collect() }
     }
 
-    /// What a checkpoint says of it, without the entries.
+    /// The description of the log in a checkpoint, without the entries.
     #[must_use]
     pub fn checkpoint_entry(&self) -> SlotEntry {
         let tenures = self
@@ -95,7 +95,7 @@ impl SlotLog {
         SlotEntry { released: self.released, tenures: tenures.collect() }
     }
 
-    /// The epoch of the newest Release; 0 when there is none.
+    /// The epoch of the newest Release; 0 if there is none.
     #[must_use]
     pub const fn released(&self) -> Epoch {
         self.released
@@ -118,7 +118,7 @@ impl SlotLog {
         self.tenures.iter_mut().find(|tenure| tenure.epoch == epoch)
     }
 
-    /// The tenure that was adopted and not released.
+    /// The tenure that is adopted and not released.
     #[must_use]
     pub fn open(&self) -> Option<&TenureLog> {
         self.tenures.last().filter(|tenure| self.released <= tenure.epoch)
@@ -129,12 +129,12 @@ impl SlotLog {
         self.tenures.last_mut().filter(|tenure| released <= tenure.epoch)
     }
 
-    /// An Adopt: from here on records belong to that tenure. `entries` is what it starts from: nothing for a reader,
-    /// what was recovered for the session itself.
+    /// Adds an Adopt: later records belong to this tenure. `entries` is its initial index: empty for a reader, the recovered
+    /// index for the session itself.
     ///
-    /// A slot that comes back to its session is recovered from what that session's journal said when it was read. A
-    /// checkpoint that was under way then may have copied records since and let their packs go; the older tenures know
-    /// where they are.
+    /// A slot that returns to its session is recovered from an earlier read of the session's own journal. A checkpoint in
+    /// progress at that time may have copied records since, and their old packs may be deleted; so the new locations are
+    /// taken from the older tenures.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl SlotLog {
         Ok(())
     }
 
-    /// A Release: every tenure given before that epoch is over. Of what the open one holds only its own stays.
+    /// Adds a Release: it ends every tenure given before its epoch. The open tenure keeps only its own records.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl SlotLog {
         Ok(())
     }
 
-    /// A vnode's record under the open tenure.
+    /// Adds a vnode's record under the open tenure.
     ///
     /// # Errors
     ///
@@ -180,23 +180,23 @@ impl SlotLog {
         }
     }
 
-    /// A record was copied into a pack whose checkpoint is committed: points to the copy, unless the vnode was written
-    /// since or its tenure let go.
+    /// A record was copied into a pack whose checkpoint is committed: points the entry to the copy, unless the vnode was
+    /// written since or its tenure was removed.
     pub fn copied(&mut self, copy: &Copy, to: &Place) {
         if let Some(tenure) = self.tenure_mut(copy.epoch) {
             tenure.entries.replace(copy.hash, &copy.from, to);
         }
     }
 
-    /// A checkpoint that holds the slot in full under this tenure is committed.
+    /// A checkpoint is committed that holds the slot in full under this tenure.
     pub fn settled(&mut self, epoch: Epoch) {
         if let Some(tenure) = self.tenure_mut(epoch) {
             tenure.coverage = Coverage::Full;
         }
     }
 
-    /// Lets go of what nobody needs: of the session's own log, every tenure that is over and that `holding`, of the
-    /// newest epoch it has read, doesn't list. Says whether anything is left; if not, checkpoints leave the slot out.
+    /// Removes tenures that are no longer needed: those that have ended and that `holding`, of the newest epoch that the
+    /// session has read, doesn't list. Returns whether checkpoints must still include the slot.
     pub fn keep_listed(&mut self, session: SessionId, holding: &Holding) -> bool {
         let listed = |epoch| {
             let mut listed = holding.owner.iter().chain(&holding.sources);
@@ -204,7 +204,7 @@ impl SlotLog {
         };
         let open = self.open().map(|tenure| tenure.epoch);
         self.tenures.retain(|tenure| Some(tenure.epoch) == open || listed(tenure.epoch));
-        // A Release speaks for tenures that were never adopted, too.
+        // A Release also ends tenures that were never adopted.
         !self.tenures.is_empty() || holding.newest_source_of(session).is_some()
     }
 }
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_writer_by_the_rules_writes_is_found() {
+    fn a_record_that_breaks_a_rule_is_an_error() {
         let mut log = SlotLog::default();
         log.adopt(epoch(3), SlotIndex::default()).unwrap();
         assert_eq!(log.adopt(epoch(3), SlotIndex::default()), Err(Disorder::Adopt));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_release_nothing_of_older_tenures_is_left() {
+    fn a_release_removes_records_of_older_tenures() {
         let mut log = SlotLog::default();
         let found = SlotIndex::from_sorted([place("a", 1, Origin::Foreign)]);
         log.adopt(epoch(2), found).unwrap();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_followed_to_where_a_checkpoint_has_copied_it() {
+    fn a_slot_that_returns_takes_the_locations_of_a_later_checkpoint() {
         let mut log = SlotLog::default();
         log.adopt(epoch(1), SlotIndex::default()).unwrap();
         let (hash, written) = place("a", 1, Origin::Own);

@@ -1,13 +1,13 @@
-//! Who may serve a slot: when a tenure has ended, and what a session owes a slot that the newest epoch speaks of.
+//! When a tenure has ended, and what a session must do about a slot by the newest epoch.
 //!
 //! Invariants:
 //!
-//! * A tenure is served only after its session saw, in one reading with their content, the end of every tenure before
-//!   it, down to the first that settles ([`crate::slot::fold`]).
-//! * After a Release was *submitted* the session commits nothing for the slot under any tenure given before it, and
-//!   whatever it remembers of it is void.
-//! * What an epoch is called in a Release is the epoch that gave the slot away: the tenure of its owner, never the
-//!   newest epoch that the writer knows.
+//! * A tenure is served only after its session has read the content of every earlier tenure together with its end, down
+//!   to the first that settles ([`crate::slot::fold`]).
+//! * After a Release was *submitted* the session commits nothing for the slot under any tenure given before it, and drops
+//!   everything that it remembers of the slot.
+//! * The epoch in a Release is the one that gave the slot away: the epoch of the owner's tenure, never the newest epoch
+//!   that the writer knows.
 
 use crate::{
     epoch::record::Holding,
@@ -19,21 +19,21 @@ use crate::{
     },
 };
 
-/// The session that recovers a slot, and what it has submitted about the slot so far.
+/// The session that recovers a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adopter {
     /// The tenure under which it will adopt the slot.
     pub tenure: Tenure,
-    /// What it has submitted about the slot, in flight or committed, since it opened.
+    /// Its submitted Adopts and Releases of the slot, in flight or committed.
     pub submitted: Submitted,
 }
 
-/// Whether a tenure has ended, so that the adopter of a later one may rely on it.
+/// Whether a tenure has ended, from the view of the adopter of a later one.
 ///
-/// A seal ends every tenure of its session. A Release ends those given before it, and counts for an adopter whose own
-/// tenure isn't older than it. The adopter's own tenures are ended by the order of its own journal: one that it never
-/// adopted has nothing in it, and of one that it did everything stands before the Release, so that the log which shows
-/// the Release shows it all. (A log of its own that doesn't is from before the Release was committed.)
+/// A seal ends every tenure of its session. A Release ends those given before its epoch, and counts only for an adopter
+/// whose tenure isn't older than that epoch. The adopter's own tenures are ordered by its own journal: a tenure that it
+/// never adopted is empty, and all records of an adopted one precede the Release, so a log that shows the Release is
+/// complete. (If its own log doesn't show the Release, it was read before the Release was committed.)
 ///
 /// # Panics
 ///
@@ -41,7 +41,7 @@ pub struct Adopter {
 #[must_use]
 pub fn ended(source: &Source<'_>, tenure: Tenure, adopter: &Adopter) -> bool {
     let follows = adopter.tenure;
-    assert!(tenure.epoch < follows.epoch, "{follows:?} does not follow {tenure:?}");
+    assert!(tenure.epoch < follows.epoch, "{follows:?} is not newer than {tenure:?}");
     let released = source.log.map_or(Epoch::ZERO, SlotLog::released);
     let ended = if tenure.session == follows.session {
         adopter.submitted.adopted < tenure.epoch || tenure.epoch < released
@@ -56,7 +56,7 @@ pub fn ended(source: &Source<'_>, tenure: Tenure, adopter: &Adopter) -> bool {
     planted::ended(ended, released)
 }
 
-/// What a session has submitted about a slot, in flight or committed. Nothing: both 0.
+/// The Adopts and Releases of a slot that a session has submitted, in flight or committed. None: 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Submitted {
     /// The epoch of its newest Adopt.
@@ -66,33 +66,34 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// The tenure under which its records are tagged; `None` when it may write nothing.
+    /// The tenure under which the session may write; `None` if it may not.
     #[must_use]
     pub fn open(self) -> Option<Epoch> {
         (self.adopted > self.released).then_some(self.adopted)
     }
 }
 
-/// What a session owes a slot. Judged again with each new epoch, and after each Adopt or Release it submits.
+/// What a session must do about a slot. Evaluated again with each new epoch, and after each Adopt or Release that it
+/// submits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
-    /// Nothing: it is another's, who needs nothing from here.
+    /// Nothing: another session owns the slot, and needs nothing from this one.
     Nothing,
-    /// Serve it under this tenure, which may be older than the epoch says: a slot that came back before it was released
-    /// goes on as if it had never left, and nothing is written about it.
+    /// Serve it under this tenure, which may be older than the epoch says: a slot that returns before it was released is
+    /// served without interruption, and no record is written.
     Serve(Epoch),
     /// Recover it, then submit an Adopt of this tenure, then serve it.
     Recover(Epoch),
-    /// Stop admitting commands, flush, submit a Release of this epoch, and forget what is cached. Also owed by a session
-    /// that never adopted the slot: its readers go on only when they have seen that it never will.
+    /// Stop admitting commands, flush, submit a Release of this epoch, and drop cached state. Also owed by a session that
+    /// never adopted the slot: its readers continue only after they have seen that it never will.
     Release(Epoch),
 }
 
-/// What `session` owes `slot`, by the newest epoch it has read.
+/// What `session` must do about `slot`, by the newest epoch that it has read.
 ///
 /// # Panics
 ///
-/// When the epoch is older than one it has acted on: epochs never go down.
+/// When the epoch is older than one that it has acted on: epochs never go down.
 #[must_use]
 pub fn duty(session: SessionId, slot: Slot, holding: &Holding, submitted: Submitted) -> Duty {
     let Some(owner) = holding.owner else { return Duty::Nothing };
@@ -107,7 +108,7 @@ pub fn duty(session: SessionId, slot: Slot, holding: &Holding, submitted: Submit
         };
     }
     let listed = holding.newest_source_of(session).map(|tenure| tenure.epoch);
-    // A Release once submitted speaks for every tenure given before it, so only a newer one needs another.
+    // A submitted Release ends every tenure given before its epoch, so only a newer tenure needs another one.
     if submitted.open().is_some() || listed.is_some_and(|epoch| submitted.released <= epoch) {
         return Duty::Release(owner.epoch);
     }
@@ -159,12 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn a_live_session_that_says_nothing_has_not_ended_though_it_never_adopted() {
+    fn a_live_session_without_a_release_has_not_ended_even_if_it_never_adopted() {
         assert!(!ended(&live(None), tenure(A, 1), &reader(B, 2)));
     }
 
     #[test]
-    fn a_release_ends_what_was_given_before_it_for_readers_that_are_not_older() {
+    fn a_release_ends_earlier_tenures_for_readers_that_are_not_older() {
         let log = released(3);
         let source = live(Some(&log));
         let ends: Vec<_> = [(1, 3), (2, 4), (3, 4), (4, 5), (1, 2)]
@@ -179,10 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn an_own_tenure_has_ended_once_the_log_that_is_read_shows_its_release() {
+    fn an_own_tenure_has_ended_when_the_log_shows_its_release() {
         let reader = Adopter { tenure: tenure(A, 3), submitted: submitted(1, 2) };
         let mut log = SlotLog::default();
-        assert!(!ended(&live(Some(&log)), tenure(A, 1), &reader), "a log from before the Adopt");
+        assert!(
+            !ended(&live(Some(&log)), tenure(A, 1), &reader),
+            "the log was read before the Adopt"
+        );
         log.adopt(Epoch::new(1), SlotIndex::default()).unwrap();
         assert!(!ended(&live(Some(&log)), tenure(A, 1), &reader));
         log.release(Epoch::new(2)).unwrap();
@@ -197,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gave_a_slot_away_owes_its_release_by_the_owners_epoch_and_once() {
+    fn a_former_owner_releases_once_under_the_new_owners_epoch() {
         let holding = holding(tenure(C, 3), &[tenure(B, 2), tenure(A, 1)]);
         let release = Duty::Release(Epoch::new(3));
         assert_eq!(duty(A, SLOT, &holding, submitted(1, 0)), release);
@@ -207,20 +211,20 @@ mod tests {
     }
 
     #[test]
-    fn an_older_release_does_not_speak_for_a_newer_tenure() {
+    fn an_older_release_does_not_end_a_newer_tenure() {
         let holding = holding(tenure(C, 4), &[tenure(A, 3), tenure(B, 2), tenure(A, 1)]);
         assert_eq!(duty(A, SLOT, &holding, submitted(1, 2)), Duty::Release(Epoch::new(4)));
     }
 
     #[test]
-    fn a_holder_that_is_not_listed_releases_all_the_same() {
+    fn a_holder_that_is_not_listed_must_release_too() {
         let holding = holding(tenure(C, 4), &[]);
         assert_eq!(duty(A, SLOT, &holding, submitted(1, 0)), Duty::Release(Epoch::new(4)));
         assert_eq!(duty(B, SLOT, &holding, submitted(0, 0)), Duty::Nothing);
     }
 
     #[test]
-    fn a_slot_that_comes_back_before_its_release_goes_on_under_the_old_tenure() {
+    fn a_slot_that_returns_before_its_release_is_served_under_the_old_tenure() {
         let holding = holding(tenure(A, 3), &[tenure(B, 2), tenure(A, 1)]);
         assert_eq!(duty(A, SLOT, &holding, submitted(1, 0)), Duty::Serve(Epoch::new(1)));
         assert_eq!(duty(A, SLOT, &holding, submitted(1, 2)), Duty::Recover(Epoch::new(3)));
@@ -230,6 +234,6 @@ mod tests {
     #[should_panic(expected = "epochs never go down")]
     fn an_epoch_older_than_one_acted_on_is_a_bug() {
         let duty = duty(A, SLOT, &holding(tenure(A, 1), &[]), submitted(1, 2));
-        panic!("a duty by an old epoch: {duty:?}");
+        panic!("no panic for an old epoch: {duty:?}");
     }
 }

@@ -27,8 +27,8 @@ use crate::{
     journal::batch::{self, StateKind, StateRecord},
 };
 
-/// Latest wake time that an index can hold, in milliseconds: in the year 10889. Later times are stored as this, so that
-/// such a vnode is woken too early and never too late.
+/// The latest wake time that an index can hold, in milliseconds: in the year 10889. Later times are stored as this, so
+/// such a vnode is woken too early, never too late.
 pub const WAKE_AT_MAX: u64 = (1 << 48) - 1;
 
 const COMMIT_BITS: u32 = 48;
@@ -288,13 +288,13 @@ impl Packed {
     #[expect(clippy::cast_possible_truncation, reason = "the words of a number are cut out of it")]
     pub(crate) fn new(place: &Place) -> Self {
         let (commit, wake_at) = (place.commit.get(), place.wake_at.min(WAKE_AT_MAX));
-        assert!(commit < 1 << COMMIT_BITS, "{place:?}: no vnode is written 2^48 times");
+        assert!(commit < 1 << COMMIT_BITS, "{place:?}: its commit number exceeds 48 bits");
         assert!(
             place.offset < 1 << RANGE_BITS && place.length < 1 << RANGE_BITS,
-            "{place:?} is in no object"
+            "{place:?}: its range exceeds an object"
         );
         let file = place.file.0;
-        assert!(file < 1 << FILE_BITS, "{place:?} is in no file");
+        assert!(file < 1 << FILE_BITS, "{place:?}: its file number exceeds 38 bits");
         let mut tail = u128::from(file)
             | u128::from(place.offset) << FILE_BITS
             | u128::from(place.length) << (FILE_BITS + RANGE_BITS);

@@ -64,7 +64,7 @@ pub enum Refused {
     #[error("there is no slot {0}")]
     NoSlot(Slot),
     /// The record has no such host, or it has no session in the slot's domain.
-    #[error("host {0} can't hold the slot: it is not listed, or has no session in the domain")]
+    #[error("host {0} is not listed, or has no session in the slot's domain")]
     NoHost(HostName),
     /// The slot has [`SOURCES_MAX`] sources. Try again after its owner's next full checkpoint.
     #[error("{0} has too many sources: it can move after its owner's next full checkpoint")]

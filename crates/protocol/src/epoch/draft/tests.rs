@@ -1,4 +1,4 @@
-//! Topology, as sentences and under random changes.
+//! Unit tests of drafts, and random sequences of changes.
 
 use alloc::{vec, vec::Vec};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const HOME: DomainId = DomainId::HOME;
 
-/// A small log: every record goes through its stored bytes, as between hosts.
+/// A small log: every record is encoded and decoded, as between hosts.
 struct Log {
     record: EpochRecord,
     digest: RecordDigest,
@@ -72,7 +72,7 @@ fn remove(draft: &mut Draft, session: u128) {
     assert!(draft.remove(SessionId::new(session)));
 }
 
-/// The session that a host lives, if it is there.
+/// A host's session, if the host is listed.
 fn session_of(draft: &Draft, host: &HostName) -> Option<SessionId> {
     draft.hosts().get(host).and_then(|entry| entry.sessions.get(&HOME)).copied()
 }
@@ -122,14 +122,14 @@ fn the_first_host_gets_every_slot_without_sources() {
 }
 
 #[test]
-fn who_keeps_a_slot_keeps_its_tenure_and_who_gets_one_has_the_old_tenure_as_source() {
+fn a_kept_slot_keeps_its_tenure_and_a_moved_slot_has_the_old_tenure_as_source() {
     let log = Log::of_two(4);
     assert_eq!(log.holding(0), holding(tenure(1, 1), &[]));
     assert_eq!(log.holding(3), holding(tenure(2, 2), &[tenure(1, 1)]));
 }
 
 #[test]
-fn a_failed_host_is_to_be_sealed_and_its_tenure_goes_in_front() {
+fn a_failed_host_is_to_be_sealed_and_its_tenure_becomes_the_first_source() {
     let mut log = Log::of_two(4);
     log.change(|draft| remove(draft, 2));
     assert_eq!(log.holding(3), holding(tenure(1, 3), &[tenure(2, 2), tenure(1, 1)]));
@@ -147,7 +147,7 @@ fn a_removed_source_is_to_be_sealed_and_a_known_seal_is_noted() {
 }
 
 #[test]
-fn a_host_that_comes_back_with_a_new_session_is_a_stranger() {
+fn a_host_that_rejoins_with_a_new_session_gets_new_tenures() {
     let mut log = Log::of_two(4);
     log.change(|draft| draft.join(&name("b"), host(3)).unwrap());
     assert_eq!(log.state(2), Some(SessionState::Sealed(None)));
@@ -159,7 +159,7 @@ fn a_host_that_comes_back_with_a_new_session_is_a_stranger() {
 }
 
 #[test]
-fn what_is_held_against_a_session_does_not_touch_a_later_one_of_its_name() {
+fn removing_or_draining_a_session_does_not_affect_a_later_one_of_its_host() {
     let mut log = Log::of_two(4);
     // In the same draft, and in a later one.
     log.change(|draft| {
@@ -170,7 +170,7 @@ fn what_is_held_against_a_session_does_not_touch_a_later_one_of_its_name() {
     log.change(|draft| {
         assert!(!draft.remove(SessionId::new(2)));
         assert!(!draft.drain(SessionId::new(2)));
-        assert!(!draft.remove(SessionId::new(9)), "there never was one");
+        assert!(!draft.remove(SessionId::new(9)), "it never existed");
         assert_eq!(draft.host_of(SessionId::new(2)), None);
         assert_eq!(draft.host_of(SessionId::new(3)), Some(&name("b")));
     });
@@ -207,7 +207,7 @@ fn many_changes_fit_in_one_epoch() {
 }
 
 #[test]
-fn the_last_host_leaves_its_slots_to_nobody_and_the_next_takes_them_up() {
+fn slots_of_the_last_host_have_no_owner_until_the_next_host_joins() {
     let mut log = Log::new(4);
     log.change(|draft| {
         remove(draft, 1);
@@ -216,11 +216,11 @@ fn the_last_host_leaves_its_slots_to_nobody_and_the_next_takes_them_up() {
     assert_eq!(log.holding(0), Holding { owner: None, sources: vec![tenure(1, 1)] });
     log.change(|draft| draft.join(&name("b"), host(2)).unwrap());
     assert_eq!(log.holding(0), holding(tenure(2, 3), &[tenure(1, 1)]));
-    assert_eq!(log.record.handover, Handover::Stays, "a handover is of one record");
+    assert_eq!(log.record.handover, Handover::Stays, "a handover applies to one record");
 }
 
 #[test]
-fn a_draining_host_gives_its_slots_away_but_keeps_them_if_nobody_else_is_there() {
+fn a_draining_host_gives_its_slots_away_but_keeps_them_if_no_other_host_is_there() {
     let mut log = Log::new(4);
     log.change(|draft| {
         drain(draft, 1);
@@ -235,7 +235,7 @@ fn a_draining_host_gives_its_slots_away_but_keeps_them_if_nobody_else_is_there()
 }
 
 #[test]
-fn sources_older_than_a_full_checkpoint_go_and_only_those() {
+fn a_full_checkpoint_drops_only_older_sources() {
     let mut log = Log::of_two(2);
     log.change(|draft| remove(draft, 2));
     log.change(|draft| {
@@ -247,7 +247,7 @@ fn sources_older_than_a_full_checkpoint_go_and_only_those() {
     log.report(1, SourceFact::Full(tenure(2, 2)));
     assert_eq!(log.holding(1), holding(tenure(3, 4), &chain[..2]));
     log.report(1, SourceFact::Full(tenure(1, 1)));
-    assert_eq!(log.holding(1), holding(tenure(3, 4), &chain[..2]), "not of the chain any more");
+    assert_eq!(log.holding(1), holding(tenure(3, 4), &chain[..2]), "no longer listed");
     log.report(1, SourceFact::Empty(tenure(1, 3)));
     assert_eq!(log.holding(1), holding(tenure(3, 4), &[tenure(2, 2)]));
     log.report(1, SourceFact::Full(tenure(3, 4)));
@@ -255,8 +255,8 @@ fn sources_older_than_a_full_checkpoint_go_and_only_those() {
 }
 
 #[test]
-fn an_owner_that_goes_on_under_its_old_tenure_keeps_it_listed() {
-    // Slot 1 goes from a to b and back, before a released anything: the log says a@3, a writes as a@1.
+fn an_owner_that_continues_under_its_old_tenure_keeps_it_listed() {
+    // Slot 1 goes from a to b and back, before a has released it: the record says a@3, a writes under a@1.
     let mut log = Log::of_two(2);
     log.change(|draft| draft.move_slot(HOME, Slot(1), &name("a")).unwrap());
     log.report(1, SourceFact::Full(tenure(1, 1)));
@@ -292,7 +292,7 @@ fn a_sealed_session_that_is_still_a_source_is_not_detached_nor_forgotten() {
 }
 
 #[test]
-fn a_seal_of_an_open_session_is_not_noted_before_its_host_is_out() {
+fn a_seal_of_an_open_session_is_not_noted_before_its_host_is_removed() {
     let mut log = Log::of_two(2);
     log.change(|draft| draft.seal_known(SessionId::new(2), Position::new(9)));
     assert_eq!(log.state(2), Some(SessionState::Open));
@@ -300,7 +300,7 @@ fn a_seal_of_an_open_session_is_not_noted_before_its_host_is_out() {
 
 #[test]
 #[should_panic(expected = "has two seals")]
-fn a_second_seal_of_a_session_is_an_alarm() {
+fn a_second_seal_of_a_session_panics() {
     let mut log = Log::of_two(2);
     log.change(|draft| {
         remove(draft, 2);
@@ -343,7 +343,7 @@ fn an_epoch_is_needed_only_when_something_changes() {
     assert!(is_needed(draft, &leader()));
     let mut draft = log.draft();
     draft.join(&name("b"), host(2)).unwrap();
-    assert!(!is_needed(draft.clone(), &leader()), "it said nothing new");
+    assert!(!is_needed(draft.clone(), &leader()), "the join changed nothing");
     draft.resign(Some(&name("b"))).unwrap();
     assert!(is_needed(draft, &leader()));
 }
@@ -367,7 +367,7 @@ fn a_domain_is_served_only_by_hosts_with_a_session_there() {
 }
 
 #[test]
-fn a_host_whose_session_is_over_in_one_domain_goes_on_in_the_other() {
+fn a_host_whose_session_is_over_in_one_domain_continues_in_the_other() {
     let mut log = Log::of_two(4);
     let archive = DomainId(1);
     let mut both = host(2);
@@ -392,7 +392,7 @@ fn wall_time_never_goes_back_and_a_long_reason_is_cut_between_letters() {
     assert_eq!(record.reason.len(), REASON_LEN_MAX);
 }
 
-/// A change to try, by small numbers: hosts h0..h3, sessions drawn anew, slots 0..6.
+/// A random change: hosts h0..h3, a new session for each join, slots 0..6.
 #[derive(Clone, Debug)]
 enum Change {
     Join(u8),
@@ -425,16 +425,16 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Slots' histories kept the slow way: the chain of tenures, newest first, less what facts allowed to drop.
+/// A simple model of the slots' histories: the tenures of each, newest first, without those that facts dropped.
 #[derive(Default)]
 struct Histories {
     chains: Vec<Vec<Tenure>>,
-    /// Sessions that were ever taken out.
+    /// All sessions that were removed.
     over: BTreeSet<SessionId>,
 }
 
 impl Histories {
-    /// Compares a new record with what must have happened to each slot, and learns who got it.
+    /// Checks a new record against each slot's history, and adds the new tenures.
     fn take(&mut self, record: &EpochRecord) {
         self.chains.resize(6, Vec::new());
         for (slot, holding) in record.domains[&HOME].slots.iter() {
@@ -443,15 +443,15 @@ impl Histories {
             if let Some(owner) = holding.owner {
                 assert!(
                     !self.over.contains(&owner.session),
-                    "{slot} given to a session that is over"
+                    "{slot}: given to a session that is over"
                 );
                 if chain.first().is_none_or(|newest| newest.session != owner.session) {
-                    assert_eq!(owner.epoch, record.epoch, "{slot}: a new owner, a new tenure");
+                    assert_eq!(owner.epoch, record.epoch, "{slot}: a new owner gets a new tenure");
                     chain.insert(0, owner);
                 }
                 listed.insert(0, owner);
             } else {
-                assert!(record.hosts.is_empty(), "{slot} has no owner though there are hosts");
+                assert!(record.hosts.is_empty(), "{slot}: no owner although there are hosts");
             }
             assert_eq!(listed, *chain, "{slot}");
         }
@@ -462,7 +462,7 @@ impl Histories {
                 SessionState::Detached(_) => {
                     let named =
                         self.chains.iter().flatten().any(|tenure| tenure.session == *session);
-                    assert!(!named, "{session} is detached though a slot needs it");
+                    assert!(!named, "{session}: detached although a slot needs it");
                 }
             }
         }
