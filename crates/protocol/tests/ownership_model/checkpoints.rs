@@ -16,7 +16,7 @@ use holocron_protocol::{
 
 use crate::{
     leader::{SLOT, session_id},
-    log::{self, Log, MYSELF, board, epoch, hash, number, place},
+    log::{self, Log, PLANNER, epoch, hash, model_files, number, place},
     model::{Ownership, Steps},
     plant::Bug,
     session::apply,
@@ -27,16 +27,16 @@ impl Ownership {
     pub(crate) fn plan(&self, state: &mut State, session: u8, copies: Copies) -> Option<()> {
         let seen = state.seen_by(session).holding.clone();
         let me = state.session_mut(session);
-        let mut ground = me.log.real();
+        let mut at_low_water = me.log.real();
         let kept = if self.planted(Bug::ListedSlotLeftOut) {
-            ground.open().is_some()
+            at_low_water.open().is_some()
         } else {
-            ground.keep_listed(session_id(session.into()), &seen)
+            at_low_water.keep_listed(session_id(session.into()), &seen)
         };
-        let ground = if kept { Log::of(&ground) } else { Log::default() };
+        let at_low_water = if kept { Log::of(&at_low_water) } else { Log::default() };
         let open = me.submitted().open().map(number);
         let above = Vec::new();
-        me.checkpoint = Some(Planned { ground, open, copies, above });
+        me.checkpoint = Some(Planned { at_low_water, open, copies, above });
         if matches!(self.steps, Steps::Whole | Steps::SplitReadings) {
             self.checkpoint(state, session);
         }
@@ -47,7 +47,7 @@ impl Ownership {
     pub(crate) fn checkpoint(&self, state: &mut State, session: u8) {
         let mut me = state.session(session).clone();
         let Some(planned) = me.checkpoint.take() else { return };
-        let low = planned.ground.real();
+        let low = planned.at_low_water.real();
         let plan = compose(&low, planned.open, planned.copies);
         let mut stored = self.written(&me, &planned, &low, &plan);
         let mut own = me.log.real();
@@ -121,8 +121,8 @@ fn compose(low: &SlotLog, open: Option<u8>, copies: Copies) -> Plan {
     for tenure in low.tenures() {
         survey.tenure(tenure, status(tenure.epoch));
     }
-    let ground = PlanInput {
-        session: MYSELF,
+    let input = PlanInput {
+        session: PLANNER,
         low_water: Position::new(1),
         slots: [(SLOT, low.checkpoint_entry())].into(),
         packs: Vec::new(),
@@ -132,8 +132,8 @@ fn compose(low: &SlotLog, open: Option<u8>, copies: Copies) -> Plan {
             Copies::All => 1 << 20,
         },
     };
-    let files = &board().files;
-    let mut plan = Plan::new(ground, &survey, files);
+    let files = &model_files().files;
+    let mut plan = Plan::new(input, &survey, files);
     for tenure in low.tenures() {
         plan.tenure(SLOT, tenure, status(tenure.epoch), files);
     }

@@ -24,15 +24,15 @@ const HOME: DomainId = DomainId::HOME;
 pub(crate) const SESSIONS_MAX: usize = 4;
 
 /// A tenure: epoch and session.
-pub(crate) type Held = (u8, u8);
+pub(crate) type TenurePair = (u8, u8);
 
 /// What matters of an epoch record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Record {
     pub(crate) epoch: u8,
-    pub(crate) owner: Held,
-    pub(crate) sources: Vec<Held>,
-    pub(crate) lives: [Life; SESSIONS_MAX],
+    pub(crate) owner: TenurePair,
+    pub(crate) sources: Vec<TenurePair>,
+    pub(crate) listed: [Listed; SESSIONS_MAX],
     /// Owner and sources again, as the rules want them.
     pub(crate) holding: Holding,
     pub(crate) real: Real,
@@ -64,14 +64,14 @@ impl Ord for Real {
 
 impl Hash for Record {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { epoch, owner, sources, lives, holding: _, real: _ } = self;
-        (epoch, owner, sources, lives).hash(state);
+        let Self { epoch, owner, sources, listed, holding: _, real: _ } = self;
+        (epoch, owner, sources, listed).hash(state);
     }
 }
 
 /// What a record says of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Life {
+pub(crate) enum Listed {
     Open,
     /// Taken out of the hosts, and to be sealed.
     ToBeSealed,
@@ -83,7 +83,7 @@ pub(crate) enum Life {
 
 impl Record {
     /// The owner and the sources, newest first.
-    pub(crate) fn chain(&self) -> impl Iterator<Item = Held> + '_ {
+    pub(crate) fn chain(&self) -> impl Iterator<Item = TenurePair> + '_ {
         core::iter::once(self.owner).chain(self.sources.iter().copied())
     }
 
@@ -95,8 +95,8 @@ impl Record {
 /// What the leader changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Change {
-    pub(crate) take_out: Option<u8>,
-    pub(crate) give_to: Option<u8>,
+    pub(crate) remove: Option<u8>,
+    pub(crate) move_to: Option<u8>,
     pub(crate) known: Known,
 }
 
@@ -144,18 +144,18 @@ pub(crate) fn next(record: &Arc<Record>, change: Change) -> Option<Arc<Record>> 
 
 fn draft(record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
     let mut draft = Draft::after(&record.real.0, RecordDigest::of(b"the record before"));
-    if let Some(session) = change.take_out {
+    if let Some(session) = change.remove {
         draft.remove(session_id(session.into()));
     }
-    if let Some(session) = change.give_to {
+    if let Some(session) = change.move_to {
         draft.move_slot(HOME, SLOT, &name(session.into())).ok()?;
     }
     for session in (0..SESSIONS_MAX).filter(|&session| change.known.sealed >> session & 1 == 1) {
         draft.seal_known(session_id(session), Position::new(1));
     }
-    for held in record.chain() {
+    for pair in record.chain() {
         let fact = |bits: u8, fact: fn(Tenure) -> SourceFact| {
-            (bits >> held.0 & 1 == 1).then(|| fact(tenure(held)))
+            (bits >> pair.0 & 1 == 1).then(|| fact(tenure(pair)))
         };
         let facts = [
             fact(change.known.full, SourceFact::Full),
@@ -170,7 +170,7 @@ fn draft(record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
     next.holding(HOME, SLOT)?.owner?;
     let next = compact(next);
     let same =
-        (next.owner, &next.sources, next.lives) == (record.owner, &record.sources, record.lives);
+        (next.owner, &next.sources, next.listed) == (record.owner, &record.sources, record.listed);
     (!same).then_some(next)
 }
 
@@ -178,16 +178,16 @@ fn compact(record: EpochRecord) -> Arc<Record> {
     let holding = record.holding(HOME, SLOT).unwrap();
     Arc::new(Record {
         epoch: number(record.epoch),
-        owner: holding.owner.map_or((0, 0), held),
-        sources: holding.sources.iter().copied().map(held).collect(),
+        owner: holding.owner.map_or((0, 0), pair),
+        sources: holding.sources.iter().copied().map(pair).collect(),
         holding: holding.clone(),
-        lives: core::array::from_fn(|session| {
+        listed: core::array::from_fn(|session| {
             match record.sessions.get(&session_id(session)).map(|entry| entry.state) {
-                Some(SessionState::Open) => Life::Open,
-                Some(SessionState::Sealed(None)) => Life::ToBeSealed,
-                Some(SessionState::Sealed(Some(_))) => Life::Sealed,
-                Some(SessionState::Detached(_)) => Life::Detached,
-                None => Life::Unknown,
+                Some(SessionState::Open) => Listed::Open,
+                Some(SessionState::Sealed(None)) => Listed::ToBeSealed,
+                Some(SessionState::Sealed(Some(_))) => Listed::Sealed,
+                Some(SessionState::Detached(_)) => Listed::Detached,
+                None => Listed::Unknown,
             }
         }),
         real: Real(Arc::new(record)),
@@ -221,11 +221,11 @@ pub(crate) const fn session_id(session: usize) -> SessionId {
     SessionId::new(session as u128 + 1)
 }
 
-pub(crate) fn tenure((given, session): Held) -> Tenure {
+pub(crate) fn tenure((given, session): TenurePair) -> Tenure {
     Tenure { epoch: epoch(given), session: session_id(session.into()) }
 }
 
-fn held(tenure: Tenure) -> Held {
+fn pair(tenure: Tenure) -> TenurePair {
     let session = u8::try_from(tenure.session.get() - 1).expect("few sessions");
     (number(tenure.epoch), session)
 }

@@ -51,7 +51,7 @@ pub(crate) type Entries = [Entry; VNODES];
 pub(crate) const NO_ENTRIES: Entries = [Entry { history: History(0), origin: Origin::Own }; VNODES];
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Held {
+pub(crate) struct AdoptedTenure {
     pub(crate) epoch: u8,
     pub(crate) coverage: Coverage,
     pub(crate) entries: Entries,
@@ -61,7 +61,7 @@ pub(crate) struct Held {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Log {
     pub(crate) released: u8,
-    pub(crate) tenures: Vec<Held>,
+    pub(crate) tenures: Vec<AdoptedTenure>,
 }
 
 impl Log {
@@ -85,7 +85,7 @@ impl Log {
     }
 
     pub(crate) fn of(log: &SlotLog) -> Self {
-        let tenures = log.tenures().iter().map(|tenure| Held {
+        let tenures = log.tenures().iter().map(|tenure| AdoptedTenure {
             epoch: number(tenure.epoch),
             coverage: tenure.coverage,
             entries: entries(&tenure.entries),
@@ -93,7 +93,7 @@ impl Log {
         Self { released: number(log.released()), tenures: tenures.collect() }
     }
 
-    pub(crate) fn open(&self) -> Option<&Held> {
+    pub(crate) fn open(&self) -> Option<&AdoptedTenure> {
         self.tenures.last().filter(|held| held.epoch >= self.released)
     }
 }
@@ -123,8 +123,8 @@ pub(crate) fn hash(vnode: u8) -> VnodeHash {
 pub(crate) fn place(entry: Entry) -> Place {
     Place {
         file: match entry.origin {
-            Origin::Own => board().own,
-            Origin::Foreign => board().foreign,
+            Origin::Own => model_files().own,
+            Origin::Foreign => model_files().foreign,
         },
         offset: u32::from(entry.history.0),
         length: 1,
@@ -137,24 +137,24 @@ pub(crate) fn place(entry: Entry) -> Place {
 }
 
 /// The files that places of the model are in: an own batch below every low water, and somebody's pack.
-pub(crate) struct Board {
+pub(crate) struct ModelFiles {
     pub(crate) files: Files,
     own: FileNumber,
     foreign: FileNumber,
 }
 
 /// The session that plans checkpoints, as seen by itself.
-pub(crate) const MYSELF: SessionId = SessionId::new(100);
+pub(crate) const PLANNER: SessionId = SessionId::new(100);
 
-pub(crate) fn board() -> &'static Board {
-    static BOARD: OnceLock<Board> = OnceLock::new();
-    BOARD.get_or_init(|| {
+pub(crate) fn model_files() -> &'static ModelFiles {
+    static MODEL_FILES: OnceLock<ModelFiles> = OnceLock::new();
+    MODEL_FILES.get_or_init(|| {
         let mut files = Files::default();
         let journal = FileObject::Journal(Position::new(1));
-        let own = files.number(FileId { session: MYSELF, object: journal });
+        let own = files.number(FileId { session: PLANNER, object: journal });
         let pack = FileObject::Pack(PackNumber::new(1));
         let foreign = files.number(FileId { session: SessionId::new(101), object: pack });
-        Board { files, own, foreign }
+        ModelFiles { files, own, foreign }
     })
 }
 

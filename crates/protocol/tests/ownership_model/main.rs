@@ -33,10 +33,10 @@ mod switch;
 use std::{collections::BTreeSet, sync::Arc};
 
 use holocron_protocol::{ids::Epoch, state::place::Origin};
-use log::{Held, Log};
+use log::{AdoptedTenure, Log};
 use model::{Action, Ownership, Steps};
 use plant::Bug;
-use state::{Copies, Life, Session, State};
+use state::{Copies, Session, State, Status};
 use stateright::{Checker, HasDiscoveries, Model};
 
 /// What has to come up for a search to have been worth it.
@@ -62,11 +62,11 @@ pub(crate) const HAPPENS: [Happens; 6] = [
         state.sessions.iter().any(left_out)
     }),
     ("a session is deleted", |_, state| {
-        state.sessions.iter().any(|session| session.life == Life::Deleted)
+        state.sessions.iter().any(|session| session.status == Status::Deleted)
     }),
     ("a tenure is part and another copies from it", |_, state| {
         let foreign =
-            |held: &Held| held.entries.iter().any(|entry| entry.origin == Origin::Foreign);
+            |held: &AdoptedTenure| held.entries.iter().any(|entry| entry.origin == Origin::Foreign);
         state.sessions.iter().any(|session| session.log.tenures.iter().any(foreign))
     }),
 ];

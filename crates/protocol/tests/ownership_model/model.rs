@@ -9,11 +9,11 @@ use holocron_protocol::slot::{
 use stateright::{Model, Property};
 
 use crate::{
-    leader::{self, Change, Known, Life as Listed, tenure},
+    leader::{self, Change, Known, Listed, tenure},
     log::{self, History, Log, VNODES},
     plant::{self, Bug},
     session::foreign,
-    state::{Batch, Copies, Life, Session, Snapshot, State},
+    state::{Batch, Copies, Session, Snapshot, State, Status},
 };
 
 /// What is searched.
@@ -100,7 +100,7 @@ impl Model for Ownership {
             Action::Seal(session) => self.seal(&mut state, session),
             Action::Delete(session) => {
                 let session = state.session_mut(session);
-                session.life = Life::Deleted;
+                session.status = Status::Deleted;
                 session.stored = Log::default();
             }
             Action::Learn(session, epoch) => {
@@ -137,7 +137,7 @@ impl Model for Ownership {
         if found || self.steps != Steps::Split {
             self.check(&mut state);
         }
-        state.settle();
+        state.normalize();
         (state != *before).then_some(state)
     }
 
@@ -169,7 +169,7 @@ impl Ownership {
         assert!(named.is_some(), "somebody has the slot");
         let candidates: Vec<u8> = (0..state.sessions.len())
             .filter(|&session| state.sessions[session].seen > 0 || Some(session) == fresh)
-            .filter(|&session| newest.lives[session] == Listed::Open)
+            .filter(|&session| newest.listed[session] == Listed::Open)
             .map(|session| u8::try_from(session).expect("few sessions"))
             .filter(|&session| session != newest.owner.1)
             .collect();
@@ -179,13 +179,13 @@ impl Ownership {
                 actions.push(Action::Lead(change));
             }
             for &session in &candidates {
-                let change = Change { give_to: Some(session), ..change };
+                let change = Change { move_to: Some(session), ..change };
                 actions.push(Action::Lead(change));
-                actions.push(Action::Lead(Change { take_out: Some(newest.owner.1), ..change }));
+                actions.push(Action::Lead(Change { remove: Some(newest.owner.1), ..change }));
             }
             for &(_, session) in &newest.sources {
                 if session != newest.owner.1 {
-                    actions.push(Action::Lead(Change { take_out: Some(session), ..change }));
+                    actions.push(Action::Lead(Change { remove: Some(session), ..change }));
                 }
             }
         }
@@ -194,11 +194,11 @@ impl Ownership {
     fn known(&self, state: &State) -> Known {
         let mut known = state.known;
         for (number, session) in (0..).zip(&state.sessions) {
-            known.sealed |= u8::from(session.life != Life::Live) << number;
+            known.sealed |= u8::from(session.status != Status::Live) << number;
         }
         if self.planted(Bug::FullOfAnOlderTenureCounts) {
             for (given, session) in state.newest().chain() {
-                let full = |held: &log::Held| known.full >> held.epoch & 1 == 1;
+                let full = |held: &log::AdoptedTenure| known.full >> held.epoch & 1 == 1;
                 if state.session(session).stored.tenures.iter().any(full) {
                     known.full |= 1 << given;
                 }
@@ -229,7 +229,7 @@ impl Ownership {
         if self.may_delete(state, number, session) {
             actions.push(Action::Delete(number));
         }
-        if session.life != Life::Live {
+        if session.status != Status::Live {
             return;
         }
         actions.push(Action::Seal(number));
@@ -251,24 +251,25 @@ impl Ownership {
     fn may_delete(&self, state: &State, number: u8, session: &Session) -> bool {
         let at = usize::from(number);
         let newest = state.newest();
-        let mut detached = newest.lives[at] == Listed::Detached;
+        let mut detached = newest.listed[at] == Listed::Detached;
         if self.planted(Bug::LiveSessionDetached) {
             detached |= !newest.names(number);
         }
         if self.planted(Bug::DeletesBeforeTheEpochCommits) {
             let change = Change { known: self.known(state), ..Change::default() };
             let next = leader::next(newest, change);
-            detached |= next.is_some_and(|next| next.lives[at] == Listed::Detached);
+            detached |= next.is_some_and(|next| next.listed[at] == Listed::Detached);
         }
-        session.life != Life::Deleted && detached
+        session.status != Status::Deleted && detached
     }
 
     fn check(&self, state: &mut State) {
         if state.violation.is_some() {
             return;
         }
-        let open =
-            |session: &&Arc<Session>| session.life == Life::Live && session.stored.open().is_some();
+        let open = |session: &&Arc<Session>| {
+            session.status == Status::Live && session.stored.open().is_some()
+        };
         if state.sessions.iter().filter(open).count() > 1 {
             state.violation = Some("two sessions hold the slot open");
         } else if let Some(violation) = recoverable(state) {
@@ -285,7 +286,7 @@ fn recoverable(state: &State) -> Option<&'static str> {
         .sessions
         .iter()
         .map(|session| {
-            let there = session.life != Life::Deleted;
+            let there = session.status != Status::Deleted;
             there.then(|| Snapshot { log: session.stored.clone(), sealed: true })
         })
         .collect();

@@ -18,7 +18,7 @@ use holocron_protocol::{
 };
 
 use crate::{
-    leader::{Held, Record, session_id, tenure},
+    leader::{Record, TenurePair, session_id, tenure},
     log::{Entries, NO_ENTRIES, entries},
     state::{Session, Snapshot},
 };
@@ -71,7 +71,12 @@ struct Bent {
 }
 
 impl Bent {
-    fn new(bug: Option<Bug>, adopter: Tenure, sources: &[Held], read: &[Option<Snapshot>]) -> Self {
+    fn new(
+        bug: Option<Bug>,
+        adopter: Tenure,
+        sources: &[TenurePair],
+        read: &[Option<Snapshot>],
+    ) -> Self {
         let logs = read
             .iter()
             .map(|snapshot| {
@@ -87,7 +92,7 @@ impl Bent {
                 Some((log.real_released(released), end))
             })
             .collect();
-        let mut sources: Vec<Held> = sources.to_vec();
+        let mut sources: Vec<TenurePair> = sources.to_vec();
         match bug {
             Some(Bug::SourcesBySession) => {
                 let mut newest = Vec::new();
@@ -141,7 +146,7 @@ impl Bent {
 /// [`fold::fold`] over what was read, by the rules.
 pub(crate) fn fold(
     adopter: &Adopter,
-    sources: &[Held],
+    sources: &[TenurePair],
     read: &[Option<Snapshot>],
 ) -> Result<Fold, Contradiction> {
     Bent::new(None, adopter.tenure, sources, read).fold(adopter)

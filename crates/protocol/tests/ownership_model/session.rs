@@ -15,7 +15,7 @@ use crate::{
     log::{self, Entry, Log, VNODES, epoch, hash, number, place},
     model::{Action, Ownership, Steps},
     plant::{self, Bug},
-    state::{Batch, Life, Looked, Session, Snapshot, State},
+    state::{Batch, ReadRange, Session, Snapshot, State, Status},
 };
 
 impl Ownership {
@@ -97,7 +97,7 @@ impl Ownership {
 
     pub(crate) fn seal(&self, state: &mut State, session: u8) {
         let session = state.session_mut(session);
-        session.life = Life::Sealed;
+        session.status = Status::Sealed;
         if self.planted(Bug::ResumesFromTheOldSessionsMemory) {
             session.remembered = session.log.open().map(|held| held.entries);
         }
@@ -105,11 +105,11 @@ impl Ownership {
     /// Reads one more journal, or begins to; `None` when that brings nothing new.
     pub(crate) fn read(&self, state: &mut State, reader: u8, source: u8) -> Option<()> {
         let of = state.session(source);
-        if of.life == Life::Deleted {
+        if of.status == Status::Deleted {
             return None;
         }
-        let mut snapshot = Snapshot { log: of.stored.clone(), sealed: of.life != Life::Live };
-        let now = Looked {
+        let mut snapshot = Snapshot { log: of.stored.clone(), sealed: of.status != Status::Live };
+        let now = ReadRange {
             source,
             released: snapshot.log.released,
             sealed: snapshot.sealed,
@@ -119,21 +119,21 @@ impl Ownership {
         let mut read = me.read.clone();
         read.resize(state.sessions.len(), None);
         let before = read[usize::from(source)].take();
-        let looked = me.looked.filter(|looked| looked.source == source);
+        let range = me.range.filter(|range| range.source == source);
         if let (Some(before), true) = (&before, self.planted(Bug::TailReadBeforeTheEnd)) {
             snapshot.log.tenures.clone_from(&before.log.tenures);
         }
-        match looked {
-            Some(looked) if looked.checkpoints == now.checkpoints => {}
-            Some(looked) if self.planted(Bug::MissingReadAsEmpty) => {
+        match range {
+            Some(range) if range.checkpoints == now.checkpoints => {}
+            Some(range) if self.planted(Bug::MissingReadAsEmpty) => {
                 snapshot = Snapshot {
-                    log: Log { released: looked.released, tenures: Vec::new() },
-                    sealed: looked.sealed,
+                    log: Log { released: range.released, tenures: Vec::new() },
+                    sealed: range.sealed,
                 };
             }
             // An object of the range is gone: it starts over.
             Some(_) => {
-                state.session_mut(reader).looked = None;
+                state.session_mut(reader).range = None;
                 return Some(());
             }
             None => {}
@@ -146,10 +146,10 @@ impl Ownership {
             return None;
         }
         let me = state.session_mut(reader);
-        if self.steps == Steps::SplitReadings && looked.is_none() {
-            me.looked = Some(now);
+        if self.steps == Steps::SplitReadings && range.is_none() {
+            me.range = Some(now);
         } else {
-            me.looked = None;
+            me.range = None;
             me.read = read;
         }
         Some(())

@@ -31,7 +31,7 @@ pub(crate) struct State {
 pub(crate) struct Session {
     /// The newest epoch it has read; 0 before it was ever named.
     pub(crate) seen: u8,
-    pub(crate) life: Life,
+    pub(crate) status: Status,
     /// What its journal says to whoever reads it now.
     pub(crate) stored: Log,
     /// Its own log: what it has committed, and what it found in older tenures.
@@ -43,7 +43,7 @@ pub(crate) struct Session {
     /// What it has read for a recovery under the newest epoch it has read.
     pub(crate) read: Vec<Option<Snapshot>>,
     /// The journal whose range it has decided and whose objects it hasn't read yet.
-    pub(crate) looked: Option<Looked>,
+    pub(crate) range: Option<ReadRange>,
     /// How many checkpoints it has committed, modulo [`CHECKPOINTS`], if readings take more than a moment.
     pub(crate) checkpoints: u8,
     pub(crate) checkpoint: Option<Planned>,
@@ -52,7 +52,7 @@ pub(crate) struct Session {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Life {
+pub(crate) enum Status {
     #[default]
     Live,
     Sealed,
@@ -83,7 +83,7 @@ pub(crate) const CHECKPOINTS: u8 = 3;
 
 /// The range of a reading: it names objects that the next checkpoint may trim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Looked {
+pub(crate) struct ReadRange {
     pub(crate) source: u8,
     pub(crate) released: u8,
     pub(crate) sealed: bool,
@@ -94,7 +94,7 @@ pub(crate) struct Looked {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Planned {
     /// The session's log at its low water.
-    pub(crate) ground: Log,
+    pub(crate) at_low_water: Log,
     /// The tenure that was open then, by what was submitted.
     pub(crate) open: Option<u8>,
     pub(crate) copies: Copies,
@@ -128,7 +128,7 @@ impl Session {
 
     pub(crate) fn forget_readings(&mut self) {
         self.read.clear();
-        self.looked = None;
+        self.range = None;
     }
 }
 
@@ -167,19 +167,19 @@ impl State {
     }
 
     /// Forgets what can't matter any more, so that states that are the same look the same.
-    pub(crate) fn settle(&mut self) {
-        let live = self.sessions.iter().filter(|session| session.life == Life::Live);
+    pub(crate) fn normalize(&mut self) {
+        let live = self.sessions.iter().filter(|session| session.status == Status::Live);
         let oldest = live.map(|session| session.seen).filter(|&seen| seen > 0).min();
         let oldest = oldest.map_or(self.records.len(), usize::from);
         for record in self.records.iter_mut().take(oldest - 1) {
             *record = None;
         }
-        for session in self.sessions.iter_mut().filter(|session| session.life != Life::Live) {
+        for session in self.sessions.iter_mut().filter(|session| session.status != Status::Live) {
             // Only its journal is left of it.
-            let Session { life, stored, remembered, .. } = &**session;
+            let Session { status, stored, remembered, .. } = &**session;
             let left = Session {
                 seen: 1,
-                life: *life,
+                status: *status,
                 stored: stored.clone(),
                 remembered: *remembered,
                 ..Session::default()
