@@ -1,4 +1,4 @@
-//! Checkpoints: planned by the real [`Plan`] from the session's log at a low water, found by readers once committed.
+//! Checkpoints: planned by the real [`Plan`] from the session's log at a low water, visible to readers once committed.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl Ownership {
         Some(())
     }
 
-    /// The checkpoint planned is committed: readers find it from now on, and the batches above its low water.
+    /// The planned checkpoint is committed: from now on readers find it and the batches above its low water.
     pub(crate) fn checkpoint(&self, state: &mut State, session: u8) {
         let mut me = state.session(session).clone();
         let Some(planned) = me.checkpoint.take() else { return };
@@ -77,7 +77,7 @@ impl Ownership {
         *state.session_mut(session) = me;
     }
 
-    /// What a checkpoint says, as its readers find it.
+    /// The checkpoint's content, as readers find it.
     fn written(&self, me: &Session, planned: &Planned, low: &SlotLog, plan: &Plan) -> SlotLog {
         let holds = if self.planted(Bug::FullAfterRelease) {
             planned.open.map(epoch)

@@ -1,4 +1,4 @@
-//! The leader: the next epoch by the real [`Draft`], remembered, because the same few records come up again and again.
+//! The leader: the next epoch by the real [`Draft`], cached, because the same few records are needed often.
 
 use std::{
     cmp::Ordering,
@@ -20,25 +20,25 @@ use crate::log::{epoch, number};
 
 pub(crate) const SLOT: Slot = Slot(0);
 const HOME: DomainId = DomainId::HOME;
-/// Most sessions of a model; each is a host's only one.
+/// The largest number of sessions; each is the only one of its host.
 pub(crate) const SESSIONS_MAX: usize = 4;
 
 /// A tenure: epoch and session.
 pub(crate) type TenurePair = (u8, u8);
 
-/// What matters of an epoch record.
+/// The relevant part of an epoch record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Record {
     pub(crate) epoch: u8,
     pub(crate) owner: TenurePair,
     pub(crate) sources: Vec<TenurePair>,
     pub(crate) listed: [Listed; SESSIONS_MAX],
-    /// Owner and sources again, as the rules want them.
+    /// Owner and sources again, in the crate's type.
     pub(crate) holding: Holding,
     pub(crate) real: Real,
 }
 
-/// The record itself. It says nothing that the other fields don't, so all are equal.
+/// The record itself. The other fields determine it, so all values count as equal.
 #[derive(Clone, Debug)]
 pub(crate) struct Real(pub(crate) Arc<EpochRecord>);
 
@@ -69,15 +69,15 @@ impl Hash for Record {
     }
 }
 
-/// What a record says of a session.
+/// The state of a session in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Listed {
     Open,
-    /// Taken out of the hosts, and to be sealed.
+    /// Its host was removed; it is to be sealed.
     ToBeSealed,
     Sealed,
     Detached,
-    /// Not there.
+    /// Not listed.
     Unknown,
 }
 
@@ -92,7 +92,7 @@ impl Record {
     }
 }
 
-/// What the leader changes.
+/// A change by the leader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Change {
     pub(crate) remove: Option<u8>,
@@ -100,7 +100,7 @@ pub(crate) struct Change {
     pub(crate) known: Known,
 }
 
-/// What the leader has learned by then: sessions that are sealed, and facts about tenures, by epoch; as bits.
+/// The facts that the leader has learned: sealed sessions by number, full and empty tenures by epoch; as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Known {
     pub(crate) sealed: u8,
@@ -111,16 +111,16 @@ pub(crate) struct Known {
 type Next = BTreeMap<(Arc<Record>, Change), Option<Arc<Record>>>;
 
 #[derive(Default)]
-struct Memory {
+struct Cache {
     next: Next,
 }
 
-fn memory() -> &'static Mutex<Memory> {
-    static MEMORY: OnceLock<Mutex<Memory>> = OnceLock::new();
-    MEMORY.get_or_init(Mutex::default)
+fn cache() -> &'static Mutex<Cache> {
+    static CACHE: OnceLock<Mutex<Cache>> = OnceLock::new();
+    CACHE.get_or_init(Mutex::default)
 }
 
-/// Epoch 1: that many hosts, and the first has the slot.
+/// Epoch 1: this many hosts, and the first one has the slot.
 pub(crate) fn first(sessions: usize) -> Arc<Record> {
     let mut draft = Draft::first(&Cluster { slots: 1, ..Cluster::new(ClusterId::new(1)) });
     for session in (0..SESSIONS_MAX).take(sessions) {
@@ -130,15 +130,15 @@ pub(crate) fn first(sessions: usize) -> Arc<Record> {
     compact(draft.finish(leader(), "begins", 0))
 }
 
-/// The next epoch, or `None` when that change isn't possible or changes nothing.
+/// The next epoch; `None` if the change isn't possible or changes nothing.
 pub(crate) fn next(record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
-    let mut memory = memory().lock().unwrap();
+    let mut cache = cache().lock().unwrap();
     let key = (Arc::clone(record), change);
-    if let Some(next) = memory.next.get(&key) {
+    if let Some(next) = cache.next.get(&key) {
         return next.clone();
     }
     let next = draft(record, change);
-    memory.next.insert(key, next.clone());
+    cache.next.insert(key, next.clone());
     next
 }
 
@@ -166,7 +166,7 @@ fn draft(record: &Arc<Record>, change: Change) -> Option<Arc<Record>> {
         }
     }
     let next = draft.finish(leader(), "goes on", 0);
-    // A slot without an owner waits for a host; nobody comes in this model.
+    // A slot without an owner waits for a host, and in this model no host joins later.
     next.holding(HOME, SLOT)?.owner?;
     let next = compact(next);
     let same =
@@ -195,7 +195,7 @@ fn compact(record: EpochRecord) -> Arc<Record> {
 }
 
 fn leader() -> Leader {
-    // The leader's host is none of those that hold the slot: who leads doesn't matter here.
+    // The leader's host never holds the slot: who leads doesn't matter here.
     Leader {
         host: HostName::new("leader").unwrap(),
         session: SessionId::new(99),

@@ -1,4 +1,4 @@
-//! A slot log small enough to be part of a model's state, and its way to the real one and back.
+//! A slot log small enough for the model's state, with conversions from and to the real one.
 
 use std::sync::OnceLock;
 
@@ -12,10 +12,10 @@ use holocron_protocol::{
     },
 };
 
-/// Vnodes of the slot; writes go to them in turn.
+/// The number of vnodes of the slot; writes go to them in turn.
 pub(crate) const VNODES: usize = 2;
 
-/// The writes that made a state, oldest first: its length and three bits each.
+/// The writes of a vnode, oldest first: their number, and three bits for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct History(u16);
 
@@ -32,14 +32,14 @@ impl History {
         Self((self.0 + 1) | (u16::from(write) << (3 + 3 * length)))
     }
 
-    /// Whether everything in this is in `other`, and first.
+    /// Whether this is a prefix of `other`.
     pub(crate) const fn begins(self, other: Self) -> bool {
         let bits = 3 * self.len();
         self.len() <= other.len() && (self.0 ^ other.0) >> 3 & ((1 << bits) - 1) == 0
     }
 }
 
-/// A vnode in a log; an empty history is no entry.
+/// A vnode's entry in a log; an empty history means no entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Entry {
     pub(crate) history: History,
@@ -57,7 +57,7 @@ pub(crate) struct AdoptedTenure {
     pub(crate) entries: Entries,
 }
 
-/// What a session's journal says of the slot.
+/// The slot's log in a session's journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Log {
     pub(crate) released: u8,
@@ -69,7 +69,7 @@ impl Log {
         self.real_released(self.released)
     }
 
-    /// With another newest Release.
+    /// The real log, with another newest Release.
     pub(crate) fn real_released(&self, released: u8) -> SlotLog {
         let tenures = self
             .tenures
@@ -78,7 +78,7 @@ impl Log {
         let entry = SlotEntry { released: epoch(released), tenures: tenures.collect() };
         let mut log = SlotLog::of_checkpoint(&entry);
         for held in &self.tenures {
-            let tenure = log.tenure_mut(epoch(held.epoch)).expect("put there above");
+            let tenure = log.tenure_mut(epoch(held.epoch)).expect("it was added above");
             tenure.entries = index(&held.entries);
         }
         log
@@ -107,7 +107,7 @@ pub(crate) fn entries(index: &SlotIndex) -> Entries {
     let mut entries = NO_ENTRIES;
     for (vnode, entry) in (0..).zip(&mut entries) {
         if let Some(place) = index.get(hash(vnode)) {
-            let history = u16::try_from(place.checksum).expect("made of a history");
+            let history = u16::try_from(place.checksum).expect("the checksum is a history");
             *entry = Entry { history: History(history), origin: place.origin };
         }
     }
@@ -118,8 +118,8 @@ pub(crate) fn hash(vnode: u8) -> VnodeHash {
     VnodeHash::from_bits(vnode.into())
 }
 
-/// A place whose commit number counts the writes and whose checksum is the history itself: two records are the same if
-/// they came about the same way.
+/// A place whose commit number counts the writes and whose checksum is the history itself: two records are equal if they
+/// have the same writes.
 pub(crate) fn place(entry: Entry) -> Place {
     Place {
         file: match entry.origin {
@@ -136,14 +136,14 @@ pub(crate) fn place(entry: Entry) -> Place {
     }
 }
 
-/// The files that places of the model are in: an own batch below every low water, and somebody's pack.
+/// The files of the model's places: an own batch below every low water, and another session's pack.
 pub(crate) struct ModelFiles {
     pub(crate) files: Files,
     own: FileNumber,
     foreign: FileNumber,
 }
 
-/// The session that plans checkpoints, as seen by itself.
+/// The session that plans a checkpoint.
 pub(crate) const PLANNER: SessionId = SessionId::new(100);
 
 pub(crate) fn model_files() -> &'static ModelFiles {

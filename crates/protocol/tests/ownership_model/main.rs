@@ -1,14 +1,15 @@
-//! Ownership, searched: one slot, the sessions that hold it in turn, the epochs that say so, checkpoints and garbage.
+//! A model of ownership, searched exhaustively: one slot, the sessions that hold it in turn, epochs, checkpoints, garbage.
 //!
-//! The rules are the crate's own: what a session does with the slot ([`Residency`]), what it fetches and when the slot is
-//! complete ([`Recovery`]), when a tenure has ended and what was found ([`fold`]), what a journal says ([`SlotLog`]), what a
-//! checkpoint says ([`Plan`]), what the next epoch is ([`Draft`]). What stands around
-//! them here is a store in which everything is one step, sessions that sleep between any two, a leader that moves the slot
-//! about, and somebody who seals and deletes whatever may be.
+//! The rules are the crate's own code: what a session does with the slot ([`Residency`]), what it fetches and when the slot
+//! is complete ([`Recovery`]), when a tenure has ended and what is recovered ([`fold`]), what a journal holds ([`SlotLog`]),
+//! what a checkpoint holds ([`Plan`]), what the next epoch is ([`Draft`]). The model adds a store in which each request is
+//! one step, sessions that may pause between any two steps, a leader that moves the slot, and steps that seal and delete
+//! whatever the rules allow.
 //!
-//! In every state a stranger must find everything acknowledged by the newest epoch, if all sessions died that moment.
+//! In every state, if all sessions died at that moment, a new owner must recover every acknowledged write by the newest
+//! epoch.
 //!
-//! Each planted bug leaves out one clause of the rules and must be found, within bounds where the rules as they are hold.
+//! Each planted bug leaves out one clause of the rules and must be found, within bounds in which the correct rules hold.
 //!
 //! [`Residency`]: holocron_protocol::slot::residency::Residency
 //! [`Recovery`]: holocron_protocol::slot::recovery::Recovery
@@ -17,8 +18,8 @@
 //! [`Plan`]: holocron_protocol::checkpoint::plan::Plan
 //! [`Draft`]: holocron_protocol::epoch::draft::Draft
 
-#![expect(clippy::print_stdout, reason = "how much was searched is worth knowing")]
-#![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+#![expect(clippy::print_stdout, reason = "a test prints how much it has searched")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod checkpoints;
 mod leader;
@@ -39,10 +40,10 @@ use plant::Bug;
 use state::{Copies, Session, State, Status};
 use stateright::{Checker, HasDiscoveries, Model};
 
-/// What has to come up for a search to have been worth it.
+/// Situations that a search must reach; otherwise it proves too little.
 type Happens = (&'static str, fn(&Ownership, &State) -> bool);
 pub(crate) const HAPPENS: [Happens; 6] = [
-    ("a slot goes on under an older tenure", |_, state| {
+    ("a slot is still served under an older tenure", |_, state| {
         let newest = state.newest();
         let (given, session) = newest.owner;
         let session = state.session(session);
@@ -51,11 +52,11 @@ pub(crate) const HAPPENS: [Happens; 6] = [
     ("a slot is recovered by a session that held it before", |_, state| {
         state.sessions.iter().any(|session| session.stored.tenures.len() > 1)
     }),
-    ("a full checkpoint lets sources go", |_, state| {
+    ("a full checkpoint drops sources", |_, state| {
         let newest = state.newest();
         newest.sources.is_empty() && newest.owner.0 > 1
     }),
-    ("a released tenure is let go", |_, state| {
+    ("a released tenure is removed", |_, state| {
         let left_out = |session: &Arc<Session>| {
             session.submitted().released > Epoch::ZERO && session.stored == Log::default()
         };
@@ -88,14 +89,14 @@ const LATE_BATCHES: Ownership = Ownership { epochs: 3, steps: Steps::Split, ..TW
 const SLOW_READINGS: Ownership =
     Ownership { epochs: 3, copies: NONE_OR_ALL, steps: Steps::SplitReadings, ..TWO };
 
-/// What is violated, and the shortest way there.
+/// The violation and the shortest path to it.
 fn violation(checker: &impl Checker<Ownership>) -> Option<(&'static str, Vec<Action>)> {
     let path = checker.discovery("nothing is violated")?;
     let state: &State = path.last_state();
     Some((state.violation.unwrap(), path.into_actions()))
 }
 
-/// Searches all of it; says what of [`HAPPENS`] did.
+/// Searches the whole model; returns the situations of [`HAPPENS`] that it reached.
 fn holds(bounds: Ownership) -> BTreeSet<&'static str> {
     let checker =
         bounds.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
@@ -108,7 +109,7 @@ fn is_found(bounds: Ownership, bug: Bug, expected: &str) {
     // One thread, so that the violation found first is always the same.
     let bounds = Ownership { bug: Some(bug), ..bounds };
     let checker = bounds.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    let (found, path) = violation(&checker).unwrap_or_else(|| panic!("{bug:?} is not found"));
+    let (found, path) = violation(&checker).unwrap_or_else(|| panic!("{bug:?} was not found"));
     println!(
         "{bug:?}: {} states, {} steps, {found}: {path:?}",
         checker.unique_state_count(),
@@ -118,17 +119,17 @@ fn is_found(bounds: Ownership, bug: Bug, expected: &str) {
 }
 
 #[test]
-fn what_is_acknowledged_is_recovered_and_one_session_holds_the_slot() {
+fn acknowledged_writes_are_recovered_and_one_session_holds_the_slot() {
     let bounds =
         [TWO, THREE, NO_CHECKPOINTS, MANY_WRITES, LATE_CHECKPOINTS, LATE_BATCHES, SLOW_READINGS];
     let happened: BTreeSet<_> = bounds.into_iter().flat_map(holds).collect();
     for (name, _) in HAPPENS {
-        assert!(happened.contains(name), "never: {name}");
+        assert!(happened.contains(name), "no search reached: {name}");
     }
 }
 
 #[test]
-#[ignore = "takes many minutes: for changes of ownership, fold, compose or topology"]
+#[ignore = "takes many minutes: run it after changes of residency, recovery, fold, plan or draft"]
 fn wider_bounds_hold_too() {
     for bounds in [
         Ownership { epochs: 4, writes: 1, copies: ALL, ..THREE },
@@ -146,11 +147,11 @@ fn wider_bounds_hold_too() {
     }
 }
 
-const LOST: &str = "an acknowledged write can't be recovered any more";
-const ADOPTED_WITHOUT: &str = "adopted without an acknowledged write";
-const TWO_HOLD: &str = "two sessions hold the slot open";
-const DELETED: &str = "the newest epoch needs what was deleted";
-const AHEAD: &str = "adopted by a Release that is newer than the tenure";
+const LOST: &str = "an acknowledged write can no longer be recovered";
+const ADOPTED_WITHOUT: &str = "an Adopt misses an acknowledged write";
+const TWO_HOLD: &str = "two sessions hold the slot";
+const DELETED: &str = "the newest epoch needs a deleted session";
+const AHEAD: &str = "an Adopt relied on a Release newer than its tenure";
 const DISORDER: &str = "a journal breaks a rule";
 
 #[test]
@@ -179,17 +180,17 @@ fn a_full_checkpoint_after_the_release_is_found() {
 }
 
 #[test]
-fn going_on_from_memory_after_the_release_is_found() {
+fn resuming_from_memory_after_the_release_is_found() {
     is_found(MANY_WRITES, Bug::ResumesFromMemoryAfterRelease, TWO_HOLD);
 }
 
 #[test]
-fn a_new_session_that_goes_on_from_the_old_ones_memory_is_found() {
+fn resuming_from_the_memory_of_the_old_session_is_found() {
     is_found(NO_CHECKPOINTS, Bug::ResumesFromTheOldSessionsMemory, TWO_HOLD);
 }
 
 #[test]
-fn going_on_after_the_release_was_submitted_is_found() {
+fn serving_after_the_release_was_submitted_is_found() {
     is_found(MANY_WRITES, Bug::GoesOnAfterRelease, DISORDER);
 }
 
@@ -224,17 +225,17 @@ fn a_listed_slot_left_out_of_a_checkpoint_is_found() {
 }
 
 #[test]
-fn a_live_session_that_is_detached_and_named_again_is_found() {
+fn a_live_session_that_is_detached_and_listed_again_is_found() {
     is_found(TWO, Bug::LiveSessionDetached, DELETED);
 }
 
 #[test]
-fn deleting_before_the_epoch_is_there_is_found() {
+fn deleting_before_the_epoch_is_committed_is_found() {
     is_found(TWO, Bug::DeletesBeforeTheEpochCommits, DELETED);
 }
 
 #[test]
-fn what_is_missing_read_as_empty_is_found() {
+fn a_missing_object_read_as_empty_is_found() {
     is_found(SLOW_READINGS, Bug::MissingReadAsEmpty, ADOPTED_WITHOUT);
 }
 
@@ -248,7 +249,7 @@ mod switched {
     use super::*;
 
     #[test]
-    #[ignore = "breaks a promise: started by the test below, with a bug planted"]
+    #[ignore = "fails: the tests below start it with a bug planted"]
     fn search() {
         let _planted = switch::plant();
         drop(holds(TWO));
@@ -260,8 +261,8 @@ mod switched {
         switch::is_missed(bug, "switched::search", LOST);
     }
 
-    /// The rule is stricter than the other promises need: a reader that is behind does no harm with such a Release,
-    /// because every later owner waits for the reader's own end. So nothing but the rule itself is broken.
+    /// The rule is stricter than the other promises need: a reader with an old epoch does no harm with such a Release,
+    /// because every later owner waits for that reader's end. So only the rule itself is violated.
     #[test]
     fn a_release_that_is_newer_than_its_reader() {
         let bug = holocron_planted::Bug::ReleaseAhead;

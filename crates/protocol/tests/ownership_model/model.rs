@@ -1,4 +1,4 @@
-//! One slot over several sessions and epochs. Every step of the store is one action; everybody may sleep between any two.
+//! One slot over several sessions and epochs. Each store request is one action; a session may pause between any two.
 
 use std::sync::Arc;
 
@@ -16,28 +16,28 @@ use crate::{
     state::{Batch, Copies, Session, Snapshot, State, Status},
 };
 
-/// What is searched.
+/// The bounds of a search.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ownership {
     pub(crate) sessions: usize,
     pub(crate) epochs: usize,
     pub(crate) writes: u8,
-    /// How much a checkpoint may copy; none of these: no checkpoints.
+    /// How much a checkpoint may copy; empty: no checkpoints.
     pub(crate) copies: &'static [Copies],
     pub(crate) steps: Steps,
     pub(crate) bug: Option<Bug>,
 }
 
-/// How finely time is cut.
+/// Which operations are split into several steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Steps {
-    /// A batch is committed as it is submitted, a checkpoint as it is planned.
+    /// None: a batch is committed when it is submitted, a checkpoint when it is planned.
     Whole,
-    /// Checkpoints are planned first and committed later.
+    /// Checkpoints are planned in one step and committed in a later one.
     SplitCheckpoints,
-    /// A reading decides its range first and reads the objects later, if they are still there.
+    /// A read decides its range in one step and reads the objects in a later one, if they still exist.
     SplitReadings,
-    /// Checkpoints are planned first and committed later; batches are submitted first and land later, or never.
+    /// Checkpoints are planned in one step and committed in a later one; submitted batches land later, or never.
     Split,
 }
 
@@ -52,7 +52,7 @@ pub(crate) enum Action {
         source: u8,
     },
     Adopt(u8),
-    /// Of planted bugs: adopts what it, or the session, remembers.
+    /// Only for planted bugs: adopts what the session, or another one, remembers.
     Resume(u8, u8),
     Release(u8),
     Write(u8),
@@ -67,8 +67,8 @@ impl Model for Ownership {
 
     fn init_states(&self) -> Vec<State> {
         let first = leader::first(self.sessions);
-        let never_named = || Arc::new(Session::default());
-        let sessions: Vec<_> = core::iter::repeat_with(never_named).take(self.sessions).collect();
+        let never_listed = || Arc::new(Session::default());
+        let sessions: Vec<_> = core::iter::repeat_with(never_listed).take(self.sessions).collect();
         let mut state = State {
             records: vec![Some(first)],
             sessions,
@@ -129,7 +129,7 @@ impl Model for Ownership {
             Action::Plan(session, copies) => self.plan(&mut state, session, copies)?,
             Action::Checkpoint(session) => self.checkpoint(&mut state, session),
         }
-        // Nothing else changes what a stranger would find.
+        // Only these actions change what a new owner would recover.
         let found = matches!(
             action,
             Action::Lead(_) | Action::Delete(_) | Action::Land(_) | Action::Checkpoint(_)
@@ -163,10 +163,10 @@ impl Ownership {
         }
         let newest = state.newest();
         let known = self.known(state);
-        // Sessions that were never named are all the same: the first of them stands for the others.
+        // Sessions that were never listed are equivalent: only the first of them is tried.
         let fresh = state.sessions.iter().position(|session| session.seen == 0);
         let named = state.sessions.iter().position(|session| session.seen > 0);
-        assert!(named.is_some(), "somebody has the slot");
+        assert!(named.is_some(), "the slot has an owner");
         let candidates: Vec<u8> = (0..state.sessions.len())
             .filter(|&session| state.sessions[session].seen > 0 || Some(session) == fresh)
             .filter(|&session| newest.listed[session] == Listed::Open)
@@ -267,18 +267,18 @@ impl Ownership {
         if state.violation.is_some() {
             return;
         }
-        let open = |session: &&Arc<Session>| {
+        let holds = |session: &&Arc<Session>| {
             session.status == Status::Live && session.stored.open().is_some()
         };
-        if state.sessions.iter().filter(open).count() > 1 {
-            state.violation = Some("two sessions hold the slot open");
+        if state.sessions.iter().filter(holds).count() > 1 {
+            state.violation = Some("two sessions hold the slot");
         } else if let Some(violation) = recoverable(state) {
             state.violation = Some(violation);
         }
     }
 }
 
-/// If everybody died now, the newest epoch would lead a stranger to everything acknowledged.
+/// Checks that a new owner would recover all acknowledged writes by the newest epoch, if all sessions died now.
 fn recoverable(state: &State) -> Option<&'static str> {
     let newest = state.newest();
     let sources: Vec<_> = newest.chain().collect();
@@ -290,18 +290,18 @@ fn recoverable(state: &State) -> Option<&'static str> {
             there.then(|| Snapshot { log: session.stored.clone(), sealed: true })
         })
         .collect();
-    let stranger = Adopter {
+    let new_owner = Adopter {
         tenure: tenure((newest.epoch + 1, u8::try_from(leader::SESSIONS_MAX).expect("few"))),
         submitted: Submitted::default(),
     };
-    match plant::fold(&stranger, &sources, &read) {
+    match plant::fold(&new_owner, &sources, &read) {
         Err(_) => Some("the listed tenures contradict each other"),
-        Ok(Fold::Missing(_)) => Some("the newest epoch needs what was deleted"),
+        Ok(Fold::Missing(_)) => Some("the newest epoch needs a deleted session"),
         Ok(Fold::Recovered(recovered)) => {
             let entries = log::entries(&recovered.index);
             let mut acknowledged = state.acknowledged.iter().zip(&entries);
             let all = acknowledged.all(|(acknowledged, entry)| acknowledged.begins(entry.history));
-            (!all).then_some("an acknowledged write can't be recovered any more")
+            (!all).then_some("an acknowledged write can no longer be recovered")
         }
     }
 }

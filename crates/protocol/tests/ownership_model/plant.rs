@@ -1,5 +1,5 @@
-//! Planted bugs: what the rules would be with one clause left out. The real functions are called and what they are
-//! given, or their answers, are bent, so that nothing of this is in the crate itself.
+//! Planted bugs: the rules with one clause left out. The model calls the real functions with changed arguments, or changes
+//! their results, so the crate itself contains nothing of this.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,49 +28,49 @@ use crate::{
 pub(crate) enum Bug {
     /// Any Release ends any tenure of its session.
     ReleaseMatchedLoosely,
-    /// The sources go when the Adopt is committed.
+    /// The sources are dropped when the Adopt is committed.
     SourceDroppedAtAdopt,
     /// A full checkpoint of any tenure of a session counts for its newest.
     FullOfAnOlderTenureCounts,
     /// A checkpoint is called full before everything is copied.
     PartTakenAsFull,
-    /// A checkpoint planned before the Release is called full behind it.
+    /// A checkpoint planned before the Release is called full after it.
     FullAfterRelease,
     /// What a session remembers of a slot outlives the Release.
     ResumesFromMemoryAfterRelease,
-    /// A host's new session takes up what the old one remembered.
+    /// A host's new session resumes from the old one's memory.
     ResumesFromTheOldSessionsMemory,
-    /// A slot that comes back goes on though its Release was submitted.
+    /// A slot that returns is served although its Release was submitted.
     GoesOnAfterRelease,
-    /// Whatever was read is enough.
+    /// A source's end needn't be seen.
     AdoptsWithoutTheEnd,
-    /// A source that never adopted is skipped unseen.
+    /// A source that never adopted is skipped without having seen its end.
     SkipsTheNeverAdopted,
     /// A source's content is what was read before its end was seen.
     TailReadBeforeTheEnd,
     /// The oldest record of a vnode wins.
     OldestWins,
-    /// A session counts as one source, where it is newest.
+    /// A session counts as one source, with its newest tenure.
     SourcesBySession,
-    /// A checkpoint carries only what is open.
+    /// A checkpoint holds only open slots.
     ListedSlotLeftOut,
-    /// A session that is named by nobody for a moment is deleted though it lives.
+    /// A live session is deleted while no slot lists it.
     LiveSessionDetached,
     /// A session is deleted as soon as the next epoch would detach it.
     DeletesBeforeTheEpochCommits,
-    /// What was trimmed while it was being read is read as empty.
+    /// An object trimmed during a read is read as empty.
     MissingReadAsEmpty,
-    /// It serves when it has read everything, without an Adopt.
+    /// A session serves a recovered slot without an Adopt.
     ServesWithoutAdopt,
 }
 
-/// What was read and is to be folded, as a bug bends it.
-struct Bent {
+/// The arguments of a fold, as a bug changes them.
+struct FoldInput {
     logs: Vec<Option<(SlotLog, JournalEnd)>>,
     sources: Vec<Tenure>,
 }
 
-impl Bent {
+impl FoldInput {
     fn new(
         bug: Option<Bug>,
         adopter: Tenure,
@@ -143,16 +143,16 @@ impl Bent {
     }
 }
 
-/// [`fold::fold`] over what was read, by the rules.
+/// [`fold::fold`] over the read journals, without a bug.
 pub(crate) fn fold(
     adopter: &Adopter,
     sources: &[TenurePair],
     read: &[Option<Snapshot>],
 ) -> Result<Fold, Contradiction> {
-    Bent::new(None, adopter.tenure, sources, read).fold(adopter)
+    FoldInput::new(None, adopter.tenure, sources, read).fold(adopter)
 }
 
-/// What [`Recovery`] does with what was read.
+/// The effects of [`Recovery`] for the read journals.
 pub(crate) fn recover(
     bug: Option<Bug>,
     residency: &Residency,
@@ -163,21 +163,21 @@ pub(crate) fn recover(
     let session = tenure(record.owner).session;
     let mut wanted = recovery::wanted(residency, session, real);
     let Some(slot) = wanted.first_mut() else { return Vec::new() };
-    let bent = Bent::new(bug, slot.tenure, &record.sources, read);
-    slot.sources.clone_from(&bent.sources);
+    let input = FoldInput::new(bug, slot.tenure, &record.sources, read);
+    slot.sources.clone_from(&input.sources);
     let mut recovery = Recovery::new(session);
     let learned = recovery.step(Time::ZERO, recovery::Event::Epoch(Arc::clone(real)));
-    assert!(learned.is_empty(), "an epoch alone brings nothing");
-    let mut effects = recovery.recover(Time::ZERO, &wanted, |session, _| bent.source(session));
+    assert!(learned.is_empty(), "an epoch alone has no effects");
+    let mut effects = recovery.recover(Time::ZERO, &wanted, |session, _| input.source(session));
     for effect in &mut effects {
         if let (Some(Bug::OldestWins), Effect::Adopt(recovered)) = (bug, effect) {
-            recovered.index = bent.oldest(&recovered.sources);
+            recovered.index = input.oldest(&recovered.sources);
         }
     }
     effects
 }
 
-/// The session whose end what was read doesn't show.
+/// The session whose end the read journals don't show.
 pub(crate) fn misses_end(
     bug: Option<Bug>,
     me: &Session,
@@ -185,7 +185,7 @@ pub(crate) fn misses_end(
     read: &[Option<Snapshot>],
 ) -> Option<u8> {
     let adopter = Adopter { tenure: tenure(record.owner), submitted: me.submitted() };
-    match Bent::new(bug, adopter.tenure, &record.sources, read).fold(&adopter) {
+    match FoldInput::new(bug, adopter.tenure, &record.sources, read).fold(&adopter) {
         Ok(Fold::Missing(Missing::End(tenure))) => {
             Some(u8::try_from(tenure.session.get() - 1).expect("few sessions"))
         }

@@ -1,4 +1,4 @@
-//! What a session does: its duties, its recovery, its journal.
+//! The steps of a session: serving, recovery, its journal.
 
 use holocron_protocol::{
     epoch::draft::{SlotReport, SourceFact},
@@ -19,15 +19,15 @@ use crate::{
 };
 
 impl Ownership {
-    /// The tenure under which it writes now.
+    /// The tenure under which the session writes now.
     fn served(&self, state: &State, session: u8) -> Option<Epoch> {
         let me = state.session(session);
-        let goes_on = self.planted(Bug::GoesOnAfterRelease)
+        let bug_serves = self.planted(Bug::GoesOnAfterRelease)
             && state.record(me.seen).owner.1 == session
             && me.submitted().adopted > Epoch::ZERO;
         match me.slot() {
             SlotState::Serving { tenure, .. } => Some(tenure),
-            _ if goes_on => Some(me.submitted().adopted),
+            _ if bug_serves => Some(me.submitted().adopted),
             SlotState::NotOurs
             | SlotState::Recovering { .. }
             | SlotState::Draining { .. }
@@ -64,7 +64,7 @@ impl Ownership {
                             let source = u8::try_from(of.get() - 1).expect("few sessions");
                             actions.push(Action::Read { reader: number, source });
                         }
-                        // Epochs are read at any time anyway.
+                        // A session may read epochs in any state.
                         Effect::ReadEpochLog | Effect::Report(_) => {}
                         Effect::Forget(_) | Effect::Alert(_) => unreachable!("nothing failed"),
                     }
@@ -78,16 +78,16 @@ impl Ownership {
         }
     }
 
-    /// What the recovery does with what was read; once its deadline has passed, if it only waits.
+    /// The effects of the recovery for what was read; if there are none, its effects after its deadline.
     fn recover(&self, state: &State, session: u8, read: &[Option<Snapshot>]) -> Vec<Effect> {
         let me = state.session(session);
-        let residency = me.residency.as_ref().expect("it was named");
+        let residency = me.residency.as_ref().expect("it was listed");
         let record = state.record(me.seen);
         let effects = plant::recover(self.bug, residency, record, read);
         if !effects.is_empty() {
             return effects;
         }
-        // At the deadline, what was read of live journals is forgotten.
+        // At the deadline, reads of live journals are dropped.
         let sealed: Vec<Option<Snapshot>> = read
             .iter()
             .map(|snapshot| snapshot.clone().filter(|snapshot| snapshot.sealed))
@@ -102,7 +102,8 @@ impl Ownership {
             session.remembered = session.log.open().map(|held| held.entries);
         }
     }
-    /// Reads one more journal, or begins to; `None` when that brings nothing new.
+
+    /// Reads one more journal, or begins to; `None` if that brings nothing new.
     pub(crate) fn read(&self, state: &mut State, reader: u8, source: u8) -> Option<()> {
         let of = state.session(source);
         if of.status == Status::Deleted {
@@ -131,7 +132,7 @@ impl Ownership {
                     sealed: range.sealed,
                 };
             }
-            // An object of the range is gone: it starts over.
+            // An object of the range was trimmed: the read starts over.
             Some(_) => {
                 state.session_mut(reader).range = None;
                 return Some(());
@@ -139,7 +140,7 @@ impl Ownership {
             None => {}
         }
         read[usize::from(source)] = Some(snapshot);
-        // A reading that doesn't show the end is of no use, unless a bug makes it so.
+        // A read that doesn't show the end is useless, except for a bug.
         let record = state.record(me.seen);
         let misses = plant::misses_end(self.bug, me, record, &read) == Some(source);
         if misses && !self.planted(Bug::TailReadBeforeTheEnd) {
@@ -165,7 +166,7 @@ impl Ownership {
                     state.known.empty |= 1 << number(tenure.epoch);
                 }
                 Effect::Contradicted(..) => {
-                    state.violation = Some("what was read contradicts itself");
+                    state.violation = Some("the journals contradict each other");
                     return Some(());
                 }
                 Effect::Report(_)
@@ -178,7 +179,7 @@ impl Ownership {
         let recovered = adopted.expect("it is complete");
         let given = state.seen_by(session).owner.0;
         if self.bug.is_none() && is_ahead(state, session, recovered.sources.len()) {
-            state.violation = Some("adopted by a Release that is newer than the tenure");
+            state.violation = Some("an Adopt relied on a Release newer than its tenure");
             return Some(());
         }
         let entries = log::entries(&recovered.index);
@@ -193,6 +194,7 @@ impl Ownership {
         self.submit(state, session, Batch::Adopt(given, entries));
         Some(())
     }
+
     pub(crate) fn write(&self, state: &mut State, session: u8) -> Option<()> {
         let vnode = state.writes % u8::try_from(VNODES).expect("few vnodes");
         let me = state.session(session);
@@ -227,7 +229,7 @@ impl Ownership {
         }
     }
 
-    /// The batch in flight is committed: what it says is in the journal, and what it acknowledges leaves.
+    /// The batch in flight is committed: its record is in the journal, and its write is acknowledged.
     pub(crate) fn land(&self, state: &mut State, session: u8) {
         let me = state.session_mut(session);
         let Some(batch) = me.in_flight.take() else { return };
@@ -249,7 +251,7 @@ impl Ownership {
                 }
                 let mut acknowledged = state.acknowledged.iter().zip(&entries);
                 if !acknowledged.all(|(acknowledged, entry)| acknowledged.begins(entry.history)) {
-                    state.violation = Some("adopted without an acknowledged write");
+                    state.violation = Some("an Adopt misses an acknowledged write");
                 }
             }
             Batch::Write { vnode, history } => {
@@ -264,12 +266,12 @@ impl Ownership {
     }
 }
 
-/// An Adopt of that tenure is submitted. Its position only has to be above the one before.
+/// An Adopt of this tenure is submitted. Its position only has to grow with each one.
 fn adopted_now(given: u8) -> Event<'static> {
     Event::Adopted { tenure: epoch(given), at: Position::new(given.into()) }
 }
 
-/// Whether one of so many sources, newest first, ends only by a Release that is newer than the reader's tenure.
+/// Whether one of the newest `sources` sources ends only by a Release that is newer than the reader's tenure.
 fn is_ahead(state: &State, reader: u8, sources: usize) -> bool {
     let (seen, read) = (state.seen_by(reader), &state.session(reader).read);
     let others = seen.sources.iter().take(sources).filter(|(_, source)| *source != reader);
@@ -277,8 +279,8 @@ fn is_ahead(state: &State, reader: u8, sources: usize) -> bool {
     snapshots.any(|snapshot| !snapshot.sealed && snapshot.log.released > seen.owner.0)
 }
 
-/// Puts a batch into a log; `found` says whose the recovered entries of an Adopt are: the own log has them as foreign, in
-/// the journal there are none.
+/// Applies a batch to a log. `found` tells which: the session's own log has the recovered entries of an Adopt as foreign
+/// ones, its journal has none.
 pub(crate) fn apply(log: &mut SlotLog, batch: Batch, found: Origin) -> Result<(), Disorder> {
     match batch {
         Batch::Adopt(given, entries) => {

@@ -1,4 +1,4 @@
-//! The state of the model: a slot, the sessions that hold or held it, and the epochs that anybody may still act on.
+//! The state of the model: a slot, the sessions that hold or held it, and the epochs that a session may still act on.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use crate::{
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    /// By epoch from 1; `None` for those that nobody can act on any more.
+    /// By epoch, from 1; `None` for those that no session can act on any more.
     pub(crate) records: Vec<Option<Arc<Record>>>,
     pub(crate) sessions: Vec<Arc<Session>>,
-    /// What the leader may have learned. Which tenures were ever held in full by a committed checkpoint stays true.
+    /// The facts that the leader may have learned. They stay true.
     pub(crate) known: Known,
     /// Writes submitted so far.
     pub(crate) writes: u8,
-    /// What was acknowledged of each vnode.
+    /// The acknowledged writes of each vnode.
     pub(crate) acknowledged: [History; VNODES],
     pub(crate) violation: Option<&'static str>,
 }
@@ -29,25 +29,27 @@ pub(crate) struct State {
 /// A session: its memory, and what the store holds of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Session {
-    /// The newest epoch it has read; 0 before it was ever named.
+    /// The newest epoch that it has read; 0 if it was never listed.
     pub(crate) seen: u8,
     pub(crate) status: Status,
-    /// What its journal says to whoever reads it now.
+    /// Its journal's content, as a reader finds it now.
     pub(crate) stored: Log,
-    /// Its own log: what it has committed, and what it found in older tenures.
+    /// Its own log: its committed records, and those recovered from older tenures.
     pub(crate) log: Log,
-    /// What it does with the slot; none before it was ever named.
+    /// What it does with the slot; `None` if it was never listed.
     pub(crate) residency: Option<Residency>,
     /// The batch in flight.
     pub(crate) in_flight: Option<Batch>,
-    /// What it has read for a recovery under the newest epoch it has read.
+    /// The journals that it has read for a recovery under its newest epoch.
     pub(crate) read: Vec<Option<Snapshot>>,
-    /// The journal whose range it has decided and whose objects it hasn't read yet.
+    /// The read in progress: its range is decided, its objects are not read yet.
     pub(crate) range: Option<ReadRange>,
-    /// How many checkpoints it has committed, modulo [`CHECKPOINTS`], if readings take more than a moment.
+    /// The number of committed checkpoints, modulo [`CHECKPOINTS`]; counted only with [`Steps::SplitReadings`].
+    ///
+    /// [`Steps::SplitReadings`]: crate::model::Steps::SplitReadings
     pub(crate) checkpoints: u8,
     pub(crate) checkpoint: Option<Planned>,
-    /// What only a planted bug remembers.
+    /// Only for planted bugs: state that outlives its tenure.
     pub(crate) remembered: Option<Entries>,
 }
 
@@ -62,7 +64,7 @@ pub(crate) enum Status {
 /// A batch with one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Batch {
-    /// With what was recovered.
+    /// With the recovered entries.
     Adopt(u8, Entries),
     Write {
         vnode: u8,
@@ -71,17 +73,17 @@ pub(crate) enum Batch {
     Release(u8),
 }
 
-/// What a journal said when it was read.
+/// A journal's content when it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Snapshot {
     pub(crate) log: Log,
     pub(crate) sealed: bool,
 }
 
-/// Checkpoints are counted up to this, which is enough to notice one.
+/// The modulus of the checkpoint counter: large enough to notice one checkpoint during a read.
 pub(crate) const CHECKPOINTS: u8 = 3;
 
-/// The range of a reading: it names objects that the next checkpoint may trim.
+/// The range of a read: it names objects that the next checkpoint may trim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ReadRange {
     pub(crate) source: u8,
@@ -90,19 +92,19 @@ pub(crate) struct ReadRange {
     pub(crate) checkpoints: u8,
 }
 
-/// A checkpoint that was planned and isn't committed.
+/// A checkpoint that is planned and not committed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Planned {
     /// The session's log at its low water.
     pub(crate) at_low_water: Log,
-    /// The tenure that was open then, by what was submitted.
+    /// The tenure that was open when it was planned, by the submitted records.
     pub(crate) open: Option<u8>,
     pub(crate) copies: Copies,
-    /// What was committed above the low water.
+    /// The batches committed above the low water.
     pub(crate) above: Vec<Batch>,
 }
 
-/// How much of what is foreign a checkpoint copies.
+/// How many foreign records a checkpoint copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Copies {
     Nothing,
@@ -116,14 +118,14 @@ impl Session {
         self.residency.as_ref().map(|residency| residency.state(SLOT)).unwrap_or_default()
     }
 
-    /// What it has submitted about it.
+    /// The Adopt and Release of the slot that it has submitted.
     pub(crate) fn submitted(&self) -> Submitted {
         self.residency.as_ref().map(|residency| residency.submitted(SLOT)).unwrap_or_default()
     }
 
-    /// Something happened to the slot.
+    /// Hands the residency an event of the slot.
     pub(crate) fn step(&mut self, event: Event<'_>) -> Vec<Effect> {
-        self.residency.as_mut().expect("it was named").step(SLOT, event)
+        self.residency.as_mut().expect("it was listed").step(SLOT, event)
     }
 
     pub(crate) fn forget_readings(&mut self) {
@@ -139,7 +141,7 @@ impl State {
 
     pub(crate) fn record(&self, epoch: u8) -> &Arc<Record> {
         let record = &self.records[usize::from(epoch) - 1];
-        record.as_ref().expect("epochs that somebody acts on are kept")
+        record.as_ref().expect("epochs that a session may act on are kept")
     }
 
     pub(crate) fn session(&self, number: u8) -> &Session {
@@ -158,7 +160,7 @@ impl State {
         let fresh = || Residency::new(session_id(number.into()), 1);
         session.residency.get_or_insert_with(fresh);
         let effects = session.step(Event::Epoch(&holding));
-        assert!(!effects.contains(&Effect::RunWaiting), "no epoch ends a recovery well");
+        assert!(!effects.contains(&Effect::RunWaiting), "no epoch completes a recovery");
     }
 
     /// The newest record that a session has read.
@@ -166,7 +168,7 @@ impl State {
         self.record(self.session(number).seen)
     }
 
-    /// Forgets what can't matter any more, so that states that are the same look the same.
+    /// Removes data that can't matter any more, so that equivalent states are equal.
     pub(crate) fn normalize(&mut self) {
         let live = self.sessions.iter().filter(|session| session.status == Status::Live);
         let oldest = live.map(|session| session.seen).filter(|&seen| seen > 0).min();
@@ -175,7 +177,7 @@ impl State {
             *record = None;
         }
         for session in self.sessions.iter_mut().filter(|session| session.status != Status::Live) {
-            // Only its journal is left of it.
+            // Only its journal matters.
             let Session { status, stored, remembered, .. } = &**session;
             let left = Session {
                 seen: 1,
