@@ -148,11 +148,11 @@ impl RecoveryTask {
             }
             Err(FetchError::Detached) => FetchFailure::Detached,
             Err(FetchError::Missing(key)) => {
-                tracing::debug!(%session, key, "fetch of a journal failed: object missing; it is fetched again");
+                tracing::debug!(session = %self.session.id(), source = %session, key, "fetch of a journal failed: object missing; it is fetched again");
                 FetchFailure::ObjectMissing
             }
             Err(FetchError::Unreadable(malformed)) => {
-                tracing::error!(%session, %malformed, "journal can't be read; slots that need it wait until it is repaired");
+                tracing::error!(session = %self.session.id(), source = %session, %malformed, "journal can't be read; slots that need it wait until it is repaired");
                 FetchFailure::Unreadable
             }
             Err(FetchError::Stopped) => FetchFailure::Unreadable,
@@ -211,7 +211,7 @@ impl RecoveryTask {
     }
 
     fn fetch(&self, session: SessionId, up_to: FetchUpTo) {
-        tracing::debug!(own = %self.session.id(), %session, ?up_to, "fetching a journal");
+        tracing::debug!(session = %self.session.id(), source = %session, ?up_to, "fetching a journal");
         let (reader, sealer) = (Arc::clone(&self.reader), self.sealer.clone());
         let own = Arc::clone(&self.session);
         self.in_flight.push(Box::pin(async move {

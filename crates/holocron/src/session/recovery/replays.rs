@@ -31,7 +31,7 @@ impl RecoveryTask {
             match self.replay(session, scope, journal) {
                 Ok(replay) => drop(replays.insert(session, replay)),
                 Err(malformed) => {
-                    tracing::error!(%session, %malformed, "journal can't be replayed; slots that need it wait until it is repaired");
+                    tracing::error!(session = %self.session.id(), source = %session, %malformed, "journal can't be replayed; slots that need it wait until it is repaired");
                     unreadable.push(session);
                 }
             }
