@@ -56,6 +56,17 @@ pub struct Copy {
     pub from: Place,
 }
 
+/// What a record of a batch says of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotRecord {
+    /// The slot is adopted under that epoch.
+    Adopt(Epoch),
+    /// A vnode's newest record stands there.
+    Write(VnodeHash, Place),
+    /// The slot is released by that epoch.
+    Release(Epoch),
+}
+
 /// What can't be in a journal whose writer followed the rules; says which rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Disorder {
@@ -177,6 +188,23 @@ impl SlotLog {
         match open.entries.put(hash, place) {
             Some(before) if before.commit >= place.commit => Err(Disorder::Commit),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Takes the next record. `recovered` is asked what the tenure of an Adopt starts from, see [`Self::adopt`].
+    ///
+    /// # Errors
+    ///
+    /// [`Disorder`].
+    pub fn apply(
+        &mut self,
+        record: &SlotRecord,
+        recovered: impl FnOnce(Epoch) -> SlotIndex,
+    ) -> Result<(), Disorder> {
+        match record {
+            SlotRecord::Adopt(epoch) => self.adopt(*epoch, recovered(*epoch)),
+            SlotRecord::Write(hash, place) => self.write(*hash, place),
+            SlotRecord::Release(epoch) => self.release(*epoch),
         }
     }
 
