@@ -122,6 +122,7 @@ impl Election {
     /// When an answer arrives without its request in flight.
     #[must_use]
     pub fn step(&mut self, now: Time, chance: u64, event: Event) -> Vec<Effect> {
+        let before = self.newest;
         let mut effects = match event {
             Event::ChangeWanted if self.is_leading() => self.create(),
             Event::Tick | Event::ChangeWanted => Vec::new(),
@@ -140,6 +141,7 @@ impl Election {
             Event::StoreWorking => self.on_store_working(now, chance),
         };
         effects.extend(self.on_time(now, chance));
+        self.assert_consistent(before);
         effects
     }
 

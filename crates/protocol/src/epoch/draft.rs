@@ -160,6 +160,7 @@ impl Draft {
             });
         }
         self.hosts.insert(name.clone(), entry);
+        assert!(self.hosts.len() <= HOSTS_MAX, "more hosts than a record may list");
         Ok(())
     }
 
@@ -182,6 +183,7 @@ impl Draft {
         for (domain, session) in entry.sessions {
             self.end(domain, session);
         }
+        assert!(self.host_of(session).is_none(), "{session} is removed and lives on");
         if self.handover == (Handover::Leaves { successor: Some(name) }) {
             self.handover = Handover::Leaves { successor: None };
         }

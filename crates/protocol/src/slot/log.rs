@@ -159,6 +159,8 @@ impl SlotLog {
             entries.follow(&older.entries);
         }
         self.tenures.push(TenureLog { epoch, coverage: Coverage::Part, entries });
+        assert!(self.tenures.is_sorted_by(|a, b| a.epoch < b.epoch), "tenures are in order");
+        assert_eq!(self.open().map(|open| open.epoch), Some(epoch), "the newest tenure is open");
         Ok(())
     }
 
@@ -175,6 +177,7 @@ impl SlotLog {
             open.entries = core::mem::take(&mut open.entries).into_own();
         }
         self.released = epoch;
+        assert!(self.open().is_none(), "a Release by {epoch} leaves no tenure open");
         Ok(())
     }
 

@@ -317,6 +317,7 @@ impl Recovery {
             !journal.is_some_and(|journal| ended(journal, source, adopter))
         });
         self.awaited.extend(unseen.map(|source| source.session));
+        assert!(!self.awaited.contains(&self.session), "it waits for its own Release");
     }
 
     /// Nothing is wanted: what was fetched is of no use any more.
@@ -355,6 +356,9 @@ impl Recovery {
                 }
             }
         }
+        let waits = |what: &Missing| self.journals[&what.session()].state != JournalState::Fetching;
+        let deadline = planted::look_at(Some(Time::ZERO)).is_none() || self.look_at.is_some();
+        assert!(deadline || !missing.iter().any(waits), "something is missing without a deadline");
         // Events that come often must not postpone the deadline.
         if let (Some(before), Some(_)) = (before, self.look_at) {
             self.look_again(before);
