@@ -1,6 +1,10 @@
 //! Settings, and what each trades. Values that should not be changed are constants next to their use.
 
 use core::time::Duration;
+use holocron_protocol::{
+    checkpoint::plan::COPY_LEN_DEFAULT,
+    state::checkpoint::{TAIL_LEN_MAX, TAIL_POSITIONS_MAX},
+};
 
 use holocron_protocol::request::window::WindowLimits;
 
@@ -80,10 +84,10 @@ impl Default for Settings {
             host_calls_max: 100_000,
             vnodes_active_max: 100_000,
             idle_after: Duration::from_secs(60),
-            checkpoint_batches: 256,
-            checkpoint_len: 8 << 20,
+            checkpoint_batches: TAIL_POSITIONS_MAX,
+            checkpoint_len: TAIL_LEN_MAX,
             copy_pause: Duration::from_millis(200),
-            copy_len: 16 << 20,
+            copy_len: COPY_LEN_DEFAULT,
             heartbeat: Duration::from_millis(250),
             heartbeats_missed_max: 4,
             standstill_max: Duration::from_secs(5),

@@ -26,6 +26,7 @@ use crate::{
         epoch_log::EpochLog,
         loss::{EMPTIED, FOREIGN},
         remains::remains,
+        source::{MissingDirectory, StoreSource},
     },
     transport::{
         frame::Hello,
@@ -57,9 +58,7 @@ pub enum ConnectError {
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it connects"]
 pub struct ClientBuilder {
-    url: Option<String>,
-    options: Vec<(String, String)>,
-    store: Option<Arc<dyn Store>>,
+    store: StoreSource,
     seeds: Vec<String>,
     network: Arc<dyn Network>,
     random: Random,
@@ -70,9 +69,7 @@ pub struct ClientBuilder {
 impl ClientBuilder {
     fn new(url: Option<&str>) -> Self {
         Self {
-            url: url.map(ToOwned::to_owned),
-            options: Vec::new(),
-            store: None,
+            store: StoreSource::new(url),
             seeds: Vec::new(),
             network: Arc::new(Tcp),
             random: Random::from_system(),
@@ -83,13 +80,13 @@ impl ClientBuilder {
 
     /// An option of the store, such as an endpoint; overrides the environment.
     pub fn option(mut self, key: &str, value: &str) -> Self {
-        self.options.push((key.to_owned(), value.to_owned()));
+        self.store.option(key, value);
         self
     }
 
     /// A store that is open already, instead of opening the URL.
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
-        self.store = Some(store);
+        self.store.opened(store);
         self
     }
 
@@ -132,11 +129,7 @@ impl ClientBuilder {
     /// [`ConnectError`], with a message for the operator.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let deadline = Instant::now() + self.connect_deadline.min(DEADLINE_MAX);
-        let store = match (self.store, self.url) {
-            (Some(store), _) => Some(store),
-            (None, Some(url)) => Some(open_store(url, self.options, deadline).await?),
-            (None, None) => None,
-        };
+        let store = open_store(self.store, deadline).await?;
         let (mut views, mut cluster) = (None, None);
         if let Some(store) = store {
             let found = StoreViews::open(store, left_until(deadline)).await?;
@@ -163,11 +156,10 @@ fn left_until(deadline: Instant) -> Duration {
 
 /// Opens a store in its own thread: a directory may be on a mount that hangs.
 async fn open_store(
-    url: String,
-    options: Vec<(String, String)>,
+    source: StoreSource,
     deadline: Instant,
-) -> Result<Arc<dyn Store>, ConnectError> {
-    let opening = spawn_blocking(move || holocron_store::open(&url, &options));
+) -> Result<Option<Arc<dyn Store>>, ConnectError> {
+    let opening = spawn_blocking(move || source.open(MissingDirectory::Refused));
     match timeout_at(deadline, opening).await {
         Ok(Ok(opened)) => Ok(opened?),
         Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),

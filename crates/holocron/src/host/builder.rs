@@ -19,6 +19,7 @@ use crate::{
         settings::Settings,
         vnode::Vnode,
     },
+    store_io::source::{MissingDirectory, StoreSource},
     store_io::{loss::LossWatch, store_watch::WatchedStore},
     transport::net::{Network, Tcp},
 };
@@ -27,9 +28,7 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct HostBuilder {
-    url: String,
-    options: Vec<(String, String)>,
-    store: Option<Arc<dyn Store>>,
+    store: StoreSource,
     name: Option<String>,
     listen: String,
     advertise: Option<String>,
@@ -90,9 +89,7 @@ pub enum StartError {
 impl HostBuilder {
     pub(super) fn new(url: &str) -> Self {
         Self {
-            url: url.to_owned(),
-            options: Vec::new(),
-            store: None,
+            store: StoreSource::new(Some(url)),
             name: None,
             listen: "127.0.0.1:0".to_owned(),
             advertise: None,
@@ -156,14 +153,14 @@ impl HostBuilder {
 
     /// An option of the store, such as an endpoint; overrides the environment.
     pub fn option(mut self, key: &str, value: &str) -> Self {
-        self.options.push((key.to_owned(), value.to_owned()));
+        self.store.option(key, value);
         self
     }
 
     /// A store that is open already, instead of opening the URL: for tests, or to share one `memory://` store between
     /// hosts of one process.
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
-        self.store = Some(store);
+        self.store.opened(store);
         self
     }
 
@@ -197,14 +194,12 @@ impl HostBuilder {
             Some(name) => HostName::new(name)?,
             None => HostName::new(&format!("host-{:08x}", self.random.bits() >> 96))?,
         };
-        let store = match self.store {
-            Some(store) => store,
-            // A missing directory may be on a file system that isn't mounted, so only an operator may create it.
-            None if self.founding == Founding::Anew => {
-                holocron_store::open_or_make(&self.url, &self.options)?
-            }
-            None => holocron_store::open(&self.url, &self.options)?,
+        // A missing directory may be on a file system that isn't mounted, so only an operator may create it.
+        let missing = match self.founding {
+            Founding::Anew => MissingDirectory::Made,
+            Founding::IfEmpty | Founding::Never => MissingDirectory::Refused,
         };
+        let store = self.store.open(missing)?.expect("a host has a URL");
         let store: Arc<Counting> = Arc::new(Counting::new(store, keys::purpose));
         let stop = CancellationToken::new();
         let dyn_store: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;

@@ -24,11 +24,12 @@ use holocron_protocol::{
     },
     format::keys,
     ids::{DomainId, Position, Tenure},
-    journal::batch::{self, JournalObject, Record},
+    journal::batch::{self, JournalObject},
+    slot::replay::for_each_slot_record,
     state::{
         checkpoint::Checkpoint,
         pack::PackRef,
-        place::{FileId, FileObject, Origin, Place},
+        place::{FileObject, Place},
     },
 };
 use holocron_store::{GaveUp, Patience, get_range_until, put_until};
@@ -36,7 +37,10 @@ use tokio::sync::mpsc;
 
 use super::{Notice, Session};
 use crate::planted;
-use crate::session::{journal::Closed, slots::Table};
+use crate::session::{
+    journal::Closed,
+    slots::{SlotData, Table},
+};
 
 /// Ranged gets in flight for copying.
 const READS_MAX: usize = 8;
@@ -151,54 +155,26 @@ impl Checkpoints {
                 unreachable!("{key}: a batch of our own can't be read back: {decoded:?}");
             };
             let mut table = self.session.slots.lock();
-            let file = FileId { session: session_id, object: FileObject::Journal(position) };
-            let file = self.session.slots.files().number(file);
-            for record in batch.records() {
-                let (range, record) =
-                    record.map_err(|malformed| Failed::Unreadable(malformed.to_string()))?;
-                self.enter(
-                    &mut table,
-                    record,
-                    |record| Place::of_record(file, record.start, &object[record], Origin::Own),
-                    range,
-                );
-            }
+            let mut files = self.session.slots.files();
+            let slot_count = self.session.parts.cluster.slots;
+            let entered = for_each_slot_record(
+                &batch,
+                slot_count,
+                |_| true,
+                &mut files,
+                |slot, record| {
+                    let SlotData { log, recovered, .. } = table.get_mut(slot);
+                    log.apply(record, |epoch| {
+                        recovered.remove(&epoch).expect("an adopted slot was recovered")
+                    })
+                },
+            );
+            // Our own journal breaks a rule of the protocol: the session must not continue.
+            entered
+                .unwrap_or_else(|malformed| panic!("journal of session {session_id}: {malformed}"));
             self.entered = position;
         }
         Ok(low_water)
-    }
-
-    fn enter(
-        &self,
-        table: &mut Table,
-        record: Record,
-        place: impl Fn(
-            core::ops::Range<usize>,
-        ) -> Result<
-            (holocron_protocol::ids::VnodeHash, Place),
-            holocron_protocol::format::codec::Malformed,
-        >,
-        range: core::ops::Range<usize>,
-    ) {
-        let (slot, entered) = match record {
-            Record::State(state) => {
-                let slot = state.hash.slot(self.session.parts.cluster.slots);
-                let (hash, place) = place(range).expect("the session wrote the record");
-                (slot, table.get_mut(slot).log.write(hash, &place))
-            }
-            Record::Adopt { slot, epoch, .. } => {
-                let state = table.get_mut(slot);
-                let recovered =
-                    state.recovered.remove(&epoch).expect("an adopted slot was recovered");
-                (slot, state.log.adopt(epoch, recovered))
-            }
-            Record::Release { slot, epoch } => (slot, table.get_mut(slot).log.release(epoch)),
-            Record::Checkpoint(_) => return,
-        };
-        // Our own journal breaks a rule of the protocol: the session must not continue.
-        if let Err(disorder) = entered {
-            panic!("journal of session {}: slot {slot}: {disorder}", self.session.id());
-        }
     }
 
     /// Plans the checkpoint.

@@ -8,5 +8,6 @@ pub(crate) mod fetch;
 pub(crate) mod loss;
 pub(crate) mod remains;
 pub(crate) mod sealer;
+pub(crate) mod source;
 pub(crate) mod state_reader;
 pub(crate) mod store_watch;

@@ -56,7 +56,11 @@ impl Detached {
         match end_mark {
             EndMark::NotKnown => Collection::CreateEndMark,
             EndMark::Definite => {
-                Collection::Delete(listed.into_iter().filter(|key| self.is_garbage(key)).collect())
+                let garbage: Vec<Key> =
+                    listed.into_iter().filter(|key| self.is_garbage(key)).collect();
+                let marks = |key: &Key| matches!(key, Key::TrimMark(..) | Key::EndMark(_));
+                assert!(!garbage.iter().any(marks), "a mark is never deleted");
+                Collection::Delete(garbage)
             }
         }
     }

@@ -291,8 +291,8 @@ impl Plan {
     }
 
     /// The packs of the previous checkpoint that are kept.
-    #[must_use]
-    pub fn kept_packs(&self) -> &[PackRef] {
+    #[cfg(test)]
+    fn kept_packs(&self) -> &[PackRef] {
         &self.kept
     }
 
@@ -632,7 +632,7 @@ mod tests {
         }
         let plan = bench.plan();
         bench.commit(&plan);
-        let each = TAIL_LEN_MAX as u64 / u64::from(record_len);
+        let each = TAIL_LEN_MAX / u64::from(record_len);
         let checkpoints = 8 * vnodes / each + 100;
         let (mut packed, mut random) = (0, 7u64);
         for _ in 0..checkpoints {

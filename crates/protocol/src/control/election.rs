@@ -99,7 +99,8 @@ impl Election {
 
     /// Until when it may *claim* to lead, towards systems that don't check the fencing token: a lease from the start of
     /// a read that found nothing newer. A new leader first waits for the previous leader's lease and a margin. The
-    /// lease assumes clocks that run at nearly the same rate; the fencing token doesn't.
+    /// lease assumes clocks that run at nearly the same rate; the fencing token doesn't. For an election used alone, which
+    /// has no public API yet.
     #[must_use]
     pub fn leader_until(&self, now: Time, lease: Duration, margin: Duration) -> Option<Time> {
         match self.role {
@@ -121,6 +122,7 @@ impl Election {
     /// When an answer arrives without its request in flight.
     #[must_use]
     pub fn step(&mut self, now: Time, chance: u64, event: Event) -> Vec<Effect> {
+        let before = self.newest;
         let mut effects = match event {
             Event::ChangeWanted if self.is_leading() => self.create(),
             Event::Tick | Event::ChangeWanted => Vec::new(),
@@ -139,6 +141,7 @@ impl Election {
             Event::StoreWorking => self.on_store_working(now, chance),
         };
         effects.extend(self.on_time(now, chance));
+        self.assert_consistent(before);
         effects
     }
 

@@ -131,6 +131,7 @@ impl HostHintWatch {
             }
             self.last.insert(name.clone(), now);
         }
+        assert!(self.last.len() <= HOSTS_MAX, "more hints are kept than there may be hosts");
         moved
     }
 }

@@ -200,6 +200,7 @@ impl Member {
         };
         if record.is_open(self.session) {
             self.listed = Some(self.session);
+            assert!(self.opened.contains(&self.session), "an open session is one of ours");
             return vec![Effect::Apply];
         }
         let is_over = match record.sessions.get(&self.session).map(|entry| entry.state) {
@@ -264,7 +265,8 @@ impl Member {
         }
         assert_eq!(self.journal, Journal::Opening, "{session} is opened twice");
         self.journal = Journal::Open;
-        self.opened.insert(session);
+        let is_new = self.opened.insert(session);
+        assert!(planted::is_fresh(is_new), "{session} was used before");
         self.ask_to_join_at = now;
         let mut effects = self.watch_leader();
         effects.extend(self.act_on_record());
@@ -347,6 +349,7 @@ impl Member {
         if now < leaving.ask_at {
             return Vec::new();
         }
+        assert!(leaving.since <= now, "it has begun to leave");
         self.leaving = Some(Leaving { ask_at: now + ASK_AGAIN, ..leaving });
         vec![Effect::AskToLeave(self.session)]
     }

@@ -161,6 +161,7 @@ impl Draft {
             });
         }
         self.hosts.insert(name.clone(), entry);
+        assert!(self.hosts.len() <= HOSTS_MAX, "more hosts than a record may list");
         Ok(())
     }
 
@@ -183,6 +184,7 @@ impl Draft {
         for (domain, session) in entry.sessions {
             self.end(domain, session);
         }
+        assert!(self.host_of(session).is_none(), "{session} is removed and lives on");
         if self.handover == (Handover::Leaves { successor: Some(name) }) {
             self.handover = Handover::Leaves { successor: None };
         }

@@ -36,6 +36,12 @@ impl<'a> Reader<'a> {
         Self { what, bytes, at: 0 }
     }
 
+    /// From the byte at an offset, which the caller has checked to be within `bytes`.
+    pub(crate) const fn at_offset(what: &'a str, bytes: &'a [u8], at: usize) -> Self {
+        assert!(at <= bytes.len(), "begins beyond its end");
+        Self { what, bytes, at }
+    }
+
     /// The offset of the next field.
     pub(crate) const fn at(&self) -> usize {
         self.at
@@ -49,6 +55,14 @@ impl<'a> Reader<'a> {
     /// An error at the current offset.
     pub(crate) fn malformed(&self, why: &str) -> Malformed {
         Malformed::new(self.what, &format!("{why}, at byte {}", self.at))
+    }
+
+    /// The next bytes, as many as the array has.
+    pub(crate) fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], Malformed> {
+        let rest = &self.bytes[self.at..];
+        let array = *rest.first_chunk().ok_or_else(|| self.malformed("truncated"))?;
+        self.at += LEN;
+        Ok(array)
     }
 
     /// The next byte.

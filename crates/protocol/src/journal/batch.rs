@@ -28,8 +28,6 @@ use crate::{
     planted,
 };
 
-/// A batch is flushed at this many bytes, even if others are in flight.
-pub const BATCH_LEN_TARGET: usize = 4 << 20;
 /// Largest batch that is written, in bytes; records that don't fit go into the next.
 pub const BATCH_LEN_MAX: usize = 64 << 20;
 

@@ -94,7 +94,7 @@ pub fn encode(
 }
 
 /// Appends the envelope of a deleted vnode. It keeps the window, because requests must not run again after a delete
-/// either.
+/// either. No caller yet: the format is fixed before vnodes can be deleted.
 pub fn encode_tombstone(out: &mut Vec<u8>, window: &Window) {
     encode_head(out, 0, window);
     out.push(TAG_TOMBSTONE);

@@ -56,6 +56,17 @@ pub struct Copy {
     pub from: Place,
 }
 
+/// A record of a batch, from the view of one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotRecord {
+    /// An Adopt of the slot under this epoch.
+    Adopt(Epoch),
+    /// A vnode's newest record is at this place.
+    Write(VnodeHash, Place),
+    /// A Release of the slot under this epoch.
+    Release(Epoch),
+}
+
 /// The rule that a journal's writer broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Disorder {
@@ -148,6 +159,8 @@ impl SlotLog {
             entries.follow(&older.entries);
         }
         self.tenures.push(TenureLog { epoch, coverage: Coverage::Part, entries });
+        assert!(self.tenures.is_sorted_by(|a, b| a.epoch < b.epoch), "tenures are in order");
+        assert_eq!(self.open().map(|open| open.epoch), Some(epoch), "the newest tenure is open");
         Ok(())
     }
 
@@ -164,6 +177,7 @@ impl SlotLog {
             open.entries = core::mem::take(&mut open.entries).into_own();
         }
         self.released = epoch;
+        assert!(self.open().is_none(), "a Release by {epoch} leaves no tenure open");
         Ok(())
     }
 
@@ -177,6 +191,23 @@ impl SlotLog {
         match open.entries.put(hash, place) {
             Some(before) if before.commit >= place.commit => Err(Disorder::Commit),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Adds the next record. `recovered` returns the initial index of an Adopt's tenure, see [`Self::adopt`].
+    ///
+    /// # Errors
+    ///
+    /// [`Disorder`].
+    pub fn apply(
+        &mut self,
+        record: &SlotRecord,
+        recovered: impl FnOnce(Epoch) -> SlotIndex,
+    ) -> Result<(), Disorder> {
+        match record {
+            SlotRecord::Adopt(epoch) => self.adopt(*epoch, recovered(*epoch)),
+            SlotRecord::Write(hash, place) => self.write(*hash, place),
+            SlotRecord::Release(epoch) => self.release(*epoch),
         }
     }
 

@@ -12,6 +12,8 @@
 //! * What was fetched of a live journal before its Release was announced doesn't count afterwards.
 //! * Whatever is missing is either being fetched, or has a deadline at which it is fetched again.
 
+mod terms;
+
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -19,6 +21,7 @@ use alloc::{
 };
 use core::time::Duration;
 
+pub use self::terms::{Effect, Event, FetchFailure, FetchUpTo, Recovered, Wanted};
 use crate::{
     epoch::{
         draft::{SlotReport, SourceFact},
@@ -28,12 +31,11 @@ use crate::{
     journal::sealing::Hint,
     planted,
     slot::{
-        fold::{Contradiction, Fold, Missing, fold},
+        fold::{Fold, Missing, fold},
         replay::{JournalEnd, Source},
         residency::{Residency, SlotState},
-        tenure::{Adopter, Submitted, ended},
+        tenure::{Adopter, ended},
     },
-    state::index::SlotIndex,
     time::Time,
 };
 
@@ -46,98 +48,6 @@ pub const RETRY_AFTER: Duration = Duration::from_millis(5);
 pub const FAILURES_BEFORE_ALERT: u32 = 10;
 /// The alert is repeated after this many more failures, half a minute.
 pub const FAILURES_PER_ALERT: u32 = 60;
-
-/// How the journal of a source is to be fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FetchUpTo {
-    /// The session is over: seal its journal unless that was done, and read it up to the seal.
-    Seal(Hint),
-    /// The session goes on: read it up to this batch, which is announced to hold a Release.
-    Release(Position),
-    /// The session goes on and announced nothing: list its journal and read it up to the newest batch.
-    NewestBatch,
-    /// It is the own journal: read it once everything submitted so far is committed.
-    OwnCommitted,
-}
-
-/// Why a journal could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FetchFailure {
-    /// The session is detached: the epoch that names it as a source is old.
-    Detached,
-    /// An object was missing: it was trimmed during the fetch, or the journal is damaged.
-    ObjectMissing,
-    /// The store rejects the request, or an object can't be decoded. An operator has to look.
-    Unreadable,
-}
-
-/// What happened.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A newer epoch was read.
-    Epoch(Arc<EpochRecord>),
-    /// A session will be sealed; the position up to which it was known to have committed.
-    Committed(SessionId, Position),
-    /// A session is sealed there.
-    Sealed(SessionId, Position),
-    /// A session committed a Release there.
-    Released(SessionId, Position),
-    /// Answers [`Effect::Fetch`]: what follows the last batch that was fetched.
-    Fetched(SessionId, JournalEnd),
-    /// Answers [`Effect::Fetch`]: it failed.
-    Failed(SessionId, FetchFailure),
-    /// A fetched journal was replayed without an error.
-    Replayed(SessionId),
-    /// A fetched journal can't be replayed: an object of it is damaged.
-    NotReplayed(SessionId),
-    /// Time passed.
-    Tick,
-}
-
-/// What to do.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// Fetch a journal; answered by one [`Event::Fetched`] or [`Event::Failed`].
-    Fetch(SessionId, FetchUpTo),
-    /// Drop what was fetched of a journal.
-    Forget(SessionId),
-    /// A newer epoch may exist: read the epoch log.
-    ReadEpochLog,
-    /// The slot is complete: append its Adopt.
-    Adopt(Recovered),
-    /// Tell the leader.
-    Report(SlotReport),
-    /// What the sources say contradicts itself. The slot waits until an operator has looked.
-    Contradicted(Slot, Contradiction),
-    /// An object of the session's journal has been missing for a while. An operator has to look.
-    Alert(SessionId),
-}
-
-/// A slot whose sources have been read to their end.
-#[derive(Clone, Debug)]
-pub struct Recovered {
-    /// Which.
-    pub slot: Slot,
-    /// The tenure to adopt it under.
-    pub tenure: Tenure,
-    /// The sources that were needed, newest first.
-    pub sources: Vec<Tenure>,
-    /// Where its vnodes' newest records stand.
-    pub index: SlotIndex,
-}
-
-/// A slot to recover.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Which.
-    pub slot: Slot,
-    /// The tenure to adopt it under.
-    pub tenure: Tenure,
-    /// What it is recovered from, newest first.
-    pub sources: Vec<Tenure>,
-    /// What this session has submitted about it.
-    pub submitted: Submitted,
-}
 
 /// The slots that a session recovers, by the newest record it has read.
 #[must_use]
@@ -407,6 +317,7 @@ impl Recovery {
             !journal.is_some_and(|journal| ended(journal, source, adopter))
         });
         self.awaited.extend(unseen.map(|source| source.session));
+        assert!(!self.awaited.contains(&self.session), "it waits for its own Release");
     }
 
     /// Nothing is wanted: what was fetched is of no use any more.
@@ -445,6 +356,9 @@ impl Recovery {
                 }
             }
         }
+        let waits = |what: &Missing| self.journals[&what.session()].state != JournalState::Fetching;
+        let deadline = planted::look_at(Some(Time::ZERO)).is_none() || self.look_at.is_some();
+        assert!(deadline || !missing.iter().any(waits), "something is missing without a deadline");
         // Events that come often must not postpone the deadline.
         if let (Some(before), Some(_)) = (before, self.look_at) {
             self.look_again(before);

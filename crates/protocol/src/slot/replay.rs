@@ -18,7 +18,7 @@ use crate::{
     ids::{Position, SessionId, Slot},
     journal::batch::{Batch, Record},
     planted,
-    slot::log::{Disorder, SlotLog},
+    slot::log::{Disorder, SlotLog, SlotRecord},
     state::{
         checkpoint::Checkpoint,
         index::SlotIndex,
@@ -138,51 +138,11 @@ impl JournalReplay {
         self.assert_next(header.position);
         assert_eq!(self.end, JournalEnd::Live, "a batch after the seal");
         self.through = header.position;
-        let mut file = None;
-        for record in batch.records() {
-            let (range, record) = record?;
-            let (slot, done) = match record {
-                Record::State(state) => {
-                    let slot = state.hash.slot(self.scope.slot_count);
-                    if !self.scope.slots.contains(&slot) {
-                        continue;
-                    }
-                    // The file gets its number with the first requested record.
-                    let id = FileId {
-                        session: self.session,
-                        object: FileObject::Journal(header.position),
-                    };
-                    let file = *file.get_or_insert_with(|| files.number(id));
-                    let bytes = batch.bytes_at(range.clone());
-                    let (hash, place) = Place::of_record(file, range.start, &bytes, Origin::Own)?;
-                    (slot, self.slots.entry(slot).or_default().write(hash, &place))
-                }
-                Record::Adopt { slot, epoch, .. } => {
-                    (slot, self.change(slot, |log| log.adopt(epoch, SlotIndex::default())))
-                }
-                Record::Release { slot, epoch } => {
-                    (slot, self.change(slot, |log| log.release(epoch)))
-                }
-                // The newest checkpoint in range is the base already.
-                Record::Checkpoint(_) => continue,
-            };
-            done.map_err(|disorder| {
-                let key = keys::journal_position(self.session, header.position);
-                Malformed::new(&key, &format!("slot {slot}: {disorder}"))
-            })?;
-        }
-        Ok(())
-    }
-
-    fn change(
-        &mut self,
-        slot: Slot,
-        change: impl FnOnce(&mut SlotLog) -> Result<(), Disorder>,
-    ) -> Result<(), Disorder> {
-        if !self.scope.slots.contains(&slot) {
-            return Ok(());
-        }
-        change(self.slots.entry(slot).or_default())
+        let Self { scope, slots, .. } = self;
+        let in_scope = |slot: &Slot| scope.slots.contains(slot);
+        for_each_slot_record(batch, scope.slot_count, in_scope, files, |slot, record| {
+            slots.entry(slot).or_default().apply(record, |_| SlotIndex::default())
+        })
     }
 
     /// Ends the replay with the seal, right after the last batch.
@@ -222,6 +182,51 @@ impl JournalReplay {
         assert!(self.scope.slots.contains(&slot), "{slot} was not requested");
         Source { end: self.end, log: self.slots.get(&slot) }
     }
+}
+
+/// Hands on what a batch of a session's journal says of slots, record by record. The batch gets a number among the files
+/// with the first state that is handed on.
+///
+/// # Errors
+///
+/// [`Malformed`] naming the batch: damaged, or what it says can't follow what came before.
+pub fn for_each_slot_record(
+    batch: &Batch,
+    slot_count: u16,
+    is_wanted: impl Fn(&Slot) -> bool,
+    files: &mut Files,
+    mut apply: impl FnMut(Slot, &SlotRecord) -> Result<(), Disorder>,
+) -> Result<(), Malformed> {
+    let (session, position) = (batch.header.session, batch.header.position);
+    let mut file = None;
+    for record in batch.records() {
+        let (range, record) = record?;
+        let (slot, record) = match record {
+            Record::State(state) => {
+                let slot = state.hash.slot(slot_count);
+                if !is_wanted(&slot) {
+                    continue;
+                }
+                let id = FileId { session, object: FileObject::Journal(position) };
+                let file = *file.get_or_insert_with(|| files.number(id));
+                let bytes = batch.bytes_at(range.clone());
+                let (hash, place) = Place::of_record(file, range.start, &bytes, Origin::Own)?;
+                (slot, SlotRecord::Write(hash, place))
+            }
+            Record::Adopt { slot, epoch, .. } => (slot, SlotRecord::Adopt(epoch)),
+            Record::Release { slot, epoch } => (slot, SlotRecord::Release(epoch)),
+            // The newest one in range is the base of a replay already.
+            Record::Checkpoint(_) => continue,
+        };
+        if !is_wanted(&slot) {
+            continue;
+        }
+        apply(slot, &record).map_err(|disorder| {
+            let key = keys::journal_position(session, position);
+            Malformed::new(&key, &format!("slot {slot}: {disorder}"))
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::{
 /// A checkpoint is due after this many positions.
 pub const TAIL_POSITIONS_MAX: u64 = 256;
 /// A checkpoint is due after this many bytes of batches.
-pub const TAIL_LEN_MAX: usize = 8 << 20;
+pub const TAIL_LEN_MAX: u64 = 8 << 20;
 /// Most packs of a checkpoint: a tebibyte.
 pub const PACKS_MAX: usize = 16_384;
 /// Most tenures of one session that a checkpoint keeps for a slot. The leader doesn't rebalance a slot with 8 sources.

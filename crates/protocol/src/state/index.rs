@@ -196,8 +196,8 @@ impl SlotIndex {
     }
 
     /// Bytes of heap memory it takes.
-    #[must_use]
-    pub fn heap_len(&self) -> usize {
+    #[cfg(test)]
+    fn heap_len(&self) -> usize {
         // Tree nodes are about two thirds full and have some overhead.
         let recent = self.recent.len() * (size_of::<VnodeHash>() + size_of::<Packed>()) * 2;
         self.hashes.capacity() * size_of::<VnodeHash>()

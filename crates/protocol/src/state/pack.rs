@@ -24,7 +24,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::index::PackIndex;
 use crate::{
-    format::codec::{self, HEADER_LEN, Malformed, ObjectKind},
+    format::{
+        codec::{self, HEADER_LEN, Malformed, ObjectKind},
+        varint::put_number,
+    },
     ids::{Epoch, Nonce, PackNumber, SessionId, Slot, VnodeHash},
     state::place::{FileNumber, Origin, Place, PlaceKind},
 };
@@ -188,19 +191,9 @@ fn append_entry(out: &mut Vec<u8>, hash: VnodeHash, place: &Place) {
     out.extend_from_slice(&hash.get().to_le_bytes());
     out.extend_from_slice(&place.checksum.to_le_bytes());
     let tombstone = u64::from(place.kind == PlaceKind::Tombstone);
-    append_varint(out, u64::from(place.length) << 1 | tombstone);
-    append_varint(out, place.commit.get());
-    append_varint(out, place.wake_at);
-}
-
-/// Seven bits per byte, low ones first; the eighth says that more bytes follow.
-#[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
-fn append_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 & 0x7f | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
+    put_number(out, u64::from(place.length) << 1 | tombstone);
+    put_number(out, place.commit.get());
+    put_number(out, place.wake_at);
 }
 
 #[cfg(test)]

@@ -10,29 +10,31 @@ use serde::{Deserialize, Serialize};
 
 use super::{Caller, Ended, READ_BACK_WITHIN, Work, lock};
 
-/// The opening balance.
-const OPENING: u64 = 1_000;
+/// The balance of a new account.
+pub const OPENING_BALANCE: u64 = 1_000;
 /// The largest amount of a transfer.
 const AMOUNT_MAX: u64 = 40;
 /// The delay before a deposit is retried.
 const AGAIN_AFTER: core::time::Duration = core::time::Duration::from_millis(20);
 
-/// An account.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Account {
+/// A bank account.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Account {
     balance: u64,
 }
 
 impl Default for Account {
     fn default() -> Self {
-        Self { balance: OPENING }
+        Self { balance: OPENING_BALANCE }
     }
 }
 
 /// A change of a balance.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) enum Command {
+pub enum Command {
+    /// Adds to it.
     Deposit(u64),
+    /// Takes from it, if it is large enough.
     Withdraw(u64),
 }
 
@@ -73,7 +75,7 @@ struct Entry {
 
 impl Default for Entry {
     fn default() -> Self {
-        Self { known: OPENING.into(), open: BTreeMap::new() }
+        Self { known: OPENING_BALANCE.into(), open: BTreeMap::new() }
     }
 }
 

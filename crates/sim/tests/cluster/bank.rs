@@ -3,46 +3,12 @@
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
-use holocron::{CallError, Client, Context, Host, Random, Settings, TokioClock, Vnode};
-use holocron_sim::{StoreFaults, World};
-use serde::{Deserialize, Serialize};
+use holocron::{CallError, Client, Host, Random, Settings, TokioClock};
+use holocron_sim::{Account, AccountCommand as Command, OPENING_BALANCE, StoreFaults, World};
 
 const ACCOUNTS: u64 = 20;
-const OPENING: u64 = 100;
 const TRANSFERS: u64 = 60;
 const TELLERS: u64 = 8;
-
-#[derive(Default, Serialize, Deserialize)]
-struct Account {
-    balance: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Command {
-    Deposit(u64),
-    Withdraw(u64),
-}
-
-impl Vnode for Account {
-    const KIND: &'static str = "account";
-    type Command = Command;
-    type Reply = bool;
-    type Query = ();
-    type Answer = u64;
-
-    fn command(&mut self, _: &Context<'_>, command: Command) -> bool {
-        match command {
-            Command::Deposit(amount) => self.balance += amount,
-            Command::Withdraw(amount) if amount > self.balance => return false,
-            Command::Withdraw(amount) => self.balance -= amount,
-        }
-        true
-    }
-
-    fn query(&self, _: &Context<'_>, (): ()) -> u64 {
-        self.balance
-    }
-}
 
 fn account(number: u64) -> String {
     format!("a{number}")
@@ -124,15 +90,6 @@ async fn bank(
     books: Arc<Mutex<Books>>,
 ) -> u64 {
     let client = connect(network, store).await;
-    for number in 0..ACCOUNTS {
-        assert!(
-            client
-                .get::<Account>(&account(number))
-                .command(Command::Deposit(OPENING))
-                .await
-                .unwrap()
-        );
-    }
     let tellers: Vec<_> = (0..TELLERS)
         .map(|number| tokio::spawn(teller(client.clone(), number, Arc::clone(&books))))
         .collect();
@@ -181,13 +138,13 @@ fn run(seed: u64, faults: StoreFaults) -> (u64, u64) {
 #[test]
 fn money_is_conserved_when_a_host_dies_and_the_same_seed_is_the_same_run() {
     let first = run(1, StoreFaults::none());
-    assert_eq!(first.0, ACCOUNTS * OPENING);
+    assert_eq!(first.0, ACCOUNTS * OPENING_BALANCE);
     assert_eq!(run(1, StoreFaults::none()), first);
 }
 
 #[test]
 fn money_is_conserved_on_a_store_that_fails_in_every_way() {
     for seed in 1..4 {
-        assert_eq!(run(seed, StoreFaults::all()).0, ACCOUNTS * OPENING);
+        assert_eq!(run(seed, StoreFaults::all()).0, ACCOUNTS * OPENING_BALANCE);
     }
 }

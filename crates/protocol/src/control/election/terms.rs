@@ -246,6 +246,25 @@ fn rank(record: &EpochRecord, host: &HostName) -> u32 {
     u32::try_from(before + is_unknown).expect("the number of hosts is bounded")
 }
 
+impl super::Election {
+    /// What holds after every step; `before` is the newest epoch known before it.
+    pub(super) fn assert_consistent(&self, before: Epoch) {
+        assert!(before <= self.newest, "the newest epoch went from {before} to {}", self.newest);
+        if let Role::Leading { since, confirmed, .. } = self.role {
+            assert_eq!(self.writer, Writer::Us, "it leads by another's record");
+            assert!(
+                confirmed.is_none_or(|confirmed| since <= confirmed + self.settings.confirm_every)
+            );
+        }
+        if let Some(unclear) = self.unclear {
+            assert!(self.newest < unclear, "{unclear} is unclear though {} is known", self.newest);
+        }
+        if let Attempt::Creating(epoch) | Attempt::Checking { epoch, .. } = self.attempt {
+            assert!(epoch <= self.newest.next(), "it creates {epoch} after {}", self.newest);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::{collections::BTreeMap, format};

@@ -107,6 +107,8 @@ impl Changes {
         self.forgets.retain(|session| record.sessions.contains_key(session));
         self.balance = false;
         self.deferred_since = None;
+        let mut ending = self.leaves.iter().chain(self.fails.keys());
+        assert!(ending.all(|session| record.is_open(*session)), "a change of no host");
     }
 
     /// The next record would say nothing new: what can't change it is dropped, so that it isn't tried again and again.

@@ -55,6 +55,7 @@ impl StoreProbe {
 
     /// A probe was answered. How long every one was, at once and without a gap: a gap is an outage, however short.
     fn answered(&mut self, now: Time, asked_at: Time) -> Duration {
+        assert!(asked_at <= now, "answered before it was asked");
         if now.since(asked_at) > AT_ONCE {
             self.answers_since = None;
             return Duration::ZERO;
@@ -94,6 +95,7 @@ impl Leadership {
         let names = others.iter().map(|(&session, (name, _))| (session, name.clone()));
         let watched = suspicion::Event::Watch(names.collect());
         self.note(now, watched);
+        assert!(!others.contains_key(&self.record.leader.session), "a leader watches itself");
         Effect::Watch(others)
     }
 
@@ -123,6 +125,7 @@ impl Leadership {
             }
         }
         let epoch = self.record.epoch;
+        assert!(before.epoch < epoch, "{epoch} follows {}", before.epoch);
         for session in owing {
             self.note(now, suspicion::Event::HandoffBegan(session, epoch));
         }

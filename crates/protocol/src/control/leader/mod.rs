@@ -315,6 +315,8 @@ impl Leadership {
             .collect();
         self.collecting
             .retain(|session| detached.iter().any(|detached| detached.session == *session));
+        let is_open = |detached: &Detached| self.record.is_open(detached.session);
+        assert!(!detached.iter().any(is_open), "an open session is detached");
         let begun =
             detached.into_iter().filter(|detached| self.collecting.insert(detached.session));
         begun.map(Effect::Collect).collect()
@@ -349,6 +351,7 @@ impl Leadership {
             self.waiting_for_share.keys().filter(|host| due(host)).cloned().collect();
         for host in waited {
             let request = self.waiting_for_share.remove(&host).expect("it was just found");
+            assert_eq!(request.name, host, "a share goes to the host that waits for it");
             self.changes.shares.insert(host, request);
         }
     }
@@ -374,6 +377,7 @@ impl Leadership {
         if *host == self.own || self.changes.fail(session, why) == Noted::Before {
             return Vec::new();
         }
+        assert_ne!(session, record.leader.session, "a leader doesn't fail itself");
         self.backoff.sealed(host, now);
         let mut effects = vec![Effect::Failed(host.clone(), why.to_string())];
         for &session in entry.sessions.values() {

@@ -101,6 +101,8 @@ pub fn next_record(
     let leader =
         Leader { host: name.clone(), session: writer.session, address: address.to_owned() };
     let record = draft.finish(leader, &reasons.join("; "), writer.wall_ms);
+    assert_eq!(record.epoch, epoch, "the record of the epoch that was asked for");
+    assert_eq!(record.leader.session, writer.session, "the session that writes it leads");
     match base {
         Base::After(before, _) if !record.is_news_after(before) => {
             if let Some(changes) = changes {

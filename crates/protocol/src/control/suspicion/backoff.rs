@@ -41,6 +41,8 @@ impl SlotBackoff {
         }
         let span = self.by_name.get(name).map_or(WAIT_MIN, |wait| wait.span * 2).min(WAIT_MAX);
         self.by_name.insert(name.clone(), Wait { span, until: now + span });
+        assert!(self.by_name.len() <= HOSTS_MAX, "more back-offs than there may be hosts");
+        assert!((WAIT_MIN..=WAIT_MAX).contains(&span), "a back-off of {span:?}");
     }
 
     /// The time from which a host may get slots: `now` if it needn't wait.

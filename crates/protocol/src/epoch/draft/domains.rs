@@ -66,6 +66,7 @@ impl DomainDraft {
         let mobility: Vec<Mobility> = self.before.iter().map(mobility).collect();
         let mut owners = seats.places(&self.owners);
         let moved = placement::rebalance(&seats.weights, &mut owners, &mobility, moves_max);
+        assert!(moved <= moves_max, "{moved} slots moved, {moves_max} may");
         self.owners = seats.sessions(&owners);
         moved
     }

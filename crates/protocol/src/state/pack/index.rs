@@ -1,12 +1,15 @@
 //! Reads a pack's index: one ranged get, checked completely, decoded group by group.
 
-use alloc::{format, vec::Vec};
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::{GROUP_LEN, Group, PackRef, TRAILER_LEN, TRAILER_MAGIC, narrow};
 use crate::{
-    format::codec::{self, HEADER_LEN, Malformed, OBJECT_LEN_MAX, ObjectKind},
+    format::{
+        codec::{self, HEADER_LEN, Malformed, OBJECT_LEN_MAX, ObjectKind},
+        varint::Reader,
+    },
     ids::{CommitNumber, Epoch, PackNumber, SessionId, Slot, VnodeHash},
     state::place::{FileNumber, Origin, Place, PlaceKind, WAKE_AT_MAX},
 };
@@ -43,14 +46,14 @@ impl PackIndex {
             return Err(fail("its index begins at another offset"));
         }
         let body = codec::open_as(key, &index, ObjectKind::PackIndex)?.body;
-        let mut reader = Reader { key, body: &body, at: 0 };
+        let mut reader = Reader::new(key, &body);
         let session = SessionId::new(u128::from_le_bytes(reader.array()?));
         let number = PackNumber::new(u64::from_le_bytes(reader.array()?));
         let records_end = u32::from_le_bytes(reader.array()?);
         if number != pack.number || records_end != pack.index_offset {
             return Err(fail("it has the index of another pack"));
         }
-        let groups = reader.groups(records_end)?;
+        let groups = read_groups(key, &body, reader, records_end)?;
         Ok(Self { session, number, groups, body })
     }
 
@@ -97,127 +100,104 @@ impl PackIndex {
         group: &Group,
         file: FileNumber,
     ) -> impl Iterator<Item = (VnodeHash, Place)> + '_ {
-        let mut reader = Reader {
-            key: "a pack's index",
-            body: &self.body[..group.entries.end],
-            at: group.entries.start,
-        };
+        let body = &self.body[..group.entries.end];
+        let mut reader = Reader::at_offset("a pack's index", body, group.entries.start);
         let mut offset = group.offset;
         core::iter::from_fn(move || {
-            if reader.at == reader.body.len() {
+            if reader.left() == 0 {
                 return None;
             }
-            let (hash, place) = reader.entry(file, offset).expect("checked when it was decoded");
+            let (hash, place) =
+                read_entry(&mut reader, file, offset).expect("checked when it was decoded");
             offset += place.length;
             Some((hash, place))
         })
     }
 }
 
-struct Reader<'a> {
-    key: &'a str,
-    body: &'a [u8],
-    at: usize,
+/// An entry, as a place in `file` whose record begins at `offset`.
+fn read_entry(
+    reader: &mut Reader<'_>,
+    file: FileNumber,
+    offset: u32,
+) -> Result<(VnodeHash, Place), Malformed> {
+    let hash = VnodeHash::from_bits(u128::from_le_bytes(reader.array()?));
+    let checksum = u32::from_le_bytes(reader.array()?);
+    let (length, commit, wake_at) = (reader.number()?, reader.number()?, reader.number()?);
+    if length >> 1 >= 1 << 28 || length >> 1 == 0 || commit >= 1 << 48 || wake_at > WAKE_AT_MAX {
+        return Err(reader.malformed("an entry with numbers out of range"));
+    }
+    let place = Place {
+        file,
+        offset,
+        length: u32::try_from(length >> 1).expect("compared above"),
+        checksum,
+        commit: CommitNumber::new(commit),
+        wake_at,
+        kind: if length & 1 == 1 { PlaceKind::Tombstone } else { PlaceKind::Live },
+        origin: Origin::Own,
+    };
+    Ok((hash, place))
 }
 
-impl Reader<'_> {
-    fn fail(&self, why: &str) -> Malformed {
-        Malformed::new(self.key, &format!("its index {why} at byte {}", self.at))
+/// All groups, with their entries checked: after this, reading them can't fail.
+fn read_groups(
+    key: &str,
+    body: &[u8],
+    mut reader: Reader<'_>,
+    records_end: u32,
+) -> Result<Vec<Group>, Malformed> {
+    let count = u32::from_le_bytes(reader.array()?) as usize;
+    if count > reader.left() / GROUP_LEN {
+        return Err(reader.malformed("more groups than it can hold"));
     }
+    let mut groups: Vec<Group> = Vec::with_capacity(count);
+    let mut entries_at = reader.at() + count * GROUP_LEN;
+    for _ in 0..count {
+        let slot = Slot(u16::from_le_bytes(reader.array()?));
+        let epoch = Epoch::new(u64::from_le_bytes(reader.array()?));
+        let count = u32::from_le_bytes(reader.array()?);
+        let length = u32::from_le_bytes(reader.array()?) as usize;
+        let entries = entries_at..entries_at.saturating_add(length);
+        let last = groups.last().map(|group| (group.slot, group.epoch));
+        if count == 0 || last >= Some((slot, epoch)) || entries.end > body.len() {
+            return Err(reader.malformed("a group out of order or out of bounds"));
+        }
+        entries_at = entries.end;
+        groups.push(Group { slot, epoch, count, offset: 0, entries });
+    }
+    if entries_at != body.len() {
+        return Err(reader.malformed("extra bytes after its last group"));
+    }
+    let mut offset = narrow(HEADER_LEN);
+    for group in &mut groups {
+        group.offset = offset;
+        let entries = Reader::at_offset(key, &body[..group.entries.end], group.entries.start);
+        offset = check_entries(entries, group, records_end)?;
+    }
+    if offset != records_end {
+        return Err(Malformed::new(key, "its index does not cover the records"));
+    }
+    Ok(groups)
+}
 
-    fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], Malformed> {
-        let bytes = self.body[self.at..].first_chunk().ok_or_else(|| self.fail("is truncated"))?;
-        self.at += LEN;
-        Ok(*bytes)
+/// Checks a group's entries; returns the offset of the next group's records.
+fn check_entries(
+    mut entries: Reader<'_>,
+    group: &Group,
+    records_end: u32,
+) -> Result<u32, Malformed> {
+    let (mut offset, mut last) = (group.offset, None);
+    for _ in 0..group.count {
+        let (hash, place) = read_entry(&mut entries, FileNumber::default(), offset)?;
+        offset += place.length;
+        if last >= Some(hash) || offset > records_end {
+            return Err(entries.malformed("an entry out of order or out of bounds"));
+        }
+        last = Some(hash);
     }
-
-    fn varint(&mut self) -> Result<u64, Malformed> {
-        let mut number = 0u64;
-        for shift in (0..63).step_by(7) {
-            let [byte] = self.array()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                if byte == 0 && shift > 0 {
-                    return Err(self.fail("has a number in more bytes than needed"));
-                }
-                return Ok(number);
-            }
-        }
-        Err(self.fail("has a number of too many bytes"))
+    if entries.left() > 0 {
+        return Err(entries.malformed("more entries in a group than its head says"));
     }
-
-    fn entry(&mut self, file: FileNumber, offset: u32) -> Result<(VnodeHash, Place), Malformed> {
-        let hash = VnodeHash::from_bits(u128::from_le_bytes(self.array()?));
-        let checksum = u32::from_le_bytes(self.array()?);
-        let (length, commit, wake_at) = (self.varint()?, self.varint()?, self.varint()?);
-        if length >> 1 >= 1 << 28 || length >> 1 == 0 || commit >= 1 << 48 || wake_at > WAKE_AT_MAX
-        {
-            return Err(self.fail("has an entry with numbers out of range"));
-        }
-        let place = Place {
-            file,
-            offset,
-            length: u32::try_from(length >> 1).expect("compared above"),
-            checksum,
-            commit: CommitNumber::new(commit),
-            wake_at,
-            kind: if length & 1 == 1 { PlaceKind::Tombstone } else { PlaceKind::Live },
-            origin: Origin::Own,
-        };
-        Ok((hash, place))
-    }
-
-    /// All groups, with their entries checked: after this, reading them can't fail.
-    fn groups(&mut self, records_end: u32) -> Result<Vec<Group>, Malformed> {
-        let count = u32::from_le_bytes(self.array()?) as usize;
-        if count > (self.body.len() - self.at) / GROUP_LEN {
-            return Err(self.fail("claims more groups than it can hold"));
-        }
-        let mut groups: Vec<Group> = Vec::with_capacity(count);
-        let mut entries_at = self.at + count * GROUP_LEN;
-        for _ in 0..count {
-            let slot = Slot(u16::from_le_bytes(self.array()?));
-            let epoch = Epoch::new(u64::from_le_bytes(self.array()?));
-            let count = u32::from_le_bytes(self.array()?);
-            let length = u32::from_le_bytes(self.array()?) as usize;
-            let entries = entries_at..entries_at.saturating_add(length);
-            let last = groups.last().map(|group| (group.slot, group.epoch));
-            if count == 0 || last >= Some((slot, epoch)) || entries.end > self.body.len() {
-                return Err(self.fail("has a group out of order or out of bounds"));
-            }
-            entries_at = entries.end;
-            groups.push(Group { slot, epoch, count, offset: 0, entries });
-        }
-        if entries_at != self.body.len() {
-            return Err(self.fail("has extra bytes after its last group"));
-        }
-        let mut offset = narrow(HEADER_LEN);
-        for group in &mut groups {
-            group.offset = offset;
-            offset = self.check_entries(group, records_end)?;
-        }
-        if offset != records_end {
-            return Err(self.fail("does not cover the records"));
-        }
-        Ok(groups)
-    }
-
-    /// Checks a group's entries; returns the offset of the next group's records.
-    fn check_entries(&self, group: &Group, records_end: u32) -> Result<u32, Malformed> {
-        let body = &self.body[..group.entries.end];
-        let mut entries = Reader { key: self.key, body, at: group.entries.start };
-        let (mut offset, mut last) = (group.offset, None);
-        for _ in 0..group.count {
-            let (hash, place) = entries.entry(FileNumber::default(), offset)?;
-            offset += place.length;
-            if last >= Some(hash) || offset > records_end {
-                return Err(entries.fail("has an entry out of order or out of bounds"));
-            }
-            last = Some(hash);
-        }
-        if entries.at != group.entries.end {
-            return Err(entries.fail("has more entries in a group than its head says"));
-        }
-        Ok(offset)
-    }
+    Ok(offset)
 }
