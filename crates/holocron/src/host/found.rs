@@ -50,7 +50,7 @@ impl Finder<'_> {
             if !remains.allow(self.founding) {
                 return Err(StartError::Remains { absent: "the `cluster` object", remains });
             }
-            tracing::warn!(%remains, "founding a cluster where objects of an earlier one remain");
+            tracing::warn!(%remains, "host founds a cluster where objects of an earlier one remain");
         }
         let object = proposed.encode(nonce);
         let created =

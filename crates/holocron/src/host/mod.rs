@@ -300,7 +300,9 @@ mod tests {
         let _second = host("h2", random()).await.unwrap();
         let mut third = host("h3", random()).await.unwrap();
         let stopped = tokio::time::timeout(core::time::Duration::from_secs(10), third.stopped());
-        let Ok(Stopped::Failed(why)) = stopped.await else { panic!("it goes on, or says nothing") };
+        let Ok(Stopped::Failed(why)) = stopped.await else {
+            panic!("it did not stop with a reason")
+        };
         assert!(why.contains("drawn twice"), "{why}");
     }
 }

@@ -169,8 +169,8 @@ impl Draft {
     #[must_use]
     pub fn host_of(&self, session: SessionId) -> Option<&HostName> {
         let entry = self.sessions.get(&session)?;
-        let lives = planted::lives(entry.state == SessionState::Open);
-        lives.then(|| self.hosts.get_key_value(&entry.host)).flatten().map(|(name, _)| name)
+        let is_open = planted::lives(entry.state == SessionState::Open);
+        is_open.then(|| self.hosts.get_key_value(&entry.host)).flatten().map(|(name, _)| name)
     }
 
     /// Removes the host that has this session open, because it failed or left: its sessions are to be sealed, its slots
@@ -184,7 +184,7 @@ impl Draft {
         for (domain, session) in entry.sessions {
             self.end(domain, session);
         }
-        assert!(self.host_of(session).is_none(), "{session} is removed and lives on");
+        assert!(self.host_of(session).is_none(), "{session} was removed but is still open");
         if self.handover == (Handover::Leaves { successor: Some(name) }) {
             self.handover = Handover::Leaves { successor: None };
         }

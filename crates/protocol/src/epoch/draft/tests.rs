@@ -361,9 +361,9 @@ fn a_domain_is_served_only_by_hosts_with_a_session_there() {
     });
     let served: Vec<_> = log.record.domains[&archive].slots.distinct().to_vec();
     assert_eq!(served, [holding(tenure(20, 4), &[])]);
-    let mut stranger = host(3);
-    stranger.sessions.insert(DomainId(7), SessionId::new(30));
-    assert_eq!(log.draft().join(&name("c"), stranger), Err(Refused::NoDomain(DomainId(7))));
+    let mut elsewhere = host(3);
+    elsewhere.sessions.insert(DomainId(7), SessionId::new(30));
+    assert_eq!(log.draft().join(&name("c"), elsewhere), Err(Refused::NoDomain(DomainId(7))));
 }
 
 #[test]
