@@ -94,9 +94,12 @@ fn every_design_note_has_a_status() {
     }
 }
 
+/// A folder, and the folders that it may import.
+type Layer = (&'static str, &'static [&'static str]);
+
 /// The folders of a crate, each with the folders that it may import. A folder imports only folders above it in this list,
 /// so there is no cycle.
-const LAYERS: [(&str, &[(&str, &[&str])]); 2] = [
+const LAYERS: [(&str, &[Layer]); 2] = [
     (
         "crates/protocol/src",
         &[

@@ -97,24 +97,6 @@ impl Election {
         matches!(self.role, Role::Leading { .. })
     }
 
-    /// Until when it may *claim* to lead, towards systems that don't check the fencing token: a lease from the start of
-    /// a read that found nothing newer. A new leader first waits for the previous leader's lease and a margin. The
-    /// lease assumes clocks that run at nearly the same rate; the fencing token doesn't. For an election used alone, which
-    /// has no public API yet.
-    #[must_use]
-    pub fn leader_until(&self, now: Time, lease: Duration, margin: Duration) -> Option<Time> {
-        match self.role {
-            Role::Leading { since, confirmed: Some(confirmed), .. } => {
-                let (from, until) = (since + lease + margin, confirmed + lease);
-                (from <= now && now < until).then_some(until)
-            }
-            Role::Leading { confirmed: None, .. }
-            | Role::Waking
-            | Role::Following { .. }
-            | Role::Candidate { .. } => None,
-        }
-    }
-
     /// Handles one event and returns its effects. `chance`: new random bits for each call. Never blocks, never fails.
     ///
     /// # Panics

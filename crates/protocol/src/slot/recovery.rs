@@ -13,6 +13,7 @@
 //! * Whatever is missing is either being fetched, or has a deadline at which it is fetched again.
 
 mod terms;
+mod wanted;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +22,10 @@ use alloc::{
 };
 use core::time::Duration;
 
-pub use self::terms::{Effect, Event, FetchFailure, FetchUpTo, Recovered, Wanted};
+pub use self::{
+    terms::{Effect, Event, FetchFailure, FetchUpTo, Recovered},
+    wanted::{Wanted, live_sources, wanted},
+};
 use crate::{
     epoch::{
         draft::{SlotReport, SourceFact},
@@ -33,7 +37,6 @@ use crate::{
     slot::{
         fold::{Fold, Missing, fold},
         replay::{JournalEnd, Source},
-        residency::{Residency, SlotState},
         tenure::{Adopter, ended},
     },
     time::Time,
@@ -48,32 +51,6 @@ pub const RETRY_AFTER: Duration = Duration::from_millis(5);
 pub const FAILURES_BEFORE_ALERT: u32 = 10;
 /// The alert is repeated after this many more failures, half a minute.
 pub const FAILURES_PER_ALERT: u32 = 60;
-
-/// The slots that a session recovers, by the newest record it has read.
-#[must_use]
-pub fn wanted(residency: &Residency, session: SessionId, record: &EpochRecord) -> Vec<Wanted> {
-    let recovering = residency.states().filter_map(|(slot, state)| {
-        let SlotState::Recovering { tenure } = state else { return None };
-        let tenure = Tenure { epoch: tenure, session };
-        let holding = record.home().slots.holding(slot);
-        // A record older or newer than the residency's says nothing about this tenure.
-        (holding.owner == Some(tenure)).then(|| Wanted {
-            slot,
-            tenure,
-            sources: holding.sources.clone(),
-            submitted: residency.submitted(slot),
-        })
-    });
-    recovering.collect()
-}
-
-/// The live sessions whose Release the slots may wait for, before anything was fetched of their journals.
-#[must_use]
-pub fn live_sources(wanted: &[Wanted], session: SessionId, record: &EpochRecord) -> Vec<SessionId> {
-    let sources = wanted.iter().flat_map(|wanted| &wanted.sources).map(|source| source.session);
-    let live = sources.filter(|&source| source != session && record.lists_open(source));
-    live.collect::<BTreeSet<_>>().into_iter().collect()
-}
 
 /// The journal of one source session.
 #[derive(Clone, Debug, Default)]

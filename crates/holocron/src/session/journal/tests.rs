@@ -17,7 +17,7 @@ use holocron_store::{Created, Latency, Memory, Patience, create_once};
 use super::*;
 use crate::{
     api::{
-        call::{Answer, Outcome, ReplyTo},
+        call::{Answer, Mode, Outcome, ReplyTo},
         clock::SystemClock,
     },
     store_io::sealer::{SealEnd, Sealer},

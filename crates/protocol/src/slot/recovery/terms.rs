@@ -6,7 +6,7 @@ use crate::{
     epoch::{draft::SlotReport, record::EpochRecord},
     ids::{Position, SessionId, Slot, Tenure},
     journal::sealing::Hint,
-    slot::{fold::Contradiction, replay::JournalEnd, tenure::Submitted},
+    slot::{fold::Contradiction, replay::JournalEnd},
     state::index::SlotIndex,
 };
 
@@ -87,17 +87,4 @@ pub struct Recovered {
     pub sources: Vec<Tenure>,
     /// Where its vnodes' newest records stand.
     pub index: SlotIndex,
-}
-
-/// A slot to recover.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Which.
-    pub slot: Slot,
-    /// The tenure to adopt it under.
-    pub tenure: Tenure,
-    /// What it is recovered from, newest first.
-    pub sources: Vec<Tenure>,
-    /// What this session has submitted about it.
-    pub submitted: Submitted,
 }
