@@ -54,8 +54,8 @@ pub(crate) struct Driver {
     /// Ends the task that watches the leader's connection.
     pub(super) leader_watch: Option<CancellationToken>,
     pub(super) lead: Option<Lead>,
-    /// The record this host last tried to create.
-    pub(super) created: Option<View>,
+    /// The record this host last tried to create, and the one before it.
+    pub(super) created: Option<(View, Option<View>)>,
     /// The create that waits until the session is open.
     pub(super) create_waits: Option<Epoch>,
     ticked: Time,
@@ -209,9 +209,9 @@ impl Driver {
             Event::Pushed(epoch, stored) => self.on_pushed(epoch, stored),
             Event::ReadEpochLog => self.elect(election::Event::NewerEpochPossible),
             Event::LogRead(read) => self.on_log_read(read),
-            Event::EpochCreated(view, outcome) => {
+            Event::EpochCreated { view, before, outcome } => {
                 if outcome == CreateOutcome::Won || outcome == CreateOutcome::Unknown {
-                    self.created = Some(view);
+                    self.created = Some((view, before));
                 }
                 self.elect(election::Event::Created(outcome));
             }

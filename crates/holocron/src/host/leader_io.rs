@@ -63,19 +63,17 @@ fn settings_of(settings: &Settings) -> LeaderSettings {
 impl Driver {
     /// The newest record is ours.
     pub(super) fn on_leading(&mut self, epoch: Epoch) {
-        let created = self.created.take().filter(|view| view.record.epoch == epoch);
-        if let Some(view) = created {
-            let before = self.view.clone();
-            self.push(&view);
-            if view.record.epoch > self.epoch() {
-                self.set_view(&view);
-                self.member(member::Event::Epoch(Arc::clone(&view.record)));
-            }
-            self.lead_by(before.as_ref(), &view);
-        } else if let Some(view) = self.view.clone() {
-            // An unclear create that turned out to be ours was read from the log.
-            self.lead_by(None, &view);
+        let created = self.created.take().filter(|(view, _)| view.record.epoch == epoch);
+        let Some((view, before)) = created else {
+            let view = self.view.clone().expect("it leads by the newest record");
+            return self.lead_by(None, &view);
+        };
+        self.push(&view);
+        if view.record.epoch > self.epoch() {
+            self.set_view(&view);
+            self.member(member::Event::Epoch(Arc::clone(&view.record)));
         }
+        self.lead_by(before.as_ref(), &view);
     }
 
     fn lead_by(&mut self, before: Option<&View>, view: &View) {

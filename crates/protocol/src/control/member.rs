@@ -253,10 +253,14 @@ impl Member {
     }
 
     fn on_heartbeat(&mut self, now: Time, epoch: Epoch, leader: SessionId) -> Vec<Effect> {
-        self.heard = Some((leader, now));
         let known = self.record.as_ref().map_or(Epoch::ZERO, |record| record.epoch);
         let leads = self.record.as_ref().is_some_and(|record| record.leader.session == leader);
-        if epoch > known || leads { vec![Effect::LeaderHeard(epoch)] } else { Vec::new() }
+        // A heartbeat of an earlier leader says nothing about the present one.
+        if epoch <= known && !leads {
+            return Vec::new();
+        }
+        self.heard = Some((leader, now));
+        vec![Effect::LeaderHeard(epoch)]
     }
 
     fn on_opened(&mut self, now: Time, session: SessionId) -> Vec<Effect> {

@@ -118,7 +118,7 @@ impl Recovery {
         self.record.as_ref()
     }
 
-    /// When to send [`Event::Tick`] at the latest, if nothing else happens before.
+    /// When to send [`Event::Tick`] at the latest.
     #[must_use]
     pub const fn look_at(&self) -> Option<Time> {
         self.look_at

@@ -118,7 +118,7 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         let stored = record.encode(self.shared.parts.random.nonce());
         let view = View { record: Arc::new(record), stored };
-        let (log, key) = (self.log.clone(), keys::epoch(epoch));
+        let (log, key, before) = (self.log.clone(), keys::epoch(epoch), self.view.clone());
         let loss = Arc::clone(&self.shared.parts.loss);
         self.shared.spawn(async move {
             // Before the create, not beside it: if another cluster replaced this one, its hosts would read our record.
@@ -132,7 +132,7 @@ impl Driver {
                 Created::Lost(_) => CreateOutcome::Lost,
                 Created::Unknown => CreateOutcome::Unknown,
             };
-            shared.tell_self(Event::EpochCreated(view, outcome));
+            shared.tell_self(Event::EpochCreated { view, before, outcome });
         });
     }
 

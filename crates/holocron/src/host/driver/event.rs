@@ -29,7 +29,7 @@ pub(crate) enum Event {
     /// The log was read; answers the election's read.
     LogRead(Result<Option<View>, LogError>),
     /// The create of an epoch ended.
-    EpochCreated(View, CreateOutcome),
+    EpochCreated { view: View, before: Option<View>, outcome: CreateOutcome },
     /// No epoch is written; answers the election's create.
     EpochWithdrawn,
     /// Whether our session, which the newest record doesn't list, has an end mark. Asked before `epoch` is created.

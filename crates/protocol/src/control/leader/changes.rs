@@ -100,8 +100,11 @@ impl Changes {
         self.fails.retain(|session, _| record.is_open(*session));
         self.leaves.retain(|session| record.is_open(*session));
         self.seals.retain(|session, _| {
-            let state = record.sessions.get(session).map(|entry| entry.state);
-            state == Some(SessionState::Sealed(None))
+            // A session that this record still lists as open was sealed since it was made.
+            match record.sessions.get(session).map(|entry| entry.state) {
+                Some(SessionState::Open | SessionState::Sealed(None)) => true,
+                Some(SessionState::Sealed(Some(_)) | SessionState::Detached(_)) | None => false,
+            }
         });
         self.reports.retain(|report| report.is_news_to(record));
         self.forgets.retain(|session| record.sessions.contains_key(session));
@@ -115,6 +118,7 @@ impl Changes {
     pub(super) fn without_effect(&mut self) {
         self.balance = false;
         self.deferred_since = None;
+        self.shares.clear();
         self.reports.clear();
         self.forgets.clear();
         self.seals.clear();

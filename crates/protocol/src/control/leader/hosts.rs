@@ -92,9 +92,16 @@ impl Leadership {
             })
             .collect();
         self.heard.retain(|name, _| record.hosts.contains_key(name));
+        // One that no record lists yet may still join by its hint.
+        self.by_hint.retain(|&session| admission(record, session) != Admission::Over);
         let names = others.iter().map(|(&session, (name, _))| (session, name.clone()));
         let watched = suspicion::Event::Watch(names.collect());
         self.note(now, watched);
+        // The first heartbeat may not come before the next listing of hints.
+        let by_hint = others.keys().filter(|session| self.by_hint.contains(session));
+        for &session in by_hint.collect::<Vec<_>>() {
+            self.note(now, suspicion::Event::Hinted(session));
+        }
         assert!(!others.contains_key(&self.record.leader.session), "a leader watches itself");
         Effect::Watch(others)
     }
@@ -110,6 +117,7 @@ impl Leadership {
         };
         self.note(now, suspicion::Event::Heartbeat(health.session, progress));
         self.changes.report(&self.record, &health.facts, now);
+        self.by_hint.remove(&health.session);
         self.heard.insert(host, health);
         self.note_handoffs_done(now);
         Vec::new()
@@ -133,13 +141,8 @@ impl Leadership {
 
     /// A handoff is done when every host has acted on its epoch and none waits for the session any more.
     fn note_handoffs_done(&mut self, now: Time) {
+        let Some(awaited) = self.awaited() else { return };
         let epoch = self.record.epoch;
-        let Some(own) = &self.own_awaiting else { return };
-        if !self.heard.values().all(|health| health.epoch >= epoch) {
-            return;
-        }
-        let heard = self.heard.values().flat_map(|health| &health.awaiting);
-        let awaited: BTreeSet<SessionId> = heard.chain(own).copied().collect();
         let hosts = self.record.hosts.values();
         let done: Vec<SessionId> = hosts
             .filter(|host| !host.sessions.values().any(|session| awaited.contains(session)))
@@ -194,6 +197,7 @@ impl Leadership {
                 Admission::Member => drop(self.note(now, suspicion::Event::Hinted(session))),
                 Admission::Over => {}
                 Admission::CheckEndMark => {
+                    self.by_hint.insert(session);
                     let (address, weight) = (hint.address.clone(), WEIGHT_DEFAULT);
                     effects.extend(self.clear(JoinRequest { name, address, session, weight }));
                 }

@@ -15,10 +15,11 @@ mod changes;
 mod hosts;
 mod next;
 mod requests;
+mod terms;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    string::{String, ToString},
+    string::ToString,
     sync::Arc,
     vec,
     vec::Vec,
@@ -31,20 +32,20 @@ pub use self::{
     hosts::AT_ONCE,
     next::{Base, MOVES_MAX, Next, Writer, next_record},
     requests::Answer,
+    terms::{Effect, Event, LeaderSettings, StoreHealth},
 };
 use crate::{
     checkpoint::collect::Detached,
     control::{
-        admission::Cleared,
-        hints::{HostHint, HostHintWatch},
+        hints::HostHintWatch,
         report::{Health, JoinRequest, Progress},
-        suspicion::{self, SlotBackoff, SuspicionSettings, Watch},
+        suspicion::{self, SlotBackoff, Watch},
     },
     epoch::{
-        draft::{Draft, SlotReport},
+        draft::Draft,
         record::{EpochRecord, RecordDigest, SessionState},
     },
-    ids::{DomainId, Epoch, HostName, Position, SessionId},
+    ids::{DomainId, HostName, SessionId},
     journal::sealing::Hint,
     time::Time,
 };
@@ -53,96 +54,6 @@ use crate::{
 pub const BALANCE_AFTER: Duration = Duration::from_millis(200);
 /// How long the next such look comes after it.
 pub const BALANCE_EVERY: Duration = Duration::from_secs(1);
-
-/// A leader's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaderSettings {
-    /// When a host is suspected.
-    pub suspicion: SuspicionSettings,
-    /// How often the hosts' hints are listed.
-    pub list_hints_every: Duration,
-}
-
-/// What happened.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A record of this session is the newest, with its digest; and the record before, if this one was created just now.
-    Written(Arc<EpochRecord>, RecordDigest, Option<Arc<EpochRecord>>),
-    /// Time passed; whether our own store requests succeed, and the sessions whose Release our own slots wait for.
-    Tick(StoreHealth, Vec<SessionId>),
-    /// Our own tick came late: this process was paused.
-    Paused,
-    /// A host answered a heartbeat.
-    Health(HostName, Health),
-    /// The connection to a session's host is up.
-    Connected(SessionId),
-    /// It broke.
-    Broken(SessionId),
-    /// A reconnect was refused: no process listens there.
-    Refused(SessionId),
-    /// Answers [`Effect::ListHints`].
-    Hints(BTreeMap<HostName, HostHint>),
-    /// Answers [`Effect::Seal`]: the seal stands there.
-    Sealed(SessionId, Position),
-    /// Answers [`Effect::Seal`]: it could not be sealed and is tried again.
-    NotSealed(SessionId),
-    /// Answers [`Effect::Collect`]: nothing is left except seal and marks.
-    Collected(SessionId),
-    /// Answers [`Effect::ProbeStore`], which was asked at that time.
-    StoreAnswered(Time),
-    /// Answers [`Effect::CheckEndMark`]: the mark is absent, by a request that began as of that record.
-    Cleared(JoinRequest, Cleared),
-    /// What lets sources go.
-    Facts(Vec<SlotReport>),
-    /// A host asks to join.
-    Join(JoinRequest),
-    /// The host of this session asks to leave.
-    Leave(SessionId),
-    /// An operator asks for a host to be sealed.
-    SealHost(HostName),
-}
-
-/// Whether our own store requests succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreHealth {
-    /// They do.
-    Working,
-    /// They don't.
-    Failing,
-}
-
-/// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Watch the connections to these hosts' sessions and to no others.
-    Watch(BTreeMap<SessionId, (HostName, String)>),
-    /// Write the next epoch.
-    WriteEpoch,
-    /// This host counts as failed, for this reason.
-    Failed(HostName, String),
-    /// Tell all hosts except this one that a session will be sealed, and how far it was known to have come.
-    AnnounceSeal(HostName, SessionId, Progress),
-    /// Seal a session's journal.
-    Seal(SessionId, Hint),
-    /// Tell all hosts that a session is sealed.
-    AnnounceSealed(SessionId, Position),
-    /// Delete what is left of a detached session.
-    Collect(Detached),
-    /// Delete old epochs, the newest being this.
-    TrimEpochLog(Epoch),
-    /// Get any object of the store, to see whether it answers at once.
-    ProbeStore,
-    /// List the hosts' hints and read those of all hosts except these.
-    ListHints(BTreeSet<HostName>),
-    /// Get the end mark of the session that asks to join.
-    CheckEndMark(JoinRequest),
-    /// Send the newest record to that address.
-    PushEpoch(String),
-    /// Answer the request that this event carried.
-    Answer(Answer),
-    /// End our own session.
-    EndOwnSession,
-}
 
 /// A leadership.
 #[derive(Clone, Debug)]
@@ -161,6 +72,8 @@ pub struct Leadership {
     sealing: BTreeSet<SessionId>,
     collecting: BTreeSet<SessionId>,
     hints: HostHintWatch,
+    /// Sessions that joined by a hint and haven't answered a heartbeat.
+    by_hint: BTreeSet<SessionId>,
     list_hints_at: Time,
     balance_at: Time,
     store_probe: hosts::StoreProbe,
@@ -191,6 +104,7 @@ impl Leadership {
             sealing: BTreeSet::new(),
             collecting: BTreeSet::new(),
             hints: HostHintWatch::default(),
+            by_hint: BTreeSet::new(),
             list_hints_at: now + settings.list_hints_every,
             balance_at: now,
             store_probe: hosts::StoreProbe::new(now),
@@ -352,7 +266,12 @@ impl Leadership {
         for host in waited {
             let request = self.waiting_for_share.remove(&host).expect("it was just found");
             assert_eq!(request.name, host, "a share goes to the host that waits for it");
-            self.changes.shares.insert(host, request);
+            let entry = self.record.hosts.get(&host);
+            let lacks_it = entry.is_some_and(|entry| entry.weight != request.weight);
+            // It may have gone, or have joined with its share after all.
+            if lacks_it && self.record.is_open(request.session) {
+                self.changes.shares.insert(host, request);
+            }
         }
     }
 
@@ -362,12 +281,27 @@ impl Leadership {
             return;
         }
         self.balance_at = now + BALANCE_EVERY;
-        if self.heard.values().any(|health| !health.awaiting.is_empty()) {
+        if self.awaited().is_none_or(|awaited| !awaited.is_empty()) {
             return;
         }
         if Draft::after(&self.record, self.digest).rebalance(MOVES_MAX) > 0 {
             self.changes.balance = true;
         }
+    }
+
+    /// The sessions whose Release some host's slots wait for; `None` until every host has acted on the newest epoch and said
+    /// so. A host that is known by its hints alone can't say it.
+    fn awaited(&self) -> Option<BTreeSet<SessionId>> {
+        let own = self.own_awaiting.as_ref()?;
+        for (name, host) in self.record.hosts.iter().filter(|(name, _)| **name != self.own) {
+            let by_hint = host.sessions.values().any(|session| self.by_hint.contains(session));
+            let acted = self.heard.get(name).map(|health| health.epoch >= self.record.epoch);
+            if !acted.unwrap_or(by_hint) {
+                return None;
+            }
+        }
+        let heard = self.heard.values().flat_map(|health| &health.awaiting);
+        Some(heard.chain(own).copied().collect())
     }
 
     /// The host that lives a session counts as failed: it is sealed, and the next epoch gives its slots to others.

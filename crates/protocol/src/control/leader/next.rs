@@ -198,7 +198,10 @@ impl Leadership {
             // One that was replaced in this very draft has nothing left to leave.
             let Some(host) = draft.host_of(session).cloned() else { continue };
             let drained = planted::is_drained(!owning.contains(&session));
-            if !drained && draft.hosts().len() > 1 {
+            // With every host leaving at once, none could be drained.
+            let others = draft.hosts().iter().filter(|(name, _)| **name != host);
+            let has_taker = others.into_iter().any(|(_, entry)| entry.share() > 0);
+            if !drained && has_taker {
                 draft.drain(session);
                 reasons.push(format!("{host} is leaving"));
                 continue;

@@ -1,0 +1,117 @@
+//! What a leader hears and does: its events, effects and settings.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use super::Answer;
+use crate::{
+    checkpoint::collect::Detached,
+    control::{
+        admission::Cleared,
+        hints::HostHint,
+        report::{Health, JoinRequest, Progress},
+        suspicion::SuspicionSettings,
+    },
+    epoch::{
+        draft::SlotReport,
+        record::{EpochRecord, RecordDigest},
+    },
+    ids::{Epoch, HostName, Position, SessionId},
+    journal::sealing::Hint,
+    time::Time,
+};
+
+/// A leader's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaderSettings {
+    /// When a host is suspected.
+    pub suspicion: SuspicionSettings,
+    /// How often the hosts' hints are listed.
+    pub list_hints_every: Duration,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A record of this session is the newest, with its digest; and the record before, if this one was created just now.
+    Written(Arc<EpochRecord>, RecordDigest, Option<Arc<EpochRecord>>),
+    /// Time passed; whether our own store requests succeed, and the sessions whose Release our own slots wait for.
+    Tick(StoreHealth, Vec<SessionId>),
+    /// Our own tick came late: this process was paused.
+    Paused,
+    /// A host answered a heartbeat.
+    Health(HostName, Health),
+    /// The connection to a session's host is up.
+    Connected(SessionId),
+    /// It broke.
+    Broken(SessionId),
+    /// A reconnect was refused: no process listens there.
+    Refused(SessionId),
+    /// Answers [`Effect::ListHints`].
+    Hints(BTreeMap<HostName, HostHint>),
+    /// Answers [`Effect::Seal`]: the seal stands there.
+    Sealed(SessionId, Position),
+    /// Answers [`Effect::Seal`]: it could not be sealed and is tried again.
+    NotSealed(SessionId),
+    /// Answers [`Effect::Collect`]: nothing is left except seal and marks.
+    Collected(SessionId),
+    /// Answers [`Effect::ProbeStore`], which was asked at that time.
+    StoreAnswered(Time),
+    /// Answers [`Effect::CheckEndMark`]: the mark is absent, by a request that began as of that record.
+    Cleared(JoinRequest, Cleared),
+    /// What lets sources go.
+    Facts(Vec<SlotReport>),
+    /// A host asks to join.
+    Join(JoinRequest),
+    /// The host of this session asks to leave.
+    Leave(SessionId),
+    /// An operator asks for a host to be sealed.
+    SealHost(HostName),
+}
+
+/// Whether our own store requests succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// They do.
+    Working,
+    /// They don't.
+    Failing,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Watch the connections to these hosts' sessions and to no others.
+    Watch(BTreeMap<SessionId, (HostName, String)>),
+    /// Write the next epoch.
+    WriteEpoch,
+    /// This host counts as failed, for this reason.
+    Failed(HostName, String),
+    /// Tell all hosts except this one that a session will be sealed, and how far it was known to have come.
+    AnnounceSeal(HostName, SessionId, Progress),
+    /// Seal a session's journal.
+    Seal(SessionId, Hint),
+    /// Tell all hosts that a session is sealed.
+    AnnounceSealed(SessionId, Position),
+    /// Delete what is left of a detached session.
+    Collect(Detached),
+    /// Delete old epochs, the newest being this.
+    TrimEpochLog(Epoch),
+    /// Get any object of the store, to see whether it answers at once.
+    ProbeStore,
+    /// List the hosts' hints and read those of all hosts except these.
+    ListHints(BTreeSet<HostName>),
+    /// Get the end mark of the session that asks to join.
+    CheckEndMark(JoinRequest),
+    /// Send the newest record to that address.
+    PushEpoch(String),
+    /// Answer the request that this event carried.
+    Answer(Answer),
+    /// End our own session.
+    EndOwnSession,
+}
