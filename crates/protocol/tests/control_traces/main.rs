@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a trace that can't be read fails its test")]
 
+mod driven_leader;
+mod driven_member;
 mod leader;
 mod member;
 #[path = "../support/switched.rs"]
