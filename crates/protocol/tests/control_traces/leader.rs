@@ -1,0 +1,298 @@
+//! What a leader does. The host is h1, its session h1a until the trace says otherwise. An event is a line, its
+//! milliseconds first:
+//!
+//! ```text
+//! 0 log e3 by h1a | h1a h2a            h1 reads that record as the newest; if it is its own, h1 leads, otherwise it doesn't
+//! 0 session h1b                        h1 has opened that session instead of the one before
+//! 0 create                             h1 makes the next record and creates it
+//! 0 create e4                          the same, as decided when e4 was the next
+//! 0 create unclear                     h1 makes the next record; the create has no clear answer
+//! 0 lands                              h1 reads the log and finds the record of that create
+//! 50 tick                              time passes
+//! 50 ticks to 900                      time passes, with a tick every 50 ms
+//! 50 ticks to 900 hearing h2 h3        meanwhile these hosts say what they said last every 250 ms
+//! 50 paused                            its own tick comes late
+//! 50 store fails | works | slow | answers in 20      from now on; `slow`: probes stay without an answer
+//! 50 awaits h2a                        the sessions whose Release its own slots wait for, from the next tick on
+//! 50 health h2a e3 p7 waiting awaits h3a             h2 answers a heartbeat: knows e3, has committed p7, has work
+//! 50 health h2a e3 fact #0 full h2a@3                the same, with a fact
+//! 50 connected h2a | broken h2a | refused h2a        of the connection to a host
+//! 50 hints h2a 7 h3a 9                 the hints were read, with their counters
+//! 50 sealed h2a p9 | not sealed h2a | collected h2a
+//! 50 join h2a | join h2a/50            a host asks to join, with that weight
+//! 50 cleared h2a as of e3              its end mark was found absent
+//! 50 leave h2a                         a host asks to leave
+//! 50 seal h2                           an operator asks for a host to be sealed
+//! 50 fact #0 full h1a@3                what lets sources go was learned
+//! ```
+//!
+//! Indented below: what it does, and the records that it makes. That the next epoch is to be written is said once a line.
+
+mod words;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    mem::replace,
+    sync::Arc,
+};
+
+use holocron_protocol::{
+    control::{
+        leader::{
+            Base, Effect, Event, LeaderSettings, Leadership, Next, StoreHealth, Writer, next_record,
+        },
+        member::Identity,
+        report::Health,
+        suspicion::SuspicionSettings,
+    },
+    epoch::record::{EpochRecord, RecordDigest, WEIGHT_DEFAULT},
+    format::cluster::Cluster,
+    ids::{ClusterId, Epoch, HostName, Nonce, SessionId},
+    time::Time,
+};
+
+use self::words::{effect_words, health};
+use crate::{
+    traces,
+    words::{SLOT_COUNT, address, epoch, host, host_of, record, record_words, session, sessions},
+};
+
+/// The time from tick to tick.
+const TICK_MILLIS: u64 = 50;
+/// The time from heartbeat to heartbeat.
+const HEARTBEAT_MILLIS: u64 = 250;
+
+/// Steps a leader through the lines of a trace.
+pub(crate) fn play(input: &str) -> String {
+    let mut told = Told::new();
+    for line in traces::events(input) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [millis, event @ ..] = words.as_slice() else { panic!("no time in {line:?}") };
+        let millis = millis.parse().unwrap();
+        assert!(told.millis <= millis, "{line:?} is too late");
+        (told.millis, told.writes) = (millis, false);
+        writeln!(told.output, "{line}").unwrap();
+        let length = told.output.len();
+        if !told.is_set(event) {
+            told.happens(event);
+            if told.output.len() == length {
+                told.says("nothing");
+            }
+        }
+    }
+    told.output
+}
+
+pub(crate) fn settings() -> LeaderSettings {
+    let suspicion = SuspicionSettings::default();
+    LeaderSettings { suspicion, list_hints_every: core::time::Duration::from_secs(10) }
+}
+
+pub(crate) fn identity() -> Identity {
+    let name = host("h1");
+    Identity { address: address(&name), name, weight: WEIGHT_DEFAULT }
+}
+
+pub(crate) fn cluster() -> Cluster {
+    Cluster { slots: SLOT_COUNT, ..Cluster::new(ClusterId::new(1)) }
+}
+
+pub(crate) fn digest(record: &EpochRecord) -> RecordDigest {
+    RecordDigest::of(&record.encode(Nonce::new(1)))
+}
+
+/// The leader of a trace.
+struct Told {
+    millis: u64,
+    identity: Identity,
+    session: SessionId,
+    newest: Option<Arc<EpochRecord>>,
+    leadership: Option<Leadership>,
+    /// A record whose create had no clear answer.
+    unclear: Option<Arc<EpochRecord>>,
+    store: StoreHealth,
+    /// After how many milliseconds the store answers probes; `None` if it doesn't.
+    answers_in: Option<u64>,
+    /// When the store will answer probes, and when they were sent.
+    probes: BTreeSet<(u64, u64)>,
+    /// The sessions whose Release its own slots wait for.
+    awaits: Vec<SessionId>,
+    /// What each host said last.
+    said: BTreeMap<HostName, Health>,
+    /// Whether this line said that the next epoch is to be written.
+    writes: bool,
+    output: String,
+}
+
+impl Told {
+    fn new() -> Self {
+        Self {
+            millis: 0,
+            identity: identity(),
+            session: session("h1a"),
+            newest: None,
+            leadership: None,
+            unclear: None,
+            store: StoreHealth::Working,
+            answers_in: None,
+            probes: BTreeSet::new(),
+            awaits: Vec::new(),
+            said: BTreeMap::new(),
+            writes: false,
+            output: String::new(),
+        }
+    }
+
+    fn says(&mut self, what: &str) {
+        writeln!(self.output, "  → {what}").unwrap();
+    }
+
+    /// Takes a line that sets what holds from now on, if it is one.
+    fn is_set(&mut self, words: &[&str]) -> bool {
+        match words {
+            ["session", name] => {
+                (self.session, self.leadership) = (session(name), None);
+            }
+            ["store", "fails"] => self.store = StoreHealth::Failing,
+            ["store", "works"] => self.store = StoreHealth::Working,
+            ["store", "slow"] => self.answers_in = None,
+            ["store", "answers", "in", millis] => self.answers_in = Some(millis.parse().unwrap()),
+            ["awaits", words @ ..] => self.awaits = sessions(words),
+            _ => return false,
+        }
+        true
+    }
+
+    fn happens(&mut self, event: &[&str]) {
+        match event {
+            ["log", words @ ..] => self.reads(record(words)),
+            ["create"] => self.create(self.next_epoch()),
+            ["create", "unclear"] => self.unclear = self.makes(self.next_epoch()),
+            ["create", number] => self.create(epoch(number)),
+            ["lands"] => self.lands(),
+            ["ticks", "to", end] => self.ticks(end.parse().unwrap(), &[]),
+            ["ticks", "to", end, "hearing", names @ ..] => self.ticks(end.parse().unwrap(), names),
+            ["tick"] => self.step(Event::Tick(self.store, self.awaits.clone()), ""),
+            ["health", words @ ..] => {
+                let health = health(words);
+                self.said.insert(host_of(health.session), health.clone());
+                self.step(Event::Health(host_of(health.session), health), "");
+            }
+            event => self.step(words::event(event), ""),
+        }
+    }
+
+    fn next_epoch(&self) -> Epoch {
+        self.newest.as_ref().map_or(Epoch::new(1), |record| record.epoch.next())
+    }
+
+    fn reads(&mut self, record: EpochRecord) {
+        let record = Arc::new(record);
+        if record.leader.session == self.session {
+            return self.leads(record, None);
+        }
+        self.newest = Some(record);
+        if self.leadership.take().is_some() {
+            self.says("leads no more");
+        }
+    }
+
+    fn create(&mut self, epoch: Epoch) {
+        if let Some(record) = self.makes(epoch) {
+            let before = self.newest.clone();
+            self.leads(record, before);
+        }
+    }
+
+    fn lands(&mut self) {
+        let record = self.unclear.take().expect("a create without a clear answer");
+        self.leads(record, None);
+    }
+
+    /// A record of h1 is the newest.
+    fn leads(&mut self, record: Arc<EpochRecord>, before: Option<Arc<EpochRecord>>) {
+        self.newest = Some(Arc::clone(&record));
+        let (digest, now) = (digest(&record), Time::from_millis(self.millis));
+        if self.leadership.is_none() {
+            let (own, read) = (self.identity.name.clone(), Arc::clone(&record));
+            self.leadership = Some(Leadership::new(own, settings(), now, read, digest));
+        }
+        self.step(Event::Written(record, digest, before), "");
+    }
+
+    fn makes(&mut self, epoch: Epoch) -> Option<Arc<EpochRecord>> {
+        let (cluster, newest) = (cluster(), self.newest.clone());
+        let base = newest
+            .as_ref()
+            .map_or(Base::Founding(&cluster), |record| Base::After(record, digest(record)));
+        let writer = Writer {
+            identity: &self.identity,
+            session: self.session,
+            now: Time::from_millis(self.millis),
+            wall_ms: self.millis,
+        };
+        let record = match next_record(epoch, base, writer, self.leadership.as_mut()) {
+            Next::Record(record) => record,
+            Next::Stale => {
+                self.says("makes nothing: a newer record was read");
+                return None;
+            }
+            Next::NothingNew => {
+                self.says("makes nothing: it would say nothing new");
+                return None;
+            }
+            Next::Refused(refused) => {
+                self.says(&format!("makes nothing: {refused}"));
+                return None;
+            }
+        };
+        record.check().unwrap();
+        if let Some(before) = &newest {
+            record.follows(before, digest(before)).unwrap();
+        }
+        writeln!(self.output, "  {}: {}", record.epoch, record.reason).unwrap();
+        writeln!(self.output, "  {}", record_words(&record)).unwrap();
+        Some(Arc::new(*record))
+    }
+
+    fn ticks(&mut self, end: u64, hearing: &[&str]) {
+        let start = self.millis;
+        for millis in (start..=end).step_by(usize::try_from(TICK_MILLIS).unwrap()) {
+            self.answers_until(millis);
+            self.millis = millis;
+            let at = format!("@{millis} ");
+            if (millis - start).is_multiple_of(HEARTBEAT_MILLIS) {
+                for name in hearing {
+                    let health = self.said[&host(name)].clone();
+                    self.step(Event::Health(host(name), health), &at);
+                }
+            }
+            self.step(Event::Tick(self.store, self.awaits.clone()), &at);
+        }
+    }
+
+    /// The store answers probes.
+    fn answers_until(&mut self, end: u64) {
+        while let Some(&(due, asked)) = self.probes.first().filter(|(due, _)| *due <= end) {
+            self.probes.pop_first();
+            self.millis = due;
+            self.step(Event::StoreAnswered(Time::from_millis(asked)), &format!("@{due} "));
+        }
+    }
+
+    fn step(&mut self, event: Event, at: &str) {
+        let leadership = self.leadership.as_mut().expect("only a leader hears of this");
+        let effects = leadership.step(Time::from_millis(self.millis), event);
+        for effect in effects {
+            // Said with every tick until there is a record; once is enough here.
+            if effect == Effect::WriteEpoch && replace(&mut self.writes, true) {
+                continue;
+            }
+            self.says(&format!("{at}{}", effect_words(&effect)));
+            if let (Effect::ProbeStore, Some(answers_in)) = (effect, self.answers_in) {
+                self.probes.insert((self.millis + answers_in, self.millis));
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The events and effects of a leader, read and written.
+
+use std::collections::BTreeMap;
+
+use holocron_protocol::{
+    checkpoint::collect::Detached,
+    control::{
+        admission::Cleared,
+        hints::HostHint,
+        leader::{Answer, Effect, Event},
+        report::{Health, Progress},
+    },
+    ids::{DomainId, HostName, Position, SessionId},
+    journal::sealing::Hint,
+};
+
+use crate::words::{
+    address, epoch, host, host_of, join_request, join_word, position, report, session,
+    session_word, session_words, sessions,
+};
+
+pub(super) fn event(words: &[&str]) -> Event {
+    match words {
+        ["paused"] => Event::Paused,
+        ["connected", name] => Event::Connected(session(name)),
+        ["broken", name] => Event::Broken(session(name)),
+        ["refused", name] => Event::Refused(session(name)),
+        ["hints", words @ ..] => Event::Hints(words.chunks(2).map(hint).collect()),
+        ["sealed", name, at] => Event::Sealed(session(name), position(at)),
+        ["not", "sealed", name] => Event::NotSealed(session(name)),
+        ["collected", name] => Event::Collected(session(name)),
+        ["join", name] => Event::Join(join_request(name)),
+        ["cleared", name, "as", "of", number] => {
+            Event::Cleared(join_request(name), Cleared { as_of: epoch(number) })
+        }
+        ["leave", name] => Event::Leave(session(name)),
+        ["seal", name] => Event::SealHost(host(name)),
+        ["fact", words @ ..] => Event::Facts(vec![report(words)]),
+        _ => panic!("{words:?} never happens"),
+    }
+}
+
+fn hint(words: &[&str]) -> (HostName, HostHint) {
+    let [name, counter] = words else { panic!("{words:?} is no hint") };
+    let session = session(name);
+    let hint = HostHint {
+        address: address(&host_of(session)),
+        sessions: BTreeMap::from([(DomainId::HOME, session)]),
+        load: 0,
+        counter: counter.parse().unwrap(),
+    };
+    (host_of(session), hint)
+}
+
+pub(super) fn health(words: &[&str]) -> Health {
+    let [name, number, words @ ..] = words else { panic!("{words:?} is no health") };
+    let mut health = Health {
+        session: session(name),
+        epoch: epoch(number),
+        progress: Progress::default(),
+        facts: Vec::new(),
+        awaiting: Vec::new(),
+    };
+    let mut words = words;
+    loop {
+        words = match words {
+            [] => return health,
+            ["waiting", words @ ..] => {
+                health.progress.waiting = true;
+                words
+            }
+            ["awaits", words @ ..] => {
+                health.awaiting = sessions(words);
+                &[]
+            }
+            ["fact", words @ ..] => {
+                health.facts.push(report(words));
+                &[]
+            }
+            [at, words @ ..] => {
+                health.progress.committed = position(at);
+                words
+            }
+        };
+    }
+}
+
+pub(super) fn effect_words(effect: &Effect) -> String {
+    let names = |hosts: &mut dyn Iterator<Item = &HostName>| {
+        hosts.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    match effect {
+        Effect::Watch(hosts) if hosts.is_empty() => "watch no host".into(),
+        Effect::Watch(hosts) => format!("watch {}", session_words(hosts.keys().copied())),
+        Effect::WriteEpoch => "write the next epoch".into(),
+        Effect::Failed(host, why) => format!("{host} failed: {why}"),
+        Effect::AnnounceSeal(host, session, progress) => {
+            let (session, at) = (session_word(*session), progress.committed);
+            format!("tell all except {host} that {session} will be sealed, committed up to {at}")
+        }
+        Effect::Seal(session, hint) => seal_words(*session, *hint),
+        Effect::AnnounceSealed(session, at) => {
+            format!("tell all that {} is sealed at {at}", session_word(*session))
+        }
+        Effect::Collect(Detached { session, sealed_at }) => {
+            format!("collect {}, which is sealed at {sealed_at}", session_word(*session))
+        }
+        Effect::TrimEpochLog(epoch) => format!("trim the log as of {epoch}"),
+        Effect::ProbeStore => "probe the store".into(),
+        Effect::ListHints(except) if except.is_empty() => "list the hints".into(),
+        Effect::ListHints(except) => {
+            format!("list the hints except those of {}", names(&mut except.iter()))
+        }
+        Effect::CheckEndMark(request) => format!("get the end mark of {}", join_word(request)),
+        Effect::PushEpoch(address) => format!("send the record to {address}"),
+        Effect::Answer(Answer::Noted) => "answer: noted".into(),
+        Effect::Answer(Answer::Refused(why)) => format!("answer: refused, {why}"),
+        Effect::EndOwnSession => "end its own session".into(),
+    }
+}
+
+fn seal_words(session: SessionId, hint: Hint) -> String {
+    let session = session_word(session);
+    match hint {
+        Hint::Nothing => format!("seal {session}"),
+        Hint::Committed(Position::ZERO) => format!("seal {session}, of which nothing is committed"),
+        Hint::Committed(at) => format!("seal {session}, committed up to {at}"),
+        Hint::Sealed(_) | Hint::Fetched(_) => panic!("a leader knows no more than progress"),
+    }
+}

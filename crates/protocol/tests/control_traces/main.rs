@@ -1,0 +1,71 @@
+//! What a host does as a member and what a leader does, told by the traces in `tests/traces/member` and
+//! `tests/traces/leader`. The module of each says which events there are.
+//!
+//! Hosts are called h1, h2 and so on. The sessions of h1 are h1a, h1b and so on. A tenure is written `h1a@3`.
+
+#![expect(clippy::unwrap_used, reason = "a trace that can't be read fails its test")]
+
+mod driven_leader;
+mod driven_member;
+mod leader;
+mod member;
+#[path = "../support/switched.rs"]
+mod switch;
+#[path = "../support/traces.rs"]
+mod traces;
+mod words;
+
+use traces::Play;
+
+/// The folders, with how many traces there are at least.
+const FOLDERS: [(&str, usize, Play); 2] =
+    [("member", 25, member::play), ("leader", 49, leader::play)];
+
+#[test]
+fn every_trace_comes_out_as_recorded() {
+    for (folder, count_min, play) in FOLDERS {
+        traces::check(folder, count_min, play);
+    }
+}
+
+/// Bugs planted in the real code, each found by a trace.
+mod switched {
+    use holocron_planted::Bug;
+
+    use super::{FOLDERS, switch, traces};
+
+    const ALL: &str = "switched::all_traces";
+
+    #[test]
+    #[ignore = "breaks a promise: started by the tests below, with a bug planted"]
+    fn all_traces() {
+        let bug = switch::plant();
+        let changed: Vec<String> =
+            FOLDERS.iter().flat_map(|&(folder, _, play)| traces::changed(folder, play)).collect();
+        assert!(changed.is_empty(), "{}:\n{}", bug.name(), changed.join("\n"));
+    }
+
+    #[test]
+    fn a_join_cleared_as_of_an_older_record() {
+        let trace = "leader/a_join_cleared_as_of_an_older_record.txt";
+        switch::is_missed(Bug::AdmitWithoutClearance, ALL, trace);
+    }
+
+    #[test]
+    fn a_replaced_host_that_rejoins() {
+        let trace = "member/replaced_by_a_later_process.txt";
+        switch::is_missed(Bug::RejoinWhenReplaced, ALL, trace);
+    }
+
+    #[test]
+    fn a_host_removed_undrained() {
+        let trace = "leader/a_host_with_slots_leaves.txt";
+        switch::is_missed(Bug::RemoveUndrained, ALL, trace);
+    }
+
+    #[test]
+    fn a_host_blamed_for_the_store() {
+        let trace = "leader/the_store_is_slow.txt";
+        switch::is_missed(Bug::BlameHostForStore, ALL, trace);
+    }
+}

@@ -1,0 +1,280 @@
+//! The words that both kinds of traces use, read and written. A record:
+//!
+//! ```text
+//! e5 by h1a leaves to h2 | h1a/draining h2b h3a/0 | #0-1 h2b@4 from h1a@1 | #2-3 h1a@1 | h2a sealed at p9
+//! ```
+//!
+//! First the leader, and `leaves` or `leaves to` a successor if it is its last record. Then the hosts by their open sessions,
+//! with `/` and the weight if it isn't 100, or `/draining`; `none` if there is no host. Then the slots and the sessions
+//! that are over, `sealed`, `sealed at p9` or `detached at p9`. Slots that aren't mentioned are placed since e1.
+
+use std::collections::BTreeMap;
+
+use holocron_protocol::{
+    control::report::JoinRequest,
+    epoch::{
+        draft::{SlotReport, SourceFact},
+        placement,
+        record::{
+            DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader,
+            RecordDigest, SessionEntry, SessionState, SlotTable, WEIGHT_DEFAULT,
+        },
+    },
+    ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, Tenure},
+};
+
+/// How many slots there are.
+pub(crate) const SLOT_COUNT: u16 = 4;
+
+/// The session ids of a host: as many as there are letters fit.
+const SESSIONS_MAX: u128 = 100;
+
+/// `h1a`: the first session of h1.
+pub(crate) fn session(word: &str) -> SessionId {
+    let (host, letter) = word.split_at(word.len() - 1);
+    let letter = letter.chars().next().unwrap();
+    assert!(letter.is_ascii_lowercase(), "{word} is no session");
+    let number = u128::from(number('h', host)) * SESSIONS_MAX;
+    SessionId::new(number + u128::from(u32::from(letter) - u32::from('a')))
+}
+
+pub(crate) fn session_word(session: SessionId) -> String {
+    let letter = u8::try_from(session.get() % SESSIONS_MAX).unwrap() + b'a';
+    format!("{}{}", host_of(session), char::from(letter))
+}
+
+/// The session that a host opens after that one.
+pub(crate) const fn next_session(session: SessionId) -> SessionId {
+    SessionId::new(session.get() + 1)
+}
+
+pub(crate) fn host_of(session: SessionId) -> HostName {
+    host(&format!("h{}", session.get() / SESSIONS_MAX))
+}
+
+pub(crate) fn host(word: &str) -> HostName {
+    HostName::new(word).unwrap()
+}
+
+pub(crate) fn address(host: &HostName) -> String {
+    format!("{host}:7000")
+}
+
+pub(crate) fn sessions(words: &[&str]) -> Vec<SessionId> {
+    words.iter().map(|word| session(word)).collect()
+}
+
+pub(crate) fn session_words(sessions: impl IntoIterator<Item = SessionId>) -> String {
+    let words: Vec<String> = sessions.into_iter().map(session_word).collect();
+    words.join(" ")
+}
+
+/// The number behind a letter, as in `e7`.
+pub(crate) fn number(letter: char, word: &str) -> u64 {
+    let digits = word.strip_prefix(letter);
+    digits.unwrap_or_else(|| panic!("{word} doesn't begin with {letter}")).parse().unwrap()
+}
+
+pub(crate) fn epoch(word: &str) -> Epoch {
+    Epoch::new(number('e', word))
+}
+
+pub(crate) fn position(word: &str) -> Position {
+    Position::new(number('p', word))
+}
+
+fn tenure(word: &str) -> Tenure {
+    let (name, epoch) = word.split_once('@').unwrap_or_else(|| panic!("{word} is no tenure"));
+    Tenure { session: session(name), epoch: Epoch::new(epoch.parse().unwrap()) }
+}
+
+fn tenure_word(tenure: Tenure) -> String {
+    format!("{}@{}", session_word(tenure.session), tenure.epoch.get())
+}
+
+/// `#0 full h2a@3`, or `#0 empty h1a@1`.
+pub(crate) fn report(words: &[&str]) -> SlotReport {
+    let (number, fact) = match words {
+        [number, "full", word] => (number, SourceFact::Full(tenure(word))),
+        [number, "empty", word] => (number, SourceFact::Empty(tenure(word))),
+        _ => panic!("{words:?} is no fact"),
+    };
+    let slot = Slot(self::number('#', number).try_into().unwrap());
+    SlotReport { domain: DomainId::HOME, slot, fact }
+}
+
+pub(crate) fn report_words(report: &SlotReport) -> String {
+    match report.fact {
+        SourceFact::Full(tenure) => format!("{} full {}", report.slot, tenure_word(tenure)),
+        SourceFact::Empty(tenure) => format!("{} empty {}", report.slot, tenure_word(tenure)),
+    }
+}
+
+/// `h2a`, or `h2a/50` for another weight: what that session asks to join with.
+pub(crate) fn join_request(word: &str) -> JoinRequest {
+    let (session, entry) = host_entry(word);
+    let HostEntry { address, weight, .. } = entry;
+    JoinRequest { name: host_of(session), address, session, weight }
+}
+
+pub(crate) fn join_word(request: &JoinRequest) -> String {
+    session_word(request.session) + &weight_suffix(request.weight)
+}
+
+fn weight_suffix(weight: u32) -> String {
+    if weight == WEIGHT_DEFAULT { String::new() } else { format!("/{weight}") }
+}
+
+fn host_entry(word: &str) -> (SessionId, HostEntry) {
+    let (name, suffix) = word.split_once('/').unwrap_or((word, ""));
+    let (state, weight) = match suffix {
+        "" => (HostState::Active, WEIGHT_DEFAULT),
+        "draining" => (HostState::Draining, WEIGHT_DEFAULT),
+        weight => (HostState::Active, weight.parse().unwrap()),
+    };
+    let session = session(name);
+    let address = address(&host_of(session));
+    let sessions = BTreeMap::from([(DomainId::HOME, session)]);
+    (session, HostEntry { address, sessions, state, weight, zone: None })
+}
+
+fn host_entry_word(entry: &HostEntry) -> String {
+    let suffix = match entry.state {
+        HostState::Active => weight_suffix(entry.weight),
+        HostState::Draining => "/draining".into(),
+    };
+    session_word(entry.sessions[&DomainId::HOME]) + &suffix
+}
+
+/// Reads a record.
+///
+/// # Panics
+///
+/// When no leader could have written it.
+pub(crate) fn record(words: &[&str]) -> EpochRecord {
+    let mut parts = words.split(|word| *word == "|");
+    let (epoch, leader, handover) = leader(parts.next().unwrap_or_default());
+    let hosts: BTreeMap<SessionId, HostEntry> = match parts.next() {
+        Some(["none"]) => BTreeMap::new(),
+        Some(words) => words.iter().map(|word| host_entry(word)).collect(),
+        None => panic!("{words:?}: no hosts"),
+    };
+    let mut states: BTreeMap<SessionId, SessionState> =
+        hosts.keys().map(|&session| (session, SessionState::Open)).collect();
+    let mut holdings = placed(&hosts);
+    for part in parts {
+        match part {
+            [slots, words @ ..] if slots.starts_with('#') => {
+                let (first, last) = slots.split_once('-').unwrap_or((slots, &slots[1..]));
+                let (first, last) = (usize::try_from(number('#', first)), last.parse::<usize>());
+                holdings[first.unwrap()..=last.unwrap()].fill(holding(words));
+            }
+            [name, words @ ..] => drop(states.insert(session(name), state(words))),
+            [] => panic!("{words:?}: an empty part"),
+        }
+    }
+    let entry = |(session, state)| {
+        (session, SessionEntry { host: host_of(session), domain: DomainId::HOME, state })
+    };
+    let home = DomainEntry { name: "home".into(), slots: SlotTable::new(&holdings) };
+    let record = EpochRecord {
+        epoch,
+        previous: (epoch > Epoch::new(1)).then(|| RecordDigest::of(b"the record before")),
+        leader,
+        handover,
+        reason: String::new(),
+        wall_ms: 0,
+        slot_count: SLOT_COUNT,
+        hosts: hosts.into_iter().map(|(session, entry)| (host_of(session), entry)).collect(),
+        sessions: states.into_iter().map(entry).collect(),
+        domains: BTreeMap::from([(DomainId::HOME, home)]),
+    };
+    record.check().unwrap_or_else(|why| panic!("{words:?}: {why}"));
+    record
+}
+
+fn leader(words: &[&str]) -> (Epoch, Leader, Handover) {
+    let [number, "by", by, words @ ..] = words else { panic!("{words:?} names no leader") };
+    let handover = match words {
+        [] => Handover::Stays,
+        ["leaves"] => Handover::Leaves { successor: None },
+        ["leaves", "to", name] => Handover::Leaves { successor: Some(host(name)) },
+        _ => panic!("{words:?} is no handover"),
+    };
+    (epoch(number), leader_of(session(by)), handover)
+}
+
+pub(crate) fn leader_of(session: SessionId) -> Leader {
+    let host = host_of(session);
+    Leader { address: address(&host), host, session }
+}
+
+/// Every slot placed in e1, according to the weights.
+fn placed(hosts: &BTreeMap<SessionId, HostEntry>) -> Vec<Holding> {
+    let sessions: Vec<SessionId> = hosts.keys().copied().collect();
+    let weights: Vec<u32> = hosts.values().map(HostEntry::share).collect();
+    let mut owners = vec![None; SLOT_COUNT.into()];
+    placement::settle(&weights, &mut owners);
+    let holding = |owner: Option<usize>| {
+        let owner = owner.map(|at| Tenure { session: sessions[at], epoch: Epoch::new(1) });
+        Holding { owner, sources: Vec::new() }
+    };
+    owners.into_iter().map(holding).collect()
+}
+
+/// `h2a@4 from h1a@3 h2a@1`; the owner may be `none`.
+fn holding(words: &[&str]) -> Holding {
+    let (owner, sources) = match words {
+        [owner, "from", sources @ ..] => (owner, sources),
+        [owner] => (owner, &[][..]),
+        _ => panic!("{words:?} is no holding"),
+    };
+    let owner = (*owner != "none").then(|| tenure(owner));
+    Holding { owner, sources: sources.iter().map(|word| tenure(word)).collect() }
+}
+
+fn state(words: &[&str]) -> SessionState {
+    match words {
+        ["sealed"] => SessionState::Sealed(None),
+        ["sealed", "at", at] => SessionState::Sealed(Some(position(at))),
+        ["detached", "at", at] => SessionState::Detached(position(at)),
+        _ => panic!("{words:?} is no state of a session"),
+    }
+}
+
+/// Writes a record, so that it could be read again.
+pub(crate) fn record_words(record: &EpochRecord) -> String {
+    let leaves = match &record.handover {
+        Handover::Stays => String::new(),
+        Handover::Leaves { successor: None } => " leaves".into(),
+        Handover::Leaves { successor: Some(name) } => format!(" leaves to {name}"),
+    };
+    let hosts: Vec<String> = record.hosts.values().map(host_entry_word).collect();
+    let hosts = if hosts.is_empty() { "none".into() } else { hosts.join(" ") };
+    let mut parts =
+        vec![format!("{} by {}{leaves}", record.epoch, session_word(record.leader.session)), hosts];
+    let holdings: Vec<&Holding> = record.home().slots.iter().map(|(_, holding)| holding).collect();
+    let mut first = 0;
+    for run in holdings.chunk_by(|one, other| one == other) {
+        let last = first + run.len() - 1;
+        let slots = if first == last { format!("#{first}") } else { format!("#{first}-{last}") };
+        parts.push(format!("{slots} {}", holding_words(run[0])));
+        first = last + 1;
+    }
+    for (&session, entry) in &record.sessions {
+        let state = match entry.state {
+            SessionState::Open => continue,
+            SessionState::Sealed(None) => "sealed".into(),
+            SessionState::Sealed(Some(at)) => format!("sealed at {at}"),
+            SessionState::Detached(at) => format!("detached at {at}"),
+        };
+        parts.push(format!("{} {state}", session_word(session)));
+    }
+    parts.join(" | ")
+}
+
+fn holding_words(holding: &Holding) -> String {
+    let owner = holding.owner.map_or("none".into(), tenure_word);
+    let sources: Vec<String> = holding.sources.iter().copied().map(tenure_word).collect();
+    if sources.is_empty() { owner } else { format!("{owner} from {}", sources.join(" ")) }
+}
