@@ -150,14 +150,8 @@ impl Recovery {
                 self.record = Some(record);
                 Vec::new()
             }
-            Event::Committed(session, position) => {
-                self.journal(session).hint = Some(Hint::Committed(position));
-                Vec::new()
-            }
-            Event::Sealed(session, position) => {
-                self.journal(session).hint = Some(Hint::Sealed(position));
-                Vec::new()
-            }
+            Event::Committed(session, position) => self.on_hint(session, Hint::Committed(position)),
+            Event::Sealed(session, position) => self.on_hint(session, Hint::Sealed(position)),
             Event::Released(session, position) => self.on_released(session, position),
             Event::Fetched(session, end) => {
                 let journal = self.journal(session);
@@ -185,6 +179,11 @@ impl Recovery {
 
     fn journal(&mut self, session: SessionId) -> &mut SourceJournal {
         self.journals.entry(session).or_default()
+    }
+
+    fn on_hint(&mut self, session: SessionId, hint: Hint) -> Vec<Effect> {
+        self.journal(session).hint = Some(hint);
+        Vec::new()
     }
 
     /// What was read of it before doesn't show the Release.

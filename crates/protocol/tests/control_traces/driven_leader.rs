@@ -21,7 +21,7 @@ use holocron_protocol::{
     },
     epoch::{
         draft::{SlotReport, SourceFact},
-        record::{EpochRecord, Handover, SessionState, WEIGHT_DEFAULT},
+        record::{EpochRecord, Handover, HostState, SessionState, WEIGHT_DEFAULT},
     },
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot},
     time::Time,
@@ -261,7 +261,9 @@ impl Driven {
                 continue;
             }
             let replaced = record.hosts.contains_key(&entry.host);
-            let drained = !owns(session) || record.hosts.is_empty();
+            // With every host leaving at once, none could be drained.
+            let takers = record.hosts.values().filter(|host| host.state == HostState::Active);
+            let drained = !owns(session) || takers.count() == 0;
             let left = leads && self.left.contains(&session) && drained;
             let failed = leads && self.failed.contains(&session);
             let led = !leads && session == before.leader.session;

@@ -200,7 +200,7 @@ impl Leadership {
             let drained = planted::is_drained(!owning.contains(&session));
             // With every host leaving at once, none could be drained.
             let others = draft.hosts().iter().filter(|(name, _)| **name != host);
-            let has_taker = others.into_iter().any(|(_, entry)| entry.share() > 0);
+            let has_taker = others.into_iter().any(|(_, entry)| entry.state == HostState::Active);
             if !drained && has_taker {
                 draft.drain(session);
                 reasons.push(format!("{host} is leaving"));
