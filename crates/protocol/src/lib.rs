@@ -128,7 +128,7 @@
 //! 6. **Draining.** An epoch gives the slot away. Its vnodes in memory hand over what they did, and no other vnode of
 //!    it is activated.
 //! 7. **Release.** The owner submits a `Release` that names the epoch that gave the slot away, never the newest one it
-//!    knows. In the same step the slot's gate closes: nothing of that tenure can stand behind the Release. Whatever is
+//!    knows. In the same step the session stops to append for the slot: nothing of that tenure can stand behind the Release. Whatever is
 //!    cached of the slot is void, and if the slot comes back it is recovered like any other. A session that never
 //!    adopted the slot but is listed as a source owes a Release too. A slot that comes back *before* its Release was
 //!    submitted goes on under its old tenure, and nothing is written. The leader seals a session as a whole if it

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use holocron_planted::{Bug, is_planted};
 
 use crate::{
-    control::suspicion::AfterSeal,
+    control::member::AfterSeal,
     format::segment::{TrimStep, Trimmed},
     ids::{CommitNumber, Epoch, Position, Segment, Tenure},
     journal::{

@@ -64,16 +64,24 @@ impl Driver {
     /// The newest record is ours.
     pub(super) fn on_leading(&mut self, epoch: Epoch) {
         let created = self.created.take().filter(|(view, _)| view.record.epoch == epoch);
-        let Some((view, before)) = created else {
-            let view = self.view.clone().expect("it leads by the newest record");
-            return self.lead_by(None, &view);
-        };
-        self.push(&view);
-        if view.record.epoch > self.epoch() {
-            self.set_view(&view);
-            self.member(member::Event::Epoch(Arc::clone(&view.record)));
+        let known = self.view.clone().filter(|view| view.record.epoch == epoch);
+        match (known, created) {
+            // It was read from the log: the record that counts. What was created last may be another one, after a create
+            // without a clear answer.
+            (Some(view), created) => {
+                let created = created.filter(|(created, _)| created.stored == view.stored);
+                let before = created.and_then(|(_, before)| before);
+                self.push(&view);
+                self.lead_by(before.as_ref(), &view);
+            }
+            (None, Some((view, before))) => {
+                self.push(&view);
+                self.set_view(&view);
+                self.member(member::Event::Epoch(Arc::clone(&view.record)));
+                self.lead_by(before.as_ref(), &view);
+            }
+            (None, None) => unreachable!("{epoch} is ours, and was neither created nor read"),
         }
-        self.lead_by(before.as_ref(), &view);
     }
 
     fn lead_by(&mut self, before: Option<&View>, view: &View) {

@@ -13,7 +13,8 @@
 //! * At most one create and one read are in flight.
 //! * A create without a clear answer is neither won nor lost: the log is read until that epoch has a record, which may
 //!   be ours.
-//! * A host doesn't create while its store requests fail, or after a pause before it has read the log.
+//! * A host doesn't create while its store requests fail, or, unless it leads, after a pause before it has read the log. (A
+//!   leader that was replaced meanwhile loses the create.)
 
 use alloc::{vec, vec::Vec};
 use core::time::Duration;

@@ -11,18 +11,17 @@
 //! * A session that was over is never used again; the next one has a new id.
 //! * Two processes with one name don't seal each other again and again: the one that was listed before stops.
 
+mod after_seal;
 mod terms;
 
 use alloc::{collections::BTreeSet, string::ToString, sync::Arc, vec, vec::Vec};
 use core::time::Duration;
 
+pub use self::after_seal::{AfterSeal, after_seal};
 pub use self::terms::{Effect, Event, Identity, MemberSettings, SessionEnd, StopReason};
 
 use crate::{
-    control::{
-        report::JoinRequest,
-        suspicion::{AfterSeal, after_seal},
-    },
+    control::report::JoinRequest,
     epoch::{
         draft::SlotReport,
         record::{EpochRecord, SessionState},
@@ -215,7 +214,9 @@ impl Member {
         if is_over {
             return vec![Effect::EndSession(SessionEnd::OverIn(record.epoch))];
         }
-        let was_listed = record.sessions.keys().any(|session| self.opened.contains(session));
+        // A process that was never a member takes the name over; one that was has been replaced.
+        let was_listed = self.listed.is_some()
+            || record.sessions.keys().any(|session| self.opened.contains(session));
         if was_listed && self.after_seal(record) == AfterSeal::Exit {
             return vec![Effect::EndSession(SessionEnd::Replaced)];
         }

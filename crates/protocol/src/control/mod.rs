@@ -1,6 +1,6 @@
 //! The control plane: who leads, which hosts are members, which session is suspected, what the next epoch says.
 //!
-//! Imports [`crate::epoch`], [`crate::journal`] and [`crate::format`]. Nothing imports it.
+//! Imports [`crate::checkpoint`], [`crate::epoch`], [`crate::journal`] and [`crate::format`]. Nothing imports it.
 
 pub mod admission;
 pub mod election;

@@ -1,8 +1,9 @@
 //! Suspicion: which hosts are suspected of being dead, and why.
 //!
-//! The leader watches every host, and every host watches the leader. Safety never relies on this: a host that is suspected
-//! wrongly is sealed and opens a new session. So timeouts may be short; but one slow store, or one pause of our own
-//! process, must not make us suspect many hosts. Suspects are queried, not reported as events: a session stays a suspect
+//! The leader watches every host. (A host watches the leader by its connection and by the election's timeout.) Safety
+//! never relies on this: a host that is suspected wrongly is sealed and opens a new session. So timeouts may be short;
+//! but one slow store, or one pause of our own process, must not make us suspect many hosts. Whether a *slow* suspect
+//! fails, or the store is at fault, decides [`super::leader`]. Suspects are queried, not reported as events: a session stays a suspect
 //! until it is heard again or is no longer watched, so a failed first action on it can be repeated.
 //!
 //! Sessions are watched and suspected, not names. A process that replaces another under the same name has its own
@@ -15,16 +16,12 @@
 //! * A hint counts only if there is no connection; with one, only heartbeats decide about silence.
 //! * No sign of one session counts for or against another.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, vec::Vec};
 use core::{fmt, time::Duration};
 
 pub use self::backoff::{SlotBackoff, WAIT_MAX, WAIT_MIN};
 use crate::{
-    epoch::record::EpochRecord,
-    ids::{DomainId, Epoch, HostName, Position, SessionId},
+    ids::{Epoch, HostName, Position, SessionId},
     time::Time,
 };
 
@@ -350,30 +347,6 @@ impl Watch {
     /// How long silence is tolerated while there is a connection.
     fn silence_max(&self) -> Duration {
         self.settings.interval.saturating_mul(self.settings.missed_max)
-    }
-}
-
-/// What a sealed host does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterSeal {
-    /// It opens a new session and rejoins: it was suspected.
-    Rejoin,
-    /// It exits with an error: another process uses its name, and the two would seal each other again and again.
-    Exit,
-}
-
-/// What to do after our session was sealed, by the newest record. `ours` are all sessions that this process ever opened.
-#[must_use]
-pub fn after_seal(
-    record: &EpochRecord,
-    name: &HostName,
-    domain: DomainId,
-    ours: &BTreeSet<SessionId>,
-) -> AfterSeal {
-    let listed = record.hosts.get(name).and_then(|host| host.sessions.get(&domain));
-    match listed {
-        Some(session) if !ours.contains(session) => AfterSeal::Exit,
-        Some(_) | None => AfterSeal::Rejoin,
     }
 }
 

@@ -49,9 +49,11 @@ impl Driver {
         let Some(lead) = &self.lead else { return };
         let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
         self.shared.spawn(async move {
-            if collect(&shared, detached, &stop).await.is_some() {
-                shared.tell_self(Event::Lead(LeaderEvent::Collected(detached.session)));
-            }
+            let collected = collect(&shared, detached, &stop).await;
+            shared.tell_self(Event::Lead(match collected {
+                Some(()) => LeaderEvent::Collected(detached.session),
+                None => LeaderEvent::NotCollected(detached.session),
+            }));
         });
     }
 }

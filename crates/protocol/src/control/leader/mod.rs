@@ -154,6 +154,10 @@ impl Leadership {
                 self.changes.forget(session, now);
                 Vec::new()
             }
+            Event::NotCollected(session) => {
+                self.collecting.remove(&session);
+                Vec::new()
+            }
             Event::StoreAnswered(asked_at) => self.on_store_answered(now, asked_at),
             Event::Cleared(request, cleared) => {
                 self.changes.joins.insert(request.name.clone(), (request, cleared));

@@ -207,8 +207,11 @@ impl Leadership {
                 continue;
             }
             if session == record.leader.session {
-                // Our own last epoch: the first of the others tries the next one at once.
-                let successor = draft.hosts().keys().find(|name| **name != host).cloned();
+                // Our own last epoch: the first of the others, active ones before draining ones, tries the next one at once.
+                let others = draft.hosts().iter().filter(|(name, _)| **name != host);
+                let draining =
+                    |(_, entry): &(&HostName, &HostEntry)| entry.state == HostState::Draining;
+                let successor = others.min_by_key(draining).map(|(name, _)| name.clone());
                 draft.resign(successor.as_ref()).expect("it is among the hosts");
             }
             draft.remove(session);

@@ -60,6 +60,8 @@ pub enum Event {
     NotSealed(SessionId),
     /// Answers [`Effect::Collect`]: nothing is left except seal and marks.
     Collected(SessionId),
+    /// Answers [`Effect::Collect`]: it was not finished, and is begun again with the next epoch.
+    NotCollected(SessionId),
     /// Answers [`Effect::ProbeStore`], which was asked at that time.
     StoreAnswered(Time),
     /// Answers [`Effect::CheckEndMark`]: the mark is absent, by a request that began as of that record.

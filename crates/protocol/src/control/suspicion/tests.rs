@@ -1,20 +1,8 @@
 //! Unit tests of suspicion.
 
-use alloc::{
-    format,
-    string::{String, ToString},
-};
+use alloc::string::ToString;
 
 use super::*;
-use crate::{
-    epoch::{
-        draft::Draft,
-        record::{HostEntry, HostState, Leader},
-    },
-    format::cluster::Cluster,
-    ids::ClusterId,
-};
-
 fn name(name: &str) -> HostName {
     HostName::new(name).unwrap()
 }
@@ -220,26 +208,4 @@ fn a_suspicion_displays_as_a_reason() {
     assert_eq!(say(Suspicion::Refused), "h is gone: reconnects are refused");
     let handoff = Suspicion::Handoff(Epoch::new(7), Duration::from_secs(30));
     assert_eq!(say(handoff), "h has not released slots that e7 gave away for 30.0 s");
-}
-
-#[test]
-fn a_host_replaced_under_its_name_exits() {
-    let host = |session| HostEntry {
-        address: format!("h:{session}"),
-        sessions: BTreeMap::from([(DomainId::HOME, SessionId::new(session))]),
-        state: HostState::Active,
-        weight: 100,
-        zone: None,
-    };
-    let mut draft = Draft::first(&Cluster::new(ClusterId::new(1)));
-    draft.join(&name("h"), host(2)).unwrap();
-    let leader = Leader { host: name("h"), session: SessionId::new(2), address: String::new() };
-    let record = draft.finish(leader, "", 0);
-    let after = |ours: &[u128], host: &str| {
-        let ours = ours.iter().copied().map(SessionId::new).collect();
-        after_seal(&record, &name(host), DomainId::HOME, &ours)
-    };
-    assert_eq!(after(&[1], "h"), AfterSeal::Exit, "another process has the name h");
-    assert_eq!(after(&[1, 2], "h"), AfterSeal::Rejoin, "the listed session is our own next one");
-    assert_eq!(after(&[1], "g"), AfterSeal::Rejoin, "removed after a suspicion");
 }
