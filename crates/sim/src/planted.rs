@@ -58,6 +58,14 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::ReleaseAhead => {
             in_model("ownership_model", "switched::a_release_that_is_newer_than_its_reader")
         }
+        // Vnodes hand over before the Release, so an append behind it takes a vnode that overstays its second.
+        Bug::AppendAfterRelease => {
+            in_model("slot_traces", "switched::a_record_behind_the_release_of_its_slot")
+        }
+        // In most seeds an announcement or an epoch comes before the next look.
+        Bug::NeverLookAgain => {
+            in_model("slot_traces", "switched::a_recovery_that_waits_and_never_looks_again")
+        }
         // Rules of the control plane that keep no promise by themselves: their traces say what they are for.
         Bug::AdmitWithoutClearance => {
             in_model("control_traces", "switched::a_join_cleared_as_of_an_older_record")
@@ -94,9 +102,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::IgnoreBatchInFlight
         | Bug::ForgetClientWithoutMark
         | Bug::ForgetAnswerWithoutMark
-        | Bug::AppendAfterRelease
-        | Bug::DeletePacksInUse
-        | Bug::NeverLookAgain => Noticed::InSimulation,
+        | Bug::DeletePacksInUse => Noticed::InSimulation,
     }
 }
 

@@ -104,6 +104,8 @@ impl Driver {
         }
         let before = before.map(|view| Arc::clone(&view.record));
         self.lead(LeaderEvent::Written(Arc::clone(&view.record), digest, before));
+        // It sends itself no heartbeat.
+        self.lead(LeaderEvent::Facts(self.member.facts()));
     }
 
     /// Pushes a new epoch to every other host, and to a process that replaces us under our name.

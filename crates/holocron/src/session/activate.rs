@@ -37,6 +37,10 @@ impl Session {
         };
         let slot = hash.slot(self.parts.cluster.slots);
         let mut table = self.slots.lock();
+        // The session may have ended since: no call may wait in it then.
+        if self.journal.ended().is_cancelled() {
+            return self.refuse(reply, Outcome::NotOwner);
+        }
         let tenure = match self.journal.with_residency(|residency| residency.admission(slot)) {
             Admission::Run(tenure) => tenure,
             Admission::Wait => {

@@ -16,7 +16,10 @@
 //! * A hint counts only if there is no connection; with one, only heartbeats decide about silence.
 //! * No sign of one session counts for or against another.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::{fmt, time::Duration};
 
 pub use self::backoff::{SlotBackoff, WAIT_MAX, WAIT_MIN};
@@ -204,6 +207,12 @@ impl Watch {
     #[must_use]
     pub const fn new(settings: SuspicionSettings, now: Time) -> Self {
         Self { settings, peers: BTreeMap::new(), last_tick: now, store: StoreHealth::Working }
+    }
+
+    /// The sessions that are watched.
+    #[must_use]
+    pub fn sessions(&self) -> BTreeSet<SessionId> {
+        self.peers.keys().copied().collect()
     }
 
     /// Takes one event. Never blocks, never fails; events of sessions that aren't watched are ignored.

@@ -12,6 +12,7 @@
 //! * What was fetched of a live journal before its Release was announced doesn't count afterwards.
 //! * Whatever is missing is either being fetched, or has a deadline at which it is fetched again.
 
+mod need;
 mod terms;
 mod wanted;
 
@@ -22,6 +23,7 @@ use alloc::{
 };
 use core::time::Duration;
 
+use self::need::Need;
 pub use self::{
     terms::{Effect, Event, FetchFailure, FetchUpTo, Recovered},
     wanted::{Wanted, live_sources, wanted},
@@ -29,7 +31,7 @@ pub use self::{
 use crate::{
     epoch::{
         draft::{SlotReport, SourceFact},
-        record::{EpochRecord, SessionState},
+        record::EpochRecord,
     },
     ids::{DomainId, Position, SessionId, Slot, Tenure},
     journal::sealing::Hint,
@@ -77,21 +79,16 @@ enum JournalState {
     Failed(Time),
 }
 
-/// What one missing journal needs.
-enum Need {
-    Fetch(FetchUpTo),
-    WaitUntil(Time),
-    NewerEpoch,
-}
-
 /// The recovery of one session's slots.
 #[derive(Clone, Debug)]
 pub struct Recovery {
     session: SessionId,
     record: Option<Arc<EpochRecord>>,
     journals: BTreeMap<SessionId, SourceJournal>,
-    /// When to look again at what only time brings.
+    /// When to ask again what is complete.
     look_at: Option<Time>,
+    /// When what was read of live journals is read again.
+    read_again_at: Option<Time>,
     /// The live sessions whose Release is waited for.
     awaited: BTreeSet<SessionId>,
     /// The slots whose sources contradict each other, as was said already, and under which tenure.
@@ -107,6 +104,7 @@ impl Recovery {
             record: None,
             journals: BTreeMap::new(),
             look_at: None,
+            read_again_at: None,
             awaited: BTreeSet::new(),
             contradicted: BTreeMap::new(),
         }
@@ -144,12 +142,7 @@ impl Recovery {
     #[must_use]
     pub fn step(&mut self, now: Time, event: Event) -> Vec<Effect> {
         match event {
-            Event::Epoch(record) => {
-                let before = self.record.as_ref().map(|before| before.epoch);
-                assert!(before <= Some(record.epoch), "epochs never go down: {before:?}");
-                self.record = Some(record);
-                Vec::new()
-            }
+            Event::Epoch(record) => self.on_epoch(record),
             Event::Committed(session, position) => self.on_hint(session, Hint::Committed(position)),
             Event::Sealed(session, position) => self.on_hint(session, Hint::Sealed(position)),
             Event::Released(session, position) => self.on_released(session, position),
@@ -179,6 +172,19 @@ impl Recovery {
 
     fn journal(&mut self, session: SessionId) -> &mut SourceJournal {
         self.journals.entry(session).or_default()
+    }
+
+    fn on_epoch(&mut self, record: Arc<EpochRecord>) -> Vec<Effect> {
+        let before = self.record.as_ref().map(|before| before.epoch);
+        assert!(before <= Some(record.epoch), "epochs never go down: {before:?}");
+        // What was announced or fetched of sessions that are gone is of no use.
+        let gone = self.journals.extract_if(.., |session, journal| {
+            journal.state != JournalState::Fetching && !record.sessions.contains_key(session)
+        });
+        let fetched = gone.filter(|(_, journal)| matches!(journal.state, JournalState::Fetched(_)));
+        let effects = fetched.map(|(session, _)| Effect::Forget(session)).collect();
+        self.record = Some(record);
+        effects
     }
 
     fn on_hint(&mut self, session: SessionId, hint: Hint) -> Vec<Effect> {
@@ -218,12 +224,13 @@ impl Recovery {
         effects
     }
 
-    /// At the deadline, what was read of live journals is read again.
+    /// At their deadline, live journals are read again.
     fn on_tick(&mut self, now: Time) -> Vec<Effect> {
-        if self.look_at.is_none_or(|at| now < at) {
+        self.look_at = self.look_at.filter(|&at| now < at);
+        if self.read_again_at.is_none_or(|at| now < at) {
             return Vec::new();
         }
-        self.look_at = None;
+        self.read_again_at = None;
         let mut effects = Vec::new();
         for (&session, journal) in &mut self.journals {
             if journal.state == JournalState::Fetched(JournalEnd::Live) {
@@ -245,7 +252,7 @@ impl Recovery {
     ) -> Vec<Effect> {
         self.awaited.clear();
         if wanted.is_empty() {
-            self.look_at = None;
+            (self.look_at, self.read_again_at) = (None, None);
             return self.forget_all();
         }
         let mut effects = Vec::new();
@@ -310,7 +317,7 @@ impl Recovery {
 
     fn fetch_missing(&mut self, now: Time, missing: &BTreeSet<Missing>) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let before = self.look_at.take();
+        let (before, mut reads_again) = (self.look_at.take(), false);
         for &what in missing {
             let session = what.session();
             match self.need(now, what) {
@@ -326,6 +333,11 @@ impl Recovery {
                     effects.push(Effect::Fetch(session, up_to));
                 }
                 Some(Need::WaitUntil(at)) => self.look_again(at),
+                Some(Need::ReadAgain) => {
+                    reads_again = true;
+                    let at = *self.read_again_at.get_or_insert(now + LOOK_AGAIN);
+                    self.look_again(at);
+                }
                 Some(Need::NewerEpoch) => {
                     effects.push(Effect::ReadEpochLog);
                     self.look_again(now + LOOK_AGAIN);
@@ -335,6 +347,9 @@ impl Recovery {
         let waits = |what: &Missing| self.journals[&what.session()].state != JournalState::Fetching;
         let deadline = planted::look_at(Some(Time::ZERO)).is_none() || self.look_at.is_some();
         assert!(deadline || !missing.iter().any(waits), "something is missing without a deadline");
+        if !reads_again {
+            self.read_again_at = None;
+        }
         // Events that come often must not postpone the deadline.
         if let (Some(before), Some(_)) = (before, self.look_at) {
             self.look_again(before);
@@ -344,42 +359,6 @@ impl Recovery {
 
     fn look_again(&mut self, at: Time) {
         self.look_at = planted::look_at(Some(self.look_at.map_or(at, |before| before.min(at))));
-    }
-
-    /// What a missing journal, or the missing end of a tenure, needs; `None` while a fetch is in flight.
-    fn need(&mut self, now: Time, missing: Missing) -> Option<Need> {
-        let (session, own) = (missing.session(), self.session);
-        let state = match &self.record {
-            Some(record) => record.sessions.get(&session).map(|entry| entry.state),
-            None => return Some(Need::WaitUntil(now + LOOK_AGAIN)),
-        };
-        let journal = self.journal(session);
-        match journal.state {
-            JournalState::Fetching => return None,
-            JournalState::Failed(until) if now < until => return Some(Need::WaitUntil(until)),
-            JournalState::Failed(_) | JournalState::Absent | JournalState::Fetched(_) => {}
-        }
-        if session == own {
-            return Some(Need::Fetch(FetchUpTo::OwnCommitted));
-        }
-        Some(match state {
-            Some(SessionState::Sealed(known)) => {
-                let hint = known.map(Hint::Sealed).or(journal.hint);
-                Need::Fetch(FetchUpTo::Seal(hint.unwrap_or(Hint::Nothing)))
-            }
-            Some(SessionState::Open) => match (missing, journal.released_at) {
-                (Missing::Journal(_), Some(position)) => Need::Fetch(FetchUpTo::Release(position)),
-                (Missing::Journal(_), None) => Need::Fetch(FetchUpTo::NewestBatch),
-                // The announced one was another Release; the right one may have been committed before.
-                (Missing::End(_), Some(_)) => {
-                    journal.released_at = None;
-                    Need::Fetch(FetchUpTo::NewestBatch)
-                }
-                // The newest batch doesn't show the end: the session hasn't released the slot yet.
-                (Missing::End(_), None) => Need::WaitUntil(now + LOOK_AGAIN),
-            },
-            Some(SessionState::Detached(_)) | None => Need::NewerEpoch,
-        })
     }
 }
 

@@ -73,7 +73,7 @@ impl Driver {
     }
 
     pub(super) fn on_own_end_mark(&mut self, session: SessionId, epoch: Epoch, mark: MarkOutcome) {
-        if session != self.current.id() {
+        if session != self.current.id() || !self.current.is_open() {
             return self.create(epoch);
         }
         match mark {

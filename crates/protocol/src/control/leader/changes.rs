@@ -109,7 +109,10 @@ impl Changes {
         self.reports.retain(|report| report.is_news_to(record));
         self.forgets.retain(|session| record.sessions.contains_key(session));
         self.balance = false;
-        self.deferred_since = None;
+        // What came while the record was being created isn't in it.
+        if self.seals.is_empty() && self.reports.is_empty() && self.forgets.is_empty() {
+            self.deferred_since = None;
+        }
         let mut ending = self.leaves.iter().chain(self.fails.keys());
         assert!(ending.all(|session| record.is_open(*session)), "a change of no host");
     }

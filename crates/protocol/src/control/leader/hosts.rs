@@ -96,10 +96,12 @@ impl Leadership {
         self.by_hint.retain(|&session| admission(record, session) != Admission::Over);
         let names = others.iter().map(|(&session, (name, _))| (session, name.clone()));
         let watched = suspicion::Event::Watch(names.collect());
+        let watched_before = self.watch.sessions();
         self.note(now, watched);
-        // The first heartbeat may not come before the next listing of hints.
-        let by_hint = others.keys().filter(|session| self.by_hint.contains(session));
-        for &session in by_hint.collect::<Vec<_>>() {
+        // The first heartbeat, or the next listing of hints, takes longer than a heartbeat may.
+        let is_new = |session: &&SessionId| !watched_before.contains(*session);
+        let new = others.keys().filter(|session| self.by_hint.contains(session)).filter(is_new);
+        for &session in new.collect::<Vec<_>>() {
             self.note(now, suspicion::Event::Hinted(session));
         }
         assert!(!others.contains_key(&self.record.leader.session), "a leader watches itself");
@@ -121,6 +123,22 @@ impl Leadership {
         self.heard.insert(host, health);
         self.note_handoffs_done(now);
         Vec::new()
+    }
+
+    /// At the start of a leadership: every open session that is a source of a slot that it doesn't own may owe a Release.
+    pub(super) fn note_pending_handoffs(&mut self, now: Time) {
+        let holdings = self.record.home().slots.distinct().iter();
+        let sources = holdings.flat_map(|holding| {
+            let owner = holding.owner.map(|owner| owner.session);
+            let sources = holding.sources.iter().map(|source| source.session);
+            sources.filter(move |session| Some(*session) != owner)
+        });
+        let owing: BTreeSet<SessionId> =
+            sources.filter(|&session| self.record.is_open(session)).collect();
+        let epoch = self.record.epoch;
+        for session in owing {
+            self.note(now, suspicion::Event::HandoffBegan(session, epoch));
+        }
     }
 
     /// Hosts that live and have slots to release by the newest epoch have a bounded time for it.

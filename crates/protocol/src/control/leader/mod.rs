@@ -146,10 +146,9 @@ impl Leadership {
                 self.changes.sealed(session, position, now);
                 vec![Effect::AnnounceSealed(session, position)]
             }
-            Event::NotSealed(session) => {
-                self.sealing.remove(&session);
-                self.seal(session).into_iter().collect()
-            }
+            // Of an earlier leadership's seal, nothing follows.
+            Event::NotSealed(session) if !self.sealing.remove(&session) => Vec::new(),
+            Event::NotSealed(session) => self.seal(session).into_iter().collect(),
             Event::Collected(session) => {
                 self.changes.forget(session, now);
                 Vec::new()
@@ -193,10 +192,12 @@ impl Leadership {
         self.changes.written(&self.record);
         self.own_awaiting = None;
         self.balance_at = now + BALANCE_AFTER;
-        if let Some(before) = before {
-            self.note_handoffs(now, &before);
-        }
+        self.sealing.retain(|session| self.record.sessions.contains_key(session));
         let mut effects = vec![self.watch_hosts(now)];
+        match before {
+            Some(before) => self.note_handoffs(now, &before),
+            None => self.note_pending_handoffs(now),
+        }
         let wanted: Vec<SessionId> = self.record.seals_wanted().collect();
         effects.extend(wanted.into_iter().filter_map(|session| self.seal(session)));
         effects.extend(self.collect_detached());
