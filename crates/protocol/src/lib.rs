@@ -118,7 +118,7 @@
 //!    its low water, up to the end. One reading shows the end together with the content ([`slot::replay`]). Bytes
 //!    fetched earlier may be used, because they never change. An object that is missing was trimmed meanwhile, and the
 //!    journal is read again: missing is never read as empty. Records carry whole states, so of each vnode the newest
-//!    record counts ([`slot::fold`]). `slot/recovery` says what to fetch next and when a slot is complete.
+//!    record counts ([`slot::fold`]). [`slot::recovery`] says what to fetch next and when again.
 //! 4. **Adopt.** The owner appends an `Adopt` of its tenure to its journal. Commands may run at once: they stand behind
 //!    the Adopt in the same journal, so they are acknowledged after it or never.
 //! 5. **Serving.** The slot is copied into packs of the owner, in the background. A checkpoint's entry of a tenure is
@@ -128,11 +128,11 @@
 //! 6. **Draining.** An epoch gives the slot away. Its vnodes in memory hand over what they did, and no other vnode of
 //!    it is activated.
 //! 7. **Release.** The owner submits a `Release` that names the epoch that gave the slot away, never the newest one it
-//!    knows. In the same step the session stops to append for the slot: nothing of that tenure can stand behind the Release. Whatever is
-//!    cached of the slot is void, and if the slot comes back it is recovered like any other. A session that never
-//!    adopted the slot but is listed as a source owes a Release too. A slot that comes back *before* its Release was
-//!    submitted goes on under its old tenure, and nothing is written. The leader seals a session as a whole if it
-//!    doesn't release in time.
+//!    knows. In the same step the session stops appending for the slot: nothing of that tenure can stand behind the
+//!    Release. What is cached of the slot is dropped, and if the slot comes back it is recovered like any other. A
+//!    session that never adopted the slot but is listed as a source owes a Release too. A slot that comes back *before*
+//!    its Release was submitted goes on under its old tenure, and nothing is written. The leader seals a session as a
+//!    whole if it doesn't release in time, and the store has answered the leader at once for a while.
 //!
 //! A **checkpoint** copies committed records into packs: all live ones from files that are going (batches up to its low
 //! water, packs that are merged), and within a budget those that were found in older tenures ([`checkpoint::plan`]).
@@ -176,13 +176,13 @@
 //! | what goes | when | first |
 //! | --- | --- | --- |
 //! | a segment of a journal | all of it is at or below the low water of a *committed* checkpoint | its trim mark |
-//! | a pack | the committed checkpoint doesn't name it, and the newest epoch read lists the session as a source of no slot | |
+//! | a pack | the committed checkpoint doesn't name it, it can't belong to the next one, and the newest epoch read lists the session as a source of no slot | |
 //! | all of a detached session except its seal and marks | the record that says so was read and is the newest | `trims/end` |
-//! | a segment of epochs | older than the newest 1,000 epochs (a setting, but never the newest 16) and than 7 days | its epoch mark |
+//! | a segment of epochs | older than the newest 1,000 epochs (16 at the least, whatever is set) and than 7 days | its epoch mark |
 //!
 //! Seals and marks stay permanently; only a seal that landed in a trimmed segment proves nothing, and is garbage. What
-//! once is garbage stays garbage, so a deleter that is late does no harm. The rules are in `checkpoint/retain` (what
-//! may be forgotten or deleted), `checkpoint/trim`, `checkpoint/collect` and [`epoch::log`].
+//! once is garbage stays garbage, so a deleter that is late does no harm. The rules are in [`checkpoint::retain`] (what
+//! may be forgotten or deleted), [`checkpoint::trim`], [`checkpoint::collect`] and [`epoch::log`].
 //!
 //! # Time
 //!
@@ -227,10 +227,10 @@
 //! | [`format`] | where objects live ([`format::keys`]), how they are wrapped ([`format::codec`]), what never changes ([`format::cluster`], [`format::segment`]) |
 //! | [`journal`] | what a batch says ([`journal::batch`]), what is committed ([`journal::writer`]), when a query's answer may leave ([`journal::read_barrier`]), how a session is ended ([`journal::sealing`]) |
 //! | [`epoch`] | the record ([`epoch::record`]), how the next is made ([`epoch::draft`], [`epoch::placement`]), how the log is read and trimmed ([`epoch::log`]) |
-//! | [`slot`] | when a tenure has ended ([`slot::tenure`]), what a journal says of a slot ([`slot::log`], [`slot::replay`]), what a slot holds ([`slot::fold`]); `slot/residency`: what a session does with each slot; `slot/recovery`: what to fetch and when a slot is complete |
+//! | [`slot`] | when a tenure has ended ([`slot::tenure`]), what a journal says of a slot ([`slot::log`], [`slot::replay`]), what a slot holds ([`slot::fold`]); what a session does with each slot ([`slot::residency`]); what is fetched, and when again ([`slot::recovery`]) |
 //! | [`state`] | where a vnode's newest record stands ([`state::place`], [`state::index`]); packs ([`state::pack`]) and the record of a checkpoint ([`state::checkpoint`]) |
-//! | [`checkpoint`] | what the next checkpoint copies ([`checkpoint::plan`], [`checkpoint::pack_writer`]); `checkpoint/retain`, `checkpoint/trim`, `checkpoint/collect`: what may be forgotten or deleted, and in which order |
-//! | [`control`] | who leads ([`control::election`]), who is suspected ([`control::suspicion`]), whether the store is lost ([`control::loss`]), when a cluster may be founded ([`control::founding`]), signs of life ([`control::hints`]); `control/member`: what an epoch means for this host; `control/leader`: joins, failures, drains, handoffs, the next record |
+//! | [`checkpoint`] | what the next checkpoint copies ([`checkpoint::plan`], [`checkpoint::pack_writer`]); what may be forgotten or deleted, and in which order ([`checkpoint::retain`], [`checkpoint::trim`], [`checkpoint::collect`]) |
+//! | [`control`] | who leads ([`control::election`]), who is suspected ([`control::suspicion`]), whether the store is lost ([`control::loss`]), when a cluster may be founded ([`control::founding`]), signs of life ([`control::hints`]); what an epoch means for a host ([`control::member`]); joins, failures, handoffs, the next record ([`control::leader`], [`control::admission`]) |
 //! | [`request`] | what is stored of a vnode ([`request::envelope`]), which requests it remembers ([`request::window`]), how a client numbers and repeats them ([`request::attempts`]) |
 #![no_std]
 

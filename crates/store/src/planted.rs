@@ -4,7 +4,7 @@ use holocron_planted::{Bug, is_planted};
 
 use crate::Error;
 
-/// [`Bug::TrustAlreadyExists`]: "exists already" counts as won, whoever's object it is.
+/// [`Bug::TrustAlreadyExists`]: "exists already" counts as won, without a look at the object.
 pub(crate) fn is_won(rule: bool, answer: &Result<(), Error>) -> bool {
     rule || (is_planted(Bug::TrustAlreadyExists) && matches!(answer, Err(Error::Conflict { .. })))
 }

@@ -45,7 +45,7 @@ pub enum Collection {
 }
 
 impl Detached {
-    /// What to do next, given the keys under [`crate::format::keys::session`]. Foreign names among them are nobody's to delete.
+    /// What to do next, given the keys under [`crate::format::keys::session`]. Unknown names among them are never deleted.
     ///
     /// # Panics
     ///

@@ -1,7 +1,7 @@
 //! Trimming a session's own journal: which segments a committed checkpoint makes garbage.
 //!
-//! A deletion can't be told from a batch that never landed. So whoever deletes first leaves a mark that can: a trim mark
-//! for each segment of a journal. Marks are created once and never deleted: a sealer or reader that finds one later knows
+//! A deletion can't be told from a batch that never landed. So before a deletion a mark is created that tells it: a trim
+//! mark for each segment of a journal. Marks are created once and never deleted: a sealer or reader that finds one later knows
 //! that what is missing there existed.
 //!
 //! Invariants:

@@ -1,4 +1,4 @@
-//! The `cluster` object: what is fixed for ever when a cluster is created.
+//! The `cluster` object: what never changes once a cluster is founded.
 //!
 //! Slot count and segment lengths turn names into keys, so two hosts that disagreed about them would look for the
 //! same thing in different places. That is why they live in the store, created once, and not in a configuration file.

@@ -4,6 +4,7 @@
 //! | from | to | when |
 //! | --- | --- | --- |
 //! | not ours, release owed | recovering | an epoch gives the slot to this session |
+//! | recovering | recovering | an epoch gives it again, under a newer tenure |
 //! | recovering | serving | its Adopt is appended |
 //! | recovering | release owed, not ours | an epoch gives it to another session, or to none |
 //! | serving | draining | an epoch gives it to another session |
@@ -12,9 +13,9 @@
 //! | not ours | release owed | an epoch lists a tenure of this session as a source, though it was never adopted |
 //!
 //! One value per slot answers every question about the slot: whether a vnode that isn't in memory may be activated for a
-//! call, under which tenure a record may be appended, whether a linearizable answer may leave, which record of a vnode is the newest, and whether a
-//! Release is owed. It changes in the same step in which the Adopt or the Release is appended to the journal, so the order
-//! of records in the journal is the order of these changes.
+//! call, under which tenure a record may be appended, whether a linearizable answer may leave, which record of a vnode is
+//! the newest, and whether a Release is owed. It changes in the same step in which the Adopt or the Release is appended to
+//! the journal, so the order of records in the journal is the order of these changes.
 //!
 //! Invariants:
 //!
