@@ -36,6 +36,11 @@ impl StoreSource {
         self.opened = Some(store);
     }
 
+    /// Whether opening it has to do anything.
+    pub(crate) fn is_to_be_opened(&self) -> bool {
+        self.opened.is_none() && self.url.is_some()
+    }
+
     /// Opens it; `None` when there is neither a URL nor an open store. May block on a directory whose mount hangs.
     pub(crate) fn open(
         self,
