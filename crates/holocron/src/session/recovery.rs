@@ -10,7 +10,7 @@ use holocron_protocol::{
     epoch::{draft::SlotReport, record::EpochRecord},
     ids::{Epoch, SessionId},
     slot::{
-        recovery::{self, Effect, Event, FetchFailure, FetchUpTo, Recovered, Recovery, Wanted},
+        recovery::{self, Effect, Event, FetchFailure, FetchUpTo, Recovery, Wanted},
         replay::JournalEnd,
     },
     state::place::{FileId, FileObject},
@@ -182,6 +182,8 @@ impl RecoveryTask {
     }
 
     fn act(&mut self, effects: Vec<Effect>) -> Result<(), Closed> {
+        // Before a later effect forgets a journal that adopted slots were read from.
+        self.fill_record_cache(&effects);
         let mut complete = Vec::new();
         let mut facts: Vec<SlotReport> = Vec::new();
         for effect in effects {
@@ -201,7 +203,6 @@ impl RecoveryTask {
         }
         if !complete.is_empty() {
             tracing::info!(session = %self.session.id(), slots = complete.len(), "session adopts slots");
-            self.fill_record_cache(&complete);
             self.session.adopt(complete)?;
         }
         if !facts.is_empty() {
@@ -226,9 +227,14 @@ impl RecoveryTask {
 
     /// Caches the tails and small packs of the sources: their vnodes are likely to be called soon. Repeated for each
     /// adoption, because journals cached for an earlier one may have been evicted since.
-    fn fill_record_cache(&self, adopted: &[Recovered]) {
-        let sources = adopted.iter().flat_map(|slot| &slot.sources).map(|source| source.session);
-        for session in sources.collect::<std::collections::BTreeSet<_>>() {
+    fn fill_record_cache(&self, effects: &[Effect]) {
+        let mut sources = std::collections::BTreeSet::new();
+        for effect in effects {
+            if let Effect::Adopt(recovered) = effect {
+                sources.extend(recovered.sources.iter().map(|source| source.session));
+            }
+        }
+        for session in sources {
             let Some(journal) = self.journals.get(&session) else { continue };
             for (pack, object) in journal.packs.iter().zip(&journal.whole) {
                 let Some(object) = object else { continue };
