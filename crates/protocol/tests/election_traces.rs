@@ -32,7 +32,7 @@ use holocron_protocol::{
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
-    traces::check("election", 12, run);
+    traces::check(&[("election", 12, run)]);
 }
 
 /// Replays the lines of a trace.

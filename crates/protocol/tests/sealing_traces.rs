@@ -33,7 +33,7 @@ const SESSION: SessionId = SessionId::new(7);
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
-    traces::check("sealing", 12, replay);
+    traces::check(&[("sealing", 12, replay)]);
 }
 
 /// Replays the events of a scenario; returns the effect of each.

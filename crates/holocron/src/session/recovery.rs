@@ -3,7 +3,10 @@
 mod fetch;
 mod replays;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use holocron_protocol::{
@@ -228,7 +231,7 @@ impl RecoveryTask {
     /// Caches the tails and small packs of the sources: their vnodes are likely to be called soon. Repeated for each
     /// adoption, because journals cached for an earlier one may have been evicted since.
     fn fill_record_cache(&self, effects: &[Effect]) {
-        let mut sources = std::collections::BTreeSet::new();
+        let mut sources = BTreeSet::new();
         for effect in effects {
             if let Effect::Adopt(recovered) = effect {
                 sources.extend(recovered.sources.iter().map(|source| source.session));

@@ -231,14 +231,7 @@ impl Recovery {
             return Vec::new();
         }
         self.read_again_at = None;
-        let mut effects = Vec::new();
-        for (&session, journal) in &mut self.journals {
-            if journal.state == JournalState::Fetched(JournalEnd::Live) {
-                journal.state = JournalState::Absent;
-                effects.push(Effect::Forget(session));
-            }
-        }
-        effects
+        self.forget_fetched(|end| end == JournalEnd::Live)
     }
 
     /// Folds every wanted slot as far as it goes: adopts the complete ones, and has fetched what the others miss.
@@ -253,7 +246,8 @@ impl Recovery {
         self.awaited.clear();
         if wanted.is_empty() {
             (self.look_at, self.read_again_at) = (None, None);
-            return self.forget_all();
+            // What was fetched is of no use any more.
+            return self.forget_fetched(|_| true);
         }
         let mut effects = Vec::new();
         let mut missing = BTreeSet::new();
@@ -303,11 +297,13 @@ impl Recovery {
         assert!(!self.awaited.contains(&self.session), "it waits for its own Release");
     }
 
-    /// Nothing is wanted: what was fetched is of no use any more.
-    fn forget_all(&mut self) -> Vec<Effect> {
+    /// Forgets what was fetched up to such ends.
+    fn forget_fetched(&mut self, is_of_no_use: impl Fn(JournalEnd) -> bool) -> Vec<Effect> {
         let mut effects = Vec::new();
         for (&session, journal) in &mut self.journals {
-            if let JournalState::Fetched(_) = journal.state {
+            if let JournalState::Fetched(end) = journal.state
+                && is_of_no_use(end)
+            {
                 journal.state = JournalState::Absent;
                 effects.push(Effect::Forget(session));
             }

@@ -4,9 +4,7 @@
 mod action;
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    mem,
     sync::Arc,
     time::Duration,
 };
@@ -26,14 +24,12 @@ use holocron_protocol::{
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot},
     time::Time,
 };
-use proptest::{
-    sample::Index,
-    test_runner::{Config, TestRunner},
-};
+use proptest::sample::Index;
 
 use self::action::{Action, HOSTS, action};
 use crate::{
     leader::{cluster, digest, settings},
+    random,
     words::{address, host, host_of, next_session, session},
 };
 
@@ -406,16 +402,11 @@ fn take(sessions: &mut BTreeSet<SessionId>, which: &Index) -> Option<SessionId> 
 
 #[test]
 fn no_host_is_admitted_or_taken_out_for_no_reason() {
-    let seen = RefCell::new(BTreeSet::new());
-    let config = Config { cases: 512, failure_persistence: None, ..Config::default() };
     let actions = proptest::collection::vec(action(), 1..250);
-    let run = TestRunner::new(config).run(&actions, |actions| {
+    let seen = random::search(512, &actions, |actions| {
         let mut driven = Driven::new();
         actions.iter().for_each(|action| driven.act(action));
-        seen.borrow_mut().append(&mut mem::take(&mut driven.seen));
-        Ok(())
+        driven.seen
     });
-    run.unwrap_or_else(|failure| panic!("{failure}"));
-    let seen = seen.into_inner();
     assert_eq!(seen.len(), 12, "too little came up: {seen:?}");
 }

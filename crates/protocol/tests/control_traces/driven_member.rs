@@ -1,7 +1,7 @@
 //! A member driven at random, as its driver and other hosts might: records end its session, forget it, or give its name
 //! to another process, and it reads only some of them; tasks of its sessions end late.
 
-use std::{cell::RefCell, collections::BTreeSet, mem, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use holocron_protocol::{
     control::member::{ASK_AGAIN, Effect, Event, Member, SessionEnd},
@@ -12,14 +12,12 @@ use holocron_protocol::{
     ids::{DomainId, Position, SessionId, Slot},
     time::Time,
 };
-use proptest::{
-    prelude::*,
-    test_runner::{Config, TestRunner},
-};
+use proptest::prelude::*;
 
 use crate::{
     leader::{cluster, digest},
     member::{SETTINGS, identity},
+    random,
     words::{SLOT_COUNT, address, host_of, leader_of, next_session, session},
 };
 
@@ -311,16 +309,11 @@ fn entry(session: SessionId, weight: u32) -> HostEntry {
 
 #[test]
 fn a_member_acts_only_on_what_lists_it() {
-    let seen = RefCell::new(BTreeSet::new());
-    let config = Config { cases: 1_024, failure_persistence: None, ..Config::default() };
     let actions = proptest::collection::vec(action(), 1..120);
-    let run = TestRunner::new(config).run(&actions, |actions| {
+    let seen = random::search(1_024, &actions, |actions| {
         let mut driven = Driven::new();
         actions.iter().for_each(|action| driven.act(action));
-        seen.borrow_mut().append(&mut mem::take(&mut driven.seen));
-        Ok(())
+        driven.seen
     });
-    run.unwrap_or_else(|failure| panic!("{failure}"));
-    let seen = seen.into_inner();
     assert_eq!(seen.len(), 9, "too little came up: {seen:?}");
 }

@@ -1,7 +1,7 @@
 //! One slot at session A, driven at random like a session would: it reads epochs late or not at all, its recoveries end at
 //! any time, and vnodes of any tenure try to append.
 
-use std::{cell::RefCell, collections::BTreeSet, mem};
+use std::collections::BTreeSet;
 
 use holocron_protocol::{
     epoch::record::Holding,
@@ -16,11 +16,9 @@ use holocron_protocol::{
         place::{FileNumber, Origin, Place, PlaceKind},
     },
 };
-use proptest::{
-    prelude::*,
-    sample::Index,
-    test_runner::{Config, TestRunner},
-};
+use proptest::{prelude::*, sample::Index};
+
+use crate::random;
 
 const SLOT: Slot = Slot(0);
 const A: SessionId = SessionId::new(1);
@@ -250,16 +248,11 @@ fn pick(tenures: &BTreeSet<Epoch>, which: &Index) -> Option<Epoch> {
 
 #[test]
 fn the_state_follows_from_the_newest_holding_and_what_was_submitted() {
-    let seen = RefCell::new(BTreeSet::new());
-    let config = Config { cases: 1_024, failure_persistence: None, ..Config::default() };
     let actions = proptest::collection::vec(action(), 1..60);
-    let run = TestRunner::new(config).run(&actions, |actions| {
+    let seen = random::search(1_024, &actions, |actions| {
         let mut driven = Driven::new();
         actions.iter().for_each(|action| driven.act(action));
-        seen.borrow_mut().append(&mut mem::take(&mut driven.seen));
-        Ok(())
+        driven.seen
     });
-    run.unwrap_or_else(|failure| panic!("{failure}"));
-    let seen = seen.into_inner();
     assert_eq!(seen.len(), 10, "too little came up: {seen:?}");
 }

@@ -7,6 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a trace that can't be read fails its test")]
 
 mod driven;
+#[path = "../support/random.rs"]
+mod random;
 mod recovery;
 mod residency;
 mod retention;
@@ -16,10 +18,9 @@ mod switch;
 mod traces;
 mod words;
 
-use traces::Play;
+use traces::Folder;
 
-/// The folders, with how many traces there are at least.
-const FOLDERS: [(&str, usize, Play); 3] = [
+const FOLDERS: [Folder; 3] = [
     ("residency", 13, residency::play),
     ("recovery", 14, recovery::play),
     ("retention", 8, retention::play),
@@ -27,9 +28,7 @@ const FOLDERS: [(&str, usize, Play); 3] = [
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
-    for (folder, count_min, play) in FOLDERS {
-        traces::check(folder, count_min, play);
-    }
+    traces::check(&FOLDERS);
 }
 
 /// Bugs planted in the real code, each found by a trace.
@@ -44,8 +43,7 @@ mod switched {
     #[ignore = "breaks a promise: started by the tests below, with a bug planted"]
     fn all_traces() {
         let bug = switch::plant();
-        let changed: Vec<String> =
-            FOLDERS.iter().flat_map(|&(folder, _, play)| traces::changed(folder, play)).collect();
+        let changed = traces::changed(&FOLDERS);
         assert!(changed.is_empty(), "{}:\n{}", bug.name(), changed.join("\n"));
     }
 

@@ -10,23 +10,34 @@ use std::{
 /// Plays the events of a trace and says what came of each.
 pub(crate) type Play = fn(&str) -> String;
 
-/// Plays every trace of a folder, of which there are at least so many. Each must come out as recorded.
-pub(crate) fn check(folder: &str, count_min: usize, play: Play) {
-    let files = files(folder);
-    assert!(files.len() >= count_min, "some traces are gone: {files:?}");
-    if env::var_os("HOLOCRON_RECORD").is_some() {
-        for file in &files {
-            let text = fs::read_to_string(file).unwrap();
-            let (events, _) = parts(&text);
-            fs::write(file, format!("{events}---\n{}", play(events))).unwrap();
+/// A folder, how many traces are in it at least, and what plays them.
+pub(crate) type Folder = (&'static str, usize, Play);
+
+/// Plays every trace of these folders. Each must come out as recorded.
+pub(crate) fn check(folders: &[Folder]) {
+    for &(folder, count_min, play) in folders {
+        let files = files(folder);
+        assert!(files.len() >= count_min, "some traces are gone: {files:?}");
+        if env::var_os("HOLOCRON_RECORD").is_some() {
+            files.iter().for_each(|file| record(file, play));
         }
     }
-    let changed = changed(folder, play);
+    let changed = changed(folders);
     assert!(changed.is_empty(), "HOLOCRON_RECORD=1 records anew:\n{}", changed.join("\n"));
 }
 
-/// The traces of a folder that don't come out as recorded, each with the first line that differs.
-pub(crate) fn changed(folder: &str, play: Play) -> Vec<String> {
+/// The traces of these folders that don't come out as recorded, each with the first line that differs.
+pub(crate) fn changed(folders: &[Folder]) -> Vec<String> {
+    folders.iter().flat_map(|&(folder, _, play)| changed_in(folder, play)).collect()
+}
+
+fn record(file: &Path, play: Play) {
+    let text = fs::read_to_string(file).unwrap();
+    let (events, _) = parts(&text);
+    fs::write(file, format!("{events}---\n{}", play(events))).unwrap();
+}
+
+fn changed_in(folder: &str, play: Play) -> Vec<String> {
     let changed = files(folder).into_iter().filter_map(|file| {
         let text = fs::read_to_string(&file).unwrap();
         let (events, recorded) = parts(&text);

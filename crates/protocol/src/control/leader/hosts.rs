@@ -135,10 +135,7 @@ impl Leadership {
         });
         let owing: BTreeSet<SessionId> =
             sources.filter(|&session| self.record.is_open(session)).collect();
-        let epoch = self.record.epoch;
-        for session in owing {
-            self.note(now, suspicion::Event::HandoffBegan(session, epoch));
-        }
+        self.begin_handoffs(now, owing);
     }
 
     /// Hosts that live and have slots to release by the newest epoch have a bounded time for it.
@@ -152,6 +149,11 @@ impl Leadership {
         }
         let epoch = self.record.epoch;
         assert!(before.epoch < epoch, "{epoch} follows {}", before.epoch);
+        self.begin_handoffs(now, owing);
+    }
+
+    fn begin_handoffs(&mut self, now: Time, owing: BTreeSet<SessionId>) {
+        let epoch = self.record.epoch;
         for session in owing {
             self.note(now, suspicion::Event::HandoffBegan(session, epoch));
         }
