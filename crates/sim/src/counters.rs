@@ -71,6 +71,8 @@ counters! {
     unknown_outcomes,
     /// Crashed processes of hosts.
     crashes,
+    /// Of those, processes that served slots by the newest epoch.
+    owner_crashes,
     /// Paused processes of hosts.
     pauses,
     /// Cuts between two nodes, in one direction or in both.

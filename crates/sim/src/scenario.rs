@@ -250,10 +250,12 @@ fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
     if asked && strikes == 0 {
         return Some(format!("the run shows nothing: of {} nothing happened", scenario.faults));
     }
-    if counters.crashes > 0 && counters.takeovers == 0 {
+    // A host that served nothing when it crashed leaves nothing to take over, and a lost store ends the run at once.
+    let owed = counters.owner_crashes > 0 && counters.lost_stores == 0;
+    if owed && counters.takeovers == 0 {
         return Some(format!(
-            "the run shows nothing: {} crashes and no takeover",
-            counters.crashes
+            "the run shows nothing: {} crashes of hosts that served slots, and no takeover",
+            counters.owner_crashes
         ));
     }
     None

@@ -132,6 +132,11 @@ impl Shelf {
         self.state().census.counters
     }
 
+    /// Whether a host at this address owns slots by the newest epoch that landed.
+    pub(crate) fn owns_slots(&self, address: &str) -> bool {
+        self.state().census.owns_slots(address)
+    }
+
     /// Whether a session may end: it is sealed, the newest epoch says that it is over, or it leads.
     pub(crate) fn may_end(&self, session: SessionId) -> bool {
         self.state().census.may_end(session)

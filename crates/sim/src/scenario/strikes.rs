@@ -166,8 +166,13 @@ impl<'a> Strikes<'a> {
 
     fn crash(&mut self) -> Option<()> {
         let victim = self.victim()?;
+        let address = self.story.cluster.address(&victim);
+        let owned = self.story.cluster.world.shelf.owns_slots(&address);
         self.story.cluster.world.crash(&victim);
-        self.count(|counters| counters.crashes += 1);
+        self.count(|counters| {
+            counters.crashes += 1;
+            counters.owner_crashes += u64::from(owned);
+        });
         let down = self.span(MILLISECOND * 50, MILLISECOND * 4_000);
         self.after(down, End::Start(victim));
         Some(())

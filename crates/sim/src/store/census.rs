@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holocron_protocol::{
-    epoch::record::{EpochRecord, SessionState},
+    epoch::record::{EpochRecord, Holding, SessionState},
     format::keys::{self, Key},
     ids::{DomainId, Epoch, SessionId, Slot, Tenure},
     journal::batch::{self, Batch, JournalObject, Record},
@@ -63,6 +63,19 @@ impl Census {
         {
             self.counters.seals_lost_to_batches += 1;
         }
+    }
+
+    /// Whether a host at this address owns slots by the newest epoch.
+    pub(super) fn owns_slots(&self, address: &str) -> bool {
+        let Some(newest) = &self.newest else { return false };
+        let owned = |holding: &Holding| {
+            let owner = holding.owner.map(|owner| owner.session);
+            newest.hosts.values().any(|host| {
+                host.address == address
+                    && host.sessions.values().any(|&session| owner == Some(session))
+            })
+        };
+        newest.domains.values().any(|domain| domain.slots.iter().any(|(_, holding)| owned(holding)))
     }
 
     /// Whether a session is sealed, is over by the newest epoch, or leads it.
