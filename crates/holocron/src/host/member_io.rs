@@ -46,7 +46,7 @@ impl Driver {
             Effect::Apply => self.apply(),
             Effect::EndSession(why) => {
                 self.current.end(&why.to_string());
-                if why == SessionEnd::JournalSealed {
+                if why == SessionEnd::JournalEnded {
                     self.lead = None;
                 }
             }

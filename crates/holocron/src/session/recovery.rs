@@ -14,7 +14,7 @@ use holocron_protocol::{
     ids::{Epoch, SessionId},
     slot::{
         recovery::{self, Effect, Event, FetchFailure, FetchUpTo, Recovery, Wanted},
-        replay::JournalEnd,
+        replay::BatchesStay,
     },
     state::place::{FileId, FileObject},
 };
@@ -158,7 +158,7 @@ impl RecoveryTask {
                 tracing::error!(session = %self.session.id(), source = %session, %malformed, "journal can't be read; slots that need it wait until it is repaired");
                 FetchFailure::Unreadable
             }
-            Err(FetchError::Stopped) => FetchFailure::Unreadable,
+            Err(FetchError::GaveUp) => FetchFailure::GaveUp,
         };
         self.step(Event::Failed(session, failure));
     }
@@ -248,9 +248,13 @@ impl RecoveryTask {
             for (batch, object) in &journal.batches {
                 let object_of = FileObject::Journal(batch.header.position);
                 let file = FileId { session, object: object_of };
-                match journal.end {
-                    JournalEnd::Live => self.session.record_cache.pin(file, object.clone()),
-                    JournalEnd::Sealed(_) => self.session.record_cache.keep(file, object.clone()),
+                match journal.end.batches_stay() {
+                    BatchesStay::UntilTrimmed => {
+                        self.session.record_cache.pin(file, object.clone());
+                    }
+                    BatchesStay::UntilDetached => {
+                        self.session.record_cache.keep(file, object.clone());
+                    }
                 }
             }
         }

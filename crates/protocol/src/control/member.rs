@@ -285,7 +285,7 @@ impl Member {
             return Vec::new();
         }
         self.journal = Journal::Over;
-        let mut effects = vec![Effect::EndSession(SessionEnd::JournalSealed)];
+        let mut effects = vec![Effect::EndSession(SessionEnd::JournalEnded)];
         let record = self.record.as_ref();
         if self.leaving.is_some() {
             effects.push(Effect::Stop(StopReason::Left));

@@ -7,6 +7,7 @@ pub mod election;
 pub mod founding;
 pub mod hints;
 pub mod leader;
+pub mod leader_watch;
 pub mod loss;
 pub mod member;
 pub mod report;

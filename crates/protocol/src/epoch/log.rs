@@ -260,10 +260,13 @@ impl Retention {
         due(newest, self.epochs.max(EPOCHS_KEPT_MIN), segments)
     }
 
-    /// Whether a record of this wall time, in milliseconds, is old enough to be deleted.
+    /// Whether a record of this wall time, in milliseconds, is old enough to be deleted. One that can't be read has no
+    /// time and is kept: an operator has to look.
     #[must_use]
-    pub fn is_old(&self, wall_ms: u64, now_wall_ms: u64) -> bool {
-        u128::from(now_wall_ms.saturating_sub(wall_ms)) >= self.age.as_millis()
+    pub fn is_old(&self, wall_ms: Option<u64>, now_wall_ms: u64) -> bool {
+        wall_ms.is_some_and(|wall_ms| {
+            u128::from(now_wall_ms.saturating_sub(wall_ms)) >= self.age.as_millis()
+        })
     }
 }
 
@@ -467,8 +470,9 @@ mod tests {
     #[test]
     fn a_record_is_old_by_the_wall_clocks() {
         let retention = Retention { epochs: 0, age: Duration::from_secs(1) };
-        assert!(!retention.is_old(5_000, 5_999));
-        assert!(retention.is_old(5_000, 6_000));
-        assert!(!retention.is_old(5_000, 0), "from a clock ahead of ours");
+        assert!(!retention.is_old(Some(5_000), 5_999));
+        assert!(retention.is_old(Some(5_000), 6_000));
+        assert!(!retention.is_old(Some(5_000), 0), "from a clock ahead of ours");
+        assert!(!retention.is_old(None, u64::MAX), "it can't be read");
     }
 }

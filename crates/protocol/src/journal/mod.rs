@@ -4,6 +4,7 @@
 //! Imports [`crate::format`].
 
 pub mod batch;
+pub mod found;
 pub mod read_barrier;
 pub mod sealing;
 pub mod writer;

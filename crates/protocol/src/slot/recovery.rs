@@ -215,7 +215,7 @@ impl Recovery {
                 journal.released_at = None;
                 effects.push(Effect::ReadEpochLog);
             }
-            FetchFailure::Unreadable => {}
+            FetchFailure::Unreadable | FetchFailure::GaveUp => {}
         }
         let alert = journal.failures % FAILURES_PER_ALERT == FAILURES_BEFORE_ALERT;
         if alert && failure == FetchFailure::ObjectMissing {

@@ -36,6 +36,27 @@ pub enum JournalEnd {
     Sealed(Position),
 }
 
+impl JournalEnd {
+    /// How long the batches read from such a journal stay in the store.
+    #[must_use]
+    pub const fn batches_stay(self) -> BatchesStay {
+        match self {
+            Self::Live => BatchesStay::UntilTrimmed,
+            Self::Sealed(_) => BatchesStay::UntilDetached,
+        }
+    }
+}
+
+/// How long batches that adopted slots were read from stay in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchesStay {
+    /// Their writer lives. It copies what it released into packs of its own and then trims its journal, though the new
+    /// owner's index still names these batches: the new owner must keep them until it has copied its records itself.
+    UntilTrimmed,
+    /// Their writer's session is over. It is detached only when no owner needs it any more.
+    UntilDetached,
+}
+
 /// What to replay.
 #[derive(Clone, Debug)]
 pub struct Scope {

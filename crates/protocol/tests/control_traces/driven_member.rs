@@ -249,7 +249,7 @@ impl Driven {
                 self.seen.insert(match end {
                     SessionEnd::OverIn(_) => "over in a record",
                     SessionEnd::Replaced => "replaced",
-                    SessionEnd::JournalSealed => "sealed",
+                    SessionEnd::JournalEnded => "sealed",
                 });
             }
             Effect::OpenSession => {

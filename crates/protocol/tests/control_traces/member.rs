@@ -142,8 +142,8 @@ impl Told {
                 format!("ends its session: it is over in {epoch}")
             }
             Effect::EndSession(SessionEnd::Replaced) => "ends its session: it is replaced".into(),
-            Effect::EndSession(SessionEnd::JournalSealed) => {
-                "ends its session: the journal is sealed".into()
+            Effect::EndSession(SessionEnd::JournalEnded) => {
+                "ends its session: the journal commits no more".into()
             }
             Effect::OpenSession => {
                 let session = next_session(self.member.join_request().session);

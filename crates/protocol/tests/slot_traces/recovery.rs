@@ -210,6 +210,7 @@ fn failure(word: &str) -> FetchFailure {
         "detached" => FetchFailure::Detached,
         "missing" => FetchFailure::ObjectMissing,
         "unreadable" => FetchFailure::Unreadable,
+        "gave-up" => FetchFailure::GaveUp,
         _ => panic!("{word} is no failure"),
     }
 }

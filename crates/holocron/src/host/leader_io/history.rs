@@ -80,12 +80,12 @@ async fn trim(
     Some(())
 }
 
-/// Whether a record is older than the retention age. A record that can't be read is kept.
+/// Whether a record is older than the retention age.
 async fn is_old(shared: &Shared, epoch: Epoch, stop: &CancellationToken) -> Option<bool> {
     let (store, patience) = (shared.parts.store(), shared.parts.patience());
     let key = keys::epoch(epoch);
     let stored = holocron_store::get_until(&*store, &key, patience, stop).await.ok()?;
     let record = stored.and_then(|stored| crate::store_io::epoch_log::view(&key, stored).ok());
     let now = shared.parts.clock.wall_ms();
-    Some(record.is_some_and(|view| Retention::default().is_old(view.record.wall_ms, now)))
+    Some(Retention::default().is_old(record.map(|view| view.record.wall_ms), now))
 }

@@ -1,11 +1,11 @@
-//! Watches the leader: refused reconnects detect a dead leader sooner and more surely than missed heartbeats.
+//! Keeps a connection to the leader, and reads its hint when there is none.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use holocron_protocol::{
     control::{
         hints::{LeaderHint, LeaderHintWatch, Sign},
-        suspicion::REFUSALS_MAX,
+        leader_watch::{Failure, LeaderWatch, Verdict},
     },
     epoch::record::Leader,
     format::keys,
@@ -30,12 +30,12 @@ impl Driver {
         self.watch_no_leader();
         let stop = self.shared.parts.stop.child_token();
         self.leader_watch = Some(stop.clone());
-        let watch = LeaderWatch { shared: Arc::clone(&self.shared), leader };
+        let followed = FollowedLeader { shared: Arc::clone(&self.shared), leader };
         self.shared.spawn(async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = watch.run(stop.clone()) => {}
+                () = followed.run(stop.clone()) => {}
             }
         });
     }
@@ -47,43 +47,33 @@ impl Driver {
     }
 }
 
-struct LeaderWatch {
+struct FollowedLeader {
     shared: Arc<Shared>,
     leader: Leader,
 }
 
-/// How long an unreachable leader may be a process that is exiting: it resets connections until its listener is closed.
-/// After that, the network to it is broken.
-const EXIT_MAX: Duration = Duration::from_millis(200);
-
-impl LeaderWatch {
+impl FollowedLeader {
     async fn run(self, stop: CancellationToken) {
         let parts = &self.shared.parts;
         let mut hints = LeaderHintWatch::default();
-        let (mut lost_at, mut refused, mut tries) = (parts.clock.now(), 0, Tries::default());
+        let (mut watch, mut tries) = (LeaderWatch::lost(parts.clock.now()), Tries::default());
         loop {
-            match self.shared.links.to(&self.leader.address).await {
+            let failure = match self.shared.links.to(&self.leader.address).await {
                 Ok(link) => {
                     link.lost().await;
-                    (lost_at, refused, tries) = (parts.clock.now(), 0, Tries::default());
+                    (watch, tries) = (LeaderWatch::lost(parts.clock.now()), Tries::default());
                     continue;
                 }
-                Err(OpenError::NotListening { .. }) => {
-                    refused += 1;
-                    if refused >= REFUSALS_MAX {
-                        self.shared.tell_self(Event::LeaderUnreachable(self.leader.session));
-                    }
-                }
-                // Another process listens at the address: the leader is gone.
-                Err(OpenError::Refused { .. }) => {
+                Err(OpenError::NotListening { .. }) => Failure::NotListening,
+                Err(OpenError::Refused { .. }) => Failure::AnotherProcess,
+                Err(OpenError::Unreachable { .. }) => Failure::Unreachable,
+            };
+            match watch.on_failure(parts.clock.now(), failure) {
+                Verdict::TryAgain => {}
+                Verdict::Gone => {
                     self.shared.tell_self(Event::LeaderUnreachable(self.leader.session));
                 }
-                // The network to it is broken; its hints may still reach us.
-                Err(OpenError::Unreachable { .. }) => {
-                    if parts.clock.now().since(lost_at) >= EXIT_MAX {
-                        self.look_at_hint(&mut hints, &stop).await;
-                    }
-                }
+                Verdict::ReadHint => self.read_hint(&mut hints, &stop).await,
             }
             sleep(tries.next_pause(parts.settings.heartbeat)).await;
         }
@@ -93,7 +83,7 @@ impl LeaderWatch {
         self.shared.epoch()
     }
 
-    async fn look_at_hint(&self, hints: &mut LeaderHintWatch, stop: &CancellationToken) {
+    async fn read_hint(&self, hints: &mut LeaderHintWatch, stop: &CancellationToken) {
         let parts = &self.shared.parts;
         let patience =
             Patience { budget: Some(parts.settings.leader_hint_every), ..parts.patience() };

@@ -9,7 +9,8 @@ use holocron_protocol::{
     format::keys,
     ids::Position,
     journal::{
-        batch::{self, JournalObject},
+        batch,
+        found::{Foreign, Found},
         read_barrier::BarrierFound,
         writer::Carries,
     },
@@ -39,16 +40,8 @@ impl Journal {
             match self.create_in_same_store(&key, flight.object.clone(), look_for).await {
                 Created::Won => self.commit(flight),
                 Created::Lost(existing) => {
-                    let why = match batch::decode(&key, &existing) {
-                        Ok(JournalObject::Seal(seal)) => {
-                            format!("sealed by {} at {}", seal.by, flight.position)
-                        }
-                        Ok(JournalObject::Batch(_) | JournalObject::Opening(_)) => {
-                            format!("{key}: another writer's object is in this journal")
-                        }
-                        Err(malformed) => malformed.to_string(),
-                    };
-                    self.end(&why);
+                    let winner = Foreign::winner(&key, &existing);
+                    self.end(&format!("{key}: {winner}"));
                     return;
                 }
                 // Stopped. The batch may have landed, so its calls are dropped, which answers them Unclear.
@@ -198,27 +191,17 @@ impl Journal {
             let looking = self.loss.confirm(|| self.witness(look_for), &self.ended);
             let (found, looked) = tokio::join!(getting, looking);
             let Ok(found) = found else { return };
-            let found = found.map(|object| batch::decode(&key, &object));
-            if let None | Some(Ok(JournalObject::Batch(_))) = &found
-                && let Err(Closed) = self.end_unless_same(looked)
-            {
+            let found = match Found::judge(&key, found.as_ref()) {
+                Found::Absent => BarrierFound::Absent,
+                Found::OwnBatch => BarrierFound::OwnBatch,
+                Found::Foreign(foreign) => {
+                    return self.end(&format!("{key}: {foreign}, found by a read barrier"));
+                }
+            };
+            if let Err(Closed) = self.end_unless_same(looked) {
                 return;
             }
-            match found {
-                None => self.barrier_found(BarrierFound::Absent),
-                Some(Ok(JournalObject::Batch(batch))) if batch.header.session == self.session => {
-                    self.barrier_found(BarrierFound::OwnBatch);
-                }
-                Some(Ok(JournalObject::Seal(seal))) => {
-                    return self.end(&format!(
-                        "sealed by {} at {position}, found by a read barrier",
-                        seal.by
-                    ));
-                }
-                Some(Ok(JournalObject::Batch(_) | JournalObject::Opening(_)) | Err(_)) => {
-                    return self.end(&format!("{key}: a foreign object is in this journal"));
-                }
-            }
+            self.barrier_found(found);
         }
     }
 

@@ -27,8 +27,8 @@ pub(super) enum FetchError {
     Missing(String),
     /// The store rejects the request, or an object can't be decoded.
     Unreadable(Malformed),
-    /// The fetching session is over.
-    Stopped,
+    /// The fetching session is over, or the requests' budget is spent.
+    GaveUp,
 }
 
 /// Fetches a journal.
@@ -62,7 +62,7 @@ async fn extent(
                 }),
                 SealEnd::Detached => Err(FetchError::Detached),
                 SealEnd::Broken(malformed) => Err(FetchError::Unreadable(malformed)),
-                SealEnd::Stopped => Err(FetchError::Stopped),
+                SealEnd::Stopped => Err(FetchError::GaveUp),
             }
         }
         FetchUpTo::Release(position) => live(session, position, reader).await,
@@ -71,7 +71,7 @@ async fn extent(
             let listed =
                 list_until(&*sealer.store, &prefix, sealer.patience, own.journal.ended()).await;
             let listed = listed.map_err(|gave_up| match gave_up {
-                GaveUp::Stopped | GaveUp::Spent { .. } => FetchError::Stopped,
+                GaveUp::Stopped | GaveUp::Spent { .. } => FetchError::GaveUp,
                 GaveUp::Rejected(error) => {
                     let why = holocron_store::explain(&error);
                     FetchError::Unreadable(Malformed::new(&prefix, &why))
@@ -83,7 +83,7 @@ async fn extent(
         }
         FetchUpTo::OwnCommitted => {
             let flushed = own.journal.flush_point();
-            own.journal.until_committed(flushed.0).await.map_err(|Closed| FetchError::Stopped)?;
+            own.journal.until_committed(flushed.0).await.map_err(|Closed| FetchError::GaveUp)?;
             let Progress { committed, low_water, checkpoint_at, .. } = own.journal.progress();
             Ok(Extent { low_water, checkpoint_at, through: committed, end: JournalEnd::Live })
         }
@@ -144,7 +144,7 @@ impl From<NotFetched> for FetchError {
         match not_fetched {
             NotFetched::Moved(key) => Self::Missing(key),
             NotFetched::Malformed(malformed) => Self::Unreadable(malformed),
-            NotFetched::Stopped => Self::Stopped,
+            NotFetched::Stopped => Self::GaveUp,
         }
     }
 }

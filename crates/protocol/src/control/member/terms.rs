@@ -84,8 +84,8 @@ pub enum SessionEnd {
     OverIn(Epoch),
     /// A later process has the host's name.
     Replaced,
-    /// Its journal is sealed.
-    JournalSealed,
+    /// Its journal commits no more: it is sealed, its next position is taken by a foreign object, or its store is lost.
+    JournalEnded,
 }
 
 impl fmt::Display for SessionEnd {
@@ -93,7 +93,7 @@ impl fmt::Display for SessionEnd {
         match self {
             Self::OverIn(epoch) => write!(f, "{epoch} says that it is sealed"),
             Self::Replaced => f.write_str("a later host of the same name has taken its place"),
-            Self::JournalSealed => f.write_str("its journal is sealed"),
+            Self::JournalEnded => f.write_str("its journal commits no more"),
         }
     }
 }
@@ -101,7 +101,7 @@ impl fmt::Display for SessionEnd {
 /// Why a host stops by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// It left; its slots were handed off.
+    /// It left: its slots were handed off, or it was no member, or there was no other host.
     Left,
     /// The leave took longer than [`super::LEAVE_TIMEOUT`].
     LeaveTimedOut,

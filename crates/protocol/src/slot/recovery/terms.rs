@@ -32,6 +32,8 @@ pub enum FetchFailure {
     ObjectMissing,
     /// The store rejects the request, or an object can't be decoded. An operator has to look.
     Unreadable,
+    /// The requests were given up. Nothing is known of the journal.
+    GaveUp,
 }
 
 /// What happened.
