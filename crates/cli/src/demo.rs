@@ -6,12 +6,14 @@ mod clean_up;
 mod cluster;
 mod failure;
 mod history;
+mod latency;
 mod load;
 mod network;
 mod pinned;
 mod process;
 mod progress;
 mod report;
+mod restart;
 mod target;
 
 use core::time::Duration;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use holocron_protocol::ids::HostName;
-use tokio::time::sleep;
+use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -60,6 +62,7 @@ packs.
 Examples:
   holocron demo
   holocron demo --victim leader --kill sigstop --json
+  holocron demo --kill rolling --rounds 20
   holocron demo --store s3://bucket/prefix --option endpoint=http://127.0.0.1:9000 --option allow_http=true"))]
 pub(crate) struct Arguments {
     /// Host processes.
@@ -71,10 +74,13 @@ pub(crate) struct Arguments {
     /// Seconds of load; the failure comes in the middle.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=3_600))]
     seconds: u64,
-    /// How the victim fails.
+    /// How the victim fails, or is restarted.
     #[arg(long, value_enum, default_value_t = KillWith::Sigkill)]
     kill: KillWith,
-    /// Which host fails.
+    /// How often, with --kill drain or rolling.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
+    /// Which host fails; not with --kill rolling.
     #[arg(long, value_enum, default_value_t = VictimKind::Any)]
     victim: VictimKind,
     /// Use this store, below a new prefix, instead of a temporary directory.
@@ -97,6 +103,10 @@ enum KillWith {
     Sigkill,
     /// The process is stopped, fenced, and continued later.
     Sigstop,
+    /// SIGTERM: the host hands over its slots and exits, and is started again under its name.
+    Drain,
+    /// The same with every host in turn.
+    Rolling,
 }
 
 /// Which host fails.
@@ -123,9 +133,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let played = tokio::select! {
         biased;
         () = signals.next() => Err(Fail::failed("interrupted")),
-        played = play(&arguments, &place, &run) => played,
+        played = outcome(&arguments, &place, &run) => played,
     };
-    if played.as_ref().is_ok_and(Report::is_broken) {
+    if played.as_ref().is_ok_and(|outcome| outcome.broken.is_some()) {
         // The store and the logs are needed to investigate.
         place.keep();
     }
@@ -133,7 +143,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         eprintln!("kept: {url}, logs in {}", logs.display());
     }
     // The verdict first: a failing clean-up doesn't change it.
-    let verdict = played.and_then(|report| tell(&arguments, &report));
+    let verdict = played.and_then(|outcome| tell(&arguments, &outcome));
     tokio::select! {
         biased;
         () = signals.next() => eprintln!("interrupted: {} is not cleaned up", place.url),
@@ -142,22 +152,40 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     verdict
 }
 
+/// What came of the demo.
+struct Outcome {
+    /// Which acknowledged commands are missing or took effect twice, or which reads were stale.
+    broken: Option<String>,
+    /// Vnodes that could not be read at the end.
+    unread: usize,
+    json: String,
+    text: String,
+}
+
+async fn outcome(arguments: &Arguments, place: &Place, run: &str) -> Result<Outcome, Fail> {
+    match arguments.kill {
+        KillWith::Sigkill | KillWith::Sigstop => {
+            Box::pin(play(arguments, place, run)).await.map(|report| report.outcome())
+        }
+        KillWith::Drain | KillWith::Rolling => Box::pin(restart::play(arguments, place, run)).await,
+    }
+}
+
 /// Prints the report and returns the verdict.
-fn tell(arguments: &Arguments, report: &Report) -> Result<(), Fail> {
+fn tell(arguments: &Arguments, outcome: &Outcome) -> Result<(), Fail> {
     if arguments.json {
-        println!("{}", serde_json::to_string(report).expect("a report is plain data"));
+        println!("{}", outcome.json);
     } else {
-        print!("\n{}", report.as_text());
+        print!("\n{}", outcome.text);
     }
-    if report.is_broken() {
-        let what = format!(
-            "{} acknowledged commands lost, {} doubled, {} reads stale",
-            report.lost, report.doubled, report.stale_reads
-        );
-        return Err(Fail::new(Failure::Broken, what));
+    if let Some(broken) = &outcome.broken {
+        return Err(Fail::new(Failure::Broken, broken.clone()));
     }
-    if !report.is_clean() {
-        return Err(Fail::failed(format!("{} vnodes could not be read at the end", report.unread)));
+    if outcome.unread > 0 {
+        return Err(Fail::failed(format!(
+            "{} vnodes could not be read at the end",
+            outcome.unread
+        )));
     }
     Ok(())
 }
@@ -185,16 +213,7 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
 
     let rest = Duration::from_secs(arguments.seconds).saturating_sub(progress.elapsed());
     sleep(rest.max(AFTERWARDS)).await;
-    stop.cancel();
-    match tokio::time::timeout(LAST_CALLS_WITHIN, load).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-        Err(_elapsed) => {
-            return Err(Fail::failed(format!(
-                "the last calls of the load did not end within {LAST_CALLS_WITHIN:?}"
-            )));
-        }
-    }
+    end_load(load, &stop).await?;
     lines.abort();
     progress.say("the load ends; every vnode is read and checked");
     let mut unread = cluster.load.read_all().await;
@@ -220,6 +239,18 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
     report.rejoined_ms = rejoined_ms;
     report.alarm_back_ms = alarm_back_ms;
     Ok(report)
+}
+
+/// Ends the load and waits for its last calls.
+async fn end_load(load: JoinHandle<()>, stop: &CancellationToken) -> Result<(), Fail> {
+    stop.cancel();
+    match tokio::time::timeout(LAST_CALLS_WITHIN, load).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        Err(_elapsed) => Err(Fail::failed(format!(
+            "the last calls of the load did not end within {LAST_CALLS_WITHIN:?}"
+        ))),
+    }
 }
 
 /// A victim that was stopped and continued, and the caller that stayed connected to it.
@@ -313,5 +344,6 @@ fn name_of(kill: KillWith) -> &'static str {
     match kill {
         KillWith::Sigkill => "SIGKILL",
         KillWith::Sigstop => "SIGSTOP",
+        KillWith::Drain | KillWith::Rolling => "SIGTERM",
     }
 }

@@ -34,8 +34,8 @@ Exit codes:
   1  failed; the message says why
   2  wrong usage
   3  an acknowledged command was lost, one took effect twice, a read was stale (demo), or a promise was broken (sim)
-  4  unclear: it may have taken effect (call, seal)
-  5  not done, no answer before the deadline: try again later (call, status, seal, probe)
+  4  unclear: it may have taken effect (call, seal, drain, move)
+  5  not done, no answer before the deadline: try again later (call, status, seal, drain, move, probe)
   6  not done: the same request will never succeed (call)
   7  the store breaks a promise that Holocron needs (probe, host), or is lost: emptied, replaced or restored (host)";
 

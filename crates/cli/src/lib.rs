@@ -7,12 +7,16 @@
 mod call;
 mod deadline;
 mod demo;
+mod drain;
 pub mod exit;
 mod host;
 pub mod kinds;
+mod leader;
+mod move_slots;
 mod planted;
 mod probe;
 mod seal;
+mod settle;
 mod signals;
 mod sim;
 mod status;
@@ -40,6 +44,8 @@ enum Command {
     Host(host::Arguments),
     Call(call::Arguments),
     Status(status::Arguments),
+    Drain(drain::Arguments),
+    Move(move_slots::Arguments),
     Seal(seal::Arguments),
     Probe(probe::Arguments),
     Sim(sim::Arguments),
@@ -81,6 +87,8 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Host(arguments) => Box::pin(host::run(arguments)).await,
         Command::Call(arguments) => Box::pin(call::run(arguments)).await,
         Command::Status(arguments) => Box::pin(status::run(arguments)).await,
+        Command::Drain(arguments) => Box::pin(drain::run(arguments)).await,
+        Command::Move(arguments) => Box::pin(move_slots::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
         Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
@@ -94,6 +102,8 @@ fn log_to_stderr(command: &Command) {
         Command::Demo(_)
         | Command::Call(_)
         | Command::Status(_)
+        | Command::Drain(_)
+        | Command::Move(_)
         | Command::Seal(_)
         | Command::Probe(_)
         | Command::Sim(_) => "off",

@@ -129,6 +129,8 @@ bugs! {
     RemoveUndrained = "remove-undrained",
     /// A host is sealed for being slow though the store doesn't answer this host either (12).
     BlameHostForStore = "blame-host-for-store",
+    /// Slots are moved while a host fails, so that callers of more slots than need be wait for a takeover (12).
+    MoveWhileFailing = "move-while-failing",
 }
 
 impl Bug {

@@ -83,7 +83,13 @@ pub(crate) fn store_at_fault(rule: bool) -> bool {
     rule && !is_planted(Bug::BlameHostForStore)
 }
 
-// control/leader/next.rs
+// control/leader/moves.rs
+
+/// [`Bug::MoveWhileFailing`]: slots are moved although a host is suspected or has just failed.
+#[inline]
+pub(crate) fn is_troubled(rule: bool) -> bool {
+    rule && !is_planted(Bug::MoveWhileFailing)
+}
 
 /// [`Bug::RemoveUndrained`]: a host that owns slots counts as drained.
 #[inline]

@@ -87,6 +87,8 @@ counters! {
     slow_stores,
     /// Accepted requests to seal a healthy host.
     false_alarms,
+    /// Accepted orders to drain a host, to take that back, or to move slots.
+    orders,
     /// Hosts that joined or rejoined under load.
     joins,
     /// Hosts told to hand off their slots and leave.

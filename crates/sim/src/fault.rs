@@ -26,6 +26,8 @@ pub enum Fault {
     Slow,
     /// A healthy host is sealed on request.
     Alarm,
+    /// An operator drains a host or moves slots.
+    Order,
     /// Hosts leave with a handoff, and join.
     JoinLeave,
     /// A second process runs under a host's name.
@@ -36,7 +38,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Crash,
         Self::Pause,
         Self::Partition,
@@ -46,6 +48,7 @@ impl Fault {
         Self::Outage,
         Self::Slow,
         Self::Alarm,
+        Self::Order,
         Self::JoinLeave,
         Self::Namesake,
         Self::Lost,
@@ -64,6 +67,7 @@ impl Fault {
             Self::Outage => "outage",
             Self::Slow => "slow",
             Self::Alarm => "alarm",
+            Self::Order => "order",
             Self::JoinLeave => "join-leave",
             Self::Namesake => "namesake",
             Self::Lost => "lost",

@@ -28,6 +28,13 @@ const fn in_model(model: &'static str, test: &'static str) -> Noticed {
     Noticed::InModel { model, test }
 }
 
+/// A test of the control plane's traces.
+macro_rules! traced {
+    ($test:literal) => {
+        in_model("control_traces", concat!("switched::", $test))
+    };
+}
+
 /// The test that catches that bug.
 #[must_use]
 pub const fn noticed(bug: Bug) -> Noticed {
@@ -67,16 +74,11 @@ pub const fn noticed(bug: Bug) -> Noticed {
             in_model("slot_traces", "switched::a_recovery_that_waits_and_never_looks_again")
         }
         // Rules of the control plane that keep no promise by themselves: their traces say what they are for.
-        Bug::AdmitWithoutClearance => {
-            in_model("control_traces", "switched::a_join_cleared_as_of_an_older_record")
-        }
-        Bug::RejoinWhenReplaced => {
-            in_model("control_traces", "switched::a_replaced_host_that_rejoins")
-        }
-        Bug::RemoveUndrained => in_model("control_traces", "switched::a_host_removed_undrained"),
-        Bug::BlameHostForStore => {
-            in_model("control_traces", "switched::a_host_blamed_for_the_store")
-        }
+        Bug::AdmitWithoutClearance => traced!("a_join_cleared_as_of_an_older_record"),
+        Bug::RejoinWhenReplaced => traced!("a_replaced_host_that_rejoins"),
+        Bug::RemoveUndrained => traced!("a_host_removed_undrained"),
+        Bug::MoveWhileFailing => traced!("slots_moved_while_a_host_fails"),
+        Bug::BlameHostForStore => traced!("a_host_blamed_for_the_store"),
         Bug::TrustAlreadyExists
         | Bug::ReplyBeforeCommit
         | Bug::TrimBeforeCommit

@@ -5,6 +5,7 @@
 //! run never panics: panics in it are reported as violations.
 
 mod lost;
+mod operator;
 mod rest;
 mod strikes;
 
@@ -242,6 +243,7 @@ fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
         + counters.outages
         + counters.slow_stores
         + counters.false_alarms
+        + counters.orders
         + counters.joins
         + counters.leaves
         + counters.namesakes

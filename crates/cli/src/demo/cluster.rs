@@ -221,6 +221,20 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts the process of a host that has ended again, under its name.
+    pub(super) async fn start_again(
+        &mut self,
+        name: &HostName,
+        common: &Common,
+    ) -> Result<(), Fail> {
+        let hosts = self.processes.len();
+        let found = (1..).zip(&mut self.processes).find(|(_, process)| process.name == *name);
+        let (number, process) =
+            found.ok_or_else(|| Fail::failed(format!("{name} is not one of the demo's hosts")))?;
+        *process = Process::start(common, name.as_str(), weight_of(number, hosts)).await?;
+        Ok(())
+    }
+
     pub(super) fn process(&mut self, name: &HostName) -> Result<&mut Process, Fail> {
         let found = self.processes.iter_mut().find(|process| process.name == *name);
         found.ok_or_else(|| Fail::failed(format!("{name} is not one of the demo's hosts")))

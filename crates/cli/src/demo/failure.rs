@@ -153,6 +153,7 @@ async fn try_to_make_fail(
     cluster.process(victim)?.signal(match kill {
         KillWith::Sigkill => Signal::KILL,
         KillWith::Sigstop => Signal::STOP,
+        KillWith::Drain | KillWith::Rolling => Signal::TERM,
     })?;
     cluster.load.orphan(&places, Instant::now());
     Ok(Ok(FailedHost {

@@ -5,6 +5,7 @@
 //! * No caller is stopped with a call in flight: every call that was sent is in a history.
 
 use core::{
+    mem,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -55,6 +56,8 @@ pub(super) struct Tally {
     unclear: AtomicU64,
     /// The newest call that ended in an error.
     newest_failure: Mutex<Option<String>>,
+    /// How long each call took, since they were taken last.
+    times: Mutex<Vec<Duration>>,
 }
 
 impl Tally {
@@ -81,6 +84,10 @@ impl Tally {
     /// The newest call that ended in an error, for messages.
     pub(super) fn newest_failure(&self) -> Option<String> {
         self.newest_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn took(&self, since: Instant) {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).push(since.elapsed());
     }
 
     fn note(&self, name: &VnodeName, error: &CallError) {
@@ -112,6 +119,11 @@ impl Load {
 
     pub(super) fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// How long each call took that ended since these times were taken last.
+    pub(super) fn take_times(&self) -> Vec<Duration> {
+        mem::take(&mut self.tally.times.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn vnodes(&self) -> usize {
@@ -236,7 +248,12 @@ impl Load {
     }
 
     async fn command(&self, target: &Target) {
-        match target.turn().await.command().await {
+        let mut turn = target.turn().await;
+        let since = Instant::now();
+        let outcome = turn.command().await;
+        self.tally.took(since);
+        drop(turn);
+        match outcome {
             Ok(()) => {
                 self.tally.acknowledged.fetch_add(1, Ordering::Relaxed);
                 if target.served().is_some() {
@@ -248,7 +265,12 @@ impl Load {
     }
 
     async fn query(&self, target: &Target, look: Look) -> Answered {
-        match target.turn().await.query(look).await {
+        let mut turn = target.turn().await;
+        let since = Instant::now();
+        let outcome = turn.query(look).await;
+        self.tally.took(since);
+        drop(turn);
+        match outcome {
             Ok(()) => {
                 self.tally.queries.fetch_add(1, Ordering::Relaxed);
                 Answered::Yes

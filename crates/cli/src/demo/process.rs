@@ -53,7 +53,11 @@ impl Process {
             Fail::failed(format!("can't find this program's own file: {error}"))
         })?;
         let log = common.logs.join(format!("{name}.log"));
-        let log_file = std::fs::File::create(&log)
+        // An earlier process of that name may have written to it.
+        let log_file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
             .map_err(|error| Fail::failed(format!("{}: {error}", log.display())))?;
         let mut command = Command::new(binary);
         command

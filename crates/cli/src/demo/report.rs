@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::history::Faults;
+use super::{Outcome, history::Faults};
 use crate::table::thousands;
 
 /// The results of the demo. Times are measured from the victim's failure.
@@ -58,18 +58,23 @@ impl Report {
         self.stale_reads = faults.stale;
     }
 
-    /// Whether an acknowledged command is missing or took effect twice, or a read was stale.
-    pub(super) fn is_broken(&self) -> bool {
-        self.lost + self.doubled + self.stale_reads > 0
-    }
-
-    /// Whether nothing is broken and every vnode was read.
-    pub(super) fn is_clean(&self) -> bool {
-        !self.is_broken() && self.unread == 0
+    pub(super) fn outcome(&self) -> Outcome {
+        let broken = (self.lost + self.doubled + self.stale_reads > 0).then(|| {
+            format!(
+                "{} acknowledged commands lost, {} doubled, {} reads stale",
+                self.lost, self.doubled, self.stale_reads
+            )
+        });
+        Outcome {
+            broken,
+            unread: self.unread,
+            json: serde_json::to_string(self).expect("a report is plain data"),
+            text: self.as_text(),
+        }
     }
 
     /// The report as a table.
-    pub(super) fn as_text(&self) -> String {
+    fn as_text(&self) -> String {
         let milliseconds = |time: f64| format!("{time:.0} ms");
         let role = if self.victim_led { "the leader" } else { "not the leader" };
         let mut rows = Vec::new();

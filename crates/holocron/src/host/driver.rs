@@ -235,9 +235,14 @@ impl Driver {
             Event::Join(request, reply) => self.ask_lead(leader::Event::Join(request), reply),
             Event::SealHost(host, reply) => self.ask_lead(leader::Event::SealHost(host), reply),
             Event::Leave(session, reply) => self.ask_lead(leader::Event::Leave(session), reply),
+            Event::Drain(host, reply) => self.ask_lead(leader::Event::Drain(host), reply),
+            Event::Undrain(host, reply) => self.ask_lead(leader::Event::Undrain(host), reply),
+            Event::Move(slots, host, reply) => {
+                self.ask_lead(leader::Event::Move(slots, host), reply);
+            }
             Event::LeaveSelf => self.member(member::Event::LeaveAsked),
-            Event::Prefetch { session, progress } => {
-                self.current.recovery(Input::Prefetch(session, progress));
+            Event::Prefetch { session, progress, reply } => {
+                self.current.recovery(Input::Prefetch(session, progress, reply));
             }
             Event::Sealed { session, position } => {
                 let sealed = recovery::Event::Sealed(session, position);

@@ -15,7 +15,7 @@ use holocron_protocol::{
     },
     epoch::record::RecordDigest,
     format::segment::Trimmed,
-    ids::{DomainId, Epoch, SessionId},
+    ids::{DomainId, Epoch, HostName, SessionId},
 };
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use super::driver::{Driver, Event};
 use crate::{
     api::settings::Settings,
     transport::{
-        peer::{PeerMessage, PeerReply},
+        peer::{PeerMessage, PeerReply, Progress},
         serve::View,
     },
 };
@@ -71,11 +71,11 @@ impl Driver {
             (Some(view), created) => {
                 let created = created.filter(|(created, _)| created.stored == view.stored);
                 let before = created.and_then(|(_, before)| before);
-                self.push(&view);
+                self.push(&view, before.as_ref());
                 self.lead_by(before.as_ref(), &view);
             }
             (None, Some((view, before))) => {
-                self.push(&view);
+                self.push(&view, before.as_ref());
                 self.set_view(&view);
                 self.member(member::Event::Epoch(Arc::clone(&view.record)));
                 self.lead_by(before.as_ref(), &view);
@@ -108,15 +108,19 @@ impl Driver {
         self.lead(LeaderEvent::Facts(self.member.facts()));
     }
 
-    /// Pushes a new epoch to every other host, and to a process that replaces us under our name.
-    fn push(&self, view: &View) {
-        for host in view.record.hosts.values() {
-            if host.sessions.get(&DomainId::HOME) != Some(&view.record.leader.session) {
-                self.shared.links.tell(
-                    &host.address,
-                    PeerMessage::Epoch { epoch: view.record.epoch, stored: view.stored.clone() },
-                );
-            }
+    /// Pushes a new epoch to every other host, to a process that replaces us under our name, and to the hosts that are
+    /// members no more: one that has left waits for it.
+    fn push(&self, view: &View, before: Option<&View>) {
+        let ours = view.record.leader.session;
+        let before = before.into_iter().flat_map(|before| before.record.hosts.values());
+        let gone = before.filter(|host| {
+            host.sessions.values().all(|&session| session != ours && !view.record.is_open(session))
+        });
+        let members = view.record.hosts.values();
+        let others = members.filter(|host| host.sessions.get(&DomainId::HOME) != Some(&ours));
+        for host in others.chain(gone) {
+            let (epoch, stored) = (view.record.epoch, view.stored.clone());
+            self.shared.links.tell(&host.address, PeerMessage::Epoch { epoch, stored });
         }
     }
 
@@ -177,7 +181,13 @@ impl Driver {
             }
             Effect::AnnounceSeal(failed, session, progress) => {
                 self.tell_hosts(Some(&failed), &PeerMessage::Prefetch { session, progress });
-                self.shared.tell_self(Event::Prefetch { session, progress });
+                let (shared, prefetch) = (Arc::clone(&self.shared), prefetch(session, progress));
+                self.shared.spawn(async move { drop(shared.ask_self(prefetch).await) });
+            }
+            Effect::Prefetch { by, to, from, progress } => self.prefetch(&by, to, from, progress),
+            Effect::PrefetchOwn(by, to) => {
+                let progress = self.current.session().map(|session| session.journal.progress());
+                self.prefetch(&by, to, self.current.id(), progress.unwrap_or_default());
             }
             Effect::Seal(session, hint) => self.seal(session, hint),
             Effect::AnnounceSealed(session, position) => {
@@ -201,8 +211,30 @@ impl Driver {
         None
     }
 
+    /// Has a host fetch a journal before slots move to it.
+    fn prefetch(&self, by: &HostName, to: SessionId, from: SessionId, progress: Progress) {
+        let Some(view) = &self.view else { return };
+        let address = view.record.hosts.get(by).map(|host| host.address.clone());
+        let is_own = *by == self.shared.parts.name;
+        let shared = Arc::clone(&self.shared);
+        self.shared.spawn(async move {
+            if is_own {
+                shared.ask_self(prefetch(from, progress)).await;
+            } else if let Some(address) = address {
+                let message = PeerMessage::Prefetch { session: from, progress };
+                if shared.links.ask(&address, message).await.is_none() {
+                    tracing::debug!(
+                        address,
+                        "host did not say that it fetched a journal; slots move all the same"
+                    );
+                }
+            }
+            shared.tell_self(Event::Lead(LeaderEvent::Prefetched { to, from }));
+        });
+    }
+
     /// Sends a message to the other hosts of the newest record.
-    fn tell_hosts(&self, except: Option<&holocron_protocol::ids::HostName>, message: &PeerMessage) {
+    fn tell_hosts(&self, except: Option<&HostName>, message: &PeerMessage) {
         let Some(view) = &self.view else { return };
         for (name, host) in &view.record.hosts {
             if *name != self.shared.parts.name && Some(name) != except {
@@ -210,4 +242,11 @@ impl Driver {
             }
         }
     }
+}
+
+fn prefetch(
+    session: SessionId,
+    progress: Progress,
+) -> impl FnOnce(oneshot::Sender<PeerReply>) -> Event {
+    move |reply| Event::Prefetch { session, progress, reply }
 }

@@ -150,7 +150,10 @@ impl Shared {
     }
 
     /// Asks the host's own task, and waits for the reply.
-    async fn ask_self(&self, event: impl FnOnce(oneshot::Sender<PeerReply>) -> Event) -> PeerReply {
+    pub(super) async fn ask_self(
+        &self,
+        event: impl FnOnce(oneshot::Sender<PeerReply>) -> Event,
+    ) -> PeerReply {
         let (sender, receiver) = oneshot::channel();
         self.tell_self(event(sender));
         receiver.await.unwrap_or_else(|_| PeerReply::Refused("this host is stopping".to_owned()))
@@ -193,8 +196,12 @@ impl Serve for Shared {
                 self.ask_self(|reply| Event::Heartbeat { epoch, leader, reply }).await
             }
             PeerMessage::Prefetch { session, progress } => {
-                self.tell_self(Event::Prefetch { session, progress });
-                PeerReply::Noted
+                self.ask_self(|reply| Event::Prefetch { session, progress, reply }).await
+            }
+            PeerMessage::Drain(host) => self.ask_self(|reply| Event::Drain(host, reply)).await,
+            PeerMessage::Undrain(host) => self.ask_self(|reply| Event::Undrain(host, reply)).await,
+            PeerMessage::Move { slots, to } => {
+                self.ask_self(|reply| Event::Move(slots, to, reply)).await
             }
             PeerMessage::Sealed { session, position } => {
                 self.tell_self(Event::Sealed { session, position });

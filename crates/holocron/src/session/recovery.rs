@@ -18,7 +18,7 @@ use holocron_protocol::{
     },
     state::place::{FileId, FileObject},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use self::fetch::FetchError;
 use super::{Notice, Session};
@@ -28,7 +28,7 @@ use crate::{
         fetch::{FetchedJournal, JournalReader},
         sealer::Sealer,
     },
-    transport::peer::Progress,
+    transport::peer::{PeerReply, Progress},
 };
 
 /// What the recovery task receives.
@@ -36,8 +36,8 @@ use crate::{
 pub(crate) enum Input {
     /// An event for [`Recovery`].
     Event(Event),
-    /// A session is about to be sealed; the last known progress of its journal.
-    Prefetch(SessionId, Progress),
+    /// A journal may soon be needed; how far it was known to have come, and where to reply once that was fetched.
+    Prefetch(SessionId, Progress, oneshot::Sender<PeerReply>),
 }
 
 /// The live sessions whose Release the recovery waits for.
@@ -135,9 +135,9 @@ impl RecoveryTask {
     fn on_input(&mut self, input: Input) {
         match input {
             Input::Event(event) => self.step(event),
-            Input::Prefetch(session, progress) => {
+            Input::Prefetch(session, progress, reply) => {
                 self.step(Event::Committed(session, progress.committed));
-                fetch::prefetch(&self.reader, session, progress);
+                fetch::prefetch(&self.reader, session, progress, reply);
             }
         }
     }

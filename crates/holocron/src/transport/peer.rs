@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 pub use holocron_protocol::control::report::{Health, JoinRequest, Progress};
-use holocron_protocol::ids::{Epoch, HostName, Position, SessionId};
+use holocron_protocol::ids::{Epoch, HostName, Position, SessionId, Slot};
 use serde::{Deserialize, Serialize};
 
 /// A message to a host.
@@ -20,7 +20,8 @@ pub enum PeerMessage {
         /// The leader's session.
         leader: SessionId,
     },
-    /// The sender is about to seal that session; the receiver may soon need its journal.
+    /// The receiver may soon need that session's journal: the sender is about to seal the session, or to move slots of it
+    /// to the receiver. The reply comes when what is known of the journal was fetched.
     Prefetch {
         /// Whose journal.
         session: SessionId,
@@ -55,6 +56,17 @@ pub enum PeerMessage {
     Leave(SessionId),
     /// Asks for the [`HostStatus`].
     Status,
+    /// Asks the leader to move all slots of a host to others. Lasts until the host restarts or [`Self::Undrain`].
+    Drain(HostName),
+    /// Asks the leader to give a drained host slots again.
+    Undrain(HostName),
+    /// Asks the leader to move slots to a host.
+    Move {
+        /// Which slots; at most [`holocron_protocol::control::leader::ORDERS_MAX`].
+        slots: Vec<Slot>,
+        /// The host.
+        to: HostName,
+    },
 }
 
 /// The reply to a [`PeerMessage`].

@@ -23,10 +23,15 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
+    vec::Vec,
 };
+use core::mem;
 
-pub use self::changes::{Refused, SOURCES_MAX, SlotReport, SourceFact};
 use self::domains::{DomainDraft, Seats, detach, mobility};
+pub use self::{
+    changes::{Refused, SOURCES_MAX, SlotReport, SourceFact},
+    domains::Move,
+};
 use crate::{
     epoch::{
         placement::Mobility,
@@ -191,11 +196,20 @@ impl Draft {
         true
     }
 
-    /// Marks the host that has this session open as leaving: it gets no more slots, and [`Self::rebalance`] moves its slots
-    /// away. Returns whether there was such a host.
+    /// Marks the host that has this session open as draining: it gets no more slots, and [`Self::rebalance`] moves its slots
+    /// away. Returns whether that changed it.
     pub fn drain(&mut self, session: SessionId) -> bool {
+        self.set_state(session, HostState::Draining)
+    }
+
+    /// Ends the draining of the host that has this session open. Returns whether that changed it.
+    pub fn undrain(&mut self, session: SessionId) -> bool {
+        self.set_state(session, HostState::Active)
+    }
+
+    fn set_state(&mut self, session: SessionId, state: HostState) -> bool {
         let entry = self.host_of(session).cloned().and_then(|name| self.hosts.get_mut(&name));
-        entry.map(|entry| entry.state = HostState::Draining).is_some()
+        entry.is_some_and(|entry| mem::replace(&mut entry.state, state) != state)
     }
 
     /// Makes this the last record of a leader that leaves, and names the host that should try the next epoch at once. A
@@ -248,7 +262,7 @@ impl Draft {
         }
     }
 
-    /// Moves a slot to a given host.
+    /// Moves a slot to a given host. [`Self::rebalance`] then leaves it there.
     ///
     /// # Errors
     ///
@@ -270,7 +284,16 @@ impl Draft {
             return Err(Refused::TooManySources(slot));
         }
         *owner = Some(session);
+        draft.placed.insert(slot);
         Ok(())
+    }
+
+    /// The slots that this draft takes from a host which lives, in order.
+    #[must_use]
+    pub fn moves(&self) -> Vec<Move> {
+        let lives = |session: SessionId| self.host_of(session).is_some();
+        let moves = self.domains.values().flat_map(DomainDraft::moves);
+        moves.filter(|slot| lives(slot.from)).collect()
     }
 
     /// Gives free slots to hosts, and moves at most `moves_max` slots per domain towards balance; draining hosts first.
@@ -282,6 +305,12 @@ impl Draft {
             moved += domain.rebalance(&Seats::of(*id, &self.hosts), moves_max);
         }
         moved
+    }
+
+    /// Whether moving slots is worth what it costs, see [`crate::epoch::placement::is_uneven`].
+    #[must_use]
+    pub fn is_uneven(&self) -> bool {
+        self.domains.iter().any(|(id, domain)| domain.is_uneven(&Seats::of(*id, &self.hosts)))
     }
 
     /// Makes the record. Gives free slots to hosts, and detaches sealed sessions that no slot names any more. A reason

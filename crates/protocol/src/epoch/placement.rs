@@ -14,6 +14,9 @@ use alloc::{vec, vec::Vec};
 /// The owner of each slot: the index of a host in the list of weights, or none.
 pub type Owners = [Option<usize>];
 
+/// How far off its share a host may be, in percent of the share, before slots are moved towards balance.
+pub const UNEVEN_PERCENT: u64 = 10;
+
 /// Whether a slot may be moved voluntarily.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mobility {
@@ -80,6 +83,27 @@ pub fn rebalance(
     moving.sort_unstable();
     hand_out(&moving, &Shares { weights, quotas, counts }, owners);
     moving.len()
+}
+
+/// Whether moving slots is worth what it costs: a host of weight 0 has some, or a host is off its share by more than one
+/// slot and more than [`UNEVEN_PERCENT`] of it. Between that and an exact share nothing moves, so that an operator's choice
+/// of a host for a slot isn't answered by moving another one back.
+///
+/// # Panics
+///
+/// When a slot's owner isn't in the list.
+#[must_use]
+pub fn is_uneven(weights: &[u32], owners: &Owners) -> bool {
+    let counts = count(weights.len(), owners);
+    let held: u64 = counts.iter().map(|&count| count as u64).sum();
+    let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
+    total > 0
+        && counts.iter().zip(weights).any(|(&count, &weight)| {
+            // Everything times the total weight, without dividing.
+            let share = held * u64::from(weight);
+            let off = (count as u64 * total).abs_diff(share);
+            (weight == 0 && count > 0) || (off > total && off * 100 > share * UNEVEN_PERCENT)
+        })
 }
 
 /// How many slots each host should have, and has.
@@ -220,7 +244,27 @@ mod tests {
         assert_eq!(held(&[1, 3], &owners), [16, 48]);
     }
 
+    #[test]
+    fn slots_are_worth_moving_when_a_host_is_off_its_share_by_a_tenth() {
+        let owned =
+            |first: usize, second: usize| [vec![Some(0); first], vec![Some(1); second]].concat();
+        assert!(!is_uneven(&[1, 1], &owned(110, 90)), "a tenth");
+        assert!(is_uneven(&[1, 1], &owned(111, 89)));
+        assert!(!is_uneven(&[1, 1], &owned(3, 1)), "one slot");
+        assert!(is_uneven(&[1, 1], &owned(4, 0)));
+        assert!(!is_uneven(&[3, 1], &owned(150, 50)));
+        assert!(is_uneven(&[3, 1], &owned(100, 100)));
+        assert!(is_uneven(&[0, 1], &owned(1, 99)), "a drain has one left");
+        assert!(!is_uneven(&[0, 0], &owned(4, 0)), "no host takes any");
+    }
+
     proptest! {
+        #[test]
+        fn balanced_hosts_are_not_uneven(weights in proptest::collection::vec(0..50u32, 1..8), slots in 1..200usize) {
+            prop_assume!(weights.iter().any(|&weight| weight > 0));
+            prop_assert!(!is_uneven(&weights, &balanced(&weights, slots)));
+        }
+
         #[test]
         fn equal_hosts_differ_by_at_most_one_slot_after_a_failure(hosts in 2..9usize, dead in 0..9usize, slots in 1..200usize) {
             let dead = dead % hosts;

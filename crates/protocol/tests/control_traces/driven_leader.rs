@@ -48,7 +48,11 @@ struct Driven {
     /// The effects that are to be answered.
     sealing: BTreeSet<SessionId>,
     collecting: BTreeSet<SessionId>,
+    /// Sessions that it was told are sealed.
+    sealed: BTreeSet<SessionId>,
     probes: Vec<Time>,
+    /// Who fetches whose journal.
+    fetching: Vec<(SessionId, SessionId)>,
     /// With the record as of which a mark was found absent.
     clearing: Vec<(JoinRequest, Cleared)>,
     /// What the leadership was told.
@@ -71,7 +75,9 @@ impl Driven {
             marked: BTreeSet::new(),
             sealing: BTreeSet::new(),
             collecting: BTreeSet::new(),
+            sealed: BTreeSet::new(),
             probes: Vec::new(),
+            fetching: Vec::new(),
             clearing: Vec::new(),
             cleared: BTreeSet::new(),
             left: BTreeSet::new(),
@@ -97,6 +103,7 @@ impl Driven {
             Action::Hints(counter) => self.hints(counter),
             Action::Sealed(ref which) => {
                 if let Some(session) = take(&mut self.sealing, which) {
+                    self.sealed.insert(session);
                     self.step(Event::Sealed(session, seal_of(session)));
                 }
             }
@@ -131,6 +138,15 @@ impl Driven {
                 if self.leadership.is_some() {
                     self.left.insert(self.live[at]);
                     self.step(Event::Leave(self.live[at]));
+                }
+            }
+            Action::Drain(at) => self.step(Event::Drain(host(HOSTS[at]))),
+            Action::Undrain(at) => self.step(Event::Undrain(host(HOSTS[at]))),
+            Action::Move(slot, at) => self.step(Event::Move(vec![Slot(slot)], host(HOSTS[at]))),
+            Action::Fetched(ref which) => {
+                if !self.fetching.is_empty() {
+                    let (to, from) = self.fetching.swap_remove(which.index(self.fetching.len()));
+                    self.step(Event::Prefetched { to, from });
                 }
             }
             Action::SealHost(at) => self.step(Event::SealHost(host(HOSTS[at]))),
@@ -271,6 +287,18 @@ impl Driven {
                 (false, false, false) => "a host that left",
             });
         }
+        for (slot, holding) in record.home().slots.iter() {
+            let Some(owner) = before.home().slots.holding(slot).owner else { continue };
+            if !holding.is_owned_by(owner.session) && record.is_open(owner.session) {
+                assert!(leads, "{slot} is moved by a host that takes over");
+                let unsealed = |session: &SessionId| !self.sealed.contains(session);
+                let mut failing = before.seals_wanted().filter(unsealed);
+                assert_eq!(failing.next(), None, "{slot} is moved before a seal is known");
+                let failed = self.failed.iter().find(|&&session| before.is_open(session));
+                assert_eq!(failed, None, "{slot} is moved with a takeover");
+                self.seen.insert("a planned move");
+            }
+        }
         match record.handover {
             Handover::Stays => {}
             Handover::Leaves { .. } => {
@@ -313,7 +341,9 @@ impl Driven {
         self.leadership = None;
         self.sealing.clear();
         self.collecting.clear();
+        self.sealed.clear();
         self.probes.clear();
+        self.fetching.clear();
         self.clearing.clear();
         self.cleared.clear();
         self.left.clear();
@@ -329,7 +359,15 @@ impl Driven {
 
     fn step(&mut self, event: Event) {
         let Some(leadership) = &mut self.leadership else { return };
-        let asks = matches!(event, Event::Join(_) | Event::Leave(_) | Event::SealHost(_));
+        let asks = matches!(
+            event,
+            Event::Join(_)
+                | Event::Leave(_)
+                | Event::SealHost(_)
+                | Event::Drain(_)
+                | Event::Undrain(_)
+                | Event::Move(..)
+        );
         let effects = leadership.step(self.now, event);
         let answers = effects.iter().filter(|effect| matches!(effect, Effect::Answer(_))).count();
         assert_eq!(answers, usize::from(asks), "a request is answered once: {effects:?}");
@@ -378,6 +416,14 @@ impl Driven {
                 assert!(name == host_of(session) && self.failed.contains(&session));
             }
             Effect::AnnounceSealed(session, position) => assert_eq!(position, seal_of(session)),
+            Effect::Prefetch { by, to, from, .. } => {
+                assert!(by == host_of(to) && to != from && self.newest().is_open(from));
+                self.fetching.push((to, from));
+            }
+            Effect::PrefetchOwn(by, to) => {
+                assert!(by == host_of(to) && to != self.live[0], "it owns them already");
+                self.fetching.push((to, self.live[0]));
+            }
             Effect::EndOwnSession => {
                 self.seen.insert("an end of its own session");
             }
@@ -408,5 +454,5 @@ fn no_host_is_admitted_or_taken_out_for_no_reason() {
         actions.iter().for_each(|action| driven.act(action));
         driven.seen
     });
-    assert_eq!(seen.len(), 12, "too little came up: {seen:?}");
+    assert_eq!(seen.len(), 13, "too little came up: {seen:?}");
 }

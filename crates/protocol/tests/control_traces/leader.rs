@@ -23,6 +23,9 @@
 //! 50 cleared h2a as of e3              its end mark was found absent
 //! 50 leave h2a                         a host asks to leave
 //! 50 seal h2                           an operator asks for a host to be sealed
+//! 50 drain h2 | undrain h2             an operator asks for it to be drained, or given slots again
+//! 50 move #0 #2 to h2                  an operator asks for slots to be moved
+//! 50 fetched h2a from h1a              the host of h2a has fetched the journal of h1a
 //! 50 fact #0 full h1a@3                what lets sources go was learned
 //! ```
 //!

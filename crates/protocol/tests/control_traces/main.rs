@@ -19,7 +19,7 @@ mod words;
 
 use traces::Folder;
 
-const FOLDERS: [Folder; 2] = [("member", 25, member::play), ("leader", 49, leader::play)];
+const FOLDERS: [Folder; 2] = [("member", 25, member::play), ("leader", 64, leader::play)];
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
@@ -58,6 +58,12 @@ mod switched {
     fn a_host_removed_undrained() {
         let trace = "leader/a_host_with_slots_leaves.txt";
         switch::is_missed(Bug::RemoveUndrained, ALL, trace);
+    }
+
+    #[test]
+    fn slots_moved_while_a_host_fails() {
+        let trace = "leader/slots_stay_while_a_host_is_suspected.txt";
+        switch::is_missed(Bug::MoveWhileFailing, ALL, trace);
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! that is used up before it is shuffled again, so that each kind has its turn.
 
 use core::time::Duration;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use holocron::{PeerMessage, PeerReply};
+use holocron::PeerMessage;
+use holocron_protocol::ids::HostName;
 
 use super::{CALLING_NODES, Story};
 use crate::{
@@ -21,23 +22,21 @@ pub(super) const GUEST: &str = "guest";
 /// The suffix of the node of a second process under a host's name.
 const TWIN: &str = "-twin";
 
-const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 /// The longest time to the next strike after one without a possible victim.
 const AFTER_NOTHING_MAX: Duration = Duration::from_millis(100);
-
-/// How long a leader may take to answer an operator.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long hosts that were paused get to notice it, before stopped hosts are restarted.
 const WAKING: Duration = Duration::from_millis(100);
 
 /// The end of a strike.
 #[derive(Clone, Debug)]
-enum End {
+pub(super) enum End {
     Start(String),
     Mend(String, String),
     SetClockRight(String),
     Quicken(String),
+    Undrain(HostName),
 }
 
 /// The strikes of a scenario.
@@ -55,7 +54,7 @@ pub(super) struct Strikes<'a> {
     /// How many more long outages are allowed.
     long_outages: u32,
     /// A separate generator, so that other draws of the seed don't change.
-    apart: Chance,
+    pub(super) apart: Chance,
 }
 
 impl<'a> Strikes<'a> {
@@ -159,6 +158,7 @@ impl<'a> Strikes<'a> {
             }
             Fault::Slow => self.slow(),
             Fault::Alarm => self.alarm(),
+            Fault::Order => self.order(),
             Fault::JoinLeave => self.join_or_leave(),
             Fault::Namesake => self.namesake(),
         }
@@ -243,41 +243,6 @@ impl<'a> Strikes<'a> {
         Some(())
     }
 
-    /// An operator asks the leader to seal a healthy host; every other time one that looks dead.
-    fn alarm(&mut self) -> Option<()> {
-        let victim = self.victim()?;
-        if self.story.chance.happens(0.5) {
-            self.sicken(&victim);
-        }
-        let cluster = &mut self.story.cluster;
-        let network = cluster.world.network("operator");
-        let leader = cluster.leader()?;
-        let name = cluster.status(&victim)?.name;
-        let (address, work) = (cluster.address(&leader), Arc::clone(&self.story.work));
-        drop(cluster.world.start("operator", async move {
-            let seal = PeerMessage::Seal(name);
-            let asked = holocron::ask(&network, &address, seal, ANSWERED_WITHIN).await;
-            if matches!(asked, Ok(PeerReply::Noted)) {
-                work.counters().false_alarms += 1;
-            }
-        }));
-        Some(())
-    }
-
-    /// Makes a host look dead: it doesn't hear the others, and its uploads hang. Its callers reach it, and it answers
-    /// them as long as it may.
-    fn sicken(&mut self, victim: &str) {
-        let span = self.span(MILLISECOND * 200, MILLISECOND * 3_000);
-        for other in self.nodes().into_iter().filter(|other| other != victim) {
-            self.story.cluster.world.wire.cut(&other, victim);
-            self.after(span, End::Mend(other, victim.to_owned()));
-        }
-        // Shorter than the time after which a host without heartbeats reads the epoch log.
-        let slow = Slow::Uploads(MILLISECOND * [300, 500, 800][self.below(3)]);
-        self.story.cluster.world.shelf.set_slow(victim, Some(slow));
-        self.after(span, End::Quicken(victim.to_owned()));
-    }
-
     fn join_or_leave(&mut self) -> Option<()> {
         if !self.runs(GUEST) {
             self.start(GUEST);
@@ -328,6 +293,7 @@ impl<'a> Strikes<'a> {
             End::Mend(from, to) => world.wire.mend(&from, &to),
             End::SetClockRight(host) => world.set_clock_rate(&host, 1_000),
             End::Quicken(host) => world.shelf.set_slow(&host, None),
+            End::Undrain(name) => drop(self.ask_leader(PeerMessage::Undrain(name))),
         }
     }
 
@@ -363,7 +329,7 @@ impl<'a> Strikes<'a> {
         Some((one, other))
     }
 
-    fn after(&mut self, span: Duration, end: End) {
+    pub(super) fn after(&mut self, span: Duration, end: End) {
         self.ends_made += 1;
         self.ends.insert((self.now() + span, self.ends_made), end);
     }
@@ -376,7 +342,7 @@ impl<'a> Strikes<'a> {
         self.story.chance.between(least, most)
     }
 
-    fn below(&self, end: usize) -> usize {
+    pub(super) fn below(&self, end: usize) -> usize {
         usize::try_from(self.story.chance.below(end as u64)).expect("below a usize")
     }
 

@@ -7,7 +7,7 @@ use holocron_protocol::{
         leader,
     },
     epoch::draft::SlotReport,
-    ids::{Epoch, HostName, Position, SessionId},
+    ids::{Epoch, HostName, Position, SessionId, Slot},
 };
 use tokio::sync::oneshot;
 
@@ -54,10 +54,16 @@ pub(crate) enum Event {
     SealHost(HostName, oneshot::Sender<PeerReply>),
     /// A host asks to leave; its session.
     Leave(SessionId, oneshot::Sender<PeerReply>),
+    /// An operator asks for a host to be drained.
+    Drain(HostName, oneshot::Sender<PeerReply>),
+    /// An operator asks for a drained host to be given slots again.
+    Undrain(HostName, oneshot::Sender<PeerReply>),
+    /// An operator asks for slots to be moved to a host.
+    Move(Vec<Slot>, HostName, oneshot::Sender<PeerReply>),
     /// The user asks this host to leave.
     LeaveSelf,
-    /// A session is about to be sealed.
-    Prefetch { session: SessionId, progress: Progress },
+    /// The journal of a session may soon be needed here; the reply is sent once what is known of it was fetched.
+    Prefetch { session: SessionId, progress: Progress, reply: oneshot::Sender<PeerReply> },
     /// A session is sealed.
     Sealed { session: SessionId, position: Position },
     /// A session has released slots.

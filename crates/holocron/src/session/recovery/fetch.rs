@@ -9,6 +9,7 @@ use holocron_protocol::{
     slot::{recovery::FetchUpTo, replay::JournalEnd},
 };
 use holocron_store::{GaveUp, list_until};
+use tokio::sync::oneshot;
 
 use crate::{
     session::{Session, journal::Closed},
@@ -16,7 +17,7 @@ use crate::{
         fetch::{Extent, FetchedJournal, JournalReader, NotFetched},
         sealer::{SealEnd, Sealer},
     },
-    transport::peer::Progress,
+    transport::peer::{PeerReply, Progress},
 };
 
 /// Why a journal was not fetched.
@@ -124,8 +125,14 @@ async fn live(
     }
 }
 
-/// Fetches the known objects of a journal before its end is known: their bytes never change.
-pub(super) fn prefetch(reader: &Arc<JournalReader>, session: SessionId, progress: Progress) {
+/// Fetches the known objects of a journal before its end is known: their bytes never change. Replies when that is done,
+/// with success or not.
+pub(super) fn prefetch(
+    reader: &Arc<JournalReader>,
+    session: SessionId,
+    progress: Progress,
+    reply: oneshot::Sender<PeerReply>,
+) {
     let reader = Arc::clone(reader);
     tokio::spawn(async move {
         let extent = Extent {
@@ -136,6 +143,8 @@ pub(super) fn prefetch(reader: &Arc<JournalReader>, session: SessionId, progress
         };
         // Only warms the reader's cache; the fetch after the seal detects a wrong hint.
         drop(reader.fetch(session, extent).await);
+        // The leader may not wait for it any more.
+        drop(reply.send(PeerReply::Noted));
     });
 }
 

@@ -7,6 +7,7 @@ use alloc::{
 };
 use core::time::Duration;
 
+use super::moves::Orders;
 use crate::{
     control::{admission::Cleared, report::JoinRequest},
     epoch::{
@@ -44,8 +45,8 @@ pub(super) struct Changes {
     pub(super) reports: BTreeSet<SlotReport>,
     /// Detached sessions of which nothing is left.
     pub(super) forgets: BTreeSet<SessionId>,
-    /// Whether slots should move towards balance.
-    pub(super) balance: bool,
+    /// What operators want to be moved.
+    pub(super) orders: Orders,
     /// When the oldest deferrable change arrived.
     deferred_since: Option<Time>,
 }
@@ -53,11 +54,7 @@ pub(super) struct Changes {
 impl Changes {
     /// Whether an epoch is worth writing now.
     pub(super) fn is_due(&self, now: Time) -> bool {
-        let urgent = !self.joins.is_empty()
-            || !self.shares.is_empty()
-            || !self.fails.is_empty()
-            || self.balance
-            || !self.leaves.is_empty();
+        let urgent = !self.joins.is_empty() || !self.shares.is_empty() || !self.fails.is_empty();
         urgent || self.deferred_since.is_some_and(|since| now.since(since) >= GARBAGE_DELAY)
     }
 
@@ -108,7 +105,7 @@ impl Changes {
         });
         self.reports.retain(|report| report.is_news_to(record));
         self.forgets.retain(|session| record.sessions.contains_key(session));
-        self.balance = false;
+        self.orders.written(record);
         // What came while the record was being created isn't in it.
         if self.seals.is_empty() && self.reports.is_empty() && self.forgets.is_empty() {
             self.deferred_since = None;
@@ -119,7 +116,6 @@ impl Changes {
 
     /// The next record would say nothing new: what can't change it is dropped, so that it isn't tried again and again.
     pub(super) fn without_effect(&mut self) {
-        self.balance = false;
         self.deferred_since = None;
         self.shares.clear();
         self.reports.clear();

@@ -13,6 +13,7 @@
 
 mod changes;
 mod hosts;
+mod moves;
 mod next;
 mod requests;
 mod terms;
@@ -26,13 +27,17 @@ use alloc::{
 };
 use core::time::Duration;
 
-use self::changes::{Changes, Noted};
 pub use self::{
     changes::GARBAGE_DELAY,
     hosts::AT_ONCE,
+    moves::{FETCH_MAX, LOOK_EVERY, ORDERS_MAX},
     next::{Base, MOVES_MAX, Next, Writer, next_record},
     requests::Answer,
     terms::{Effect, Event, LeaderSettings, StoreHealth},
+};
+use self::{
+    changes::{Changes, Noted},
+    moves::Plan,
 };
 use crate::{
     checkpoint::collect::Detached,
@@ -41,19 +46,14 @@ use crate::{
         report::{Health, JoinRequest, Progress},
         suspicion::{self, SlotBackoff, Watch},
     },
-    epoch::{
-        draft::Draft,
-        record::{EpochRecord, RecordDigest, SessionState},
-    },
+    epoch::record::{EpochRecord, RecordDigest, SessionState},
     ids::{DomainId, HostName, SessionId},
     journal::sealing::Hint,
     time::Time,
 };
 
-/// How long after an epoch the leader looks whether slots are spread evenly.
-pub const BALANCE_AFTER: Duration = Duration::from_millis(200);
-/// How long the next such look comes after it.
-pub const BALANCE_EVERY: Duration = Duration::from_secs(1);
+/// How long after an epoch the leader looks whether slots should move.
+pub const LOOK_AFTER: Duration = Duration::from_millis(200);
 
 /// A leadership.
 #[derive(Clone, Debug)]
@@ -75,7 +75,10 @@ pub struct Leadership {
     /// Sessions that joined by a hint and haven't answered a heartbeat.
     by_hint: BTreeSet<SessionId>,
     list_hints_at: Time,
-    balance_at: Time,
+    /// When to look whether slots should move.
+    look_at: Time,
+    /// The next move of slots.
+    plan: Plan,
     store_probe: hosts::StoreProbe,
     /// Hosts that joined without a share of the slots because they were sealed a moment ago.
     waiting_for_share: BTreeMap<HostName, JoinRequest>,
@@ -106,7 +109,8 @@ impl Leadership {
             hints: HostHintWatch::default(),
             by_hint: BTreeSet::new(),
             list_hints_at: now + settings.list_hints_every,
-            balance_at: now,
+            look_at: now,
+            plan: Plan::None,
             store_probe: hosts::StoreProbe::new(now),
             waiting_for_share: BTreeMap::new(),
         }
@@ -169,6 +173,10 @@ impl Leadership {
             Event::Join(request) => self.on_join(request),
             Event::Leave(session) => self.on_leave(now, session),
             Event::SealHost(host) => self.on_seal_host(now, &host),
+            Event::Prefetched { to, from } => self.on_prefetched(now, (to, from)),
+            Event::Drain(host) => self.on_drain(now, &host),
+            Event::Undrain(host) => self.on_undrain(now, &host),
+            Event::Move(slots, host) => self.on_move(now, &slots, &host),
         }
     }
 
@@ -191,7 +199,8 @@ impl Leadership {
         (self.record, self.digest) = (record, digest);
         self.changes.written(&self.record);
         self.own_awaiting = None;
-        self.balance_at = now + BALANCE_AFTER;
+        self.look_at = now + LOOK_AFTER;
+        self.plan = Plan::None;
         self.sealing.retain(|session| self.record.sessions.contains_key(session));
         let mut effects = vec![self.watch_hosts(now)];
         match before {
@@ -255,8 +264,8 @@ impl Leadership {
             effects.push(Effect::ListHints(self.heard.keys().cloned().collect()));
         }
         self.end_backoffs(now);
-        self.look_for_balance(now);
-        if self.changes.is_due(now) {
+        effects.extend(self.plan_moves(now));
+        if self.changes.is_due(now) || self.plan == Plan::Ready || self.one_can_go() {
             effects.push(Effect::WriteEpoch);
         }
         effects
@@ -277,20 +286,6 @@ impl Leadership {
             if lacks_it && self.record.is_open(request.session) {
                 self.changes.shares.insert(host, request);
             }
-        }
-    }
-
-    /// Looks whether slots should move, once no host waits for slots any more.
-    fn look_for_balance(&mut self, now: Time) {
-        if now < self.balance_at {
-            return;
-        }
-        self.balance_at = now + BALANCE_EVERY;
-        if self.awaited().is_none_or(|awaited| !awaited.is_empty()) {
-            return;
-        }
-        if Draft::after(&self.record, self.digest).rebalance(MOVES_MAX) > 0 {
-            self.changes.balance = true;
         }
     }
 
@@ -318,6 +313,7 @@ impl Leadership {
         }
         assert_ne!(session, record.leader.session, "a leader doesn't fail itself");
         self.backoff.sealed(host, now);
+        self.plan = Plan::None;
         let mut effects = vec![Effect::Failed(host.clone(), why.to_string())];
         for &session in entry.sessions.values() {
             let progress = self.progress(host, session);

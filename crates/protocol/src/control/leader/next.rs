@@ -1,15 +1,8 @@
 //! The next record: every pending change on top of the newest one.
 
-use alloc::{
-    borrow::ToOwned,
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet},
-    format,
-    string::String,
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, boxed::Box, collections::BTreeMap, format, string::String, vec::Vec};
 
-use super::{Changes, Leadership};
+use super::{Changes, Leadership, moves::Plan};
 use crate::{
     control::{member::Identity, report::JoinRequest, suspicion::SlotBackoff},
     epoch::{
@@ -18,7 +11,6 @@ use crate::{
     },
     format::cluster::Cluster,
     ids::{DomainId, Epoch, HostName, SessionId},
-    planted,
     time::Time,
 };
 
@@ -76,11 +68,11 @@ pub fn next_record(
         return Next::Stale;
     }
     let mut reasons = Vec::new();
-    let changes = match (leadership, base) {
+    let leadership = match (leadership, base) {
         (Some(leadership), Base::After(record, _)) => {
             assert_eq!(record.leader.session, writer.session, "a leadership is one session's");
             leadership.apply(&mut draft, &mut reasons, record, writer.now);
-            Some(&mut leadership.changes)
+            Some(leadership)
         }
         (Some(_), Base::Founding(_)) => unreachable!("a leader has written a record"),
         (None, _) => match take_over(&mut draft, &mut reasons, base, writer) {
@@ -88,14 +80,8 @@ pub fn next_record(
             Err(refused) => return Next::Refused(refused),
         },
     };
-    let moves = draft.rebalance(MOVES_MAX);
     if reasons.is_empty() {
-        let moved = if moves > 0 {
-            "slots move towards balance"
-        } else {
-            "unneeded sources and sessions go"
-        };
-        reasons.push(moved.to_owned());
+        reasons.push("unneeded sources and sessions go".to_owned());
     }
     let Identity { name, address, .. } = writer.identity;
     let leader =
@@ -105,8 +91,9 @@ pub fn next_record(
     assert_eq!(record.leader.session, writer.session, "the session that writes it leads");
     match base {
         Base::After(before, _) if !record.is_news_after(before) => {
-            if let Some(changes) = changes {
-                changes.without_effect();
+            if let Some(leadership) = leadership {
+                leadership.plan = Plan::None;
+                leadership.changes.without_effect();
             }
             Next::NothingNew
         }
@@ -164,6 +151,9 @@ impl Leadership {
         self.give_shares(draft, reasons, record);
         self.admit(draft, reasons, record.epoch, now);
         self.let_leave(draft, reasons, record);
+        if self.plan == Plan::Ready {
+            self.move_slots(draft, reasons);
+        }
     }
 
     fn give_shares(&self, draft: &mut Draft, reasons: &mut Vec<String>, record: &EpochRecord) {
@@ -191,19 +181,12 @@ impl Leadership {
         });
     }
 
-    /// A host that leaves is drained while it owns slots, then removed.
+    /// A host that leaves is removed once it has nothing left to hand over.
     fn let_leave(&self, draft: &mut Draft, reasons: &mut Vec<String>, record: &EpochRecord) {
-        let owning = owning(record);
         for &session in &self.changes.leaves {
             // One that was replaced in this very draft has nothing left to leave.
             let Some(host) = draft.host_of(session).cloned() else { continue };
-            let drained = planted::is_drained(!owning.contains(&session));
-            // With every host leaving at once, none could be drained.
-            let others = draft.hosts().iter().filter(|(name, _)| **name != host);
-            let has_taker = others.into_iter().any(|(_, entry)| entry.state == HostState::Active);
-            if !drained && has_taker {
-                draft.drain(session);
-                reasons.push(format!("{host} is leaving"));
+            if !self.can_go(draft.hosts(), session) {
                 continue;
             }
             if session == record.leader.session {
@@ -218,12 +201,6 @@ impl Leadership {
             reasons.push(format!("{host} has left"));
         }
     }
-}
-
-/// The sessions that own slots.
-fn owning(record: &EpochRecord) -> BTreeSet<SessionId> {
-    let slots = record.domains.values().flat_map(|domain| domain.slots.distinct());
-    slots.filter_map(|holding| Some(holding.owner?.session)).collect()
 }
 
 /// How a host joins: one that was sealed a moment ago gets no slots yet.

@@ -2,13 +2,13 @@
 
 use alloc::{format, string::String, vec, vec::Vec};
 
-use super::{Effect, Leadership, home_session};
+use super::{Effect, Leadership, ORDERS_MAX, home_session, moves::has_taker};
 use crate::{
     control::{
         admission::{Admission, admission},
         report::JoinRequest,
     },
-    ids::{HostName, SessionId},
+    ids::{DomainId, HostName, SessionId, Slot},
     time::Time,
 };
 
@@ -57,6 +57,67 @@ impl Leadership {
         if self.record.is_open(session) {
             self.changes.leaves.insert(session);
         }
+        self.look_now(now)
+    }
+
+    /// Until its process restarts, or the order is taken back. A host that leaves is drained anyway.
+    pub(super) fn on_drain(&mut self, now: Time, host: &HostName) -> Vec<Effect> {
+        let Some(session) = home_session(&self.record, host) else {
+            return vec![no_host(host)];
+        };
+        if !has_taker(&self.record.hosts, host) {
+            let why = "no other host can take its slots: start one, or end the draining of one";
+            return vec![Effect::Answer(Answer::Refused(why.into()))];
+        }
+        self.changes.orders.undrains.remove(&session);
+        self.changes.orders.drains.insert(session);
+        self.look_now(now)
+    }
+
+    pub(super) fn on_undrain(&mut self, now: Time, host: &HostName) -> Vec<Effect> {
+        let Some(session) = home_session(&self.record, host) else {
+            return vec![no_host(host)];
+        };
+        if self.changes.leaves.contains(&session) {
+            let why = format!("{host} is leaving");
+            return vec![Effect::Answer(Answer::Refused(why))];
+        }
+        self.changes.orders.drains.remove(&session);
+        self.changes.orders.undrains.insert(session);
+        self.look_now(now)
+    }
+
+    pub(super) fn on_move(&mut self, now: Time, slots: &[Slot], host: &HostName) -> Vec<Effect> {
+        let Some(entry) = self.record.hosts.get(host) else {
+            return vec![no_host(host)];
+        };
+        let why = if entry.share() == 0 {
+            Some(format!("{host} takes no slots: it is drained, or was sealed a moment ago"))
+        } else if let Some(slot) = slots.iter().find(|slot| slot.0 >= self.record.slot_count) {
+            Some(format!("there is no slot {slot}: there are {}", self.record.slot_count))
+        } else if self.changes.orders.slots.len() + slots.len() > ORDERS_MAX {
+            Some(format!("more than {ORDERS_MAX} slots wait to be moved: try again later"))
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            return vec![Effect::Answer(Answer::Refused(why))];
+        }
+        let session = entry.sessions[&DomainId::HOME];
+        for &slot in slots {
+            let holding = self.record.home().slots.holding(slot);
+            if holding.is_owned_by(session) {
+                self.changes.orders.slots.remove(&slot);
+            } else {
+                self.changes.orders.slots.insert(slot, session);
+            }
+        }
+        self.look_now(now)
+    }
+
+    /// The request is noted, and done as soon as nothing speaks against it.
+    fn look_now(&mut self, now: Time) -> Vec<Effect> {
+        self.look_at = self.look_at.min(now);
         let mut effects = vec![Effect::Answer(Answer::Noted)];
         effects.extend(self.on_tick(now));
         effects
@@ -74,10 +135,11 @@ impl Leadership {
                 effects.push(Effect::Answer(Answer::Noted));
                 effects
             }
-            None => {
-                let why = format!("there is no host {host}");
-                vec![Effect::Answer(Answer::Refused(why))]
-            }
+            None => vec![no_host(host)],
         }
     }
+}
+
+fn no_host(host: &HostName) -> Effect {
+    Effect::Answer(Answer::Refused(format!("there is no host {host}")))
 }

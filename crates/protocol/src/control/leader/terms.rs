@@ -21,7 +21,7 @@ use crate::{
         draft::SlotReport,
         record::{EpochRecord, RecordDigest},
     },
-    ids::{Epoch, HostName, Position, SessionId},
+    ids::{Epoch, HostName, Position, SessionId, Slot},
     journal::sealing::Hint,
     time::Time,
 };
@@ -74,6 +74,20 @@ pub enum Event {
     Leave(SessionId),
     /// An operator asks for a host to be sealed.
     SealHost(HostName),
+    /// Answers [`Effect::Prefetch`] and [`Effect::PrefetchOwn`]: the host of `to` has fetched what it could, or can't be
+    /// reached.
+    Prefetched {
+        /// The new owner's session.
+        to: SessionId,
+        /// The session whose journal was fetched.
+        from: SessionId,
+    },
+    /// An operator asks for all slots of a host to be moved to others.
+    Drain(HostName),
+    /// An operator asks for a drained host to be given slots again.
+    Undrain(HostName),
+    /// An operator asks for slots to be moved to a host.
+    Move(Vec<Slot>, HostName),
 }
 
 /// Whether our own store requests succeed.
@@ -116,4 +130,17 @@ pub enum Effect {
     Answer(Answer),
     /// End our own session.
     EndOwnSession,
+    /// Have a host fetch what the journal of `from` holds so far: slots will move from there to `to`.
+    Prefetch {
+        /// The host that will get slots.
+        by: HostName,
+        /// Its session.
+        to: SessionId,
+        /// The session that owns them.
+        from: SessionId,
+        /// How far that session was known to have come.
+        progress: Progress,
+    },
+    /// The same for our own journal: the host, and its session.
+    PrefetchOwn(HostName, SessionId),
 }

@@ -23,6 +23,19 @@ pub(super) struct DomainDraft {
     pub(super) name: String,
     pub(super) before: Vec<Holding>,
     pub(super) owners: Vec<Option<SessionId>>,
+    /// Slots that were given to a host by name.
+    pub(super) placed: BTreeSet<Slot>,
+}
+
+/// A slot that goes from one session to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Move {
+    /// Which slot.
+    pub slot: Slot,
+    /// Its owner by the previous record.
+    pub from: SessionId,
+    /// Its next owner.
+    pub to: SessionId,
 }
 
 impl DomainDraft {
@@ -33,6 +46,7 @@ impl DomainDraft {
             name: name.into(),
             before: vec![Holding::default(); slots],
             owners: vec![None; slots],
+            placed: BTreeSet::new(),
         }
     }
 
@@ -44,7 +58,17 @@ impl DomainDraft {
             owners: owners_of(&domain.slots)
                 .map(|owner| owner.map(|owner| owner.session))
                 .collect(),
+            placed: BTreeSet::new(),
         }
+    }
+
+    /// The slots whose owner changes from one session to another.
+    pub(super) fn moves(&self) -> impl Iterator<Item = Move> {
+        let owners = self.before.iter().zip(&self.owners);
+        (0..).map(Slot).zip(owners).filter_map(|(slot, (before, owner))| {
+            let (from, to) = (before.owner?.session, (*owner)?);
+            (from != to).then_some(Move { slot, from, to })
+        })
     }
 
     /// Takes all slots from a session that is over.
@@ -61,9 +85,21 @@ impl DomainDraft {
         self.owners = seats.sessions(&owners);
     }
 
+    /// Whether moving slots is worth what it costs.
+    pub(super) fn is_uneven(&self, seats: &Seats) -> bool {
+        placement::is_uneven(&seats.weights, &seats.places(&self.owners))
+    }
+
     /// Moves slots towards balance; returns how many moved.
     pub(super) fn rebalance(&mut self, seats: &Seats, moves_max: usize) -> usize {
-        let mobility: Vec<Mobility> = self.before.iter().map(mobility).collect();
+        let mobility: Vec<Mobility> = (0..)
+            .map(Slot)
+            .zip(&self.before)
+            .map(|(slot, before)| match self.placed.contains(&slot) {
+                true => Mobility::Pinned,
+                false => mobility(before),
+            })
+            .collect();
         let mut owners = seats.places(&self.owners);
         let moved = placement::rebalance(&seats.weights, &mut owners, &mobility, moves_max);
         assert!(moved <= moves_max, "{moved} slots moved, {moves_max} may");

@@ -34,6 +34,11 @@ pub(super) enum Action {
     Restart(usize),
     Leave(usize),
     SealHost(usize),
+    Drain(usize),
+    Undrain(usize),
+    Move(u16, usize),
+    /// A host has fetched a journal.
+    Fetched(Index),
     /// The next record is made.
     Make,
     /// Its create is won; it has landed, but that is only read; it hasn't landed.
@@ -65,6 +70,10 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         2 => (1..HOSTS.len()).prop_map(Action::Restart),
         1 => host().prop_map(Action::Leave),
         1 => host().prop_map(Action::SealHost),
+        1 => host().prop_map(Action::Drain),
+        1 => host().prop_map(Action::Undrain),
+        2 => (0..SLOT_COUNT, host()).prop_map(|(slot, at)| Action::Move(slot, at)),
+        4 => any::<Index>().prop_map(Action::Fetched),
         8 => Just(Action::Make),
         8 => Just(Action::Won),
         1 => Just(Action::Lands),

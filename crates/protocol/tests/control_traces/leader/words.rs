@@ -10,12 +10,12 @@ use holocron_protocol::{
         leader::{Answer, Effect, Event},
         report::{Health, Progress},
     },
-    ids::{DomainId, HostName, Position, SessionId},
+    ids::{DomainId, HostName, Position, SessionId, Slot},
     journal::sealing::Hint,
 };
 
 use crate::words::{
-    address, epoch, host, host_of, join_request, join_word, position, report, session,
+    address, epoch, host, host_of, join_request, join_word, number, position, report, session,
     session_word, session_words, sessions,
 };
 
@@ -35,6 +35,13 @@ pub(super) fn event(words: &[&str]) -> Event {
         }
         ["leave", name] => Event::Leave(session(name)),
         ["seal", name] => Event::SealHost(host(name)),
+        ["drain", name] => Event::Drain(host(name)),
+        ["undrain", name] => Event::Undrain(host(name)),
+        ["move", slots @ .., "to", name] => {
+            let slots = slots.iter().map(|word| Slot(number('#', word).try_into().unwrap()));
+            Event::Move(slots.collect(), host(name))
+        }
+        ["fetched", to, "from", from] => Event::Prefetched { to: session(to), from: session(from) },
         ["fact", words @ ..] => Event::Facts(vec![report(words)]),
         _ => panic!("{words:?} never happens"),
     }
@@ -116,6 +123,14 @@ pub(super) fn effect_words(effect: &Effect) -> String {
         Effect::Answer(Answer::Noted) => "answer: noted".into(),
         Effect::Answer(Answer::Refused(why)) => format!("answer: refused, {why}"),
         Effect::EndOwnSession => "end its own session".into(),
+        Effect::Prefetch { by, to, from, progress } => {
+            let (to, from) = (session_word(*to), session_word(*from));
+            let at = progress.committed;
+            format!("have {by} fetch the journal of {from} for {to}, committed up to {at}")
+        }
+        Effect::PrefetchOwn(by, to) => {
+            format!("have {by} fetch our own journal for {}", session_word(*to))
+        }
     }
 }
 

@@ -1,0 +1,235 @@
+//! Planned moves: slots that leave a host which lives, because it leaves or is drained, because an operator asked for it, or
+//! towards balance.
+//!
+//! A move has three steps. First the hosts that will get slots fetch what the present owners' journals hold so far, while
+//! these go on serving. Then one record moves the slots; the owners release them, and the new ones have little left to
+//! read. Then nothing moves until every new owner has adopted what it got.
+//!
+//! The fetch is a hint: nothing of safety relies on it, and a record moves the same slots if it fails. It is what makes
+//! the pause of a planned move short: without it the callers of a slot wait while its journal is read.
+//!
+//! Invariants:
+//!
+//! * At most [`super::MOVES_MAX`] slots are moved by one record, and none while a Release of an earlier one is awaited.
+//! * No slot is moved while a host is suspected, or failed without its seal being known: what is left of the cluster has
+//!   takeovers to do, and a slot that waits for a Release besides would wait longer.
+//! * Every host that gets a slot was asked to fetch its journal before, and has answered or had [`FETCH_MAX`] for it.
+
+use alloc::{
+    borrow::ToOwned,
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use super::{Changes, Effect, Leadership, MOVES_MAX};
+use crate::{
+    epoch::{
+        draft::{Draft, Move},
+        record::{EpochRecord, HostEntry, HostState},
+    },
+    ids::{DomainId, HostName, SessionId, Slot},
+    planted,
+    time::Time,
+};
+
+/// How long a new owner may take to fetch before the slots move all the same. Longer: fewer callers wait for a large
+/// journal; shorter: a host that is leaving is gone sooner.
+pub const FETCH_MAX: Duration = Duration::from_secs(2);
+/// How often the leader looks whether slots should move.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most slots that an operator may have asked to be moved and that haven't moved yet.
+pub const ORDERS_MAX: usize = 16_384;
+
+/// A new owner, and the session whose journal it needs.
+pub(super) type Pair = (SessionId, SessionId);
+
+/// How far the next move is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Nothing is to be moved, as far as is known.
+    #[default]
+    None,
+    /// These fetches are not answered yet.
+    Fetching { since: Time, pairs: BTreeSet<Pair> },
+    /// The next record moves the slots.
+    Ready,
+}
+
+/// What operators and leaving hosts want, until it is done.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Orders {
+    /// Sessions whose hosts are to be drained.
+    pub(super) drains: BTreeSet<SessionId>,
+    /// Sessions whose hosts are to get slots again.
+    pub(super) undrains: BTreeSet<SessionId>,
+    /// Slots and the sessions that are to have them.
+    pub(super) slots: BTreeMap<Slot, SessionId>,
+}
+
+impl Orders {
+    /// What that record says is done, and what it makes impossible is given up.
+    pub(super) fn written(&mut self, record: &EpochRecord) {
+        let state = |session: SessionId| record.host_of(session).map(|(_, entry)| entry.state);
+        self.drains.retain(|&session| state(session) == Some(HostState::Active));
+        self.undrains.retain(|&session| state(session) == Some(HostState::Draining));
+        self.slots.retain(|&slot, session| {
+            let holding = record.home().slots.holding(slot);
+            !holding.is_owned_by(*session) && state(*session) == Some(HostState::Active)
+        });
+    }
+}
+
+impl Leadership {
+    /// Goes on with the next move, if one is wanted and nothing speaks against it.
+    pub(super) fn plan_moves(&mut self, now: Time) -> Vec<Effect> {
+        if planted::is_troubled(self.is_troubled(now)) {
+            self.plan = Plan::None;
+            return Vec::new();
+        }
+        match &self.plan {
+            Plan::None => self.begin_move(now),
+            Plan::Fetching { since, pairs } => {
+                if pairs.is_empty() || now.since(*since) >= FETCH_MAX {
+                    self.plan = Plan::Ready;
+                }
+                Vec::new()
+            }
+            Plan::Ready => Vec::new(),
+        }
+    }
+
+    /// Whether a host is suspected, or has failed without its seal being known.
+    fn is_troubled(&self, now: Time) -> bool {
+        let Changes { fails, seals, .. } = &self.changes;
+        let mut wanted = self.record.seals_wanted();
+        !fails.is_empty()
+            || wanted.any(|session| !seals.contains_key(&session))
+            || !self.watch.suspects(now).is_empty()
+    }
+
+    fn begin_move(&mut self, now: Time) -> Vec<Effect> {
+        if now < self.look_at {
+            return Vec::new();
+        }
+        // Until every host has acted on the newest record, and no slot waits for a Release.
+        if self.awaited().is_none_or(|awaited| !awaited.is_empty()) {
+            return Vec::new();
+        }
+        self.look_at = now + LOOK_EVERY;
+        let mut draft = Draft::after(&self.record, self.digest);
+        let moves = self.move_slots(&mut draft, &mut Vec::new());
+        if moves.is_empty() {
+            return Vec::new();
+        }
+        let pairs: BTreeSet<Pair> = moves.iter().map(|slot| (slot.to, slot.from)).collect();
+        assert!(pairs.iter().all(|(to, from)| to != from), "a slot moves to where it is");
+        let mut effects = Vec::new();
+        let mut asked = BTreeSet::new();
+        for (to, from) in pairs {
+            if let Some(effect) = self.prefetch(to, from) {
+                effects.push(effect);
+                asked.insert((to, from));
+            }
+        }
+        self.plan = if asked.is_empty() {
+            Plan::Ready
+        } else {
+            Plan::Fetching { since: now, pairs: asked }
+        };
+        effects
+    }
+
+    /// Asks the host of `to` to fetch the journal of `from`; `None` if nothing is known of that journal.
+    fn prefetch(&self, to: SessionId, from: SessionId) -> Option<Effect> {
+        let (host, _) = self.record.host_of(to)?;
+        if from == self.record.leader.session {
+            return Some(Effect::PrefetchOwn(host.clone(), to));
+        }
+        let (source, _) = self.record.host_of(from)?;
+        let progress = self.progress(source, from)?;
+        Some(Effect::Prefetch { by: host.clone(), to, from, progress })
+    }
+
+    pub(super) fn on_prefetched(&mut self, now: Time, pair: Pair) -> Vec<Effect> {
+        if let Plan::Fetching { pairs, .. } = &mut self.plan {
+            pairs.remove(&pair);
+        }
+        self.on_tick(now)
+    }
+
+    /// Moves slots in a draft, as leaving hosts, operators and balance want. Returns them.
+    pub(super) fn move_slots(&self, draft: &mut Draft, reasons: &mut Vec<String>) -> Vec<Move> {
+        let Changes { leaves, orders, .. } = &self.changes;
+        // With every host leaving, the leader is the one that the others hand over to.
+        let leader = self.record.leader.session;
+        let (last, first): (Vec<SessionId>, Vec<SessionId>) =
+            leaves.iter().partition(|&&session| session == leader);
+        for session in first.into_iter().chain(last) {
+            let Some(host) = draft.host_of(session).cloned() else { continue };
+            if has_taker(draft.hosts(), &host) && draft.drain(session) {
+                reasons.push(format!("{host} is leaving"));
+            }
+        }
+        for &session in &orders.drains {
+            let Some(host) = draft.host_of(session).cloned() else { continue };
+            if draft.drain(session) {
+                reasons.push(format!("an operator asked for {host} to be drained"));
+            }
+        }
+        for &session in &orders.undrains {
+            let Some(host) = draft.host_of(session).cloned() else { continue };
+            if draft.undrain(session) {
+                reasons.push(format!("an operator asked for {host} to be given slots again"));
+            }
+        }
+        let mut ordered = BTreeSet::new();
+        for (&slot, &session) in orders.slots.iter().take(MOVES_MAX) {
+            let Some(host) = draft.host_of(session).cloned() else { continue };
+            // A slot with many sources stays for now; the order stays too.
+            if draft.move_slot(DomainId::HOME, slot, &host).is_ok() {
+                ordered.insert(slot);
+            }
+        }
+        if !ordered.is_empty() {
+            reasons.push(format!("an operator asked for {} slots to be moved", ordered.len()));
+        }
+        let moved = if draft.is_uneven() { draft.rebalance(MOVES_MAX - ordered.len()) } else { 0 };
+        let moves = draft.moves();
+        assert!(moves.len() <= MOVES_MAX, "{} slots are moved by one record", moves.len());
+        if moved > 0 && reasons.is_empty() {
+            reasons.push("slots move towards balance".to_owned());
+        }
+        moves
+    }
+
+    /// Whether a host that leaves has nothing left to hand over: no slot is its own, and no new owner waits for its Release.
+    pub(super) fn is_drained(&self, session: SessionId) -> bool {
+        let mut holdings = self.record.domains.values().flat_map(|domain| domain.slots.distinct());
+        let owns = holdings.any(|holding| holding.is_owned_by(session));
+        let released = self.awaited().is_some_and(|awaited| !awaited.contains(&session));
+        planted::is_drained(!owns && released)
+    }
+
+    /// Whether some host that leaves can go now.
+    pub(super) fn one_can_go(&self) -> bool {
+        self.changes.leaves.iter().any(|&session| self.can_go(&self.record.hosts, session))
+    }
+
+    /// Whether a host that leaves can go now: it is drained, or no other host could take its slots. With every host leaving
+    /// at once, the leader goes last: the others hand over to it, and only its own slots wait for a seal.
+    pub(super) fn can_go(&self, hosts: &BTreeMap<HostName, HostEntry>, session: SessionId) -> bool {
+        let Some((host, _)) = self.record.host_of(session) else { return true };
+        let mut others = self.changes.leaves.iter().filter(|&&other| other != session);
+        let is_last = session != self.record.leader.session
+            || !others.any(|&other| self.record.is_open(other));
+        self.is_drained(session) || (is_last && !has_taker(hosts, host))
+    }
+}
+
+/// Whether another host can take the slots of this one.
+pub(super) fn has_taker(hosts: &BTreeMap<HostName, HostEntry>, host: &HostName) -> bool {
+    hosts.iter().any(|(name, entry)| name != host && entry.state == HostState::Active)
+}
