@@ -71,11 +71,11 @@ impl Driver {
             (Some(view), created) => {
                 let created = created.filter(|(created, _)| created.stored == view.stored);
                 let before = created.and_then(|(_, before)| before);
-                self.push(&view, before.as_ref());
+                self.push(&view);
                 self.lead_by(before.as_ref(), &view);
             }
             (None, Some((view, before))) => {
-                self.push(&view, before.as_ref());
+                self.push(&view);
                 self.set_view(&view);
                 self.member(member::Event::Epoch(Arc::clone(&view.record)));
                 self.lead_by(before.as_ref(), &view);
@@ -108,19 +108,15 @@ impl Driver {
         self.lead(LeaderEvent::Facts(self.member.facts()));
     }
 
-    /// Pushes a new epoch to every other host, to a process that replaces us under our name, and to the hosts that are
-    /// members no more: one that has left waits for it.
-    fn push(&self, view: &View, before: Option<&View>) {
-        let ours = view.record.leader.session;
-        let before = before.into_iter().flat_map(|before| before.record.hosts.values());
-        let gone = before.filter(|host| {
-            host.sessions.values().all(|&session| session != ours && !view.record.is_open(session))
-        });
-        let members = view.record.hosts.values();
-        let others = members.filter(|host| host.sessions.get(&DomainId::HOME) != Some(&ours));
-        for host in others.chain(gone) {
-            let (epoch, stored) = (view.record.epoch, view.stored.clone());
-            self.shared.links.tell(&host.address, PeerMessage::Epoch { epoch, stored });
+    /// Pushes a new epoch to every other host, and to a process that replaces us under our name.
+    fn push(&self, view: &View) {
+        for host in view.record.hosts.values() {
+            if host.sessions.get(&DomainId::HOME) != Some(&view.record.leader.session) {
+                self.shared.links.tell(
+                    &host.address,
+                    PeerMessage::Epoch { epoch: view.record.epoch, stored: view.stored.clone() },
+                );
+            }
         }
     }
 

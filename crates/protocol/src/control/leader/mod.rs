@@ -196,6 +196,7 @@ impl Leadership {
         assert!(self.record.epoch <= record.epoch, "{} after {}", record.epoch, self.record.epoch);
         let (own, leader) = (self.record.leader.session, record.leader.session);
         assert_eq!(own, leader, "a leadership is one session's");
+        let left = self.have_left(&record);
         (self.record, self.digest) = (record, digest);
         self.changes.written(&self.record);
         self.own_awaiting = None;
@@ -203,6 +204,7 @@ impl Leadership {
         self.plan = Plan::None;
         self.sealing.retain(|session| self.record.sessions.contains_key(session));
         let mut effects = vec![self.watch_hosts(now)];
+        effects.extend(left);
         match before {
             Some(before) => self.note_handoffs(now, &before),
             None => self.note_pending_handoffs(now),

@@ -213,6 +213,17 @@ impl Leadership {
         planted::is_drained(!owns && released)
     }
 
+    /// A host that has left is no member of the record that says so, and waits for it. (One that failed is not told: it
+    /// reads the log when it wakes, which may say that another process has its name.)
+    pub(super) fn have_left(&self, record: &EpochRecord) -> Vec<Effect> {
+        let own = self.record.leader.session;
+        let left = self.changes.leaves.iter().filter(|&&session| session != own);
+        let left = left.filter(|&&session| !record.is_open(session));
+        left.filter_map(|&session| self.record.host_of(session))
+            .map(|(_, host)| Effect::PushEpoch(host.address.clone()))
+            .collect()
+    }
+
     /// Whether some host that leaves can go now.
     pub(super) fn one_can_go(&self) -> bool {
         self.changes.leaves.iter().any(|&session| self.can_go(&self.record.hosts, session))
