@@ -1,10 +1,12 @@
 //! Waiting until slots have moved.
 
 use core::time::Duration;
+use std::sync::Arc;
 
-use holocron::Client;
+use holocron::{Client, PeerMessage, PeerReply, ask, net::Tcp};
 use holocron_protocol::{
     epoch::record::EpochRecord,
+    format::keys,
     ids::{DomainId, Epoch, HostName, SessionId},
 };
 use tokio::time::sleep;
@@ -17,6 +19,9 @@ use crate::{
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a host may take to send its newest record.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// How many slots a host has, by a record.
 pub(crate) fn slots_of(record: &EpochRecord, host: &HostName) -> usize {
@@ -36,8 +41,11 @@ pub(crate) async fn until_moved(
     left: impl Fn(&EpochRecord) -> usize,
 ) -> Result<Epoch, Fail> {
     let mut said = None;
+    let mut record = client.ready().await?.record;
     loop {
-        let record = client.ready().await?.record;
+        if let Some(newer) = newest(&record).await {
+            record = Arc::new(newer);
+        }
         let left = left(&record);
         if said != Some(left) {
             eprintln!("{left} slots left to move");
@@ -53,6 +61,20 @@ pub(crate) async fn until_moved(
         }
         sleep(LOOK_EVERY).await;
     }
+}
+
+/// The newest record that the hosts of this one know. A client that makes no calls hears of none.
+async fn newest(record: &EpochRecord) -> Option<EpochRecord> {
+    for host in record.hosts.values() {
+        let asked = ask(&Tcp, &host.address, PeerMessage::View, ANSWER_WITHIN).await;
+        let Ok(PeerReply::View(stored)) = asked else { continue };
+        // The key is only named in errors.
+        let Ok(known) = EpochRecord::decode(&keys::epoch(record.epoch), &stored) else { continue };
+        if known.epoch > record.epoch {
+            return Some(known);
+        }
+    }
+    None
 }
 
 /// Whether every host has acted on this record and recovers no slot.

@@ -16,6 +16,8 @@ mod leaving;
 #[cfg(test)]
 mod lost;
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod quiet;

@@ -7,7 +7,10 @@ use core::time::Duration;
 use std::{
     path::PathBuf,
     process::{ExitStatus, Output, Stdio},
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 use holocron::{Client, HostStatus, PeerMessage, PeerReply, VnodeRef, net::Tcp};
@@ -23,6 +26,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
     sync::{Mutex, MutexGuard},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
@@ -146,8 +150,8 @@ impl Place {
 
     /// Starts a host.
     pub(crate) fn try_host(&self, name: &str, arguments: &[&str]) -> Host {
-        static STARTED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let log = self.directory.path().join(format!("{name}-{number}.log"));
         // A slow heartbeat, so that a busy machine causes no false suspicion.
         let always = ["host", "--json", "--end-with-parent", "--heartbeat-ms", "500"];
@@ -275,4 +279,41 @@ pub(crate) async fn values_of(client: &Client, keys: &[String]) -> Vec<i64> {
         values.push(value.await.unwrap());
     }
     values
+}
+
+/// Callers that add 1 to a counter each, again and again. None of their calls may fail.
+pub(crate) struct Callers {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<i64>>,
+}
+
+impl Callers {
+    /// One for each of these counters, which are at 1.
+    pub(crate) fn start(client: &Client, keys: &[String]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let caller = |key: &String| {
+            let (counter, stop): (VnodeRef<Counter>, _) = (client.get(key), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut value = 1;
+                while !stop.load(Ordering::Relaxed) {
+                    let reply =
+                        counter.command(CounterCommand::Add(1)).await.expect("no call fails");
+                    assert_eq!(reply, value + 1);
+                    value = reply;
+                }
+                value
+            })
+        };
+        Self { tasks: keys.iter().map(caller).collect(), stop }
+    }
+
+    /// Stops them. Returns the last value of each counter.
+    pub(crate) async fn stop(self) -> Vec<i64> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut values = Vec::new();
+        for task in self.tasks {
+            values.push(task.await.unwrap());
+        }
+        values
+    }
 }
