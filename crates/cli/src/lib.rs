@@ -8,8 +8,11 @@ mod call;
 mod deadline;
 mod demo;
 pub mod exit;
+mod explain;
+mod history;
 mod host;
 pub mod kinds;
+mod output;
 mod planted;
 mod probe;
 mod seal;
@@ -18,6 +21,7 @@ mod sim;
 mod status;
 mod store;
 mod table;
+mod times;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -40,6 +44,8 @@ enum Command {
     Host(host::Arguments),
     Call(call::Arguments),
     Status(status::Arguments),
+    History(history::Arguments),
+    Explain(explain::Arguments),
     Seal(seal::Arguments),
     Probe(probe::Arguments),
     Sim(sim::Arguments),
@@ -81,6 +87,8 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Host(arguments) => Box::pin(host::run(arguments)).await,
         Command::Call(arguments) => Box::pin(call::run(arguments)).await,
         Command::Status(arguments) => Box::pin(status::run(arguments)).await,
+        Command::History(arguments) => Box::pin(history::run(arguments)).await,
+        Command::Explain(arguments) => Box::pin(explain::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
         Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
@@ -94,6 +102,8 @@ fn log_to_stderr(command: &Command) {
         Command::Demo(_)
         | Command::Call(_)
         | Command::Status(_)
+        | Command::History(_)
+        | Command::Explain(_)
         | Command::Seal(_)
         | Command::Probe(_)
         | Command::Sim(_) => "off",
