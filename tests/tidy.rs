@@ -121,6 +121,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("store_io", &["api", "transport"]),
             ("client", &["api", "transport", "store_io"]),
             ("session", &["api", "transport", "store_io"]),
+            ("inspect", &["transport", "store_io"]),
             ("host", &["api", "transport", "store_io", "client", "session"]),
         ],
     ),

@@ -4,7 +4,10 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use clap::Args;
-use holocron::{Client, ConnectError};
+use holocron::{
+    Client, ConnectError,
+    inspect::{ClusterReader, ReadError},
+};
 use holocron_store::{GaveUp, Store, explain};
 use tokio::{
     task::spawn_blocking,
@@ -63,6 +66,34 @@ impl Deadline {
             | ConnectError::Cluster(_)
             | ConnectError::Call(_)) => other.into(),
         })
+    }
+
+    /// A reader of the cluster in a store, which needs no host.
+    pub(crate) async fn reader(self, store: &StoreArguments) -> Result<ClusterReader, Fail> {
+        let opened = self.open(&store.url, &store.options).await?;
+        self.read(ClusterReader::open(opened, self.left())).await
+    }
+
+    /// Runs a part of the subcommand that reads the store, and ends it at the deadline.
+    pub(crate) async fn read<T>(
+        self,
+        reading: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, Fail> {
+        match timeout_at(self.at, reading).await {
+            Ok(read) => read.map_err(|error| self.unread(error)),
+            Err(_elapsed) => Err(self.no_answer(None)),
+        }
+    }
+
+    fn unread(self, error: ReadError) -> Fail {
+        match error {
+            ReadError::GaveUp(GaveUp::Spent { last }) => self.no_answer(last.as_ref()),
+            other @ (ReadError::GaveUp(GaveUp::Stopped | GaveUp::Rejected(_))
+            | ReadError::NoCluster(_)
+            | ReadError::StoreLost(_)
+            | ReadError::Malformed(_)
+            | ReadError::Missing(_)) => other.into(),
+        }
     }
 
     /// Opens a store, in a separate thread: a directory may be on a mount that hangs.

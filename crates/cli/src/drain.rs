@@ -52,7 +52,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     }
     let slots = slots_of(&record, &host);
     ask_leader(&client, PeerMessage::Drain(host.clone()), deadline).await?;
-    let epoch = until_moved(&client, deadline, |record| slots_of(record, &host)).await?;
+    let reader = deadline.reader(&arguments.store).await?;
+    let epoch = until_moved(&reader, record, deadline, |record| slots_of(record, &host)).await?;
     if arguments.json {
         let epoch = epoch.get();
         println!(

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::process::ExitCode;
 
-use holocron::{CallError, ConnectError, StartError};
+use holocron::{CallError, ConnectError, StartError, inspect::ReadError};
 use holocron_store::{GaveUp, ProbeError, explain};
 
 /// Why a command failed, by what a script may do about it. The number is the exit code of the process; clap itself uses
@@ -35,9 +35,11 @@ Exit codes:
   2  wrong usage
   3  an acknowledged command was lost, one took effect twice, a read was stale (demo), or a promise was broken (sim)
   4  unclear: it may have taken effect (call, seal, drain, move)
-  5  not done, no answer before the deadline: try again later (call, status, seal, drain, move, probe)
+  5  not done, no answer before the deadline: try again later (call, status, history, explain, seal,
+      drain, move, probe)
   6  not done: the same request will never succeed (call)
-  7  the store breaks a promise that Holocron needs (probe, host), or is lost: emptied, replaced or restored (host)";
+  7  the store breaks a promise that Holocron needs (probe, host), or is lost: emptied, replaced or restored (host,
+     history)";
 
 /// The text after a subcommand's options in its help: its own part, then the exit codes.
 #[must_use]
@@ -131,6 +133,21 @@ impl From<CallError> for Fail {
             CallError::Unreadable { .. } => Failure::Unclear,
         };
         Self::new(failure, error.to_string())
+    }
+}
+
+impl From<ReadError> for Fail {
+    fn from(error: ReadError) -> Self {
+        let failure = match &error {
+            ReadError::GaveUp(GaveUp::Spent { .. } | GaveUp::Stopped) | ReadError::Missing(_) => {
+                Failure::Later
+            }
+            ReadError::StoreLost(_) => Failure::Unfit,
+            ReadError::NoCluster(_)
+            | ReadError::GaveUp(GaveUp::Rejected(_))
+            | ReadError::Malformed(_) => Failure::Failed,
+        };
+        Self::new(failure, explain(&error))
     }
 }
 

@@ -7,6 +7,7 @@ use core::{
 
 use clap::Args;
 use holocron::{Founding, Host, HostBuilder, Settings, Stopped};
+use holocron_protocol::epoch::log::EPOCHS_KEPT_MIN;
 use serde_json::json;
 
 use crate::{
@@ -95,6 +96,15 @@ struct Tuning {
     /// Lower: faster failover, more false suspicions. A false suspicion costs one host its session.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=60_000))]
     heartbeat_ms: Option<u64>,
+    /// How many of the newest epochs are kept for `holocron history`. Higher: history reaches further back, and a few
+    /// kilobytes of storage per epoch. Epochs are deleted 1,000 at a time, by the leader's setting: give all hosts the
+    /// same. Default: 1000.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(EPOCHS_KEPT_MIN..))]
+    history_epochs: Option<u64>,
+    /// Younger epochs than this are kept even if there are more, for example 7d or 12h. Higher and lower: as with
+    /// --history-epochs. Default: 7d.
+    #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
+    history_age: Option<Duration>,
     /// Number of slots, if this host founds the cluster. It can't be changed later.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     slots: Option<u16>,
@@ -115,6 +125,12 @@ impl Tuning {
         }
         if let Some(heartbeat) = self.heartbeat_ms {
             settings.heartbeat = Duration::from_millis(heartbeat);
+        }
+        if let Some(epochs) = self.history_epochs {
+            settings.history.epochs = epochs;
+        }
+        if let Some(age) = self.history_age {
+            settings.history.age = age;
         }
         if let Some(slots) = self.slots {
             settings.slots = slots;

@@ -27,7 +27,10 @@ pub(crate) async fn ask_leader(
                 return Err(Fail::failed(format!("the leader refused: {why}")));
             }
             PeerReply::NotLeader { leader: None } => break,
-            other @ (PeerReply::View(_) | PeerReply::Health(_) | PeerReply::Status(_)) => {
+            other @ (PeerReply::View(_)
+            | PeerReply::Health(_)
+            | PeerReply::Status(_)
+            | PeerReply::Vnode(_)) => {
                 return Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}")));
             }
         }

@@ -9,10 +9,13 @@ mod deadline;
 mod demo;
 mod drain;
 pub mod exit;
+mod explain;
+mod history;
 mod host;
 pub mod kinds;
 mod leader;
 mod move_slots;
+mod output;
 mod planted;
 mod probe;
 mod seal;
@@ -22,6 +25,7 @@ mod sim;
 mod status;
 mod store;
 mod table;
+mod times;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -46,6 +50,8 @@ enum Command {
     Status(status::Arguments),
     Drain(drain::Arguments),
     Move(move_slots::Arguments),
+    History(history::Arguments),
+    Explain(explain::Arguments),
     Seal(seal::Arguments),
     Probe(probe::Arguments),
     Sim(sim::Arguments),
@@ -89,6 +95,8 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Status(arguments) => Box::pin(status::run(arguments)).await,
         Command::Drain(arguments) => Box::pin(drain::run(arguments)).await,
         Command::Move(arguments) => Box::pin(move_slots::run(arguments)).await,
+        Command::History(arguments) => Box::pin(history::run(arguments)).await,
+        Command::Explain(arguments) => Box::pin(explain::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
         Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
@@ -104,6 +112,8 @@ fn log_to_stderr(command: &Command) {
         | Command::Status(_)
         | Command::Drain(_)
         | Command::Move(_)
+        | Command::History(_)
+        | Command::Explain(_)
         | Command::Seal(_)
         | Command::Probe(_)
         | Command::Sim(_) => "off",

@@ -39,10 +39,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let slots = parse(&arguments.slots).map_err(|why| Fail::new(Failure::Usage, why))?;
     let deadline = arguments.deadline.start();
     let client = deadline.connect(&arguments.store).await?;
-    let host = known_host(&client.ready().await?.record, &arguments.host)?;
+    let record = client.ready().await?.record;
+    let host = known_host(&record, &arguments.host)?;
     let order = PeerMessage::Move { slots: slots.clone(), to: host.clone() };
     ask_leader(&client, order, deadline).await?;
-    let epoch = until_moved(&client, deadline, |record| {
+    let reader = deadline.reader(&arguments.store).await?;
+    let epoch = until_moved(&reader, record, deadline, |record| {
         let session = session_of(record, &host);
         let owned = |slot: &&Slot| {
             session.is_some_and(|session| record.home().slots.holding(**slot).is_owned_by(session))

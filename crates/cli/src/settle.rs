@@ -3,10 +3,9 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use holocron::{Client, PeerMessage, PeerReply, ask, net::Tcp};
+use holocron::inspect::ClusterReader;
 use holocron_protocol::{
     epoch::record::EpochRecord,
-    format::keys,
     ids::{DomainId, Epoch, HostName, SessionId},
 };
 use tokio::time::sleep;
@@ -20,9 +19,6 @@ use crate::{
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a host may take to send its newest record.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-
 /// How many slots a host has, by a record.
 pub(crate) fn slots_of(record: &EpochRecord, host: &HostName) -> usize {
     let session = session_of(record, host);
@@ -33,18 +29,18 @@ pub(crate) fn session_of(record: &EpochRecord, host: &HostName) -> Option<Sessio
     record.hosts.get(host)?.sessions.get(&DomainId::HOME).copied()
 }
 
-/// Waits until a record has that property and every host serves what it owns by it. `left` says how many slots are still
-/// to be moved; progress goes to standard error.
+/// Waits until a record leaves no slot to be moved and every host serves what it owns by it. Reads the records from the
+/// store: a client that makes no calls hears of none. Progress goes to standard error.
 pub(crate) async fn until_moved(
-    client: &Client,
+    reader: &ClusterReader,
+    mut record: Arc<EpochRecord>,
     deadline: Deadline,
     left: impl Fn(&EpochRecord) -> usize,
 ) -> Result<Epoch, Fail> {
     let mut said = None;
-    let mut record = client.ready().await?.record;
     loop {
-        if let Some(newer) = newest(&record).await {
-            record = Arc::new(newer);
+        while let Some(next) = deadline.read(reader.entry(record.epoch.next())).await?.record() {
+            record = Arc::clone(next);
         }
         let left = left(&record);
         if said != Some(left) {
@@ -61,20 +57,6 @@ pub(crate) async fn until_moved(
         }
         sleep(LOOK_EVERY).await;
     }
-}
-
-/// The newest record that the hosts of this one know. A client that makes no calls hears of none.
-async fn newest(record: &EpochRecord) -> Option<EpochRecord> {
-    for host in record.hosts.values() {
-        let asked = ask(&Tcp, &host.address, PeerMessage::View, ANSWER_WITHIN).await;
-        let Ok(PeerReply::View(stored)) = asked else { continue };
-        // The key is only named in errors.
-        let Ok(known) = EpochRecord::decode(&keys::epoch(record.epoch), &stored) else { continue };
-        if known.epoch > record.epoch {
-            return Some(known);
-        }
-    }
-    None
 }
 
 /// Whether every host has acted on this record and recovers no slot.

@@ -7,6 +7,7 @@
 mod api;
 pub mod client;
 mod host;
+pub mod inspect;
 mod planted;
 mod session;
 mod store_io;
@@ -23,8 +24,11 @@ pub use api::random::Random;
 pub use api::settings::Settings;
 pub use api::vnode::{Context, Vnode};
 pub use holocron_protocol::control::founding::Founding;
+pub use holocron_protocol::epoch::log::Retention;
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};
 pub use host::{Host, HostBuilder, StartError, Stopped};
-pub use transport::peer::{Health, HostStatus, JoinRequest, PeerMessage, PeerReply, Progress};
+pub use transport::peer::{
+    Health, HostStatus, JoinRequest, PeerMessage, PeerReply, Progress, VnodeStatus,
+};
 pub use transport::serve::{Serve, View};
 pub use transport::{frame, link, net, server};

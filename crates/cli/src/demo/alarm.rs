@@ -82,9 +82,12 @@ async fn seal(leader: &str, host: &HostName) -> Result<Result<(), String>, Fail>
         Err(error @ AskError::NotAsked(_)) => Ok(Err(error.to_string())),
         // The host may be sealed or not, so its later acknowledgements can't be checked.
         Err(error @ AskError::Unanswered { .. }) => Err(Fail::failed(error.to_string())),
-        Ok(other @ (PeerReply::View(_) | PeerReply::Health(_) | PeerReply::Status(_))) => {
-            Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}")))
-        }
+        Ok(
+            other @ (PeerReply::View(_)
+            | PeerReply::Health(_)
+            | PeerReply::Status(_)
+            | PeerReply::Vnode(_)),
+        ) => Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}"))),
     }
 }
 

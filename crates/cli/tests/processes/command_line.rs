@@ -115,7 +115,7 @@ async fn probe_accepts_a_fit_store_and_refuses_an_unknown_scheme() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn help_has_examples_and_exit_codes() {
-    for subcommand in ["demo", "host", "call", "status", "seal", "probe"] {
+    for subcommand in ["demo", "host", "call", "status", "history", "explain", "seal", "probe"] {
         let output = run(&[subcommand, "--help"]).await;
         let help = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{subcommand}");

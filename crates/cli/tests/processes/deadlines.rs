@@ -21,6 +21,8 @@ fn commands(url: &str) -> Vec<Vec<&str>> {
         vec!["status", "--deadline=1", "--store", url],
         vec!["seal", "--deadline=1", "--store", url, "h1"],
         vec!["probe", "--deadline=1", url],
+        vec!["history", "--deadline=1", "--store", url],
+        vec!["explain", "--deadline=1", "--store", url, "counter", "c"],
     ]
 }
 
@@ -91,11 +93,14 @@ async fn commands_to_hosts_that_do_not_answer_keep_the_deadline() {
     all_served(&place, &[&host]).await;
     host.signal(Signal::STOP);
     let url = place.url();
-    for (arguments, code) in commands(&url).into_iter().zip([5, 5, 0, 5, 0]) {
+    for (arguments, code) in commands(&url).into_iter().zip([5, 5, 0, 5, 0, 0, 0]) {
         let (ended, said) = in_time(&arguments).await;
         assert_eq!(ended, Some(code), "{arguments:?}: {said}");
         if arguments[0] == "status" {
             assert!(said.contains("h1 did not answer"), "{said}");
+        }
+        if arguments[0] == "explain" {
+            assert!(said.contains("unknown: the owner gives no answer"), "{said}");
         }
     }
     host.signal(Signal::CONT);

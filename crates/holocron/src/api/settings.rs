@@ -3,6 +3,7 @@
 use core::time::Duration;
 use holocron_protocol::{
     checkpoint::plan::COPY_LEN_DEFAULT,
+    epoch::log::Retention,
     state::checkpoint::{TAIL_LEN_MAX, TAIL_POSITIONS_MAX},
 };
 
@@ -65,6 +66,10 @@ pub struct Settings {
     /// How long a vnode is quarantined after [`Settings::panics_max`] panics; doubles with each further one, up to a
     /// minute.
     pub rest: Duration,
+    /// How many of the newest epochs are kept as history, and how young an epoch must be to be kept anyway. More: `history`
+    /// reaches further back, and a few kilobytes of storage per epoch. Less: less storage. The leader deletes by its own
+    /// setting, so give all hosts of a cluster the same; where they differ, only history is lost, never a vnode's state.
+    pub history: Retention,
     /// Slots of a cluster that this host creates; fixed permanently then. Higher: more even load, longer epoch
     /// records.
     pub slots: u16,
@@ -98,6 +103,7 @@ impl Default for Settings {
             store_start_timeout: Duration::from_secs(10),
             panics_max: 5,
             rest: Duration::from_secs(1),
+            history: Retention::default(),
             slots: holocron_protocol::ids::SLOTS_DEFAULT,
             segment_len: 256,
         }

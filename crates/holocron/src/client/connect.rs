@@ -5,12 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use holocron_protocol::{
-    control::{founding::Absent, loss::Look},
-    format::{cluster::Cluster, keys},
-    ids::Epoch,
-};
-use holocron_store::{GaveUp, OpenError, Patience, Store, get_until, list_until};
+use holocron_protocol::{control::loss::Look, format::keys, ids::Epoch};
+use holocron_store::{GaveUp, OpenError, Patience, Store, get_until};
 use tokio::{
     task::spawn_blocking,
     time::{Instant, timeout_at},
@@ -23,9 +19,9 @@ use crate::{
         Client, ClientParts, DEADLINE_DEFAULT, DEADLINE_MAX, IN_FLIGHT_MAX_DEFAULT, NoViews, Views,
     },
     store_io::{
+        cluster_object::{NoCluster, read_cluster},
         epoch_log::EpochLog,
         loss::{EMPTIED, FOREIGN},
-        remains::remains,
         source::{MissingDirectory, StoreSource},
     },
     transport::{
@@ -52,6 +48,15 @@ pub enum ConnectError {
     /// No host could be reached.
     #[error(transparent)]
     Call(#[from] crate::client::CallError),
+}
+
+impl From<NoCluster> for ConnectError {
+    fn from(none: NoCluster) -> Self {
+        match none {
+            NoCluster::GaveUp(gave_up) => Self::Unreachable(gave_up),
+            NoCluster::Absent(why) => Self::Cluster(why),
+        }
+    }
 }
 
 /// Sets up a client.
@@ -250,28 +255,7 @@ impl StoreViews {
     async fn open(store: Arc<dyn Store>, within: Duration) -> Result<Self, ConnectError> {
         let (patience, stop) = (Patience::within(READ_BUDGET), CancellationToken::new());
         let first = Patience::at_start(within);
-        let found = get_until(&*store, keys::CLUSTER, first, &stop).await?;
-        let Some(found) = found else {
-            // A list also exposes a server that is no store and answers "not found" to everything.
-            let remains = remains(&*store, Absent::Cluster, first, &stop).await?;
-            let why = if remains.is_empty() {
-                "there is no cluster under this prefix".to_owned()
-            } else {
-                format!(
-                    "the `cluster` object is missing under this prefix, but parts of a cluster remain: {remains}. The \
-                     store was emptied, replaced or restored in part"
-                )
-            };
-            return Err(ConnectError::Cluster(why));
-        };
-        let cluster = match Cluster::decode(keys::CLUSTER, &found) {
-            Ok(cluster) => cluster,
-            Err(malformed) => {
-                // A list also exposes a server that is no store and answers everything with something else.
-                list_until(&*store, keys::CLUSTER, first, &stop).await?;
-                return Err(ConnectError::Cluster(malformed.to_string()));
-            }
-        };
+        let (cluster, found) = read_cluster(&*store, first, &stop).await?;
         let log = EpochLog { store, cluster, patience, stop };
         Ok(Self { log, cluster: found, newest: tokio::sync::Mutex::default() })
     }

@@ -151,7 +151,8 @@ impl Driver {
                     PeerReply::Noted
                     | PeerReply::View(_)
                     | PeerReply::Health(_)
-                    | PeerReply::Status(_),
+                    | PeerReply::Status(_)
+                    | PeerReply::Vnode(_),
                 ) => {}
                 None => {
                     tracing::debug!(%host, %epoch, leader = %leader.host, "leader did not answer the join; host retries");

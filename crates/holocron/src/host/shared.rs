@@ -20,7 +20,7 @@ use crate::{
     session::{Counts, Session, supervisor::Supervisor},
     transport::{
         frame::Hello,
-        peer::{HostStatus, PeerMessage, PeerReply, Progress},
+        peer::{HostStatus, PeerMessage, PeerReply, Progress, VnodeStatus},
         serve::{Serve, View},
     },
 };
@@ -187,6 +187,10 @@ impl Serve for Shared {
                 PeerReply::View(stored)
             }
             PeerMessage::Status => PeerReply::Status(self.status()),
+            PeerMessage::Vnode(hash) => PeerReply::Vnode(match self.session() {
+                Some(session) => session.vnode_status(hash),
+                None => VnodeStatus::NotServed,
+            }),
             PeerMessage::Join(request) => self.ask_self(|reply| Event::Join(request, reply)).await,
             PeerMessage::Seal(host) => self.ask_self(|reply| Event::SealHost(host, reply)).await,
             PeerMessage::Leave(session) => {

@@ -29,7 +29,7 @@ use holocron_protocol::{
     epoch::draft::SlotReport,
     format::cluster::Cluster,
     ids::{CommitNumber, Epoch, HostName, SessionId, VnodeHash},
-    slot::residency::SlotState,
+    slot::residency::{Admission, SlotState},
     state::pack::PackRef,
 };
 use holocron_store::Store;
@@ -51,7 +51,7 @@ use crate::{
         slots::Slots,
     },
     store_io::loss::LossWatch,
-    transport::peer::HostStatus,
+    transport::peer::{HostStatus, VnodeStatus},
 };
 
 /// The parts that a host passes to each of its sessions.
@@ -266,6 +266,19 @@ impl Session {
                 }
             }
         });
+    }
+
+    /// Whether a vnode is in memory, and whether its slot is served here.
+    pub(crate) fn vnode_status(&self, hash: VnodeHash) -> VnodeStatus {
+        if let Some(entry) = self.active.get(&hash) {
+            return VnodeStatus::Active { waiting: entry.handle.queued.load(Ordering::Relaxed) };
+        }
+        let slot = hash.slot(self.parts.cluster.slots);
+        match self.journal.with_residency(|residency| residency.admission(slot)) {
+            Admission::Run(_) => VnodeStatus::Dormant,
+            Admission::Wait => VnodeStatus::Recovering,
+            Admission::Refuse => VnodeStatus::NotServed,
+        }
     }
 
     /// The session is over: drops its actors with their memory, and refuses pending calls.

@@ -99,13 +99,13 @@ impl EpochLog {
         }
     }
 
-    async fn mark(&self, segment: Segment) -> Result<MarkState, LogError> {
+    pub(crate) async fn mark(&self, segment: Segment) -> Result<MarkState, LogError> {
         let found =
             get_until(&*self.store, &keys::epoch_mark(segment), self.patience, &self.stop).await?;
         Ok(if found.is_some() { MarkState::Present } else { MarkState::Absent })
     }
 
-    async fn list(&self, prefix: &str) -> Result<impl Iterator<Item = Key>, LogError> {
+    pub(crate) async fn list(&self, prefix: &str) -> Result<impl Iterator<Item = Key>, LogError> {
         let listed = list_until(&*self.store, prefix, self.patience, &self.stop).await?;
         Ok(listed.into_iter().filter_map(|object| keys::parse(&object.key)))
     }

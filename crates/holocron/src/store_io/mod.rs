@@ -3,8 +3,10 @@
 //!
 //! Imports [`crate::transport`], [`crate::api`] and, for one line per planted bug, [`crate::planted`].
 
+pub(crate) mod cluster_object;
 pub(crate) mod epoch_log;
 pub(crate) mod fetch;
+pub(crate) mod journal_end;
 pub(crate) mod loss;
 pub(crate) mod remains;
 pub(crate) mod sealer;

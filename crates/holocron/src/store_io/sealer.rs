@@ -35,11 +35,20 @@ pub(crate) struct Sealer {
 }
 
 /// One round of gets.
-struct Round {
-    positions: Vec<Position>,
-    marks: Vec<Segment>,
+pub(super) struct Round {
+    pub(super) positions: Vec<Position>,
+    pub(super) marks: Vec<Segment>,
     /// Whether the end mark is wanted.
-    end: bool,
+    pub(super) end: bool,
+}
+
+/// The reads of a sealing.
+#[derive(Clone, Copy)]
+pub(super) struct Reads<'a> {
+    pub(super) store: &'a dyn holocron_store::Store,
+    pub(super) session: SessionId,
+    pub(super) patience: Patience,
+    pub(super) stop: &'a CancellationToken,
 }
 
 /// How a sealing ended.
@@ -67,16 +76,12 @@ impl Sealer {
         let mut sealing = Sealing::new(session, self.segment_len, hint, self.by.clone(), epoch);
         let mut effect = sealing.start();
         let mut pause = Duration::ZERO;
+        let reads = Reads { store: &*self.store, session, patience: self.patience, stop };
         loop {
             let event = match effect {
-                SealEffect::List => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).clamp(LIST_PAUSE, Duration::from_secs(1));
-                    self.list(session, stop).await.map(SealEvent::Listed)
-                }
+                SealEffect::List => reads.list(&mut pause).await,
                 SealEffect::Get { positions, marks, end } => {
-                    let round = Round { positions, marks, end };
-                    self.get(session, round, stop).await
+                    reads.get(Round { positions, marks, end }).await
                 }
                 SealEffect::Create { position, seal } => {
                     self.create(session, position, &seal, stop).await.map(SealEvent::Created)
@@ -94,46 +99,6 @@ impl Sealer {
                 }
             };
         }
-    }
-
-    async fn list(
-        &self,
-        session: SessionId,
-        stop: &CancellationToken,
-    ) -> Result<Vec<Position>, GaveUp> {
-        let listed = list_until(&*self.store, &keys::journal(session), self.patience, stop).await?;
-        let positions = listed.iter().filter_map(|object| keys::position_in(session, &object.key));
-        Ok(positions.collect())
-    }
-
-    async fn get(
-        &self,
-        session: SessionId,
-        round: Round,
-        stop: &CancellationToken,
-    ) -> Result<SealEvent, GaveUp> {
-        let Round { positions, marks, end } = round;
-        let get = async |key: String| get_until(&*self.store, &key, self.patience, stop).await;
-        let seen = join_all(positions.iter().map(|&position| async move {
-            let key = keys::journal_position(session, position);
-            get(key.clone()).await.map(|found| (position, seen(&key, found.as_ref())))
-        }));
-        let marked = join_all(marks.iter().map(|&segment| async move {
-            let found = get(keys::trim_mark(session, segment)).await;
-            found.map(|found| (segment, found.is_some()))
-        }));
-        let ended = async {
-            if !end {
-                return Ok(None);
-            }
-            get(keys::end_mark(session)).await.map(|found| Some(found.is_some()))
-        };
-        let (seen, marked, ended) = futures::join!(seen, marked, ended);
-        Ok(SealEvent::Got {
-            positions: seen.into_iter().collect::<Result<_, _>>()?,
-            marks: marked.into_iter().collect::<Result<_, _>>()?,
-            end: ended?,
-        })
     }
 
     async fn create(
@@ -154,6 +119,44 @@ impl Sealer {
             Created::Won => CreateOutcome::Won,
             Created::Lost(existing) => CreateOutcome::Lost(seen(&key, Some(&existing))),
             Created::Unknown => CreateOutcome::Unknown,
+        })
+    }
+}
+
+impl Reads<'_> {
+    /// Lists the journal, after a pause that grows with each list.
+    pub(super) async fn list(self, pause: &mut Duration) -> Result<SealEvent, GaveUp> {
+        tokio::time::sleep(*pause).await;
+        *pause = (*pause * 2).clamp(LIST_PAUSE, Duration::from_secs(1));
+        let Self { store, session, patience, stop } = self;
+        let listed = list_until(store, &keys::journal(session), patience, stop).await?;
+        let positions = listed.iter().filter_map(|object| keys::position_in(session, &object.key));
+        Ok(SealEvent::Listed(positions.collect()))
+    }
+
+    pub(super) async fn get(self, round: Round) -> Result<SealEvent, GaveUp> {
+        let Round { positions, marks, end } = round;
+        let Self { store, session, patience, stop } = self;
+        let get = async |key: String| get_until(store, &key, patience, stop).await;
+        let seen = join_all(positions.iter().map(|&position| async move {
+            let key = keys::journal_position(session, position);
+            get(key.clone()).await.map(|found| (position, seen(&key, found.as_ref())))
+        }));
+        let marked = join_all(marks.iter().map(|&segment| async move {
+            let found = get(keys::trim_mark(session, segment)).await;
+            found.map(|found| (segment, found.is_some()))
+        }));
+        let ended = async {
+            if !end {
+                return Ok(None);
+            }
+            get(keys::end_mark(session)).await.map(|found| Some(found.is_some()))
+        };
+        let (seen, marked, ended) = futures::join!(seen, marked, ended);
+        Ok(SealEvent::Got {
+            positions: seen.into_iter().collect::<Result<_, _>>()?,
+            marks: marked.into_iter().collect::<Result<_, _>>()?,
+            end: ended?,
         })
     }
 }

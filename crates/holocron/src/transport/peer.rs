@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 pub use holocron_protocol::control::report::{Health, JoinRequest, Progress};
-use holocron_protocol::ids::{Epoch, HostName, Position, SessionId, Slot};
+use holocron_protocol::ids::{Epoch, HostName, Position, SessionId, Slot, VnodeHash};
 use serde::{Deserialize, Serialize};
 
 /// A message to a host.
@@ -67,6 +67,8 @@ pub enum PeerMessage {
         /// The host.
         to: HostName,
     },
+    /// Asks whether a vnode is in the host's memory; the reply is its [`VnodeStatus`].
+    Vnode(VnodeHash),
 }
 
 /// The reply to a [`PeerMessage`].
@@ -87,6 +89,24 @@ pub enum PeerReply {
     Health(Health),
     /// The status of this host, for people.
     Status(HostStatus),
+    /// The status of a vnode at this host, for people.
+    Vnode(VnodeStatus),
+}
+
+/// What a host says of a vnode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VnodeStatus {
+    /// It is in memory.
+    Active {
+        /// Calls that wait for it.
+        waiting: u32,
+    },
+    /// It isn't in memory; its next call loads it.
+    Dormant,
+    /// The host was given its slot and is still recovering it; calls wait.
+    Recovering,
+    /// The host doesn't serve its slot.
+    NotServed,
 }
 
 /// What `holocron status` shows of one host.

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use holocron::{
     Answer, Call, Health, JoinRequest, Mode, Outcome, PeerMessage, PeerReply, Progress,
+    VnodeStatus,
     frame::{Frame, Hello, Welcome},
 };
 use holocron_protocol::{
     ids::{
         ClientId, ClusterId, CommitNumber, Epoch, HostName, Position, RequestNumber, SessionId,
-        VnodeName,
+        VnodeHash, VnodeName,
     },
     request::window::{Request, RequestId},
 };
@@ -98,6 +99,7 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         (epoch(), bytes()).prop_map(|(epoch, stored)| PeerMessage::Epoch { epoch, stored }),
         session().prop_map(PeerMessage::Leave),
         Just(PeerMessage::Status),
+        any::<u128>().prop_map(|bits| PeerMessage::Vnode(VnodeHash::from_bits(bits))),
     ]
 }
 
@@ -107,6 +109,8 @@ fn reply() -> impl Strategy<Value = PeerReply> {
         bytes().prop_map(PeerReply::View),
         option::of(text()).prop_map(|leader| PeerReply::NotLeader { leader }),
         text().prop_map(PeerReply::Refused),
+        any::<u32>().prop_map(|waiting| PeerReply::Vnode(VnodeStatus::Active { waiting })),
+        Just(PeerReply::Vnode(VnodeStatus::NotServed)),
         (session(), epoch(), progress(), vec(session(), 0..4)).prop_map(
             |(session, epoch, progress, awaiting)| {
                 PeerReply::Health(Health { session, epoch, progress, facts: Vec::new(), awaiting })

@@ -2,8 +2,10 @@
 //!
 //! Imports [`crate::format`].
 
+pub mod changes;
 pub mod draft;
 mod json;
+pub mod kept;
 pub mod log;
 pub mod placement;
 pub mod record;

@@ -20,11 +20,13 @@
 //! lists.
 
 mod gap;
+mod search;
 #[cfg(test)]
 mod tests;
 
 use alloc::{vec, vec::Vec};
 
+pub use self::search::{End, EndSearch, SearchEffect};
 use crate::{
     format::{codec::Malformed, keys, segment::SegmentLen},
     ids::{Epoch, HostName, Position, Segment, SessionId},

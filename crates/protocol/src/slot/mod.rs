@@ -2,6 +2,7 @@
 //!
 //! Imports [`crate::state`], [`crate::epoch`], [`crate::journal`] and [`crate::format`].
 
+pub mod find;
 pub mod fold;
 pub mod log;
 pub mod recovery;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use holocron_protocol::{
-    epoch::log::Retention,
     format::{
         keys::{self, Key},
         segment::{TrimStep, Trimmed},
@@ -22,7 +21,7 @@ impl Driver {
         let Some(lead) = &self.lead else { return };
         let segments = self.shared.parts.cluster.epoch_segments();
         // No need to list the marks when nothing is due.
-        if Retention::default().due(newest, segments) == Segment::ZERO {
+        if self.shared.parts.settings.history.due(newest, segments) == Segment::ZERO {
             return;
         }
         let Ok(mut trimmed) = Arc::clone(&lead.trimming).try_lock_owned() else {
@@ -55,7 +54,7 @@ async fn trim(
         *trimmed = Some(Trimmed::resumed(marks));
     }
     let trimmed = trimmed.as_mut()?;
-    let due = Retention::default().due(newest, segments);
+    let due = shared.parts.settings.history.due(newest, segments);
     while let Some(step) = trimmed.next_step(due) {
         match step {
             TrimStep::Mark(segment) => {
@@ -87,5 +86,5 @@ async fn is_old(shared: &Shared, epoch: Epoch, stop: &CancellationToken) -> Opti
     let stored = holocron_store::get_until(&*store, &key, patience, stop).await.ok()?;
     let record = stored.and_then(|stored| crate::store_io::epoch_log::view(&key, stored).ok());
     let now = shared.parts.clock.wall_ms();
-    Some(Retention::default().is_old(record.map(|view| view.record.wall_ms), now))
+    Some(shared.parts.settings.history.is_old(record.map(|view| view.record.wall_ms), now))
 }

@@ -141,6 +141,24 @@ impl Quiet {
         effect
     }
 
+    /// Where a reader finds its end.
+    fn search(&mut self) -> SearchEffect {
+        let (mut search, mut effect) = EndSearch::new(SESSION, FOURS);
+        for _ in 0..20 {
+            let question = match effect {
+                SearchEffect::List => SealEffect::List,
+                SearchEffect::Get { positions, marks, end } => {
+                    SealEffect::Get { positions, marks, end }
+                }
+                SearchEffect::Done(_) | SearchEffect::Detached | SearchEffect::Broken(_) => {
+                    return effect;
+                }
+            };
+            effect = search.step(self.answer(&question));
+        }
+        panic!("too many requests: {effect:?}")
+    }
+
     /// The first free position above what is committed.
     fn first_gap(&self) -> Position {
         let mut gap = self.writer.committed().next();
@@ -197,6 +215,22 @@ proptest! {
         }
         let range = expected.low_water.next().get()..gap.get();
         prop_assert!(range.map(Position::new).all(|at| quiet.batches.contains(&at)));
+    }
+
+    #[test]
+    fn a_reader_finds_the_end_that_a_sealing_would_make_and_writes_nothing(
+        in_flight_max in 1..=4u64,
+        choices in choices(),
+    ) {
+        let mut quiet = quiet(in_flight_max, &choices);
+        let SearchEffect::Done(End::Open(open)) = quiet.search() else {
+            panic!("it is neither sealed nor damaged")
+        };
+        prop_assert!(quiet.seals.is_empty());
+        prop_assert_eq!(quiet.seal(Hint::Nothing), SealEffect::Done(open));
+        prop_assert_eq!(quiet.search(), SearchEffect::Done(End::Sealed(open)));
+        quiet.end_mark = true;
+        prop_assert_eq!(quiet.search(), SearchEffect::Detached);
     }
 
     #[test]

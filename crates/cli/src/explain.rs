@@ -1,0 +1,177 @@
+//! `holocron explain`: who owns a vnode, since when and why, and where its newest state is.
+
+mod json;
+mod text;
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use clap::Args;
+use holocron::{
+    PeerMessage, PeerReply, VnodeStatus, ask,
+    inspect::{ClusterReader, Entry, FoundVnode, ReadError},
+    net::Tcp,
+};
+use holocron_protocol::{
+    epoch::{
+        changes::{Change, Moved, changes},
+        record::{EpochRecord, HostEntry},
+    },
+    ids::{Epoch, HostName, SessionId, Slot, Tenure, VnodeName},
+};
+
+use crate::{
+    deadline::{Deadline, DeadlineArguments},
+    exit::{self, Fail, Failure},
+    output::print,
+    store::StoreArguments,
+};
+
+/// How long the owner may take to say whether the vnode is in memory.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Explain one vnode: which host owns it, since when and why, and where its newest state is
+///
+/// Reads the epoch log, and the journals and packs of the hosts that owned the vnode's slot, and changes nothing. Then
+/// asks the owner whether the vnode is in its memory. Works while all hosts are down.
+#[derive(Debug, Args)]
+#[command(after_help = exit::help("\
+Words:
+  slot      a fixed share of the vnodes, chosen by the hash of kind and key; what a host is given
+  owner     the host that runs the commands of the slot's vnodes, from one epoch on; that hold is called a tenure
+  source    an earlier tenure whose records may still be needed to recover the slot. It stays listed until the owner has
+            copied all of them into a checkpoint of its own
+  commit    a write of the vnode's state: commit 7 is the seventh since the vnode was created
+  journal   what a host has written, batch by batch; a pack holds the records of many vnodes from older batches
+  dormant   not in memory; the next call loads the vnode
+
+Examples:
+  holocron explain --store file:///tmp/h counter alice
+  holocron explain --store file:///tmp/h counter alice --json | jq .newest"))]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The vnode's kind.
+    kind: String,
+    /// The vnode's key.
+    key: String,
+    /// Print a JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    deadline: DeadlineArguments,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
+    let name = VnodeName::new(&arguments.kind, &arguments.key)
+        .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
+    let deadline = arguments.deadline.start();
+    let reader = deadline.reader(&arguments.store).await?;
+    let found = deadline.read(reader.find_vnode(&name)).await?;
+    let owner = match found.holding.owner {
+        Some(tenure) => Some(explain_owner(&reader, deadline, &found, tenure).await?),
+        None => None,
+    };
+    let memory = match &owner {
+        Some(owner) => in_memory(&owner.entry.address, &name, deadline).await,
+        None => Memory::Unknown("no host owns its slot".to_owned()),
+    };
+    let explained = Explained { name, found, owner, memory };
+    if arguments.json {
+        print(&format!("{:#}\n", explained.as_json()))
+    } else {
+        print(&explained.as_text())
+    }
+}
+
+/// Everything that is known of a vnode.
+struct Explained {
+    name: VnodeName,
+    found: FoundVnode,
+    owner: Option<Owner>,
+    memory: Memory,
+}
+
+impl Explained {
+    /// The host of an owner's or source's session.
+    fn host(&self, session: SessionId) -> &HostName {
+        let listed = self.found.record.sessions.get(&session);
+        &listed.expect("a record lists the sessions of owners and sources").host
+    }
+}
+
+/// The owner of a slot.
+struct Owner {
+    host: HostName,
+    entry: HostEntry,
+    tenure: Tenure,
+    given: Given,
+}
+
+/// How the owner got the slot.
+enum Given {
+    /// By this record; `moved` says from whom, if the record before can be read.
+    By { record: Arc<EpochRecord>, moved: Option<Moved> },
+    /// The record can't be read: why.
+    Unknown(String),
+}
+
+/// Whether the vnode is in its owner's memory.
+enum Memory {
+    /// As its owner says.
+    Known(VnodeStatus),
+    /// Why it isn't known.
+    Unknown(String),
+}
+
+async fn explain_owner(
+    reader: &ClusterReader,
+    deadline: Deadline,
+    found: &FoundVnode,
+    tenure: Tenure,
+) -> Result<Owner, Fail> {
+    let listed = found.record.host_of(tenure.session);
+    let (host, entry) = listed.expect("a record is checked: owners are open sessions of hosts");
+    let given = deadline.read(given(reader, tenure.epoch, found.slot)).await?;
+    Ok(Owner { host: host.clone(), entry: entry.clone(), tenure, given })
+}
+
+/// Reads the epoch that gave the slot to its owner, and the one before.
+async fn given(reader: &ClusterReader, epoch: Epoch, slot: Slot) -> Result<Given, ReadError> {
+    let record = match reader.entry(epoch).await? {
+        Entry::Record(record) => record,
+        Entry::Undecodable(malformed) => return Ok(Given::Unknown(malformed.to_string())),
+        Entry::Deleted => return Ok(Given::Unknown("its record is no longer kept".to_owned())),
+        Entry::Absent => {
+            return Ok(Given::Unknown("its record is missing: deleted from outside".to_owned()));
+        }
+    };
+    let before = match epoch.previous().filter(|&before| before > Epoch::ZERO) {
+        None => None,
+        Some(before) => match reader.entry(before).await? {
+            Entry::Record(before) => Some(before),
+            Entry::Undecodable(_) | Entry::Deleted | Entry::Absent => {
+                return Ok(Given::By { record, moved: None });
+            }
+        },
+    };
+    let moved = changes(before.as_deref(), &record).into_iter().find_map(|change| {
+        let Change::SlotsMoved(moved) = change else { return None };
+        moved.slots.contains(slot).then_some(moved)
+    });
+    Ok(Given::By { record, moved })
+}
+
+/// Asks the owner whether the vnode is in its memory.
+async fn in_memory(address: &str, name: &VnodeName, deadline: Deadline) -> Memory {
+    let within = deadline.left().min(ANSWER_WITHIN);
+    match ask(&Tcp, address, PeerMessage::Vnode(name.hash()), within).await {
+        Ok(PeerReply::Vnode(status)) => Memory::Known(status),
+        // A release that doesn't know the question refuses it.
+        Ok(PeerReply::Refused(why)) => {
+            Memory::Unknown(format!("the owner refuses the question: {why}"))
+        }
+        Ok(other) => Memory::Unknown(format!("the owner's answer is unexpected: {other:?}")),
+        Err(error) => Memory::Unknown(format!("the owner gives no answer: {error}")),
+    }
+}

@@ -1,0 +1,223 @@
+//! Finds the changes between two records.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use super::{Change, How, Moved, Party, SessionEnd, SlotRanges};
+use crate::{
+    epoch::record::{
+        DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, SessionState,
+    },
+    ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
+};
+
+/// Everything in `after` that differs from `before`; without `before`, everything in `after`.
+#[must_use]
+pub fn changes(before: Option<&EpochRecord>, after: &EpochRecord) -> Vec<Change> {
+    let mut all = Vec::new();
+    leader(before, after, &mut all);
+    domains(before, after, &mut all);
+    hosts(before, after, &mut all);
+    for (&domain, entry) in &after.domains {
+        let earlier = before.and_then(|before| before.domains.get(&domain));
+        Pair { before, after }.slots(domain, earlier, entry, &mut all);
+    }
+    sessions(before, after, &mut all);
+    all
+}
+
+fn leader(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Change>) {
+    let earlier = before.map(|before| &before.leader);
+    let is_same = earlier == Some(&after.leader);
+    if !is_same {
+        all.push(Change::Leads { leader: after.leader.clone(), before: earlier.cloned() });
+    }
+    let host = after.leader.host.clone();
+    match (before.map(|before| &before.handover), &after.handover) {
+        (before, Handover::Leaves { successor }) if before != Some(&after.handover) => {
+            all.push(Change::LeaderResigns { host, successor: successor.clone() });
+        }
+        (Some(Handover::Leaves { .. }), Handover::Stays) if is_same => {
+            all.push(Change::LeaderStays { host });
+        }
+        (Some(Handover::Leaves { .. } | Handover::Stays) | None, _) => {}
+    }
+}
+
+fn domains(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Change>) {
+    let name_in = |record: Option<&EpochRecord>, domain| {
+        record.and_then(|record| record.domains.get(domain)).map(|entry| entry.name.clone())
+    };
+    for domain in keys(before.map(|before| &before.domains), &after.domains) {
+        match (name_in(before, domain), name_in(Some(after), domain)) {
+            (Some(before), Some(after)) if before != after => {
+                all.push(Change::DomainRenamed { domain: *domain, before, after });
+            }
+            (None, Some(name)) => all.push(Change::DomainAdded { domain: *domain, name }),
+            (Some(name), None) => all.push(Change::DomainRemoved { domain: *domain, name }),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+}
+
+fn hosts(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Change>) {
+    for host in keys(before.map(|before| &before.hosts), &after.hosts) {
+        let earlier = before.and_then(|before| before.hosts.get(host));
+        match (earlier, after.hosts.get(host)) {
+            (Some(before), Some(after)) => host_changes(host, before, after, all),
+            (None, Some(entry)) => {
+                all.push(Change::HostJoined {
+                    host: host.clone(),
+                    address: entry.address.clone(),
+                    weight: entry.weight,
+                    zone: entry.zone.clone(),
+                    sessions: entry.sessions.clone(),
+                });
+                if entry.state == HostState::Draining {
+                    all.push(Change::HostState { host: host.clone(), state: entry.state });
+                }
+            }
+            (Some(_), None) => all.push(Change::HostGone { host: host.clone() }),
+            (None, None) => {}
+        }
+    }
+}
+
+fn host_changes(host: &HostName, before: &HostEntry, after: &HostEntry, all: &mut Vec<Change>) {
+    for domain in keys(Some(&before.sessions), &after.sessions) {
+        let (before, after) = (before.sessions.get(domain), after.sessions.get(domain));
+        if before != after {
+            let (before, after) = (before.copied(), after.copied());
+            all.push(Change::HostSession { host: host.clone(), domain: *domain, before, after });
+        }
+    }
+    if before.state != after.state {
+        all.push(Change::HostState { host: host.clone(), state: after.state });
+    }
+    if before.address != after.address {
+        let (before, after) = (before.address.clone(), after.address.clone());
+        all.push(Change::HostAddress { host: host.clone(), before, after });
+    }
+    if before.weight != after.weight {
+        let (before, after) = (before.weight, after.weight);
+        all.push(Change::HostWeight { host: host.clone(), before, after });
+    }
+    if before.zone != after.zone {
+        let (before, after) = (before.zone.clone(), after.zone.clone());
+        all.push(Change::HostZone { host: host.clone(), before, after });
+    }
+}
+
+fn sessions(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Change>) {
+    for session in keys(before.map(|before| &before.sessions), &after.sessions) {
+        let earlier = before.and_then(|before| before.sessions.get(session));
+        let later = after.sessions.get(session);
+        let states = (earlier.map(|entry| entry.state), later.map(|entry| entry.state));
+        let state = match states {
+            (before, after) if before == after => continue,
+            // That a host has it is said of the host.
+            (_, Some(SessionState::Open)) => continue,
+            (_, Some(SessionState::Sealed(None))) => SessionEnd::Over,
+            (_, Some(SessionState::Sealed(Some(at)))) => SessionEnd::Sealed(at),
+            (_, Some(SessionState::Detached(at))) => SessionEnd::Detached(at),
+            (_, None) => SessionEnd::Forgotten,
+        };
+        let entry = later.or(earlier).expect("one of the records lists it");
+        all.push(Change::SessionState { host: entry.host.clone(), session: *session, state });
+    }
+}
+
+/// The keys of either map, in order.
+fn keys<'a, K: Ord, V>(
+    before: Option<&'a BTreeMap<K, V>>,
+    after: &'a BTreeMap<K, V>,
+) -> BTreeSet<&'a K> {
+    before.into_iter().flat_map(BTreeMap::keys).chain(after.keys()).collect()
+}
+
+/// Slots with equal keys are in one change.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    Moved { from: Option<Party>, to: Option<Party>, since: Option<Epoch>, how: How },
+    Dropped { owner: Option<Party>, dropped: BTreeSet<Party> },
+}
+
+/// Two records that are compared.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    before: Option<&'a EpochRecord>,
+    after: &'a EpochRecord,
+}
+
+impl Pair<'_> {
+    fn slots(
+        self,
+        domain: DomainId,
+        before: Option<&DomainEntry>,
+        after: &DomainEntry,
+        all: &mut Vec<Change>,
+    ) {
+        let none = Holding::default();
+        let mut groups: BTreeMap<Group, Vec<Slot>> = BTreeMap::new();
+        for (slot, later) in after.slots.iter() {
+            let earlier = before
+                .filter(|before| slot.0 < before.slots.slot_count())
+                .map_or(&none, |before| before.slots.holding(slot));
+            if earlier != later {
+                groups.entry(self.group(earlier, later)).or_default().push(slot);
+            }
+        }
+        let mut groups: Vec<(Group, Vec<Slot>)> = groups.into_iter().collect();
+        groups.sort_by_key(|(group, slots)| (matches!(group, Group::Dropped { .. }), slots[0]));
+        all.extend(groups.into_iter().map(|(group, slots)| {
+            let slots = SlotRanges::of(&slots);
+            match group {
+                Group::Moved { from, to, since, how } => {
+                    Change::SlotsMoved(Moved { domain, slots, from, to, since, how })
+                }
+                Group::Dropped { owner, dropped } => {
+                    Change::SourcesDropped { domain, slots, owner, dropped }
+                }
+            }
+        }));
+    }
+
+    fn group(self, before: &Holding, after: &Holding) -> Group {
+        let party = |tenure: Tenure| self.party(tenure.session);
+        if before.owner == after.owner {
+            let dropped = before.sources.iter().filter(|source| !after.sources.contains(source));
+            return Group::Dropped {
+                owner: after.owner.map(party),
+                dropped: dropped.copied().map(party).collect(),
+            };
+        }
+        Group::Moved {
+            from: before.owner.map(party),
+            to: after.owner.map(party),
+            since: after.owner.map(|owner| owner.epoch),
+            how: self.how(before.owner, after.owner),
+        }
+    }
+
+    fn how(self, from: Option<Tenure>, to: Option<Tenure>) -> How {
+        let Some(from) = from else { return How::Given };
+        if to.is_none() {
+            return How::Orphaned;
+        }
+        let is_next = self.before.is_some_and(|before| before.epoch.next() == self.after.epoch);
+        match (is_next, self.after.lists_open(from.session)) {
+            (false, _) => How::InBetween,
+            (true, true) => How::HandedOver,
+            (true, false) => How::TakenOver,
+        }
+    }
+
+    fn party(self, session: SessionId) -> Party {
+        let entry = self.after.sessions.get(&session);
+        let entry = entry.or_else(|| self.before?.sessions.get(&session));
+        let host = entry.expect("a record lists the session of each tenure").host.clone();
+        Party { host, session }
+    }
+}
