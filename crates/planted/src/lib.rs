@@ -129,6 +129,14 @@ bugs! {
     RemoveUndrained = "remove-undrained",
     /// A host is sealed for being slow though the store doesn't answer this host either (12).
     BlameHostForStore = "blame-host-for-store",
+    /// A leader of an election claims a lease from the time of the answer that confirmed it, not from when it asked (15).
+    ClaimFromAnswer = "claim-from-answer",
+    /// A new leader of an election claims at once, while the claim of the leader before may still run (15).
+    ClaimAtOnce = "claim-at-once",
+    /// A leader of an election counts as confirmed although it got no answer for longer than a lease (15).
+    LeadUnconfirmed = "lead-unconfirmed",
+    /// The last record of a leader that resigns says that it goes on to lead, so that the others wait for it (12).
+    ResignAsLeader = "resign-as-leader",
 }
 
 impl Bug {

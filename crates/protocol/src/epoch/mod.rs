@@ -3,6 +3,7 @@
 //! Imports [`crate::format`].
 
 pub mod draft;
+pub mod election_record;
 mod json;
 pub mod log;
 pub mod placement;
