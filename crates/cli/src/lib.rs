@@ -7,11 +7,13 @@
 mod call;
 mod deadline;
 mod demo;
+mod elect;
 pub mod exit;
 mod host;
 pub mod kinds;
 mod planted;
 mod probe;
+mod run_with_parent;
 mod seal;
 mod signals;
 mod sim;
@@ -41,6 +43,9 @@ enum Command {
     Call(call::Arguments),
     Status(status::Arguments),
     Seal(seal::Arguments),
+    Elect(elect::Arguments),
+    #[command(hide = true)]
+    RunWithParent(run_with_parent::Arguments),
     Probe(probe::Arguments),
     Sim(sim::Arguments),
 }
@@ -56,6 +61,9 @@ pub fn main() -> ExitCode {
     // Before the runtime starts its threads, because it affects the whole process.
     if let Command::Host(arguments) = &command {
         arguments.prepare();
+    }
+    if let Command::RunWithParent(arguments) = &command {
+        return complain(&arguments.become_command());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -82,16 +90,21 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Call(arguments) => Box::pin(call::run(arguments)).await,
         Command::Status(arguments) => Box::pin(status::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
+        Command::Elect(arguments) => Box::pin(elect::run(arguments)).await,
+        Command::RunWithParent(arguments) => Err(arguments.become_command()),
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
         Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
     }
 }
 
-/// Logs to standard error as `RUST_LOG` says. By default a host logs at `info`, the other subcommands log nothing.
+/// Logs to standard error as `RUST_LOG` says. By default a host logs at `info`, a member of an election at
+/// `warn`, and the other subcommands log nothing.
 fn log_to_stderr(command: &Command) {
     let default = match command {
         Command::Host(_) => "warn,holocron=info,holocron_cli=info",
-        Command::Demo(_)
+        Command::Elect(_) => "warn",
+        Command::RunWithParent(_)
+        | Command::Demo(_)
         | Command::Call(_)
         | Command::Status(_)
         | Command::Seal(_)
