@@ -119,6 +119,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("api", &[]),
             ("transport", &["api"]),
             ("store_io", &["api", "transport"]),
+            ("election", &["api", "store_io"]),
             ("client", &["api", "transport", "store_io"]),
             ("session", &["api", "transport", "store_io"]),
             ("inspect", &["transport", "store_io"]),

@@ -36,10 +36,10 @@ Exit codes:
   3  an acknowledged command was lost, one took effect twice, a read was stale (demo), or a promise was broken (sim)
   4  unclear: it may have taken effect (call, seal, drain, move)
   5  not done, no answer before the deadline: try again later (call, status, history, explain, seal,
-      drain, move, probe)
+     drain, move, probe, elect)
   6  not done: the same request will never succeed (call)
-  7  the store breaks a promise that Holocron needs (probe, host), or is lost: emptied, replaced or restored (host,
-     history)";
+  7  the store breaks a promise that Holocron needs (probe, host, elect), or is lost: emptied, replaced or restored
+     (host, history, elect)";
 
 /// The text after a subcommand's options in its help: its own part, then the exit codes.
 #[must_use]
@@ -114,6 +114,7 @@ impl From<StartError> for Fail {
             | StartError::Unreachable(_)
             | StartError::Cluster(_)
             | StartError::NoCluster
+            | StartError::IsElection
             | StartError::Remains { .. }
             | StartError::Listen { .. } => Failure::Failed,
         };

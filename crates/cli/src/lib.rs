@@ -8,6 +8,7 @@ mod call;
 mod deadline;
 mod demo;
 mod drain;
+mod elect;
 pub mod exit;
 mod explain;
 mod history;
@@ -18,6 +19,7 @@ mod move_slots;
 mod output;
 mod planted;
 mod probe;
+mod run_with_parent;
 mod seal;
 mod settle;
 mod signals;
@@ -53,6 +55,9 @@ enum Command {
     History(history::Arguments),
     Explain(explain::Arguments),
     Seal(seal::Arguments),
+    Elect(elect::Arguments),
+    #[command(hide = true)]
+    RunWithParent(run_with_parent::Arguments),
     Probe(probe::Arguments),
     Sim(sim::Arguments),
 }
@@ -68,6 +73,9 @@ pub fn main() -> ExitCode {
     // Before the runtime starts its threads, because it affects the whole process.
     if let Command::Host(arguments) = &command {
         arguments.prepare();
+    }
+    if let Command::RunWithParent(arguments) = &command {
+        return complain(&arguments.become_command());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -98,16 +106,21 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::History(arguments) => Box::pin(history::run(arguments)).await,
         Command::Explain(arguments) => Box::pin(explain::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
+        Command::Elect(arguments) => Box::pin(elect::run(arguments)).await,
+        Command::RunWithParent(arguments) => Err(arguments.become_command()),
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
         Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
     }
 }
 
-/// Logs to standard error as `RUST_LOG` says. By default a host logs at `info`, the other subcommands log nothing.
+/// Logs to standard error as `RUST_LOG` says. By default a host logs at `info`, a member of an election at
+/// `warn`, and the other subcommands log nothing.
 fn log_to_stderr(command: &Command) {
     let default = match command {
         Command::Host(_) => "warn,holocron=info,holocron_cli=info",
-        Command::Demo(_)
+        Command::Elect(_) => "warn",
+        Command::RunWithParent(_)
+        | Command::Demo(_)
         | Command::Call(_)
         | Command::Status(_)
         | Command::Drain(_)

@@ -6,6 +6,7 @@
 
 mod api;
 pub mod client;
+pub mod election;
 mod host;
 pub mod inspect;
 mod planted;

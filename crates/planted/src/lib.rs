@@ -131,6 +131,14 @@ bugs! {
     BlameHostForStore = "blame-host-for-store",
     /// Slots are moved while a host fails, so that callers of more slots than need be wait for a takeover (12).
     MoveWhileFailing = "move-while-failing",
+    /// A leader of an election claims a lease from the time of the answer that confirmed it, not from when it asked (15).
+    ClaimFromAnswer = "claim-from-answer",
+    /// A new leader of an election claims at once, while the claim of the leader before may still run (15).
+    ClaimAtOnce = "claim-at-once",
+    /// A leader of an election counts as confirmed although it got no answer for longer than a lease (15).
+    LeadUnconfirmed = "lead-unconfirmed",
+    /// The last record of a leader that resigns says that it goes on to lead, so that the others wait for it (12).
+    ResignAsLeader = "resign-as-leader",
 }
 
 impl Bug {

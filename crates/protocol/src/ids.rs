@@ -190,6 +190,10 @@ random_id!(
     /// A cluster's random id, drawn at its creation, so that a wrong prefix is noticed.
     ClusterId
 );
+random_id!(
+    /// The random id of an election used alone, drawn at its creation, so that a replaced store is noticed.
+    ElectionId
+);
 
 /// A storage location for some kinds of vnodes. 0 is the home domain, which holds the epoch log.
 #[derive(

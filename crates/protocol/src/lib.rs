@@ -218,6 +218,8 @@
 //! 12. After faults stop, one leader, and every slot is served.
 //! 13. Same seed, same run.
 //! 14. No call that comes after the store was lost is answered from memory.
+//! 15. Of the members of an election used alone, at most one claims to lead at any time, if the rates of their clocks differ
+//!     by less than a tenth. (The one promise that needs a clock. A cluster makes no such claim.)
 //!
 //! # Where the rules are
 //!
@@ -230,7 +232,7 @@
 //! | [`slot`] | when a tenure has ended ([`slot::tenure`]), what a journal says of a slot ([`slot::log`], [`slot::replay`]), what a slot holds ([`slot::fold`]); what a session does with each slot ([`slot::residency`]); what is fetched, and when again ([`slot::recovery`]) |
 //! | [`state`] | where a vnode's newest record stands ([`state::place`], [`state::index`]); packs ([`state::pack`]) and the record of a checkpoint ([`state::checkpoint`]) |
 //! | [`checkpoint`] | what the next checkpoint copies ([`checkpoint::plan`], [`checkpoint::pack_writer`]); what may be forgotten or deleted, and in which order ([`checkpoint::retain`], [`checkpoint::trim`], [`checkpoint::collect`]) |
-//! | [`control`] | who leads ([`control::election`]), who is suspected ([`control::suspicion`]), whether the store is lost ([`control::loss`]), when a cluster may be founded ([`control::founding`]), signs of life ([`control::hints`]); what an epoch means for a host ([`control::member`]); joins, failures, handoffs, the next record ([`control::leader`], [`control::admission`]) |
+//! | [`control`] | who leads ([`control::election`]), who is suspected ([`control::suspicion`]), whether the store is lost ([`control::loss`]), when a cluster may be founded ([`control::founding`]), signs of life ([`control::hints`]); a member of an election used alone ([`control::candidate`]) and until when it may claim to lead ([`control::lease`]); what an epoch means for a host ([`control::member`]); joins, failures, handoffs, the next record ([`control::leader`], [`control::admission`]) |
 //! | [`request`] | what is stored of a vnode ([`request::envelope`]), which requests it remembers ([`request::window`]), how a client numbers and repeats them ([`request::attempts`]) |
 #![no_std]
 

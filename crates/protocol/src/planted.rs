@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use holocron_planted::{Bug, is_planted};
 
 use crate::{
-    control::member::AfterSeal,
+    control::{candidate::Purpose, member::AfterSeal},
     format::segment::{TrimStep, Trimmed},
     ids::{CommitNumber, Epoch, Position, Segment, Tenure},
     journal::{
@@ -75,6 +75,28 @@ pub(crate) fn clearance(rule: bool) -> bool {
     rule || is_planted(Bug::AdmitWithoutClearance)
 }
 
+// control/candidate.rs
+
+/// [`Bug::LeadUnconfirmed`]: a leader counts as confirmed for ever.
+#[inline]
+pub(crate) fn is_confirmed(rule: bool) -> bool {
+    rule || is_planted(Bug::LeadUnconfirmed)
+}
+
+/// [`Bug::ResignAsLeader`]: the last record of a leader that resigns is one by which it goes on to lead.
+#[inline]
+pub(crate) fn purpose_of_last(rule: Purpose) -> Purpose {
+    if is_planted(Bug::ResignAsLeader) { Purpose::Rotate } else { rule }
+}
+
+// control/election.rs
+
+/// [`Bug::ClaimFromAnswer`]: a leadership counts as confirmed when the answer arrived.
+#[inline]
+pub(crate) fn confirmed(asked_at: Time, now: Time) -> Time {
+    if is_planted(Bug::ClaimFromAnswer) { now } else { asked_at }
+}
+
 // control/leader/hosts.rs
 
 /// [`Bug::BlameHostForStore`]: a slow host is blamed although the store is slow.
@@ -95,6 +117,14 @@ pub(crate) fn is_troubled(rule: bool) -> bool {
 #[inline]
 pub(crate) fn is_drained(rule: bool) -> bool {
     rule || is_planted(Bug::RemoveUndrained)
+}
+
+// control/lease.rs
+
+/// [`Bug::ClaimAtOnce`]: a new leader claims from the moment its create returned.
+#[inline]
+pub(crate) fn claim_from(from: Time, since: Time) -> Time {
+    if is_planted(Bug::ClaimAtOnce) { since } else { from }
 }
 
 // control/loss.rs

@@ -18,10 +18,12 @@
 //! | 9 | `answers`, `packs`, `journal` (headers) |
 //! | 11 | `requests`, `journal` (no empty batch) |
 //! | 14 | `lost`, which replaces all others after a loss |
+//! | 2, 4, 6 of elections used alone | `elections` |
 //!
 //! 10, 12 and 13 need callers, a healed world and a second run: they are checked there.
 
 mod answers;
+mod elections;
 mod facts;
 pub(crate) mod invariant;
 mod journal;
@@ -50,6 +52,7 @@ use bytes::Bytes;
 use holocron_protocol::ids::Epoch;
 
 use self::{
+    elections::Elections,
     facts::Facts,
     invariant::Broken,
     lost::Lost,
@@ -70,6 +73,7 @@ pub(crate) struct Watch(Arc<Mutex<State>>);
 struct State {
     trace: Trace,
     facts: Facts,
+    elections: Elections,
     connections: Connections,
     epochs: EpochsSeen,
     creates: Creates,
@@ -94,6 +98,7 @@ impl Watch {
         Self(Arc::new(Mutex::new(State {
             trace,
             facts: Facts::default(),
+            elections: Elections::default(),
             connections: Connections::default(),
             epochs: EpochsSeen::default(),
             creates: Creates::default(),
@@ -135,6 +140,7 @@ impl Watch {
     pub(crate) fn created(&self, event: Event<'_>, body: &Bytes) {
         let mut state = self.state();
         let broken = match &mut state.lost {
+            _ if Elections::own(event.key) => state.elections.created(event, body),
             Some(lost) => lost.created(event.key, body).into_iter().collect(),
             None => state.facts.created(event, body),
         };
@@ -147,7 +153,10 @@ impl Watch {
         if state.lost.is_some() {
             return;
         }
-        let broken = state.facts.put(event, body);
+        let broken = match Elections::own(event.key) {
+            true => Elections::put(event),
+            false => state.facts.put(event, body),
+        };
         state.violate(event.node, event.key, broken);
     }
 
@@ -157,7 +166,10 @@ impl Watch {
         if state.lost.is_some() {
             return;
         }
-        let broken = state.facts.deleted(event);
+        let broken = match Elections::own(event.key) {
+            true => Elections::deleted(event),
+            false => state.facts.deleted(event),
+        };
         state.violate(event.node, event.key, broken);
     }
 

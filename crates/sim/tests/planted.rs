@@ -55,6 +55,7 @@ fn a_bug_that_a_model_catches_has_a_test() {
         ("ownership_model", include_str!("../../protocol/tests/ownership_model/main.rs")),
         ("slot_traces", include_str!("../../protocol/tests/slot_traces/main.rs")),
         ("control_traces", include_str!("../../protocol/tests/control_traces/main.rs")),
+        ("election_traces", include_str!("../../protocol/tests/election_traces/main.rs")),
     ];
     for bug in Bug::ALL {
         let Noticed::InModel { model, test } = noticed(*bug) else { continue };

@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod below;
 mod cloud;
 pub mod contract;
 mod counting;
@@ -44,6 +45,7 @@ mod retry;
 mod store;
 mod trouble;
 
+pub use below::Below;
 pub use counting::{Counting, Counts, Tally, Verb};
 pub use create::{Created, create_once};
 pub use directory::Directory;

@@ -12,6 +12,8 @@ mod demo;
 #[cfg(test)]
 mod demo_on_s3;
 #[cfg(test)]
+mod elect;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod leaving;

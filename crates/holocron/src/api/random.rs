@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use holocron_protocol::ids::{ClientId, ClusterId, Nonce, SessionId};
+use holocron_protocol::ids::{ClientId, ClusterId, ElectionId, Nonce, SessionId};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// A source of random numbers, shared by all its clones.
@@ -47,6 +47,10 @@ impl Random {
 
     pub(crate) fn cluster(&self) -> ClusterId {
         ClusterId::new(self.bits())
+    }
+
+    pub(crate) fn election(&self) -> ElectionId {
+        ElectionId::new(self.bits())
     }
 
     pub(crate) fn client(&self) -> ClientId {

@@ -62,6 +62,11 @@ pub enum StartError {
     /// There is no cluster under the prefix, and [`Founding::Never`] forbids founding one.
     #[error("there is no cluster under this prefix, and this host may only join one")]
     NoCluster,
+    /// The prefix is that of an election used alone.
+    #[error(
+        "this prefix is that of an election (it ends in elections/NAME), not of a cluster. Use another prefix"
+    )]
+    IsElection,
     /// There is no complete cluster under the prefix, but objects of an earlier one remain. Restore the missing objects,
     /// or use another prefix.
     #[error(

@@ -38,6 +38,10 @@ impl Finder<'_> {
         if let Some(found) = self.find().await? {
             return Ok(found);
         }
+        let election = get_until(&**self.store, keys::ELECTION, self.patience, self.stop).await?;
+        if election.is_some() {
+            return Err(StartError::IsElection);
+        }
         if self.founding == Founding::Never {
             return Err(StartError::NoCluster);
         }

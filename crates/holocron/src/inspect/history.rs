@@ -52,8 +52,9 @@ impl ClusterReader {
     ///
     /// [`ReadError`]; [`ReadError::NoCluster`] when there is no epoch.
     pub async fn kept(&self) -> Result<Kept, ReadError> {
-        let marks = self.log.list(keys::EPOCH_MARKS).await?;
-        let epochs = self.log.list(keys::EPOCHS).await?;
+        let log = self.log.reader();
+        let marks = log.list(keys::EPOCH_MARKS).await?;
+        let epochs = log.list(keys::EPOCHS).await?;
         let marks =
             marks.filter_map(|key| if let Key::EpochMark(mark) = key { Some(mark) } else { None });
         let epochs =
@@ -72,7 +73,7 @@ impl ClusterReader {
         // The mark is created before the first deletion: if it is absent after the get, nothing was deleted before. If it
         // is present, a record may have been created again by a host that is far behind.
         let segment = self.log.cluster.epoch_segments().segment(epoch);
-        Ok(match self.log.mark(segment).await? {
+        Ok(match self.log.reader().mark(segment).await? {
             MarkState::Present => Entry::Deleted,
             MarkState::Absent => stored,
         })

@@ -1,5 +1,5 @@
-//! Store requests on behalf of the rules: reading the epoch log, sealing a journal, fetching journals, packs and single
-//! states, watching whether the store fails or is lost.
+//! Store requests on behalf of the rules: reading and trimming epoch logs, sealing a journal, fetching journals, packs and
+//! single states, watching whether the store fails or is lost.
 //!
 //! Imports [`crate::transport`], [`crate::api`] and, for one line per planted bug, [`crate::planted`].
 
@@ -7,6 +7,8 @@ pub(crate) mod cluster_object;
 pub(crate) mod epoch_log;
 pub(crate) mod fetch;
 pub(crate) mod journal_end;
+pub(crate) mod log_reader;
+pub(crate) mod log_trim;
 pub(crate) mod loss;
 pub(crate) mod remains;
 pub(crate) mod sealer;

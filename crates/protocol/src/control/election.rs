@@ -17,7 +17,6 @@
 //!   leader that was replaced meanwhile loses the create.)
 
 use alloc::{vec, vec::Vec};
-use core::time::Duration;
 
 use self::terms::{Asking, Attempt, StoreHealth};
 pub use self::terms::{
@@ -27,6 +26,7 @@ pub use self::terms::{
 use crate::{
     epoch::log::{CreateVerdict, judge_create},
     ids::{Epoch, SessionId},
+    planted,
     time::Time,
 };
 
@@ -116,6 +116,7 @@ impl Election {
             Event::Read(outcome) => self.on_read(now, chance, outcome),
             Event::Created(outcome) => self.on_created(now, chance, outcome),
             Event::Marked(outcome) => self.on_marked(now, chance, outcome),
+            Event::ContestDue => self.on_contest_due(now),
             Event::Paused => self.on_paused(now),
             Event::StoreFailing => {
                 self.store = StoreHealth::Failing;
@@ -221,7 +222,7 @@ impl Election {
             ReadOutcome::Newest(news) => self.on_learned(now, chance, news, now),
             ReadOutcome::Nothing => {
                 if let Role::Leading { since, confirm_at, .. } = self.role {
-                    let confirmed = Some(asked_at);
+                    let confirmed = Some(planted::confirmed(asked_at, now));
                     self.role = Role::Leading { since, confirmed, confirm_at };
                 }
                 Vec::new()
@@ -310,6 +311,19 @@ impl Election {
         }
     }
 
+    /// The leader creates as well; the store decides who leads next.
+    fn on_contest_due(&mut self, now: Time) -> Vec<Effect> {
+        match self.role {
+            Role::Leading { .. } => self.create(),
+            Role::Following { .. } | Role::Candidate { .. } => {
+                self.role = Role::Candidate { not_before: now };
+                Vec::new()
+            }
+            // The log must be read first.
+            Role::Waking => Vec::new(),
+        }
+    }
+
     fn on_paused(&mut self, now: Time) -> Vec<Effect> {
         if !self.is_leading() {
             self.role = Role::Waking;
@@ -355,33 +369,6 @@ impl Election {
     fn read_afresh(&mut self, now: Time) -> Vec<Effect> {
         self.read_after = now;
         self.read(now)
-    }
-
-    /// Follows a leader until its next heartbeat is overdue. A record is no heartbeat, because its age is unknown.
-    fn following(&self, now: Time) -> Role {
-        let quiet = match self.heard_by {
-            Some(HeardBy::Connection) => self.settings.silence_max,
-            Some(HeardBy::Hint) | None => self.settings.silence_by_hint_max,
-        };
-        Role::Following { until: now + quiet }
-    }
-
-    /// The first in rank tries at once; others try later, with jitter between those of the same rank.
-    fn candidate(&self, now: Time, chance: u64, rank: u32) -> Role {
-        let step = u64::try_from(self.settings.rank_step.as_micros()).unwrap_or(u64::MAX).max(1);
-        let jitter = if rank == 0 { 0 } else { chance % step };
-        let later = self.settings.rank_step.saturating_mul(rank);
-        Role::Candidate { not_before: now + later + Duration::from_micros(jitter) }
-    }
-
-    fn leading(&self, now: Time, created_at: Time) -> Role {
-        match self.role {
-            // The next epoch of the same leader: no other host led in between.
-            Role::Leading { .. } => self.role,
-            Role::Waking | Role::Following { .. } | Role::Candidate { .. } => {
-                Role::Leading { since: created_at, confirmed: None, confirm_at: now }
-            }
-        }
     }
 }
 

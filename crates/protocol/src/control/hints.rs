@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The leader's hint, at [`crate::format::keys::LEADER_HINT`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaderHint {
     /// The epoch it leads.
     pub epoch: Epoch,
@@ -92,7 +92,7 @@ pub enum Sign {
 }
 
 /// A follower's last read of the leader's hint.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LeaderHintWatch {
     last: Option<(SessionId, u64)>,
 }

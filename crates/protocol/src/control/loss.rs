@@ -92,17 +92,26 @@ pub enum Look {
 }
 
 impl Look {
-    /// The result of a get of `cluster`; `ours` is its original content, which never changes. A damaged object counts
-    /// as [`Self::There`]: damage is not store loss, and running hosts don't need this object.
+    /// The result of a get of `cluster`; `ours` is its original content.
     #[must_use]
     pub fn at_cluster(ours: &[u8], found: Option<&[u8]>) -> Self {
+        Self::at_unchanging(ours, found, |found| Cluster::decode(keys::CLUSTER, found).is_ok())
+    }
+
+    /// The result of a get of an object that is created once and never changes; `ours` is its original content, and
+    /// `is_sound` says whether other content can be read as such an object. A damaged object counts as [`Self::There`]:
+    /// damage is not store loss, and a process that runs doesn't need this object.
+    #[must_use]
+    pub fn at_unchanging(
+        ours: &[u8],
+        found: Option<&[u8]>,
+        is_sound: impl FnOnce(&[u8]) -> bool,
+    ) -> Self {
         match found {
             None => Self::Missing,
             Some(found) if found == ours => Self::There,
-            Some(found) => match Cluster::decode(keys::CLUSTER, found) {
-                Ok(_) => Self::Foreign,
-                Err(_) => Self::There,
-            },
+            Some(found) if is_sound(found) => Self::Foreign,
+            Some(_) => Self::There,
         }
     }
 }

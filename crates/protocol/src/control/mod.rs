@@ -3,11 +3,13 @@
 //! Imports [`crate::checkpoint`], [`crate::epoch`], [`crate::journal`] and [`crate::format`]. Nothing imports it.
 
 pub mod admission;
+pub mod candidate;
 pub mod election;
 pub mod founding;
 pub mod hints;
 pub mod leader;
 pub mod leader_watch;
+pub mod lease;
 pub mod loss;
 pub mod member;
 pub mod report;

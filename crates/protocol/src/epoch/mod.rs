@@ -4,6 +4,7 @@
 
 pub mod changes;
 pub mod draft;
+pub mod election_record;
 mod json;
 pub mod kept;
 pub mod log;

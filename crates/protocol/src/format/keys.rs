@@ -20,6 +20,10 @@ pub const LEADER_HINT: &str = "hints/leader";
 pub const HOST_HINTS: &str = "hints/hosts/";
 /// Prefix of all sessions.
 pub const SESSIONS: &str = "sessions/";
+/// What never changes of an election used alone; relative to [`election_root`], like the other keys of its log.
+pub const ELECTION: &str = "election";
+/// Prefix of all elections used alone.
+pub const ELECTIONS: &str = "elections/";
 /// Prefix of the start-up probe's scratch objects.
 pub const PROBE: &str = "probe/";
 
@@ -39,6 +43,12 @@ pub fn epoch_mark(segment: Segment) -> String {
 #[must_use]
 pub fn host_hint(host: &HostName) -> String {
     format!("{HOST_HINTS}{host}")
+}
+
+/// The root of an election used alone, without a trailing slash. Its epoch log has the keys of a cluster's, below it.
+#[must_use]
+pub fn election_root(election: &HostName) -> String {
+    format!("{ELECTIONS}{election}")
 }
 
 /// Prefix of all objects of a session.
@@ -176,6 +186,7 @@ pub fn position_in(session: SessionId, key: &str) -> Option<Position> {
 pub fn purpose(key: &str) -> &'static str {
     match key.split('/').next() {
         Some("cluster") => "cluster",
+        Some("election" | "elections") => "election",
         Some("epochs") => "epoch",
         Some("epoch-marks") => "epoch-mark",
         Some("hints") => "hint",

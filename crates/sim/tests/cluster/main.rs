@@ -1,4 +1,4 @@
-//! Scenarios of whole clusters of real hosts in a simulated world.
+//! Scenarios of whole clusters of real hosts, and of members of an election, in a simulated world.
 
 #[cfg(test)]
 mod bad_days;
@@ -6,6 +6,8 @@ mod bad_days;
 mod bank;
 #[cfg(test)]
 mod counts;
+#[cfg(test)]
+mod elections;
 #[cfg(test)]
 mod failovers;
 #[cfg(test)]

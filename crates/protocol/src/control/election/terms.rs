@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::{
+    control::lease::{Claim, Lease},
     epoch::{
         log::MarkState,
         record::{EpochRecord, Handover, HostState},
@@ -68,6 +69,8 @@ pub enum Event {
     Marked(MarkOutcome),
     /// The leader has something to write. Ignored if a create is in flight or the store fails: send it again.
     ChangeWanted,
+    /// A rotation in which every candidate competes is due: try the next epoch although the leader is alive.
+    ContestDue,
     /// The host's own tick was late: it was paused.
     Paused,
     /// The host's own store requests fail.
@@ -247,21 +250,59 @@ fn rank(record: &EpochRecord, host: &HostName) -> u32 {
 }
 
 impl super::Election {
-    /// Until when it may *claim* to lead, towards systems that don't check the fencing token: a lease from the start of
-    /// a read that found nothing newer. A new leader first waits for the previous leader's lease and a margin. The
-    /// lease assumes clocks that run at nearly the same rate; the fencing token doesn't. For an election used alone, which
-    /// has no public API yet.
+    /// What it may *claim*, towards systems that don't check the fencing token, once a read has confirmed that it leads.
     #[must_use]
-    pub fn leader_until(&self, now: Time, lease: Duration, margin: Duration) -> Option<Time> {
+    pub fn claim(&self, lease: Lease) -> Option<Claim> {
         match self.role {
             Role::Leading { since, confirmed: Some(confirmed), .. } => {
-                let (from, until) = (since + lease + margin, confirmed + lease);
-                (from <= now && now < until).then_some(until)
+                Some(lease.claim(since, confirmed))
             }
             Role::Leading { confirmed: None, .. }
             | Role::Waking
             | Role::Following { .. }
             | Role::Candidate { .. } => None,
+        }
+    }
+
+    /// Who wrote the newest record it knows.
+    #[must_use]
+    pub const fn writer(&self) -> Writer {
+        self.writer
+    }
+
+    /// The epoch that it is creating, if a create is in flight or its mark is being checked.
+    #[must_use]
+    pub const fn creating(&self) -> Option<Epoch> {
+        match self.attempt {
+            Attempt::None => None,
+            Attempt::Creating(epoch) | Attempt::Checking { epoch, .. } => Some(epoch),
+        }
+    }
+
+    /// Follows a leader until its next heartbeat is overdue. A record is no heartbeat, because its age is unknown.
+    pub(super) fn following(&self, now: Time) -> Role {
+        let quiet = match self.heard_by {
+            Some(HeardBy::Connection) => self.settings.silence_max,
+            Some(HeardBy::Hint) | None => self.settings.silence_by_hint_max,
+        };
+        Role::Following { until: now + quiet }
+    }
+
+    /// The first in rank tries at once; others try later, with jitter between those of the same rank.
+    pub(super) fn candidate(&self, now: Time, chance: u64, rank: u32) -> Role {
+        let step = u64::try_from(self.settings.rank_step.as_micros()).unwrap_or(u64::MAX).max(1);
+        let jitter = if rank == 0 { 0 } else { chance % step };
+        let later = self.settings.rank_step.saturating_mul(rank);
+        Role::Candidate { not_before: now + later + Duration::from_micros(jitter) }
+    }
+
+    pub(super) fn leading(&self, now: Time, created_at: Time) -> Role {
+        match self.role {
+            // The next epoch of the same leader: no other host led in between.
+            Role::Leading { .. } => self.role,
+            Role::Waking | Role::Following { .. } | Role::Candidate { .. } => {
+                Role::Leading { since: created_at, confirmed: None, confirm_at: now }
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Elections among three hosts with random failures of store and network, then a recovery.
 
+use core::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;

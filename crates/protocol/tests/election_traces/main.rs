@@ -1,6 +1,7 @@
-//! Elections told by the traces in `tests/traces/election`.
+//! Elections told by the traces in `tests/traces/election`, and members of an election used alone by those in
+//! `tests/traces/candidate`; [`model`] searches claims to lead under drifting clocks.
 //!
-//! An event is a line that starts with its time in milliseconds:
+//! In `election`, an event is a line that starts with its time in milliseconds:
 //!
 //! ```text
 //! start empty | start e7 other rank 1          what is known before
@@ -9,30 +10,88 @@
 //! 100 read nothing | read unknown | read e8 gone rank 0
 //! 100 created won | lost | unknown | withdrawn
 //! 100 mark absent | present | unknown
-//! 100 tick | paused | change wanted | store fails | store works
+//! 100 tick | paused | change wanted | contest due | store fails | store works
 //! 100 claim 10000 1000                         until when it claims to lead, by lease and margin
 //! ```
 
 #![expect(clippy::unwrap_used, reason = "a trace that can't be read fails its test")]
 
-#[path = "support/traces.rs"]
+mod candidate;
+mod model;
+#[path = "../support/switched.rs"]
+mod switch;
+#[path = "../support/traces.rs"]
 mod traces;
 
 use std::{fmt::Write as _, time::Duration};
 
 use holocron_protocol::{
-    control::election::{
-        CreateOutcome, Effect, Election, ElectionSettings, Event, HeardBy, MarkOutcome, News,
-        ReadOutcome, Role, Writer,
+    control::{
+        election::{
+            CreateOutcome, Effect, Election, ElectionSettings, Event, HeardBy, MarkOutcome, News,
+            ReadOutcome, Role, Writer,
+        },
+        lease::Lease,
     },
     epoch::log::MarkState,
     ids::{Epoch, SessionId},
     time::Time,
 };
+use traces::Folder;
+
+const FOLDERS: [Folder; 2] = [("election", 25, run), ("candidate", 12, candidate::play)];
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
-    traces::check(&[("election", 12, run)]);
+    traces::check(&FOLDERS);
+}
+
+/// Bugs planted in the real code, each found by a trace or by the model.
+mod switched {
+    use holocron_planted::Bug;
+
+    use super::{FOLDERS, model, switch, traces};
+
+    const TRACES: &str = "switched::all_traces";
+    const MODEL: &str = "switched::the_whole_model";
+
+    #[test]
+    #[ignore = "breaks a promise: started by the tests below, with a bug planted"]
+    fn all_traces() {
+        let bug = switch::plant();
+        let changed = traces::changed(&FOLDERS);
+        assert!(changed.is_empty(), "{}:\n{}", bug.name(), changed.join("\n"));
+    }
+
+    #[test]
+    #[ignore = "breaks a promise: started by the tests below, with a bug planted"]
+    fn the_whole_model() {
+        let _bug = switch::plant();
+        model::search();
+    }
+
+    #[test]
+    fn a_claim_from_the_time_of_the_answer() {
+        switch::is_missed(Bug::ClaimFromAnswer, MODEL, model::OVERLAP);
+    }
+
+    #[test]
+    fn a_claim_that_begins_at_once() {
+        switch::is_missed(Bug::ClaimAtOnce, MODEL, model::OVERLAP);
+        switch::is_missed(Bug::ClaimAtOnce, TRACES, "election/the_lease_of_a_leader.txt");
+    }
+
+    #[test]
+    fn a_leader_that_is_not_confirmed() {
+        let trace = "candidate/a_leader_without_the_store.txt";
+        switch::is_missed(Bug::LeadUnconfirmed, TRACES, trace);
+    }
+
+    #[test]
+    fn a_leader_that_resigns_and_goes_on() {
+        let trace = "candidate/the_leader_resigns.txt";
+        switch::is_missed(Bug::ResignAsLeader, TRACES, trace);
+    }
 }
 
 /// Replays the lines of a trace.
@@ -50,7 +109,8 @@ fn run(input: &str) -> String {
                 let election: &Election = election.as_ref().expect("a trace starts with `start`");
                 let span = |text: &str| Duration::from_millis(text.parse().unwrap());
                 let now = Time::from_millis(millis.parse().unwrap());
-                let until = election.leader_until(now, span(lease), span(margin));
+                let lease = Lease { length: span(lease), margin: span(margin) };
+                let until = election.claim(lease).and_then(|claim| claim.at(now));
                 let until = until.map_or("claims nothing".to_string(), |until| {
                     format!("claims until {}", until.as_micros() / 1000)
                 });
@@ -125,6 +185,7 @@ fn parse_event(words: &[&str]) -> Event {
         ["mark", "present"] => Event::Marked(MarkOutcome::Seen(MarkState::Present)),
         ["mark", "unknown"] => Event::Marked(MarkOutcome::Unknown),
         ["change", "wanted"] => Event::ChangeWanted,
+        ["contest", "due"] => Event::ContestDue,
         ["paused"] => Event::Paused,
         ["store", "fails"] => Event::StoreFailing,
         ["store", "works"] => Event::StoreWorking,
