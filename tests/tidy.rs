@@ -111,6 +111,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("checkpoint", &["format", "journal", "epoch", "state", "slot"]),
             ("control", &["format", "journal", "epoch", "checkpoint"]),
             ("request", &["format"]),
+            ("audit", &["format", "journal", "epoch", "state", "checkpoint"]),
         ],
     ),
     (
@@ -119,6 +120,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("api", &[]),
             ("transport", &["api"]),
             ("store_io", &["api", "transport"]),
+            ("audit", &[]),
             ("client", &["api", "transport", "store_io"]),
             ("session", &["api", "transport", "store_io"]),
             ("host", &["api", "transport", "store_io", "client", "session"]),

@@ -8,10 +8,12 @@ mod call;
 mod deadline;
 mod demo;
 pub mod exit;
+mod gc;
 mod host;
 pub mod kinds;
 mod planted;
 mod probe;
+mod scrub;
 mod seal;
 mod signals;
 mod sim;
@@ -42,6 +44,8 @@ enum Command {
     Status(status::Arguments),
     Seal(seal::Arguments),
     Probe(probe::Arguments),
+    Scrub(scrub::Arguments),
+    Gc(gc::Arguments),
     Sim(sim::Arguments),
 }
 
@@ -83,6 +87,8 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Status(arguments) => Box::pin(status::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
+        Command::Scrub(arguments) => Box::pin(scrub::run(arguments)).await,
+        Command::Gc(arguments) => Box::pin(gc::run(arguments)).await,
         Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
     }
 }
@@ -96,6 +102,8 @@ fn log_to_stderr(command: &Command) {
         | Command::Status(_)
         | Command::Seal(_)
         | Command::Probe(_)
+        | Command::Scrub(_)
+        | Command::Gc(_)
         | Command::Sim(_) => "off",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

@@ -238,6 +238,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod audit;
 pub mod checkpoint;
 pub mod control;
 pub mod epoch;
