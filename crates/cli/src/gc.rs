@@ -47,9 +47,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
 }
 
 /// What becomes of objects, in the order of the report.
-const FATES: [(Fate, &str); 5] = [
+const FATES: [(Fate, &str); 6] = [
     (Fate::Goes, "no host needs them; a host deletes them:"),
     (Fate::Kept, "they look like garbage, but stay for now:"),
+    (Fate::Stray, "no host needs them, and no host looks for them any more:"),
     (Fate::Permanent, "they stay for ever:"),
     (Fate::Needed, "a host may need them:"),
     (Fate::Foreign, "not of Holocron, never deleted:"),

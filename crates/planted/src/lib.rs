@@ -129,6 +129,10 @@ bugs! {
     RemoveUndrained = "remove-undrained",
     /// A host is sealed for being slow though the store doesn't answer this host either (12).
     BlameHostForStore = "blame-host-for-store",
+    /// A session that ends deletes the packs of its last checkpoint although its record is in flight and may land (7).
+    DeletePacksInFlight = "delete-packs-in-flight",
+    /// A detached session is forgotten after one look, so that what lands later stays for ever (15).
+    ForgetAtOnce = "forget-at-once",
 }
 
 impl Bug {

@@ -12,6 +12,7 @@ use holocron_protocol::{
         session::{SessionKeys, SessionView},
         unlisted::Unlisted,
     },
+    control::hints::LeaderHint,
     epoch::record::{EpochRecord, SessionState},
     format::{
         cluster::Cluster,
@@ -47,8 +48,10 @@ impl Audit {
         Err(AuditError::NoCluster)
     }
 
-    /// Lists the epochs, then their marks.
+    /// Reads the leader's hint, then lists the epochs, then their marks.
     pub(super) async fn log_keys(&self, cluster: &Cluster) -> Result<LogKeys, GaveUp> {
+        let hint = self.get(keys::LEADER_HINT).await?;
+        let hint = hint.and_then(|hint| LeaderHint::decode(keys::LEADER_HINT, &hint).ok());
         let epochs = self.list(keys::EPOCHS).await?;
         let marks = self.list(keys::EPOCH_MARKS).await?;
         let epoch = |listed: &Listed| match keys::parse(&listed.key) {
@@ -63,6 +66,7 @@ impl Audit {
             segments: cluster.epoch_segments(),
             epochs: epochs.iter().filter_map(epoch).collect(),
             marks: marks.iter().filter_map(mark).collect(),
+            hinted: hint.map(|hint| hint.epoch).unwrap_or_default(),
         })
     }
 

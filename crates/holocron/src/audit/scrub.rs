@@ -115,6 +115,7 @@ impl Audit {
         let Some(cluster) = self.cluster().await? else {
             let why = "missing, though other objects of a cluster exist";
             found.log.push(Finding::new(keys::CLUSTER, Damage::ClusterMissing, why));
+            report.unlisted_checked = true;
             return Ok(found);
         };
         report.cluster = Some(cluster.cluster);

@@ -34,6 +34,8 @@ pub enum Fate {
     Goes,
     /// It looks like garbage, and must not go yet.
     Kept,
+    /// No host needs it, and no host looks for it any more.
+    Stray,
     /// Not an object of Holocron: never deleted.
     Foreign,
 }
@@ -47,6 +49,7 @@ impl Fate {
             Self::Permanent => "permanent",
             Self::Goes => "goes",
             Self::Kept => "kept",
+            Self::Stray => "stray",
             Self::Foreign => "foreign",
         }
     }
@@ -213,6 +216,9 @@ impl Content<'_> {
         }
         match view.state {
             SessionState::Detached(_) => detached(what),
+            SessionState::Open if position == Position::ZERO && bounds.low_water == position => {
+                judged("openings", Fate::Needed, "says whose journal it is")
+            }
             _ if bounds.sealed_at.is_some_and(|seal| position > seal) => judged(
                 what,
                 Fate::Kept,
@@ -237,7 +243,7 @@ impl Content<'_> {
         match self.unlisted.get(&session).map(Unlisted::kind) {
             Some(Kind::Forgotten) => judged(
                 what,
-                Fate::Kept,
+                Fate::Stray,
                 "landed long after its session was collected: no host looks there again",
             ),
             Some(Kind::Unknown | Kind::NeverJoined) | None => judged(

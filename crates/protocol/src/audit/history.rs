@@ -26,6 +26,8 @@ pub struct LogKeys {
     pub epochs: BTreeSet<Epoch>,
     /// The marks, listed after the epochs.
     pub marks: BTreeSet<Segment>,
+    /// An epoch that was written before the epochs were listed, by the leader's hint; 0 when there is none.
+    pub hinted: Epoch,
 }
 
 impl LogKeys {
@@ -74,6 +76,11 @@ impl LogKeys {
             );
             findings.push(Finding::new(keys::epoch_mark(mark), Damage::MarkAhead, why));
         }
+        if self.hinted > self.newest() {
+            let after = keys::epoch(self.newest().next());
+            let why = format!("the leader's hint says that {} was written", self.hinted);
+            findings.push(Finding::new(after, Damage::EpochMissing, why));
+        }
         let (mut next, newest) = (self.first_kept(), self.newest());
         while next < newest {
             let segment = self.segments.segment(next);
@@ -88,7 +95,10 @@ impl LogKeys {
             } else {
                 let until = first_listed.unwrap_or_else(|| last.next());
                 let (last, count) = (until.get() - 1, until.get() - next.get());
-                let why = format!("{count} missing: {next} to e{last}; {newest} is the newest");
+                let why = match count {
+                    1 => format!("missing; {newest} is the newest"),
+                    _ => format!("{count} missing, {next} to e{last}; {newest} is the newest"),
+                };
                 findings.push(Finding::new(keys::epoch(next), Damage::EpochMissing, why));
                 next = until;
             }
@@ -174,6 +184,7 @@ mod tests {
             segments: EpochSegments::new(10),
             epochs: epochs.into_iter().map(Epoch::new).collect(),
             marks: marks.into_iter().map(Segment::new).collect(),
+            hinted: Epoch::ZERO,
         }
     }
 
@@ -202,7 +213,13 @@ mod tests {
         let epochs = (1..=30).filter(|epoch| !(13..=15).contains(epoch));
         let log = log(epochs, []);
         assert_eq!(found(&log), [(keys::epoch(Epoch::new(13)), Damage::EpochMissing)]);
-        assert!(log.findings()[0].why.contains("3 missing: e13 to e15"), "{:?}", log.findings());
+        assert!(log.findings()[0].why.contains("3 missing, e13 to e15"), "{:?}", log.findings());
+    }
+
+    #[test]
+    fn a_missing_newest_epoch_is_found_by_the_leaders_hint() {
+        let log = LogKeys { hinted: Epoch::new(31), ..log(1..=30, []) };
+        assert_eq!(found(&log), [(keys::epoch(Epoch::new(31)), Damage::EpochMissing)]);
     }
 
     #[test]

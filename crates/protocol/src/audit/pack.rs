@@ -106,15 +106,15 @@ mod tests {
         builder.finish(Nonce::new(1))
     }
 
-    fn damages(pack: &PackRef, stored: Option<Bytes>) -> Vec<Damage> {
-        let checked = check_pack(SESSION, pack, SLOTS, stored.as_ref());
+    fn damages(pack: &PackRef, stored: Option<&Bytes>) -> Vec<Damage> {
+        let checked = check_pack(SESSION, pack, SLOTS, stored);
         checked.findings.into_iter().map(|finding| finding.damage).collect()
     }
 
-    fn flipped(object: &Bytes, at: usize) -> Option<Bytes> {
+    fn flipped(object: &Bytes, at: usize) -> Bytes {
         let mut bytes = object.to_vec();
         bytes[at] ^= 1;
-        Some(bytes.into())
+        bytes.into()
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
                 _ if at < pack.index_offset as usize => Damage::PackRecordDamaged,
                 _ => Damage::PackIndexDamaged,
             };
-            assert_eq!(damages(&pack, flipped(&object, at)), [expected], "byte {at}");
+            assert_eq!(damages(&pack, Some(&flipped(&object, at))), [expected], "byte {at}");
         }
     }
 
@@ -143,7 +143,7 @@ mod tests {
         let (object, pack) = pack();
         assert_eq!(damages(&pack, None), [Damage::PackMissing]);
         let short = object.slice(..object.len() - 1);
-        assert_eq!(damages(&pack, Some(short)), [Damage::PackDiffers]);
+        assert_eq!(damages(&pack, Some(&short)), [Damage::PackDiffers]);
         let other = check_pack(SessionId::new(8), &pack, SLOTS, Some(&object));
         assert_eq!(other.findings[0].damage, Damage::PackIndexDamaged);
         let slots = check_pack(SESSION, &pack, 4_096, Some(&object));

@@ -32,7 +32,7 @@ use crate::{
     epoch::record::SessionState,
     format::{
         codec::Malformed,
-        keys,
+        keys::{self, Key},
         segment::{SegmentLen, first_unmarked},
     },
     ids::{ClusterId, Position, Segment, SessionId},
@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Most positions of one journal that are read: far more than any tail.
-pub const READS_MAX: u64 = 1 << 16;
+pub const READS_MAX: usize = 1 << 16;
 
 /// What stands at a position.
 #[derive(Clone, Debug)]
@@ -151,11 +151,11 @@ impl SessionView {
         };
         let listed = self.keys.journal_again.range(bounds.low_water.next()..).copied();
         let required = bounds.low_water.get() + 1..=bounds.through.get();
-        let required = required.take(READS_MAX as usize).map(Position::new);
+        let required = required.take(READS_MAX).map(Position::new);
         let mut wanted: BTreeSet<Position> = required.chain(listed).filter(unread).collect();
         let opening = self.keys.journal_again.contains(&Position::ZERO);
         wanted.extend(Some(Position::ZERO).filter(|position| opening && unread(position)));
-        wanted.into_iter().take(READS_MAX as usize).collect()
+        wanted.into_iter().take(READS_MAX).collect()
     }
 
     /// Takes what stands at a position.
@@ -246,6 +246,32 @@ impl SessionView {
         findings.extend(self.mark_findings(bounds));
         findings.extend(self.range_findings(bounds));
         findings.extend(self.header_findings(bounds));
+        self.newest_checkpoint_is_lost(bounds, findings)
+    }
+
+    /// Positions that were trimmed by a checkpoint that can't be found look like missing batches below marks that are ahead.
+    /// What is wrong then is the batch with the checkpoint.
+    fn newest_checkpoint_is_lost(
+        &self,
+        bounds: Bounds,
+        mut findings: Vec<Finding>,
+    ) -> Vec<Finding> {
+        let trimmed = |finding: &Finding| match keys::parse(&finding.key) {
+            Some(Key::Journal(_, position)) if finding.damage == Damage::BatchMissing => {
+                self.keys.marks.contains(&self.segments.segment(position))
+            }
+            _ => false,
+        };
+        if !findings.iter().any(trimmed) {
+            return findings;
+        }
+        findings.retain(|finding| finding.damage != Damage::MarkAhead && !trimmed(finding));
+        let why = format!(
+            "trim marks allow to delete positions above {}, but no batch from here on holds a checkpoint that covers them",
+            bounds.low_water
+        );
+        let after = bounds.through.get().saturating_add(1);
+        findings.push(Finding::new(self.key(Position::new(after)), Damage::CheckpointMissing, why));
         findings
     }
 
@@ -290,6 +316,11 @@ impl SessionView {
                 && !self.keys.marks.contains(&self.segments.segment(*position))
         });
         if let Some(position) = without.next() {
+            if bounds.low_water == Position::ZERO {
+                let why = "the opening is missing, and no mark allows that";
+                findings.push(Finding::new(self.key(position), Damage::BatchMissing, why));
+                return findings;
+            }
             let segment = self.segments.segment(position);
             let key = mark(segment);
             let why =
@@ -336,7 +367,7 @@ impl SessionView {
                 findings.push(Finding::new(self.key(position), damage, why));
             }
         }
-        if bounds.through.get() - bounds.low_water.get().min(bounds.through.get()) > READS_MAX {
+        if bounds.through.get().saturating_sub(bounds.low_water.get()) > READS_MAX as u64 {
             let why = format!("more than {READS_MAX} positions above the low water");
             findings.push(Finding::new(self.key(bounds.through), Damage::JournalContradicts, why));
         }

@@ -11,4 +11,5 @@ pub mod leader_watch;
 pub mod loss;
 pub mod member;
 pub mod report;
+pub mod stale;
 pub mod suspicion;

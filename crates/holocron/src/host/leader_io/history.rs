@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use holocron_protocol::{
-    epoch::log::Retention,
+    epoch::log::{Retention, leftovers},
     format::{
         keys::{self, Key},
         segment::{TrimStep, Trimmed},
@@ -22,7 +22,7 @@ impl Driver {
         let Some(lead) = &self.lead else { return };
         let segments = self.shared.parts.cluster.epoch_segments();
         // No need to list the marks when nothing is due.
-        if Retention::default().due(newest, segments) == Segment::ZERO {
+        if retention(&self.shared).due(newest, segments) == Segment::ZERO {
             return;
         }
         let Ok(mut trimmed) = Arc::clone(&lead.trimming).try_lock_owned() else {
@@ -35,6 +35,11 @@ impl Driver {
             }
         });
     }
+}
+
+fn retention(shared: &Shared) -> Retention {
+    let settings = &shared.parts.settings;
+    Retention { epochs: settings.history_epochs, age: settings.history_age }
 }
 
 /// `None` if it was stopped or a request failed.
@@ -52,10 +57,12 @@ async fn trim(
             Some(Key::EpochMark(segment)) => Some(segment),
             _ => None,
         });
-        *trimmed = Some(Trimmed::resumed(marks));
+        let resumed = Trimmed::resumed(marks);
+        delete_leftovers(shared, resumed.marked, stop).await?;
+        *trimmed = Some(resumed);
     }
     let trimmed = trimmed.as_mut()?;
-    let due = Retention::default().due(newest, segments);
+    let due = retention(shared).due(newest, segments);
     while let Some(step) = trimmed.next_step(due) {
         match step {
             TrimStep::Mark(segment) => {
@@ -80,6 +87,25 @@ async fn trim(
     Some(())
 }
 
+/// Deletes what is in marked segments: a host that was far behind may have created epochs there again.
+async fn delete_leftovers(
+    shared: &Shared,
+    marked: Segment,
+    stop: &CancellationToken,
+) -> Option<()> {
+    let (store, patience) = (shared.parts.store(), shared.parts.patience());
+    let listed = list_until(&*store, keys::EPOCHS, patience, stop).await.ok()?;
+    let epoch = |key: &str| match keys::parse(key) {
+        Some(Key::Epoch(epoch)) => Some(epoch),
+        _ => None,
+    };
+    let epochs: Vec<Epoch> = listed.iter().filter_map(|object| epoch(&object.key)).collect();
+    for epoch in leftovers(marked, shared.parts.cluster.epoch_segments(), epochs) {
+        delete_until(&*store, &keys::epoch(epoch), patience, stop).await.ok()?;
+    }
+    Some(())
+}
+
 /// Whether a record is older than the retention age.
 async fn is_old(shared: &Shared, epoch: Epoch, stop: &CancellationToken) -> Option<bool> {
     let (store, patience) = (shared.parts.store(), shared.parts.patience());
@@ -87,5 +113,5 @@ async fn is_old(shared: &Shared, epoch: Epoch, stop: &CancellationToken) -> Opti
     let stored = holocron_store::get_until(&*store, &key, patience, stop).await.ok()?;
     let record = stored.and_then(|stored| crate::store_io::epoch_log::view(&key, stored).ok());
     let now = shared.parts.clock.wall_ms();
-    Some(Retention::default().is_old(record.map(|view| view.record.wall_ms), now))
+    Some(retention(shared).is_old(record.map(|view| view.record.wall_ms), now))
 }
