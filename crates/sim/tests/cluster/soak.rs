@@ -1,30 +1,44 @@
 //! A soak: work, crashes, leaves and pauses for a long simulated time, on a store with all faults, at tiny thresholds. What
-//! is deleted at all stays bounded; only seals, marks and the like grow.
+//! is deleted at all stays bounded; only seals, marks and the like grow. All the time the store is scrubbed beside the hosts,
+//! and no scrub finds damage.
 //!
 //! `HOLOCRON_SOAK_MINUTES` sets the simulated time, `HOLOCRON_SOAK_SVG` the file to draw the counts into.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use holocron::{Client, Settings};
-use holocron_protocol::format::keys::{self, Key};
+use holocron::{Audit, Client, Settings};
+use holocron_protocol::{
+    audit::finding::Finding,
+    format::keys::{self, Key},
+};
 use holocron_sim::{Cluster, StoreFaults};
+use holocron_store::Store;
 
 use crate::tally::{Tally, key, kinds, tiny};
 
 const MINUTES_DEFAULT: u64 = 3;
 const SAMPLE_EVERY: Duration = Duration::from_secs(5);
-/// Something happens to a host this often.
+/// Something happens to a host after this many samples, during the first ten minutes of each half hour. What goes by its
+/// age needs a leader that lives for ten minutes.
 const STRIKE_EVERY: u64 = 4;
+const STRIKES_FOR: u64 = 10 * 60;
+const CYCLE: u64 = 30 * 60;
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 const VNODES: u64 = 24;
 
 /// Kinds of objects that are deleted at some time, with the most that may exist.
 ///
 /// Per host's session: two checkpoints' batches and two segments; small packs up to their merge; what a dead session leaves
-/// until its slots are copied. Epochs: 16 and two segments. Objects of probes stay for up to 15 minutes.
+/// until its slots are copied. Epochs: 16 and two segments. Objects of probes stay for up to 15 minutes of one leader.
 const BOUNDED: [(&str, usize); 5] =
-    [("batches", 300), ("packs", 120), ("epochs", 60), ("hints", 8), ("probe objects", 400)];
+    [("batches", 120), ("packs", 30), ("epochs", 40), ("hints", 6), ("probe objects", 80)];
 /// Kinds that stay.
 const PERMANENT: [&str; 4] = ["seals and openings", "trim marks", "end marks", "epoch marks"];
 
@@ -48,6 +62,18 @@ async fn work(client: Client, number: u64) {
     loop {
         drop(vnode.command(1).await);
         tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+}
+
+/// Scrubs the store again and again; ends only with findings.
+async fn scrub(audit: impl Fn() -> Audit, scrubs: Arc<AtomicU64>) -> Vec<Finding> {
+    loop {
+        let report = audit().scrub().await.expect("the store answers in the end");
+        if !report.findings.is_empty() {
+            return report.findings;
+        }
+        scrubs.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
@@ -111,6 +137,9 @@ fn soak(minutes: u64) -> Vec<Sample> {
             drop(one.await);
         }
     });
+    let (store, scrubs) = (Arc::new(cluster.world.store("auditor")), Arc::<AtomicU64>::default());
+    let audit = move || Audit::new(Arc::clone(&store) as Arc<dyn Store>);
+    let scrubbing = cluster.world.start("auditor", scrub(audit, Arc::clone(&scrubs)));
     let mut samples = vec![sample(&cluster)];
     let until = cluster.world.now() + Duration::from_secs(minutes * 60);
     for number in 0.. {
@@ -119,11 +148,18 @@ fn soak(minutes: u64) -> Vec<Sample> {
         }
         cluster.world.run(SAMPLE_EVERY);
         samples.push(sample(&cluster));
-        if number % STRIKE_EVERY == 0 {
+        let strikes = cluster.world.now().as_secs() % CYCLE < STRIKES_FOR;
+        if strikes && number % STRIKE_EVERY == 0 {
             strike(&mut cluster, number / STRIKE_EVERY);
         }
         assert_eq!(cluster.world.trace.violations(), Vec::<String>::new());
+        if scrubbing.is_finished() {
+            panic!("a scrub finds damage: {:#?}", cluster.world.result(scrubbing));
+        }
     }
+    let scrubs = scrubs.load(Ordering::Relaxed);
+    println!("{scrubs} scrubs beside running hosts");
+    assert!(scrubs >= minutes * 20, "only {scrubs} scrubs");
     assert!(!working.is_finished(), "the work goes on to the end");
     samples
 }

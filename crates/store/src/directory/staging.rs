@@ -66,7 +66,7 @@ impl Staging {
         self.cleared.lock().expect("nothing panics under this lock")
     }
 
-    /// Whether leftovers should be removed now, by this caller.
+    /// Whether leftovers are to be removed now. If so, it is up to this caller.
     fn is_due(&self) -> bool {
         let mut cleared = self.cleared();
         let due = cleared.is_none_or(|cleared| cleared.elapsed() >= CLEAR_EVERY);
@@ -170,6 +170,17 @@ mod tests {
         assert_eq!(fs::metadata(root.path().join("object")).unwrap().nlink(), 1);
         assert!(fresh.path().exists());
         assert_eq!(fs::read(root.path().join("object")).unwrap(), b"old");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_goes_on_looks_for_leftovers_again() {
+        let root = tempfile::tempdir().unwrap();
+        let staging = Staging::below(root.path());
+        assert!(staging.is_due(), "at the first write");
+        assert!(!staging.is_due());
+        tokio::time::advance(CLEAR_EVERY).await;
+        assert!(staging.is_due());
+        assert!(!staging.is_due());
     }
 
     #[test]
