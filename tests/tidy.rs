@@ -111,6 +111,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("checkpoint", &["format", "journal", "epoch", "state", "slot"]),
             ("control", &["format", "journal", "epoch", "checkpoint"]),
             ("request", &["format"]),
+            ("audit", &["format", "journal", "epoch", "state", "checkpoint"]),
         ],
     ),
     (
@@ -120,6 +121,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("transport", &["api"]),
             ("store_io", &["api", "transport"]),
             ("election", &["api", "store_io"]),
+            ("audit", &[]),
             ("client", &["api", "transport", "store_io"]),
             ("session", &["api", "transport", "store_io"]),
             ("inspect", &["transport", "store_io"]),

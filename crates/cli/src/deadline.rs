@@ -35,8 +35,7 @@ pub(crate) struct DeadlineArguments {
 impl DeadlineArguments {
     /// Starts the deadline.
     pub(crate) fn start(self) -> Deadline {
-        let within = Duration::from_secs(self.seconds);
-        Deadline { within, at: Instant::now() + within }
+        Deadline::within(Duration::from_secs(self.seconds))
     }
 }
 
@@ -48,6 +47,11 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
+    /// A deadline that begins now.
+    pub(crate) fn within(within: Duration) -> Self {
+        Self { within, at: Instant::now() + within }
+    }
+
     /// The time left.
     pub(crate) fn left(self) -> Duration {
         self.at.saturating_duration_since(Instant::now())

@@ -11,6 +11,7 @@ mod drain;
 mod elect;
 pub mod exit;
 mod explain;
+mod gc;
 mod history;
 mod host;
 pub mod kinds;
@@ -20,6 +21,7 @@ mod output;
 mod planted;
 mod probe;
 mod run_with_parent;
+mod scrub;
 mod seal;
 mod settle;
 mod signals;
@@ -59,6 +61,8 @@ enum Command {
     #[command(hide = true)]
     RunWithParent(run_with_parent::Arguments),
     Probe(probe::Arguments),
+    Scrub(scrub::Arguments),
+    Gc(gc::Arguments),
     Sim(sim::Arguments),
 }
 
@@ -109,6 +113,8 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Elect(arguments) => Box::pin(elect::run(arguments)).await,
         Command::RunWithParent(arguments) => Err(arguments.become_command()),
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
+        Command::Scrub(arguments) => Box::pin(scrub::run(arguments)).await,
+        Command::Gc(arguments) => Box::pin(gc::run(arguments)).await,
         Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
     }
 }
@@ -129,6 +135,8 @@ fn log_to_stderr(command: &Command) {
         | Command::Explain(_)
         | Command::Seal(_)
         | Command::Probe(_)
+        | Command::Scrub(_)
+        | Command::Gc(_)
         | Command::Sim(_) => "off",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

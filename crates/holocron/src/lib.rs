@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), warn(missing_docs))]
 
 mod api;
+pub mod audit;
 pub mod client;
 pub mod election;
 mod host;
@@ -24,6 +25,7 @@ pub use client::{
 pub use api::random::Random;
 pub use api::settings::Settings;
 pub use api::vnode::{Context, Vnode};
+pub use audit::Audit;
 pub use holocron_protocol::control::founding::Founding;
 pub use holocron_protocol::epoch::log::Retention;
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};

@@ -139,6 +139,10 @@ bugs! {
     LeadUnconfirmed = "lead-unconfirmed",
     /// The last record of a leader that resigns says that it goes on to lead, so that the others wait for it (12).
     ResignAsLeader = "resign-as-leader",
+    /// A session that ends deletes the packs of its last checkpoint although its record is in flight and may land (7).
+    DeletePacksInFlight = "delete-packs-in-flight",
+    /// A detached session is forgotten after one look, so that what lands later stays for ever (16).
+    ForgetAtOnce = "forget-at-once",
 }
 
 impl Bug {

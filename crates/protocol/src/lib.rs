@@ -178,11 +178,14 @@
 //! | a segment of a journal | all of it is at or below the low water of a *committed* checkpoint | its trim mark |
 //! | a pack | the committed checkpoint doesn't name it, it can't belong to the next one, and the newest epoch read lists the session as a source of no slot | |
 //! | all of a detached session except its seal and marks | the record that says so was read and is the newest | `trims/end` |
+//! | the same, once more | a while after nothing was left, before the record forgets the session | |
+//! | a hint of a host that is no member, an object of a probe | it was seen unchanged at two looks of one leader, minutes apart | |
 //! | a segment of epochs | older than the newest 1,000 epochs (16 at the least, whatever is set) and than 7 days | its epoch mark |
 //!
 //! Seals and marks stay permanently; only a seal that landed in a trimmed segment proves nothing, and is garbage. What
 //! once is garbage stays garbage, so a deleter that is late does no harm. The rules are in [`checkpoint::retain`] (what
-//! may be forgotten or deleted), [`checkpoint::trim`], [`checkpoint::collect`] and [`epoch::log`].
+//! may be forgotten or deleted), [`checkpoint::trim`], [`checkpoint::collect`], [`epoch::log`] and [`control::stale`].
+//! Whether a store has what hosts need, and what becomes of each object, is judged from outside by [`audit`].
 //!
 //! # Time
 //!
@@ -220,6 +223,7 @@
 //! 14. No call that comes after the store was lost is answered from memory.
 //! 15. Of the members of an election used alone, at most one claims to lead at any time, if the rates of their clocks differ
 //!     by less than a tenth. (The one promise that needs a clock. A cluster makes no such claim.)
+//! 16. After faults stop, nothing is left that no host needs.
 //!
 //! # Where the rules are
 //!
@@ -233,6 +237,7 @@
 //! | [`state`] | where a vnode's newest record stands ([`state::place`], [`state::index`]); packs ([`state::pack`]) and the record of a checkpoint ([`state::checkpoint`]) |
 //! | [`checkpoint`] | what the next checkpoint copies ([`checkpoint::plan`], [`checkpoint::pack_writer`]); what may be forgotten or deleted, and in which order ([`checkpoint::retain`], [`checkpoint::trim`], [`checkpoint::collect`]) |
 //! | [`control`] | who leads ([`control::election`]), who is suspected ([`control::suspicion`]), whether the store is lost ([`control::loss`]), when a cluster may be founded ([`control::founding`]), signs of life ([`control::hints`]); a member of an election used alone ([`control::candidate`]) and until when it may claim to lead ([`control::lease`]); what an epoch means for a host ([`control::member`]); joins, failures, handoffs, the next record ([`control::leader`], [`control::admission`]) |
+//! | [`audit`] | what in a store is damaged, and what no host needs |
 //! | [`request`] | what is stored of a vnode ([`request::envelope`]), which requests it remembers ([`request::window`]), how a client numbers and repeats them ([`request::attempts`]) |
 #![no_std]
 
@@ -240,6 +245,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod audit;
 pub mod checkpoint;
 pub mod control;
 pub mod epoch;

@@ -16,7 +16,7 @@ use holocron_planted::{Bug, is_planted};
 use crate::{
     control::{candidate::Purpose, member::AfterSeal},
     format::segment::{TrimStep, Trimmed},
-    ids::{CommitNumber, Epoch, Position, Segment, Tenure},
+    ids::{CommitNumber, Epoch, PackNumber, Position, Segment, Tenure},
     journal::{
         batch::BatchHeader,
         sealing::{SealEffect, Sealed, Sealing},
@@ -44,6 +44,13 @@ pub(crate) fn is_whole(is_whole: bool) -> bool {
 }
 
 // checkpoint/retain.rs
+
+/// [`Bug::DeletePacksInFlight`]: the packs of a checkpoint whose record is in flight count as given up: `committed` is the
+/// first number that was free when the newest committed one was built.
+#[inline]
+pub(crate) fn given_up_from(appended: PackNumber, committed: PackNumber) -> PackNumber {
+    if is_planted(Bug::DeletePacksInFlight) { committed } else { appended }
+}
 
 /// [`Bug::DeletePacksInUse`]: no session counts as a reader.
 #[inline]
@@ -95,6 +102,14 @@ pub(crate) fn purpose_of_last(rule: Purpose) -> Purpose {
 #[inline]
 pub(crate) fn confirmed(asked_at: Time, now: Time) -> Time {
     if is_planted(Bug::ClaimFromAnswer) { now } else { asked_at }
+}
+
+// control/leader/collecting.rs
+
+/// [`Bug::ForgetAtOnce`]: one look at a detached session is enough.
+#[inline]
+pub(crate) fn looked_twice(rule: bool) -> bool {
+    rule || is_planted(Bug::ForgetAtOnce)
 }
 
 // control/leader/hosts.rs

@@ -43,7 +43,7 @@ const fn in_election(test: &'static str) -> Noticed {
 #[must_use]
 pub const fn noticed(bug: Bug) -> Noticed {
     match bug {
-        // These need two batches in flight; the library has one.
+        // The next two need two batches in flight. In the simulator a replacement store is never a copy.
         Bug::SealAtMax => in_model("journal_model", "switched::a_seal_past_the_last_batch"),
         Bug::AcknowledgeOutOfOrder => {
             in_model("journal_model", "switched::acknowledging_out_of_order")
@@ -53,14 +53,12 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::WaitForBatchInFlight => {
             in_model("journal_model", "switched::a_read_that_waits_for_the_batch_in_flight")
         }
-        // In the simulator, a replacement store is never a copy.
         Bug::WitnessTooNew => in_model("journal_loss", "switched::a_witness_that_is_too_new"),
         // A slot would have to move away and back during the one request of a Release.
         Bug::DropSourceOfOldTenure => {
             in_model("ownership_model", "switched::sources_dropped_by_an_older_tenures_checkpoint")
         }
-        // The library deletes packs before it starts the next checkpoint, so there are no packs of a next checkpoint
-        // then.
+        // The library deletes packs before it starts the next checkpoint.
         Bug::DeletePacksToCome => {
             in_model("pack_model", "switched::packs_deleted_that_the_next_checkpoint_names")
         }
@@ -73,6 +71,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::AppendAfterRelease => {
             in_model("slot_traces", "switched::a_record_behind_the_release_of_its_slot")
         }
+        Bug::DeletePacksInFlight => in_model("slot_traces", "switched::packs_deleted_in_flight"),
         // In most seeds an announcement or an epoch comes before the next look.
         Bug::NeverLookAgain => {
             in_model("slot_traces", "switched::a_recovery_that_waits_and_never_looks_again")
@@ -96,7 +95,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::RetryOtherBytes | Bug::AnswerOpenBatch | Bug::RollBackInFlight | Bug::EndOnOutage
         | Bug::CheckpointNamesPrevious | Bug::WindowByAge | Bug::NoWindow | Bug::KeepCache
         | Bug::SkipWitness | Bug::JudgeByName | Bug::IgnoreBatchInFlight
-        | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse => Noticed::InSimulation,
+        | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse | Bug::ForgetAtOnce => Noticed::InSimulation,
     }
 }
 

@@ -1,9 +1,10 @@
 //! A scenario: a whole cluster from one seed, under load and faults, with checks at the end.
 //!
-//! It has five phases: hosts start; callers call during faults; faults are healed and callers finish; the cluster must
-//! settle, with one leader and every slot served; everything is read back and compared with what was acknowledged. A
-//! run never panics: panics in it are reported as violations.
+//! It has six phases: hosts start; callers call during faults; faults are healed and callers finish; the cluster must
+//! settle, with one leader and every slot served; garbage must go, and a scrub must find no damage; everything is read
+//! back and compared with what was acknowledged. A run never panics: panics in it are reported as violations.
 
+mod audit;
 mod lost;
 mod operator;
 mod rest;
@@ -171,6 +172,7 @@ impl Story {
         self.work.end();
         self.finish_calls();
         self.rest(&nodes);
+        self.audit();
         self.read_back();
         cell::check(&self.work);
     }
@@ -276,6 +278,8 @@ fn settings(seed: u64, chance: &Chance) -> Settings {
         copy_pause: Duration::from_millis(50),
         copy_len: 8 << 10,
         window: window(seed),
+        // Longer than a request of this store may take to land.
+        collect_again_after: Duration::from_secs(4),
         ..Settings::default()
     }
 }

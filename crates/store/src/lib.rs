@@ -57,6 +57,6 @@ pub use lying::{Lie, Lying};
 pub use memory::Memory;
 pub use open::{OpenError, open, open_or_make};
 pub use patience::Patience;
-pub use probe::{Probe, ProbeError, ProbeReport, Promise, probe};
+pub use probe::{PROBE_DEADLINE_MAX, Probe, ProbeError, ProbeReport, Promise, probe};
 pub use retry::{GaveUp, delete_until, get_range_until, get_until, list_until, put_until};
 pub use store::{LIST_LEN_MAX, Listed, Store};

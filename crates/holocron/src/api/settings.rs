@@ -4,6 +4,7 @@ use core::time::Duration;
 use holocron_protocol::{
     checkpoint::plan::COPY_LEN_DEFAULT,
     epoch::log::Retention,
+    format::cluster::EPOCH_SEGMENT_LEN_DEFAULT,
     state::checkpoint::{TAIL_LEN_MAX, TAIL_POSITIONS_MAX},
 };
 
@@ -57,6 +58,10 @@ pub struct Settings {
     pub leader_hint_every: Duration,
     /// How often a host writes its own hint, and the leader lists those of all hosts.
     pub host_hint_every: Duration,
+    /// How long after objects were deleted they are looked for again: those of a dead session before the epoch records
+    /// forget it, and those of the own one. Higher: objects of requests that land very late are deleted too. Lower: shorter
+    /// records.
+    pub collect_again_after: Duration,
     /// How long one try of a store request may take before the next try.
     pub store_try_timeout: Duration,
     /// How long the store may take to answer at start before the host gives up.
@@ -76,6 +81,9 @@ pub struct Settings {
     /// Positions of a journal that are trimmed as one, in a cluster that this host creates; fixed permanently then.
     /// Lower: fewer untrimmed positions, more marks.
     pub segment_len: u32,
+    /// Epochs that are deleted as one, in a cluster that this host creates; fixed permanently then. Lower: history is cut
+    /// more precisely, and leaves more marks.
+    pub epoch_segment_len: u32,
 }
 
 impl Default for Settings {
@@ -99,6 +107,7 @@ impl Default for Settings {
             handoff_timeout: Duration::from_secs(5),
             leader_hint_every: Duration::from_secs(8),
             host_hint_every: Duration::from_secs(10),
+            collect_again_after: Duration::from_secs(5 * 60),
             store_try_timeout: Duration::from_secs(5),
             store_start_timeout: Duration::from_secs(10),
             panics_max: 5,
@@ -106,6 +115,7 @@ impl Default for Settings {
             history: Retention::default(),
             slots: holocron_protocol::ids::SLOTS_DEFAULT,
             segment_len: 256,
+            epoch_segment_len: EPOCH_SEGMENT_LEN_DEFAULT,
         }
     }
 }

@@ -218,6 +218,7 @@ impl HostBuilder {
         let proposed = Cluster {
             slots: self.settings.slots,
             journal_segment_len: self.settings.segment_len,
+            epoch_segment_len: self.settings.epoch_segment_len,
             ..Cluster::new(self.random.cluster())
         };
         let finder = Finder { store: &dyn_store, patience, stop: &stop, founding: self.founding };

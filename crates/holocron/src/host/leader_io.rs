@@ -3,6 +3,7 @@
 mod collect;
 mod history;
 mod hosts;
+mod stale;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +15,7 @@ use holocron_protocol::{
         suspicion::SuspicionSettings,
     },
     epoch::record::RecordDigest,
-    format::segment::Trimmed,
+    format::{keys, segment::Trimmed},
     ids::{DomainId, Epoch, HostName, SessionId},
 };
 use tokio::sync::oneshot;
@@ -57,6 +58,7 @@ fn settings_of(settings: &Settings) -> LeaderSettings {
             late_after: settings.heartbeat * 3,
         },
         list_hints_every: settings.host_hint_every,
+        collect_again_after: settings.collect_again_after,
     }
 }
 
@@ -194,6 +196,11 @@ impl Driver {
             Effect::TrimEpochLog(newest) => self.trim_epoch_log(newest),
             Effect::ProbeStore => self.probe_store(),
             Effect::ListHints(except) => self.list_hints(except),
+            Effect::DeleteHints(hosts) => {
+                self.delete_stale(hosts.iter().map(keys::host_hint).collect());
+            }
+            Effect::ListScratch => self.list_scratch(),
+            Effect::DeleteScratch(keys) => self.delete_stale(keys),
             Effect::CheckEndMark(request) => self.check_end_mark(request),
             Effect::PushEpoch(address) => {
                 if let Some(view) = &self.view {

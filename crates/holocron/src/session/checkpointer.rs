@@ -33,7 +33,7 @@ use holocron_protocol::{
     },
 };
 use holocron_store::{GaveUp, Patience, get_range_until, put_until};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{Notice, Session};
 use crate::planted;
@@ -57,6 +57,20 @@ pub(crate) struct Checkpoints {
     /// The newest batch that is in the slots' logs.
     entered: Position,
     retention: Retention,
+    /// When the own objects are listed next, because some were deleted: a request may land after the deletion.
+    look_again_at: Option<Instant>,
+    /// When they are to be listed for what was deleted last.
+    last_look_at: Option<Instant>,
+}
+
+/// Why the task woke up.
+enum Woken {
+    Ended,
+    CheckpointDue,
+    /// What was needed by the epoch before may be garbage now.
+    NewEpoch,
+    /// Objects that were deleted may have landed again.
+    LookAgain,
 }
 
 /// Why a checkpoint failed.
@@ -76,33 +90,66 @@ impl Checkpoints {
     ) -> Self {
         let retention = Retention::new(session.id());
         let (packs, entered) = (Vec::new(), Position::ZERO);
-        Self { session, views, notices, packs, entered, retention }
+        Self {
+            session,
+            views,
+            notices,
+            packs,
+            entered,
+            retention,
+            look_again_at: None,
+            last_look_at: None,
+        }
     }
 
     /// Writes checkpoints whenever one is due, until the session ends.
     pub(crate) async fn run(mut self) {
         let session = Arc::clone(&self.session);
-        let ended = session.journal.ended();
         loop {
-            tokio::select! {
-                biased;
-                () = ended.cancelled() => return,
-                () = session.journal.until_checkpoint_due() => {}
-            }
-            match self.checkpoint().await {
+            let done = match self.wake().await {
+                Woken::Ended => break,
+                Woken::CheckpointDue => self.checkpoint().await,
+                Woken::NewEpoch => self.delete_garbage().await.map(|()| Copying::Complete),
+                Woken::LookAgain => self.delete_late().await.map(|()| Copying::Complete),
+            };
+            match done {
                 Ok(Copying::Complete) => {}
                 Ok(Copying::Remaining) => {
                     // More remains to copy than one checkpoint may. The pause leaves the store to commands.
                     self.pause().await;
                     session.journal.want_checkpoint();
                 }
-                Err(Failed::Over) => return,
+                Err(Failed::Over) => break,
                 Err(Failed::Unreadable(why)) => {
                     tracing::error!(session = %session.id(), why, "checkpoint failed and is retried; the journal grows");
+                    self.retention.given_up();
                     self.pause().await;
                     session.journal.want_checkpoint();
                 }
             }
+        }
+        self.leave_no_pack_behind().await;
+    }
+
+    async fn wake(&mut self) -> Woken {
+        let session = Arc::clone(&self.session);
+        let look_again_at = self.look_again_at;
+        let look_again = async {
+            match look_again_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => core::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = session.journal.ended().cancelled() => Woken::Ended,
+            () = look_again => Woken::LookAgain,
+            () = session.journal.until_checkpoint_due() => Woken::CheckpointDue,
+            changed = self.views.changed() => match changed {
+                Ok(()) => Woken::NewEpoch,
+                // The host stops.
+                Err(_) => Woken::Ended,
+            },
         }
     }
 

@@ -4,12 +4,12 @@ use core::marker::PhantomData;
 use std::sync::Arc;
 
 use holocron_protocol::{
-    epoch::log::Retention,
+    epoch::log::{Retention, leftovers},
     format::{
         keys::{self, Key},
         segment::{EpochSegments, TrimStep, Trimmed},
     },
-    ids::{Epoch, HostName},
+    ids::{Epoch, HostName, Segment},
     journal::batch::Mark,
 };
 use holocron_store::{Created, Patience, Store, create_once, delete_until, get_until, list_until};
@@ -35,7 +35,7 @@ pub(crate) struct LogTrim<'a, E> {
 impl<E: LogEntry> LogTrim<'_, E> {
     /// Whether nothing is due, so that the marks need not be listed.
     pub(crate) fn is_idle(newest: Epoch, retention: Retention, segments: EpochSegments) -> bool {
-        retention.due(newest, segments) == holocron_protocol::ids::Segment::ZERO
+        retention.due(newest, segments) == Segment::ZERO
     }
 
     /// Deletes what is due. `trimmed` is how far an earlier call came; `None` lists the marks. `None` if it was stopped or a
@@ -49,7 +49,9 @@ impl<E: LogEntry> LogTrim<'_, E> {
                 Some(Key::EpochMark(segment)) => Some(segment),
                 _ => None,
             });
-            *trimmed = Some(Trimmed::resumed(marks));
+            let resumed = Trimmed::resumed(marks);
+            self.delete_leftovers(resumed.marked).await?;
+            *trimmed = Some(resumed);
         }
         let trimmed = trimmed.as_mut()?;
         let due = self.retention.due(newest, self.segments);
@@ -74,6 +76,22 @@ impl<E: LogEntry> LogTrim<'_, E> {
                 }
             }
             trimmed.done(step);
+        }
+        Some(())
+    }
+
+    /// Deletes what is in marked segments: a host that was far behind may have created epochs there again.
+    async fn delete_leftovers(&self, marked: Segment) -> Option<()> {
+        let listed =
+            list_until(&**self.store, keys::EPOCHS, self.patience, self.stop).await.ok()?;
+        let epoch = |key: &str| match keys::parse(key) {
+            Some(Key::Epoch(epoch)) => Some(epoch),
+            _ => None,
+        };
+        let epochs: Vec<Epoch> = listed.iter().filter_map(|object| epoch(&object.key)).collect();
+        for epoch in leftovers(marked, self.segments, epochs) {
+            let key = keys::epoch(epoch);
+            delete_until(&**self.store, &key, self.patience, self.stop).await.ok()?;
         }
         Some(())
     }

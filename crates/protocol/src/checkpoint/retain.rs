@@ -11,6 +11,7 @@
 //! * Nothing is deleted before the checkpoint that makes it garbage is committed.
 //! * No pack is deleted that the newest committed checkpoint names, that may belong to the next one, or that another
 //!   session may be reading.
+//! * A pack of a checkpoint that was given up goes only if its record was never appended: one in flight may land.
 //! * Objects of former owners stay in memory while a slot is recovering or has states that were not copied: a former
 //!   owner that goes on with other slots trims its journal.
 
@@ -19,7 +20,10 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use crate::{
     checkpoint::trim::next_trim,
     epoch::record::EpochRecord,
-    format::segment::{SegmentLen, TrimStep, Trimmed},
+    format::{
+        keys::Key,
+        segment::{SegmentLen, TrimStep, Trimmed},
+    },
     ids::{Epoch, PackNumber, Position, SessionId},
     journal::writer::Writer,
     planted,
@@ -130,6 +134,10 @@ pub struct Retention {
     named: BTreeSet<PackNumber>,
     /// The first number that was free when that checkpoint was committed. From here on packs may belong to the next one.
     free_from: PackNumber,
+    /// The first number that was free when the newest checkpoint was appended to the journal, committed or not.
+    appended_from: PackNumber,
+    /// Packs of checkpoints that were given up before their record was appended: no record ever names them.
+    given_up: BTreeSet<PackNumber>,
     /// The first number that was never used.
     next_pack: PackNumber,
     trimmed: Trimmed,
@@ -150,6 +158,8 @@ impl Retention {
             written: BTreeSet::new(),
             named: BTreeSet::new(),
             free_from: PackNumber::ZERO.next(),
+            appended_from: PackNumber::ZERO.next(),
+            given_up: BTreeSet::new(),
             next_pack: PackNumber::ZERO.next(),
             trimmed: Trimmed::default(),
             appended: Position::ZERO,
@@ -179,6 +189,49 @@ impl Retention {
     pub fn checkpoint_appended(&mut self, low_water: Position) {
         assert!(self.appended <= low_water, "low waters don't go down");
         self.appended = low_water;
+        self.appended_from = self.next_pack;
+    }
+
+    /// The checkpoint that was being built is given up: it will not be appended. Its packs go, whoever reads this session:
+    /// readers find packs by records.
+    pub fn given_up(&mut self) {
+        let from = planted::given_up_from(self.appended_from, self.free_from);
+        self.given_up.extend(self.written.range(from..));
+    }
+
+    /// The session is over. Returns the packs that no record can name, so that its host deletes them, whatever becomes of
+    /// the session: it may have been collected and forgotten while this process was paused in the middle of a put.
+    #[must_use]
+    pub fn left_behind(mut self) -> BTreeSet<PackNumber> {
+        self.given_up();
+        self.given_up
+    }
+
+    /// What of the objects listed below this session is there although it was deleted, or was given up: requests that
+    /// landed late. `listed` is what exists; ask when no deletion is under way.
+    pub fn landed_late<'a>(
+        &'a self,
+        segments: SegmentLen,
+        listed: impl IntoIterator<Item = Key> + 'a,
+    ) -> impl Iterator<Item = Key> + 'a {
+        let late = move |key: &Key| match *key {
+            Key::Journal(session, position) => {
+                session == self.session && segments.segment(position) < self.trimmed.deleted
+            }
+            Key::Pack(session, number) => {
+                session == self.session
+                    && number < self.next_pack
+                    && !self.written.contains(&number)
+            }
+            Key::Cluster
+            | Key::Epoch(_)
+            | Key::EpochMark(_)
+            | Key::LeaderHint
+            | Key::HostHint(_)
+            | Key::TrimMark(..)
+            | Key::EndMark(_) => false,
+        };
+        listed.into_iter().filter(late)
     }
 
     /// A checkpoint is committed. Says what may be forgotten in memory; `files_known` is how many files have a number.
@@ -197,6 +250,10 @@ impl Retention {
         assert_eq!(content.low_water, self.appended, "the checkpoint that was appended last");
         self.named = content.packs.iter().map(|pack| pack.number).collect();
         assert!(self.named.is_subset(&self.written), "a checkpoint names packs that don't exist");
+        assert!(
+            self.named.is_disjoint(&self.given_up),
+            "a checkpoint names packs that were given up"
+        );
         self.free_from = self.next_pack;
         let mut forget = Vec::from([Forget::Tail(content.low_water)]);
         if copying == Copying::Complete && recovering == Recovering::Nothing {
@@ -231,7 +288,9 @@ impl Retention {
         self.judged_by = newest.epoch;
         let rule = || next_trim(writer, self.trimmed, segments);
         let trim = planted::next_trim(rule, self.trimmed, segments.whole_up_to(self.appended));
-        trim.map(Deletion::Trim).or_else(|| self.unneeded_pack(newest).map(Deletion::Pack))
+        let given_up = || self.given_up.first().copied();
+        let pack = || given_up().or_else(|| self.unneeded_pack(newest));
+        trim.map(Deletion::Trim).or_else(|| pack().map(Deletion::Pack))
     }
 
     fn unneeded_pack(&self, newest: &EpochRecord) -> Option<PackNumber> {
@@ -257,6 +316,7 @@ impl Retention {
             Deletion::Pack(number) => {
                 assert!(!self.named.contains(&number), "{number} is deleted though it is named");
                 assert!(self.written.remove(&number), "{number} is deleted twice");
+                self.given_up.remove(&number);
             }
         }
     }

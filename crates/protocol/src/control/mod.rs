@@ -13,4 +13,5 @@ pub mod lease;
 pub mod loss;
 pub mod member;
 pub mod report;
+pub mod stale;
 pub mod suspicion;

@@ -270,6 +270,16 @@ impl Retention {
     }
 }
 
+/// Of the epochs that exist, those in marked segments. They may go at any time: a mark is never deleted, and what is
+/// created there again doesn't count ([`judge_create`]). `marked` is the first segment without a mark.
+pub fn leftovers(
+    marked: Segment,
+    segments: EpochSegments,
+    existing: impl IntoIterator<Item = Epoch>,
+) -> impl Iterator<Item = Epoch> {
+    existing.into_iter().filter(move |&epoch| segments.segment(epoch) < marked)
+}
+
 /// [`Retention::due`] for any number of epochs to keep, at least 1.
 fn due(newest: Epoch, kept: u64, segments: EpochSegments) -> Segment {
     assert!(kept > 0, "the newest epoch is kept");
@@ -457,6 +467,14 @@ mod tests {
         assert_eq!(step(29, 0, 0), Some(TrimStep::Mark(Segment::new(0))));
         assert_eq!(step(29, 1, 0), Some(TrimStep::Delete(Segment::new(0))));
         assert_eq!(step(29, 1, 1), None);
+    }
+
+    #[test]
+    fn only_epochs_of_marked_segments_are_leftovers() {
+        let existing = [1, 9, 10, 19, 20].map(Epoch::new);
+        let found: Vec<_> = leftovers(Segment::new(2), TENS, existing).collect();
+        assert_eq!(found, [1, 9, 10, 19].map(Epoch::new));
+        assert_eq!(leftovers(Segment::ZERO, TENS, existing).count(), 0);
     }
 
     #[test]

@@ -430,6 +430,9 @@ impl Driven {
             Effect::WriteEpoch
             | Effect::TrimEpochLog(_)
             | Effect::ListHints(_)
+            | Effect::ListScratch
+            | Effect::DeleteHints(_)
+            | Effect::DeleteScratch(_)
             | Effect::PushEpoch(_)
             | Effect::Answer(_) => {}
         }

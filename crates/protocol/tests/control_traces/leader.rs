@@ -19,6 +19,8 @@
 //! 50 connected h2a | broken h2a | refused h2a        of the connection to a host
 //! 50 hints h2a 7 h3a 9                 the hints were read, with their counters
 //! 50 sealed h2a p9 | not sealed h2a | collected h2a
+//! 50 not collected h2a                 a request kept the collection from ending
+//! 50 scratch probe/1 probe/2           these objects of start-up probes exist
 //! 50 join h2a | join h2a/50            a host asks to join, with that weight
 //! 50 cleared h2a as of e3              its end mark was found absent
 //! 50 leave h2a                         a host asks to leave
@@ -89,7 +91,11 @@ pub(crate) fn play(input: &str) -> String {
 
 pub(crate) fn settings() -> LeaderSettings {
     let suspicion = SuspicionSettings::default();
-    LeaderSettings { suspicion, list_hints_every: core::time::Duration::from_secs(10) }
+    LeaderSettings {
+        suspicion,
+        list_hints_every: core::time::Duration::from_secs(10),
+        collect_again_after: core::time::Duration::ZERO,
+    }
 }
 
 pub(crate) fn identity() -> Identity {

@@ -64,4 +64,10 @@ mod switched {
         let trace = "retention/packs_stay_while_listed_as_source.txt";
         switch::is_missed(Bug::DeletePacksInUse, ALL, trace);
     }
+
+    #[test]
+    fn packs_deleted_in_flight() {
+        let trace = "retention/the_session_ends_with_a_checkpoint_in_flight.txt";
+        switch::is_missed(Bug::DeletePacksInFlight, ALL, trace);
+    }
 }

@@ -8,6 +8,9 @@
 //! checkpoint p8 k1 k2             a checkpoint that covers all up to p8 and names these packs is appended
 //! committed                       that is committed; it may say `copying` (more is left to copy), `recovering` (a slot is
 //!                                 recovering, or isn't in its log yet) and `files 1024` (how many have a number)
+//! gives up                        the checkpoint that is being built is given up
+//! over                            the session ends: the packs that its host deletes by itself
+//! late p1 k1                      these own objects exist: which of them landed late
 //! files 600                       unused files were forgotten; so many are left
 //! delete                          the next deletion is asked for and carried out
 //! ask                             the next deletion is asked for; the store doesn't answer
@@ -18,7 +21,10 @@ use std::fmt::Write as _;
 use holocron_protocol::{
     checkpoint::retain::{Copying, Deletion, Forget, Recovering, Retention},
     epoch::record::EpochRecord,
-    format::segment::{SegmentLen, TrimStep},
+    format::{
+        keys::Key,
+        segment::{SegmentLen, TrimStep},
+    },
     ids::{PackNumber, Position},
     journal::writer::{Carries, Writer},
     state::{checkpoint::Checkpoint, pack::PackRef},
@@ -70,6 +76,14 @@ impl Keeper {
             ["pack", number] => self.retention.pack_written(pack(number)),
             ["checkpoint", low_water, packs @ ..] => self.append(position(low_water), packs),
             ["committed", words @ ..] => return Some(self.committed(words)),
+            ["gives", "up"] => self.retention.given_up(),
+            ["over"] => {
+                let left = self.retention.clone().left_behind();
+                let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+                let none = left.is_empty();
+                return Some(if none { "leaves nothing".into() } else { left.join(", ") });
+            }
+            ["late", names @ ..] => return Some(self.late(names)),
             ["files", count] => self.retention.files_left(count.parse().unwrap()),
             ["delete"] => {
                 let deletion = self.next();
@@ -110,6 +124,24 @@ impl Keeper {
         let forget = self.retention.committed(&content, copying, recovering, files_known);
         let forget: Vec<String> = forget.into_iter().map(forget_words).collect();
         format!("forget {}", forget.join(", "))
+    }
+
+    /// Which of these own objects are there only because a request landed late.
+    fn late(&self, names: &[&str]) -> String {
+        let own = session("A");
+        let listed = names.iter().map(|name| match name.strip_prefix('k') {
+            Some(_) => Key::Pack(own, pack(name)),
+            None => Key::Journal(own, position(name)),
+        });
+        let late = self.retention.landed_late(SEGMENTS, listed);
+        let late: Vec<String> = late
+            .map(|key| {
+                let pack = matches!(key, Key::Pack(..));
+                let number: u64 = key.path()[key.path().len() - 20..].parse().unwrap();
+                format!("{}{number}", if pack { 'k' } else { 'p' })
+            })
+            .collect();
+        if late.is_empty() { "none".into() } else { late.join(", ") }
     }
 
     fn next(&mut self) -> Option<Deletion> {

@@ -34,6 +34,8 @@ pub enum Invariant {
     SameTrace = 13,
     /// A host whose store is lost sends no answers from memory.
     LostIsNoticed = 14,
+    /// What no host needs is deleted.
+    NoGarbage = 15,
 }
 
 impl Invariant {
@@ -62,6 +64,9 @@ impl Invariant {
             Self::SameTrace => "same seed, same trace",
             Self::LostIsNoticed => {
                 "no call that comes after the store was lost is answered from memory"
+            }
+            Self::NoGarbage => {
+                "after faults stop, nothing is left that no host needs, within a bound"
             }
         }
     }

@@ -15,7 +15,11 @@ mod missing;
 #[cfg(test)]
 mod namesakes;
 #[cfg(test)]
+mod plot;
+#[cfg(test)]
 mod seeds;
+#[cfg(test)]
+mod soak;
 #[cfg(test)]
 mod tally;
 #[cfg(test)]

@@ -4,12 +4,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::blame;
 
 /// Staging files older than this are leftovers. A slower writer finds its file missing, fails, and tries again.
-const STAGING_AGE_MAX_SECONDS: i64 = 3_600;
+const STAGING_AGE_MAX_SECONDS: i64 = 600;
+
+/// How often a process that writes removes leftovers: it reads one small directory.
+const CLEAR_EVERY: Duration = Duration::from_secs(300);
 
 /// Names tried for one staging file. A name is taken if a dead process with our process id left it.
 const STAGING_NAMES_MAX: usize = 100_000;
@@ -19,8 +26,8 @@ const STAGING_NAMES_MAX: usize = 100_000;
 pub(super) struct Staging {
     directory: PathBuf,
     next: AtomicU64,
-    /// Whether this process has removed leftovers of others.
-    cleared: AtomicBool,
+    /// When this process removed leftovers of others.
+    cleared: Mutex<Option<Instant>>,
 }
 
 /// A staging file, complete and synced.
@@ -33,15 +40,15 @@ impl Staging {
     /// Staging below this root. Creates nothing before the first write.
     pub(super) fn below(root: &Path) -> Self {
         let directory = root.join(".staging");
-        Self { directory, next: AtomicU64::new(0), cleared: AtomicBool::new(false) }
+        Self { directory, next: AtomicU64::new(0), cleared: Mutex::new(None) }
     }
 
     /// Writes and syncs `body` under a new name. The directory isn't synced: the name isn't needed after a crash.
     pub(super) fn write(&self, body: &[u8]) -> io::Result<Staged> {
-        if !self.cleared.swap(true, Ordering::Relaxed)
+        if self.is_due()
             && let Err(error) = self.make().and_then(|()| self.clear())
         {
-            self.cleared.store(false, Ordering::Relaxed);
+            *self.cleared() = None;
             return Err(blame::at(&self.directory, error));
         }
         let (mut file, path) = self.create().map_err(|error| blame::at(&self.directory, error))?;
@@ -53,6 +60,20 @@ impl Staging {
                 Err(error)
             }
         }
+    }
+
+    fn cleared(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.cleared.lock().expect("nothing panics under this lock")
+    }
+
+    /// Whether leftovers are to be removed now. If so, it is up to this caller.
+    fn is_due(&self) -> bool {
+        let mut cleared = self.cleared();
+        let due = cleared.is_none_or(|cleared| cleared.elapsed() >= CLEAR_EVERY);
+        if due {
+            *cleared = Some(Instant::now());
+        }
+        due
     }
 
     fn make(&self) -> io::Result<()> {
@@ -149,6 +170,17 @@ mod tests {
         assert_eq!(fs::metadata(root.path().join("object")).unwrap().nlink(), 1);
         assert!(fresh.path().exists());
         assert_eq!(fs::read(root.path().join("object")).unwrap(), b"old");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_goes_on_looks_for_leftovers_again() {
+        let root = tempfile::tempdir().unwrap();
+        let staging = Staging::below(root.path());
+        assert!(staging.is_due(), "at the first write");
+        assert!(!staging.is_due());
+        tokio::time::advance(CLEAR_EVERY).await;
+        assert!(staging.is_due());
+        assert!(!staging.is_due());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! * A store is refused only on proof: two winners, changed bytes, a missing object. Errors and lost answers prove
 //!   nothing; the request is retried until the deadline.
 //! * It deletes what it wrote, with any result. (If its deadline cuts it off, or a create lands late, a few small
-//!   objects may stay below its prefix; they are never read again.)
+//!   objects may stay below its prefix; they are never read again, and the leader deletes them later.)
 
 mod create;
 mod race;
@@ -35,6 +35,10 @@ const SAMPLES: usize = 3;
 /// Deletes of one object after which the store counts as keeping deleted objects.
 const DELETES_MAX: usize = 5;
 
+/// The longest deadline of a probe; a longer one counts as this. Leftovers of probes are deleted by their age, and a probe
+/// must never find its own objects deleted.
+pub const PROBE_DEADLINE_MAX: Duration = Duration::from_secs(300);
+
 /// How long the clean-up may take after the verdict.
 const CLEAN_UP_MAX: Duration = Duration::from_secs(1);
 
@@ -49,7 +53,7 @@ pub struct Probe {
     pub racers: usize,
     /// Number of races, one after the other.
     pub rounds: usize,
-    /// A store that has not answered every request by then counts as unreachable.
+    /// A store that has not answered every request by then counts as unreachable; at most [`PROBE_DEADLINE_MAX`].
     pub deadline: Duration,
 }
 
@@ -80,7 +84,7 @@ pub async fn probe(store: &Arc<dyn Store>, probe: &Probe) -> Result<ProbeReport,
     let verdict = tokio::select! {
         biased;
         verdict = probing.run() => verdict,
-        () = tokio::time::sleep(probe.deadline) => Err(probing.unreachable()),
+        () = tokio::time::sleep(probe.deadline.min(PROBE_DEADLINE_MAX)) => Err(probing.unreachable()),
     };
     if !matches!(verdict, Err(ProbeError::Unreachable { .. })) {
         probing.clean_up().await;
@@ -281,7 +285,7 @@ impl Probing<'_> {
 
     fn unreachable(&self) -> ProbeError {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
-        ProbeError::Unreachable { within: self.probe.deadline, last }
+        ProbeError::Unreachable { within: self.probe.deadline.min(PROBE_DEADLINE_MAX), last }
     }
 
     async fn clean_up(&self) {

@@ -5,12 +5,20 @@ use std::sync::Arc;
 use holocron_protocol::{
     checkpoint::retain::Deletion,
     epoch::record::EpochRecord,
-    format::{keys, segment::TrimStep},
+    format::{
+        keys::{self, Key},
+        segment::TrimStep,
+    },
     journal::batch::Mark,
 };
-use holocron_store::{Created, create_once, delete_until};
+use holocron_store::{Created, Patience, create_once, delete_until, list_until};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Checkpoints, Failed, failed};
+
+/// How long the host tries to delete a pack of an ended session.
+const LEFT_BEHIND_WITHIN: core::time::Duration = core::time::Duration::from_secs(60);
 
 impl Checkpoints {
     pub(super) fn newest_record(&self) -> Option<Arc<EpochRecord>> {
@@ -47,6 +55,7 @@ impl Checkpoints {
                 }
             }
             self.retention.deleted(deletion);
+            self.look_again_later();
         }
         Ok(())
     }
@@ -55,5 +64,60 @@ impl Checkpoints {
         let store = &*self.session.parts.store;
         let deleted = delete_until(store, key, self.patience(), self.session.journal.ended()).await;
         deleted.map_err(|gave_up| failed(key, &gave_up))
+    }
+
+    /// Looks for own objects once more, a while after the last deletion. Under load that is one look per
+    /// `collect_again_after`.
+    fn look_again_later(&mut self) {
+        let at = Instant::now() + self.session.settings.collect_again_after;
+        self.last_look_at = Some(at);
+        self.look_again_at.get_or_insert(at);
+    }
+
+    /// Deletes own objects that landed after they were deleted or given up.
+    pub(super) async fn delete_late(&mut self) -> Result<(), Failed> {
+        // Not yet the last look, if more was deleted meanwhile.
+        let now = Instant::now();
+        self.look_again_at = self.last_look_at.filter(|&at| at > now);
+        let segments = self.session.parts.cluster.journal_segments();
+        let session = self.session.id();
+        let mut listed = Vec::new();
+        // Not the marks: there may be many.
+        for prefix in [keys::journal(session), keys::packs(session)] {
+            let stop = self.session.journal.ended();
+            let store = &*self.session.parts.store;
+            let found = list_until(store, &prefix, self.patience(), stop).await;
+            listed.extend(found.map_err(|gave_up| failed(&prefix, &gave_up))?);
+        }
+        let listed = listed.iter().filter_map(|object| keys::parse(&object.key));
+        let late: Vec<Key> = self.retention.landed_late(segments, listed).collect();
+        for key in late {
+            tracing::debug!(%session, key = key.path(), "object landed late and is deleted");
+            self.delete(&key.path()).await?;
+            self.look_again_later();
+        }
+        Ok(())
+    }
+
+    /// After the session has ended: deletes the packs that no record names. The leader may have collected and forgotten the
+    /// session while this process was paused in the middle of a put.
+    pub(super) async fn leave_no_pack_behind(self) {
+        let session = self.session.id();
+        let patience = Patience { budget: Some(LEFT_BEHIND_WITHIN), ..self.patience() };
+        let left = self.retention.left_behind();
+        if left.is_empty() {
+            return;
+        }
+        // A put whose answer nobody waits for any more may land for a moment.
+        tokio::time::sleep(self.session.settings.store_try_timeout).await;
+        // The session's own token is cancelled. The task ends with the host.
+        let stop = CancellationToken::new();
+        for number in left {
+            let key = keys::pack(session, number);
+            let store = &*self.session.parts.store;
+            if let Err(error) = delete_until(store, &key, patience, &stop).await {
+                tracing::debug!(%session, key, %error, "pack of an ended session not deleted; it goes with the session");
+            }
+        }
     }
 }

@@ -210,6 +210,10 @@ impl Leadership {
         hints: &BTreeMap<HostName, HostHint>,
     ) -> Vec<Effect> {
         let mut effects = vec![];
+        let stale = self.stale.hints(now, &self.record, hints);
+        if !stale.is_empty() {
+            effects.push(Effect::DeleteHints(stale));
+        }
         for name in self.hints.saw(hints) {
             let Some(hint) = hints.get(&name) else { continue };
             let Some(&session) = hint.sessions.get(&DomainId::HOME) else { continue };

@@ -12,6 +12,7 @@
 //! * A session is sealed by one task at a time, and collected by one.
 
 mod changes;
+mod collecting;
 mod hosts;
 mod moves;
 mod next;
@@ -37,6 +38,7 @@ pub use self::{
 };
 use self::{
     changes::{Changes, Noted},
+    collecting::{Collecting, Looked},
     moves::Plan,
 };
 use crate::{
@@ -44,6 +46,7 @@ use crate::{
     control::{
         hints::HostHintWatch,
         report::{Health, JoinRequest, Progress},
+        stale::Stale,
         suspicion::{self, SlotBackoff, Watch},
     },
     epoch::record::{EpochRecord, RecordDigest, SessionState},
@@ -54,6 +57,8 @@ use crate::{
 
 /// How long after an epoch the leader looks whether slots should move.
 pub const LOOK_AFTER: Duration = Duration::from_millis(200);
+/// How often the leader looks for garbage that no event tells of: one list, and a get if old epochs are due.
+pub const TIDY_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// A leadership.
 #[derive(Clone, Debug)]
@@ -70,7 +75,9 @@ pub struct Leadership {
     /// The sessions whose Release our own slots wait for; unknown from an epoch to the next tick.
     own_awaiting: Option<Vec<SessionId>>,
     sealing: BTreeSet<SessionId>,
-    collecting: BTreeSet<SessionId>,
+    collecting: Collecting,
+    stale: Stale,
+    tidy_at: Time,
     hints: HostHintWatch,
     /// Sessions that joined by a hint and haven't answered a heartbeat.
     by_hint: BTreeSet<SessionId>,
@@ -105,7 +112,9 @@ impl Leadership {
             heard: BTreeMap::new(),
             own_awaiting: None,
             sealing: BTreeSet::new(),
-            collecting: BTreeSet::new(),
+            collecting: Collecting::new(settings.collect_again_after),
+            stale: Stale::default(),
+            tidy_at: now + TIDY_EVERY,
             hints: HostHintWatch::default(),
             by_hint: BTreeSet::new(),
             list_hints_at: now + settings.list_hints_every,
@@ -154,12 +163,19 @@ impl Leadership {
             Event::NotSealed(session) if !self.sealing.remove(&session) => Vec::new(),
             Event::NotSealed(session) => self.seal(session).into_iter().collect(),
             Event::Collected(session) => {
-                self.changes.forget(session, now);
+                match self.collecting.collected(now, session) {
+                    Looked::Again => {}
+                    Looked::Forget => self.changes.forget(session, now),
+                }
                 Vec::new()
             }
             Event::NotCollected(session) => {
-                self.collecting.remove(&session);
+                self.collecting.not_collected(now, session);
                 Vec::new()
+            }
+            Event::Scratch(listed) => {
+                let old = self.stale.scratch(now, &listed);
+                if old.is_empty() { Vec::new() } else { vec![Effect::DeleteScratch(old)] }
             }
             Event::StoreAnswered(asked_at) => self.on_store_answered(now, asked_at),
             Event::Cleared(request, cleared) => {
@@ -235,21 +251,35 @@ impl Leadership {
 
     /// Deletes what is left of detached sessions. The record that says so is the newest: we have just written or read it.
     fn collect_detached(&mut self) -> Vec<Effect> {
-        let detached: Vec<Detached> = self
-            .record
-            .detached()
-            .filter_map(|(session, entry)| match entry.state {
-                SessionState::Detached(sealed_at) => Some(Detached { session, sealed_at }),
-                SessionState::Open | SessionState::Sealed(_) => None,
-            })
-            .collect();
-        self.collecting
-            .retain(|session| detached.iter().any(|detached| detached.session == *session));
-        let is_open = |detached: &Detached| self.record.is_open(detached.session);
-        assert!(!detached.iter().any(is_open), "an open session is detached");
-        let begun =
-            detached.into_iter().filter(|detached| self.collecting.insert(detached.session));
-        begun.map(Effect::Collect).collect()
+        let detached: BTreeSet<SessionId> =
+            self.record.detached().map(|(session, _)| session).collect();
+        let begun = self.collecting.detached(&detached);
+        self.collect(&begun)
+    }
+
+    /// Collects these sessions, all of them detached in the newest record that this leadership knows. Once detached, a
+    /// session is detached in every later record too.
+    fn collect(&self, sessions: &[SessionId]) -> Vec<Effect> {
+        let detached = sessions.iter().map(|&session| {
+            match self.record.sessions.get(&session).map(|entry| entry.state) {
+                Some(SessionState::Detached(sealed_at)) => Detached { session, sealed_at },
+                other => panic!("{session} is collected, but is {other:?}"),
+            }
+        });
+        detached.map(Effect::Collect).collect()
+    }
+
+    /// Looks for garbage that no event tells of.
+    fn tidy(&mut self, now: Time) -> Vec<Effect> {
+        let looks = self.collecting.due(now);
+        let mut effects = self.collect(&looks);
+        if now >= self.tidy_at {
+            self.tidy_at = now + TIDY_EVERY;
+            effects.push(Effect::ListScratch);
+            // Epochs also grow old without a new one.
+            effects.push(Effect::TrimEpochLog(self.record.epoch));
+        }
+        effects
     }
 
     /// Whatever is due.
@@ -265,6 +295,7 @@ impl Leadership {
             // Hosts that answer heartbeats need no hint.
             effects.push(Effect::ListHints(self.heard.keys().cloned().collect()));
         }
+        effects.extend(self.tidy(now));
         self.end_backoffs(now);
         effects.extend(self.plan_moves(now));
         if self.changes.is_due(now) || self.plan == Plan::Ready || self.one_can_go() {

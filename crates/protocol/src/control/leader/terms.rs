@@ -33,6 +33,8 @@ pub struct LeaderSettings {
     pub suspicion: SuspicionSettings,
     /// How often the hosts' hints are listed.
     pub list_hints_every: Duration,
+    /// How long after a detached session was collected it is looked at again, before it is forgotten; 0: not again.
+    pub collect_again_after: Duration,
 }
 
 /// What happened.
@@ -60,8 +62,10 @@ pub enum Event {
     NotSealed(SessionId),
     /// Answers [`Effect::Collect`]: nothing is left except seal and marks.
     Collected(SessionId),
-    /// Answers [`Effect::Collect`]: it was not finished, and is begun again with the next epoch.
+    /// Answers [`Effect::Collect`]: it was not finished, and is begun again later.
     NotCollected(SessionId),
+    /// Answers [`Effect::ListScratch`]: the objects of start-up probes that exist.
+    Scratch(BTreeSet<String>),
     /// Answers [`Effect::ProbeStore`], which was asked at that time.
     StoreAnswered(Time),
     /// Answers [`Effect::CheckEndMark`]: the mark is absent, by a request that began as of that record.
@@ -122,6 +126,12 @@ pub enum Effect {
     ProbeStore,
     /// List the hosts' hints and read those of all hosts except these.
     ListHints(BTreeSet<HostName>),
+    /// Delete the hints of these hosts, which are gone.
+    DeleteHints(Vec<HostName>),
+    /// List the objects of start-up probes.
+    ListScratch,
+    /// Delete these objects of start-up probes.
+    DeleteScratch(Vec<String>),
     /// Get the end mark of the session that asks to join.
     CheckEndMark(JoinRequest),
     /// Send the newest record to that address.

@@ -507,7 +507,8 @@ proptest! {
                 }
                 Change::Drain(number) => {
                     if let Some(session) = session_of(&draft, &host_name(number)) {
-                        assert!(draft.drain(session));
+                        let drains = draft.hosts()[&host_name(number)].state == HostState::Active;
+                        assert_eq!(draft.drain(session), drains);
                     }
                 }
                 Change::Weigh(number, weight) => {

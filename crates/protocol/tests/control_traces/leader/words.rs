@@ -27,6 +27,8 @@ pub(super) fn event(words: &[&str]) -> Event {
         ["refused", name] => Event::Refused(session(name)),
         ["hints", words @ ..] => Event::Hints(words.chunks(2).map(hint).collect()),
         ["sealed", name, at] => Event::Sealed(session(name), position(at)),
+        ["scratch", keys @ ..] => Event::Scratch(keys.iter().map(ToString::to_string).collect()),
+        ["not", "collected", name] => Event::NotCollected(session(name)),
         ["not", "sealed", name] => Event::NotSealed(session(name)),
         ["collected", name] => Event::Collected(session(name)),
         ["join", name] => Event::Join(join_request(name)),
@@ -118,6 +120,11 @@ pub(super) fn effect_words(effect: &Effect) -> String {
         Effect::ListHints(except) => {
             format!("list the hints except those of {}", names(&mut except.iter()))
         }
+        Effect::DeleteHints(hosts) => {
+            format!("delete the hints of {}", names(&mut hosts.iter()))
+        }
+        Effect::ListScratch => "list the objects of probes".into(),
+        Effect::DeleteScratch(keys) => format!("delete {}", keys.join(" ")),
         Effect::CheckEndMark(request) => format!("get the end mark of {}", join_word(request)),
         Effect::PushEpoch(address) => format!("send the record to {address}"),
         Effect::Answer(Answer::Noted) => "answer: noted".into(),
