@@ -2,20 +2,21 @@
 
 use clap::Args;
 use holocron::PeerMessage;
+use holocron_protocol::epoch::record::HostState;
 use serde_json::json;
 
 use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail},
     leader::{ask_leader, known_host},
-    settle::{slots_of, until_moved},
+    settle::{Moved, Order, session_of, slots_of},
     store::StoreArguments,
 };
 
 /// Move all slots of a host to other hosts
 ///
-/// Callers see slow calls at most, no failed ones. The host stays in the cluster without slots until its process
-/// restarts, or until --undo. Stopping a host with SIGTERM drains it too. Returns when every slot is served elsewhere;
+/// Callers see slow calls at most, no failed ones. The host stays in the cluster without slots until it joins
+/// again (it restarts, or was sealed), or until --undo. Stopping a host with SIGTERM drains it too. Returns when every slot is served elsewhere;
 /// with --undo at once.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("Examples:
@@ -50,10 +51,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         }
         return Ok(());
     }
-    let slots = slots_of(&record, &host);
-    ask_leader(&client, PeerMessage::Drain(host.clone()), deadline).await?;
+    let (slots, session) = (slots_of(&record, &host), session_of(&record, &host));
+    let order = PeerMessage::Drain(host.clone());
+    ask_leader(&client, order.clone(), deadline).await?;
     let reader = deadline.reader(&arguments.store).await?;
-    let epoch = until_moved(&reader, record, deadline, |record| slots_of(record, &host)).await?;
+    let drain = Order { client: &client, reader: &reader, deadline, order, host: &host };
+    let epoch = drain.until_done(record, |record| {
+        let state = record.hosts.get(&host).map(|host| host.state);
+        match (slots_of(record, &host), state) {
+            _ if session_of(record, &host) != session => Moved::Gone,
+            (0, Some(HostState::Draining)) => Moved::Done,
+            (left, _) => Moved::Left(left),
+        }
+    });
+    let epoch = epoch.await?;
     if arguments.json {
         let epoch = epoch.get();
         println!(

@@ -9,14 +9,14 @@ use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
     leader::{ask_leader, known_host},
-    settle::{session_of, until_moved},
+    settle::{Moved, Order, session_of},
     store::StoreArguments,
 };
 
 /// Move slots to a host
 ///
-/// Callers see slow calls at most, no failed ones. A slot stays where it was moved until hosts join or leave, or until
-/// some host is a tenth off its share. Returns when the host serves the slots.
+/// Callers see slow calls at most, no failed ones. A slot stays where it was moved until hosts join or leave. Refused if
+/// it would bring a host more than a slot and a tenth off its share: change weights instead. Returns when the host serves the slots.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("Examples:
   holocron move --store file:///tmp/h 17 h2
@@ -41,15 +41,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let client = deadline.connect(&arguments.store).await?;
     let record = client.ready().await?.record;
     let host = known_host(&record, &arguments.host)?;
+    let session = session_of(&record, &host);
     let order = PeerMessage::Move { slots: slots.clone(), to: host.clone() };
-    ask_leader(&client, order, deadline).await?;
+    ask_leader(&client, order.clone(), deadline).await?;
     let reader = deadline.reader(&arguments.store).await?;
-    let epoch = until_moved(&reader, record, deadline, |record| {
-        let session = session_of(record, &host);
-        let owned = |slot: &&Slot| {
-            session.is_some_and(|session| record.home().slots.holding(**slot).is_owned_by(session))
+    let wanted = Order { client: &client, reader: &reader, deadline, order, host: &host };
+    let epoch = wanted.until_done(record, |record| {
+        let Some(session) = session.filter(|_| session_of(record, &host) == session) else {
+            return Moved::Gone;
         };
-        slots.len() - slots.iter().filter(owned).count()
+        let owned = |slot: &&Slot| record.home().slots.holding(**slot).is_owned_by(session);
+        match slots.len() - slots.iter().filter(owned).count() {
+            0 => Moved::Done,
+            left => Moved::Left(left),
+        }
     });
     let epoch = epoch.await?;
     if arguments.json {

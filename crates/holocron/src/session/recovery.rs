@@ -3,6 +3,7 @@
 mod fetch;
 mod replays;
 
+use core::time::Duration;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -18,7 +19,10 @@ use holocron_protocol::{
     },
     state::place::{FileId, FileObject},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use self::fetch::FetchError;
 use super::{Notice, Session};
@@ -48,6 +52,9 @@ pub(crate) struct Awaited {
     sessions: Vec<SessionId>,
 }
 
+/// How long a journal that was fetched beforehand is kept without being needed.
+const PREFETCHED_FOR: Duration = Duration::from_secs(30);
+
 type Fetched = (SessionId, Result<Box<FetchedJournal>, FetchError>);
 
 /// The recovery task of a session.
@@ -59,6 +66,8 @@ pub(crate) struct RecoveryTask {
     /// The fetched journals that are still needed.
     journals: BTreeMap<SessionId, FetchedJournal>,
     in_flight: FuturesUnordered<BoxFuture<'static, Fetched>>,
+    /// Journals that were fetched because they may soon be needed, and when.
+    prefetched: BTreeMap<SessionId, Instant>,
     inputs: mpsc::UnboundedReceiver<Input>,
     notices: mpsc::UnboundedSender<Notice>,
 }
@@ -96,6 +105,7 @@ impl RecoveryTask {
             sealer,
             reader: Arc::new(reader),
             journals: BTreeMap::new(),
+            prefetched: BTreeMap::new(),
             in_flight: FuturesUnordered::new(),
             inputs,
             notices,
@@ -122,6 +132,8 @@ impl RecoveryTask {
                 },
                 Some((session, fetched)) = self.in_flight.next() => self.on_fetched(session, fetched),
                 () = tokio::time::sleep(pause), if look_at.is_some() => self.step(Event::Tick),
+                // The next round forgets them.
+                () = tokio::time::sleep(PREFETCHED_FOR), if !self.prefetched.is_empty() => {}
             }
         }
     }
@@ -137,6 +149,7 @@ impl RecoveryTask {
             Input::Event(event) => self.step(event),
             Input::Prefetch(session, progress, reply) => {
                 self.step(Event::Committed(session, progress.committed));
+                self.prefetched.insert(session, Instant::now());
                 fetch::prefetch(&self.reader, session, progress, reply);
             }
         }
@@ -169,9 +182,13 @@ impl RecoveryTask {
             Some(record) => self.session.wanted(record),
             None => return Ok(()),
         };
-        if wanted.is_empty() && !self.journals.is_empty() {
+        self.prefetched.retain(|_, at| at.elapsed() < PREFETCHED_FOR);
+        if wanted.is_empty() {
             let fetching: Vec<SessionId> = self.recovery.fetching().collect();
-            self.reader.keep_only(|session| fetching.contains(&session));
+            let prefetched = &self.prefetched;
+            self.reader.keep_only(|session| {
+                fetching.contains(&session) || prefetched.contains_key(&session)
+            });
         }
         let replays = self.replays(&wanted);
         let now = self.session.clock.now();

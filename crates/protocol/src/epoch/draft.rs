@@ -296,15 +296,27 @@ impl Draft {
         moves.filter(|slot| lives(slot.from)).collect()
     }
 
-    /// Gives free slots to hosts, and moves at most `moves_max` slots per domain towards balance; draining hosts first.
+    /// Gives free slots to hosts, and moves at most `moves_max` slots towards balance; draining hosts first.
     /// Returns how many slots moved away from a listed host.
     pub fn rebalance(&mut self, moves_max: usize) -> usize {
         self.settle();
         let mut moved = 0;
         for (id, domain) in &mut self.domains {
-            moved += domain.rebalance(&Seats::of(*id, &self.hosts), moves_max);
+            moved += domain.rebalance(&Seats::of(*id, &self.hosts), moves_max - moved);
         }
         moved
+    }
+
+    /// The hosts that get no slots and have some.
+    #[must_use]
+    pub fn draining(&self) -> Vec<HostName> {
+        let owns = |host: &HostEntry| {
+            host.sessions.values().any(|&session| {
+                self.domains.values().any(|domain| domain.owners.contains(&Some(session)))
+            })
+        };
+        let draining = self.hosts.iter().filter(|(_, host)| host.share() == 0 && owns(host));
+        draining.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether moving slots is worth what it costs, see [`crate::epoch::placement::is_uneven`].

@@ -50,6 +50,12 @@ struct Driven {
     collecting: BTreeSet<SessionId>,
     /// Sessions that it was told are sealed.
     sealed: BTreeSet<SessionId>,
+    /// Sessions that it was told could not be sealed.
+    unsealable: BTreeSet<SessionId>,
+    /// Sessions that have answered a heartbeat.
+    heard: BTreeSet<SessionId>,
+    /// Who was asked to fetch whose journal.
+    asked: BTreeSet<(SessionId, SessionId)>,
     probes: Vec<Time>,
     /// Who fetches whose journal.
     fetching: Vec<(SessionId, SessionId)>,
@@ -76,6 +82,9 @@ impl Driven {
             sealing: BTreeSet::new(),
             collecting: BTreeSet::new(),
             sealed: BTreeSet::new(),
+            unsealable: BTreeSet::new(),
+            heard: BTreeSet::new(),
+            asked: BTreeSet::new(),
             probes: Vec::new(),
             fetching: Vec::new(),
             clearing: Vec::new(),
@@ -109,6 +118,7 @@ impl Driven {
             }
             Action::NotSealed(ref which) => {
                 if let Some(session) = take(&mut self.sealing, which) {
+                    self.unsealable.insert(session);
                     self.step(Event::NotSealed(session));
                 }
             }
@@ -168,6 +178,9 @@ impl Driven {
             awaiting: awaits.iter().map(|&at| self.live[at]).collect(),
         };
         self.step(Event::Health(host(HOSTS[at]), health));
+        if self.leadership.is_some() && self.newest().is_open(self.live[at]) {
+            self.heard.insert(self.live[at]);
+        }
     }
 
     fn hints(&mut self, counter: u64) {
@@ -287,18 +300,7 @@ impl Driven {
                 (false, false, false) => "a host that left",
             });
         }
-        for (slot, holding) in record.home().slots.iter() {
-            let Some(owner) = before.home().slots.holding(slot).owner else { continue };
-            if !holding.is_owned_by(owner.session) && record.is_open(owner.session) {
-                assert!(leads, "{slot} is moved by a host that takes over");
-                let unsealed = |session: &SessionId| !self.sealed.contains(session);
-                let mut failing = before.seals_wanted().filter(unsealed);
-                assert_eq!(failing.next(), None, "{slot} is moved before a seal is known");
-                let failed = self.failed.iter().find(|&&session| before.is_open(session));
-                assert_eq!(failed, None, "{slot} is moved with a takeover");
-                self.seen.insert("a planned move");
-            }
-        }
+        self.check_moves(record, before, leads);
         match record.handover {
             Handover::Stays => {}
             Handover::Leaves { .. } => {
@@ -306,6 +308,41 @@ impl Driven {
                 self.seen.insert("a leader that leaves");
             }
         }
+    }
+
+    /// What a record keeps that moves slots of hosts that live.
+    fn check_moves(&mut self, record: &EpochRecord, before: &EpochRecord, leads: bool) {
+        let mut moved = BTreeSet::new();
+        for (slot, holding) in record.home().slots.iter() {
+            let (Some(from), Some(to)) = (before.home().slots.holding(slot).owner, holding.owner)
+            else {
+                continue;
+            };
+            if from.session != to.session && record.is_open(from.session) {
+                moved.insert((to.session, from.session));
+            }
+        }
+        if moved.is_empty() {
+            return;
+        }
+        assert!(leads, "a host that takes over moves {moved:?}");
+        let unsealed = |session: &SessionId| {
+            !self.sealed.contains(session) && !self.unsealable.contains(session)
+        };
+        let mut failing = before.seals_wanted().filter(unsealed);
+        assert_eq!(failing.next(), None, "{moved:?} are moved before a seal is known");
+        let members = |record: &EpochRecord| -> Vec<SessionId> {
+            record.hosts.values().flat_map(|host| host.sessions.values().copied()).collect()
+        };
+        assert_eq!(members(record), members(before), "{moved:?} are moved with another change");
+        for (to, from) in moved {
+            let known = from == self.live[0] || self.heard.contains(&from);
+            let asked = self.asked.contains(&(to, from));
+            assert!(asked || !known, "{to} was not asked to fetch {from}");
+            let (_, host) = record.host_of(to).expect("it owns slots");
+            assert!(host.share() > 0, "{to} takes no slots");
+        }
+        self.seen.insert("a planned move");
     }
 
     /// The record that was made has landed: its create was won, or it is read.
@@ -342,6 +379,9 @@ impl Driven {
         self.sealing.clear();
         self.collecting.clear();
         self.sealed.clear();
+        self.unsealable.clear();
+        self.heard.clear();
+        self.asked.clear();
         self.probes.clear();
         self.fetching.clear();
         self.clearing.clear();
@@ -418,10 +458,12 @@ impl Driven {
             Effect::AnnounceSealed(session, position) => assert_eq!(position, seal_of(session)),
             Effect::Prefetch { by, to, from, .. } => {
                 assert!(by == host_of(to) && to != from && self.newest().is_open(from));
+                self.asked.insert((to, from));
                 self.fetching.push((to, from));
             }
             Effect::PrefetchOwn(by, to) => {
                 assert!(by == host_of(to) && to != self.live[0], "it owns them already");
+                self.asked.insert((to, self.live[0]));
                 self.fetching.push((to, self.live[0]));
             }
             Effect::EndOwnSession => {

@@ -75,6 +75,8 @@ pub struct Leadership {
     /// The sessions whose Release our own slots wait for; unknown from an epoch to the next tick.
     own_awaiting: Option<Vec<SessionId>>,
     sealing: BTreeSet<SessionId>,
+    /// Sessions that could not be sealed at the last attempt.
+    unsealable: BTreeSet<SessionId>,
     collecting: Collecting,
     stale: Stale,
     tidy_at: Time,
@@ -112,6 +114,7 @@ impl Leadership {
             heard: BTreeMap::new(),
             own_awaiting: None,
             sealing: BTreeSet::new(),
+            unsealable: BTreeSet::new(),
             collecting: Collecting::new(settings.collect_again_after),
             stale: Stale::default(),
             tidy_at: now + TIDY_EVERY,
@@ -161,7 +164,10 @@ impl Leadership {
             }
             // Of an earlier leadership's seal, nothing follows.
             Event::NotSealed(session) if !self.sealing.remove(&session) => Vec::new(),
-            Event::NotSealed(session) => self.seal(session).into_iter().collect(),
+            Event::NotSealed(session) => {
+                self.unsealable.insert(session);
+                self.seal(session).into_iter().collect()
+            }
             Event::Collected(session) => {
                 match self.collecting.collected(now, session) {
                     Looked::Again => {}
@@ -219,6 +225,7 @@ impl Leadership {
         self.look_at = now + LOOK_AFTER;
         self.plan = Plan::None;
         self.sealing.retain(|session| self.record.sessions.contains_key(session));
+        self.unsealable.retain(|session| self.record.sessions.contains_key(session));
         let mut effects = vec![self.watch_hosts(now)];
         effects.extend(left);
         match before {
@@ -298,7 +305,7 @@ impl Leadership {
         effects.extend(self.tidy(now));
         self.end_backoffs(now);
         effects.extend(self.plan_moves(now));
-        if self.changes.is_due(now) || self.plan == Plan::Ready || self.one_can_go() {
+        if self.changes.is_due(now) || self.moves_next() || self.one_can_go() {
             effects.push(Effect::WriteEpoch);
         }
         effects

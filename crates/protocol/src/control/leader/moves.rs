@@ -3,7 +3,7 @@
 //!
 //! A move has three steps. First the hosts that will get slots fetch what the present owners' journals hold so far, while
 //! these go on serving. Then one record moves the slots; the owners release them, and the new ones have little left to
-//! read. Then nothing moves until every new owner has adopted what it got.
+//! read. Then nothing moves until no new owner waits for a Release any more.
 //!
 //! The fetch is a hint: nothing of safety relies on it, and a record moves the same slots if it fails. It is what makes
 //! the pause of a planned move short: without it the callers of a slot wait while its journal is read.
@@ -12,8 +12,11 @@
 //!
 //! * At most [`super::MOVES_MAX`] slots are moved by one record, and none while a Release of an earlier one is awaited.
 //! * No slot is moved while a host is suspected, or failed without its seal being known: what is left of the cluster has
-//!   takeovers to do, and a slot that waits for a Release besides would wait longer.
-//! * Every host that gets a slot was asked to fetch its journal before, and has answered or had [`FETCH_MAX`] for it.
+//!   takeovers to do, and a slot that waits for a Release besides would wait longer. A session that can't be sealed doesn't
+//!   count: an operator has to look, and that may take long.
+//! * A record that moves slots of hosts that live admits and removes no host.
+//! * Every host that gets a slot was asked to fetch its journal before, and has answered or had [`FETCH_MAX`] for it, unless
+//!   nothing is known of that journal.
 
 use alloc::{
     borrow::ToOwned,
@@ -52,13 +55,13 @@ pub(super) enum Plan {
     /// Nothing is to be moved, as far as is known.
     #[default]
     None,
-    /// These fetches are not answered yet.
-    Fetching { since: Time, pairs: BTreeSet<Pair> },
-    /// The next record moves the slots.
-    Ready,
+    /// Some of these are not answered yet.
+    Fetching { since: Time, asked: BTreeSet<Pair>, missing: BTreeSet<Pair> },
+    /// The next record moves slots between these.
+    Ready { asked: BTreeSet<Pair> },
 }
 
-/// What operators and leaving hosts want, until it is done.
+/// What operators want, until it is done.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Orders {
     /// Sessions whose hosts are to be drained.
@@ -91,14 +94,19 @@ impl Leadership {
         }
         match &self.plan {
             Plan::None => self.begin_move(now),
-            Plan::Fetching { since, pairs } => {
-                if pairs.is_empty() || now.since(*since) >= FETCH_MAX {
-                    self.plan = Plan::Ready;
+            Plan::Fetching { since, asked, missing } => {
+                if missing.is_empty() || now.since(*since) >= FETCH_MAX {
+                    self.plan = Plan::Ready { asked: asked.clone() };
                 }
                 Vec::new()
             }
-            Plan::Ready => Vec::new(),
+            Plan::Ready { .. } => Vec::new(),
         }
+    }
+
+    /// Whether the next record is to move slots.
+    pub(super) const fn moves_next(&self) -> bool {
+        matches!(self.plan, Plan::Ready { .. })
     }
 
     /// Whether a host is suspected, or has failed without its seal being known.
@@ -106,7 +114,8 @@ impl Leadership {
         let Changes { fails, seals, .. } = &self.changes;
         let mut wanted = self.record.seals_wanted();
         !fails.is_empty()
-            || wanted.any(|session| !seals.contains_key(&session))
+            || wanted
+                .any(|session| !seals.contains_key(&session) && !self.unsealable.contains(&session))
             || !self.watch.suspects(now).is_empty()
     }
 
@@ -120,26 +129,50 @@ impl Leadership {
         }
         self.look_at = now + LOOK_EVERY;
         let mut draft = Draft::after(&self.record, self.digest);
-        let moves = self.move_slots(&mut draft, &mut Vec::new());
-        if moves.is_empty() {
+        let mut reasons = Vec::new();
+        let moves = self.move_slots(&mut draft, &mut reasons);
+        if reasons.is_empty() {
             return Vec::new();
         }
-        let pairs: BTreeSet<Pair> = moves.iter().map(|slot| (slot.to, slot.from)).collect();
-        assert!(pairs.iter().all(|(to, from)| to != from), "a slot moves to where it is");
+        let asked = pairs(&moves);
+        assert!(asked.iter().all(|(to, from)| to != from), "a slot moves to where it is");
         let mut effects = Vec::new();
-        let mut asked = BTreeSet::new();
-        for (to, from) in pairs {
+        let mut missing = BTreeSet::new();
+        for &(to, from) in &asked {
             if let Some(effect) = self.prefetch(to, from) {
                 effects.push(effect);
-                asked.insert((to, from));
+                missing.insert((to, from));
             }
         }
-        self.plan = if asked.is_empty() {
-            Plan::Ready
+        self.plan = if missing.is_empty() {
+            Plan::Ready { asked }
         } else {
-            Plan::Fetching { since: now, pairs: asked }
+            Plan::Fetching { since: now, asked, missing }
         };
         effects
+    }
+
+    /// Moves slots in the next record, if that is its turn: unless it admits or removes a host, or would move slots between
+    /// hosts that were not asked to fetch. Then the move is planned anew.
+    pub(super) fn move_as_planned(
+        &mut self,
+        now: Time,
+        draft: &mut Draft,
+        reasons: &mut Vec<String>,
+    ) {
+        let Plan::Ready { asked } = &self.plan else { return };
+        let (mut moved, mut why) = (draft.clone(), Vec::new());
+        let moves = self.move_slots(&mut moved, &mut why);
+        let members = |hosts: &BTreeMap<HostName, HostEntry>| -> Vec<_> {
+            hosts.values().flat_map(|host| host.sessions.clone()).collect()
+        };
+        let same_members = members(draft.hosts()) == members(&self.record.hosts);
+        if same_members && pairs(&moves).is_subset(asked) {
+            *draft = moved;
+            reasons.append(&mut why);
+        } else {
+            (self.plan, self.look_at) = (Plan::None, now);
+        }
     }
 
     /// Asks the host of `to` to fetch the journal of `from`; `None` if nothing is known of that journal.
@@ -154,14 +187,39 @@ impl Leadership {
     }
 
     pub(super) fn on_prefetched(&mut self, now: Time, pair: Pair) -> Vec<Effect> {
-        if let Plan::Fetching { pairs, .. } = &mut self.plan {
-            pairs.remove(&pair);
+        if let Plan::Fetching { missing, .. } = &mut self.plan {
+            missing.remove(&pair);
         }
         self.on_tick(now)
     }
 
-    /// Moves slots in a draft, as leaving hosts, operators and balance want. Returns them.
-    pub(super) fn move_slots(&self, draft: &mut Draft, reasons: &mut Vec<String>) -> Vec<Move> {
+    /// Moves slots in a draft, as leaving hosts, operators and balance want. Returns them, and says why.
+    fn move_slots(&self, draft: &mut Draft, reasons: &mut Vec<String>) -> Vec<Move> {
+        self.set_draining(draft, reasons);
+        let ordered = self.move_ordered(draft);
+        if ordered > 0 {
+            reasons.push(format!("an operator asked for slots to be moved ({ordered})"));
+        }
+        let draining = draft.draining();
+        // Balance waits for an order that takes several records, or it would take back what the first of them moved.
+        let waits = draining.is_empty() && !self.changes.orders.slots.is_empty();
+        let moved =
+            if !waits && draft.is_uneven() { draft.rebalance(MOVES_MAX - ordered) } else { 0 };
+        if moved > 0 && reasons.is_empty() {
+            reasons.push(if draining.is_empty() {
+                "slots move towards balance".to_owned()
+            } else {
+                let names: Vec<&str> = draining.iter().map(HostName::as_str).collect();
+                format!("slots move away from {}", names.join(", "))
+            });
+        }
+        let moves = draft.moves();
+        assert!(moves.len() <= MOVES_MAX, "{} slots are moved by one record", moves.len());
+        moves
+    }
+
+    /// Marks hosts that leave or are to be drained, as long as another host can take their slots.
+    fn set_draining(&self, draft: &mut Draft, reasons: &mut Vec<String>) {
         let Changes { leaves, orders, .. } = &self.changes;
         // With every host leaving, the leader is the one that the others hand over to.
         let leader = self.record.leader.session;
@@ -169,13 +227,13 @@ impl Leadership {
             leaves.iter().partition(|&&session| session == leader);
         for session in first.into_iter().chain(last) {
             let Some(host) = draft.host_of(session).cloned() else { continue };
-            if has_taker(draft.hosts(), &host) && draft.drain(session) {
+            if self.has_taker(draft.hosts(), &host) && draft.drain(session) {
                 reasons.push(format!("{host} is leaving"));
             }
         }
         for &session in &orders.drains {
             let Some(host) = draft.host_of(session).cloned() else { continue };
-            if draft.drain(session) {
+            if self.has_taker(draft.hosts(), &host) && draft.drain(session) {
                 reasons.push(format!("an operator asked for {host} to be drained"));
             }
         }
@@ -185,24 +243,20 @@ impl Leadership {
                 reasons.push(format!("an operator asked for {host} to be given slots again"));
             }
         }
-        let mut ordered = BTreeSet::new();
-        for (&slot, &session) in orders.slots.iter().take(MOVES_MAX) {
+    }
+
+    /// Moves the slots that operators named; returns how many. A slot with many sources stays for now, and so does its order.
+    fn move_ordered(&self, draft: &mut Draft) -> usize {
+        let mut ordered = 0;
+        for (&slot, &session) in &self.changes.orders.slots {
             let Some(host) = draft.host_of(session).cloned() else { continue };
-            // A slot with many sources stays for now; the order stays too.
-            if draft.move_slot(DomainId::HOME, slot, &host).is_ok() {
-                ordered.insert(slot);
+            let takes = draft.hosts().get(&host).is_some_and(|entry| entry.share() > 0);
+            if ordered < MOVES_MAX && takes && draft.move_slot(DomainId::HOME, slot, &host).is_ok()
+            {
+                ordered += 1;
             }
         }
-        if !ordered.is_empty() {
-            reasons.push(format!("an operator asked for {} slots to be moved", ordered.len()));
-        }
-        let moved = if draft.is_uneven() { draft.rebalance(MOVES_MAX - ordered.len()) } else { 0 };
-        let moves = draft.moves();
-        assert!(moves.len() <= MOVES_MAX, "{} slots are moved by one record", moves.len());
-        if moved > 0 && reasons.is_empty() {
-            reasons.push("slots move towards balance".to_owned());
-        }
-        moves
+        ordered
     }
 
     /// Whether a host that leaves has nothing left to hand over: no slot is its own, and no new owner waits for its Release.
@@ -236,11 +290,21 @@ impl Leadership {
         let mut others = self.changes.leaves.iter().filter(|&&other| other != session);
         let is_last = session != self.record.leader.session
             || !others.any(|&other| self.record.is_open(other));
-        self.is_drained(session) || (is_last && !has_taker(hosts, host))
+        self.is_drained(session) || (is_last && !self.has_taker(hosts, host))
+    }
+
+    /// Whether another host can take the slots of this one, now or when it gets its share after a back-off.
+    pub(super) fn has_taker(&self, hosts: &BTreeMap<HostName, HostEntry>, host: &HostName) -> bool {
+        hosts.iter().any(|(name, entry)| {
+            let waits = self.waiting_for_share.contains_key(name);
+            name != host
+                && entry.state == HostState::Active
+                && (entry.weight > 0 || waits || self.changes.shares.contains_key(name))
+        })
     }
 }
 
-/// Whether another host can take the slots of this one.
-pub(super) fn has_taker(hosts: &BTreeMap<HostName, HostEntry>, host: &HostName) -> bool {
-    hosts.iter().any(|(name, entry)| name != host && entry.state == HostState::Active)
+/// The new owners, each with the session whose journal it needs.
+fn pairs(moves: &[Move]) -> BTreeSet<Pair> {
+    moves.iter().map(|slot| (slot.to, slot.from)).collect()
 }

@@ -122,7 +122,14 @@ fn take_over(
             }
         }
     });
-    draft.join(name, entry(address, writer.session, *weight))
+    let state = state_of(draft, writer.session);
+    draft.join(name, HostEntry { state, ..entry(address, writer.session, *weight) })
+}
+
+/// A drained host stays one as long as it has its session.
+fn state_of(draft: &Draft, session: SessionId) -> HostState {
+    let host = draft.host_of(session).and_then(|name| draft.hosts().get(name));
+    host.map_or(HostState::Active, |entry| entry.state)
 }
 
 impl Leadership {
@@ -151,14 +158,13 @@ impl Leadership {
         self.give_shares(draft, reasons, record);
         self.admit(draft, reasons, record.epoch, now);
         self.let_leave(draft, reasons, record);
-        if self.plan == Plan::Ready {
-            self.move_slots(draft, reasons);
-        }
+        self.move_as_planned(now, draft, reasons);
     }
 
     fn give_shares(&self, draft: &mut Draft, reasons: &mut Vec<String>, record: &EpochRecord) {
         for (name, request) in &self.changes.shares {
-            if record.is_open(request.session) && draft.join(name, requested(request)).is_ok() {
+            let entry = HostEntry { state: state_of(draft, request.session), ..requested(request) };
+            if record.is_open(request.session) && draft.join(name, entry).is_ok() {
                 reasons.push(format!("{name} gets its share of the slots after its back-off"));
             }
         }

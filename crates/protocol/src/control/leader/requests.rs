@@ -1,13 +1,14 @@
-//! What hosts and operators ask of a leader: to let a host join or leave, to seal a host.
+//! What hosts and operators ask of a leader: to let a host join or leave, to seal or drain a host, to move slots.
 
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
 
-use super::{Effect, Leadership, ORDERS_MAX, home_session, moves::has_taker};
+use super::{Changes, Effect, Leadership, ORDERS_MAX, home_session};
 use crate::{
     control::{
         admission::{Admission, admission},
         report::JoinRequest,
     },
+    epoch::{draft::Draft, record::HostState},
     ids::{DomainId, HostName, SessionId, Slot},
     time::Time,
 };
@@ -56,6 +57,7 @@ impl Leadership {
         // One that isn't a member any more asks in vain, and will learn it from the epoch.
         if self.record.is_open(session) {
             self.changes.leaves.insert(session);
+            self.changes.orders.undrains.remove(&session);
         }
         self.look_now(now)
     }
@@ -65,7 +67,14 @@ impl Leadership {
         let Some(session) = home_session(&self.record, host) else {
             return vec![no_host(host)];
         };
-        if !has_taker(&self.record.hosts, host) {
+        let pending = self.changes.leaves.iter().chain(&self.changes.orders.drains);
+        let pending: BTreeSet<&HostName> = pending
+            .filter_map(|&session| self.record.host_of(session))
+            .map(|(name, _)| name)
+            .collect();
+        let mut others = self.record.hosts.clone();
+        others.retain(|name, _| !pending.contains(name));
+        if !self.has_taker(&others, host) {
             let why = "no other host can take its slots: start one, or end the draining of one";
             return vec![Effect::Answer(Answer::Refused(why.into()))];
         }
@@ -83,27 +92,20 @@ impl Leadership {
             return vec![Effect::Answer(Answer::Refused(why))];
         }
         self.changes.orders.drains.remove(&session);
-        self.changes.orders.undrains.insert(session);
+        let entry = self.record.hosts.get(host);
+        if entry.is_some_and(|entry| entry.state == HostState::Draining) {
+            self.changes.orders.undrains.insert(session);
+        }
         self.look_now(now)
     }
 
     pub(super) fn on_move(&mut self, now: Time, slots: &[Slot], host: &HostName) -> Vec<Effect> {
-        let Some(entry) = self.record.hosts.get(host) else {
+        let Some(session) = home_session(&self.record, host) else {
             return vec![no_host(host)];
         };
-        let why = if entry.share() == 0 {
-            Some(format!("{host} takes no slots: it is drained, or was sealed a moment ago"))
-        } else if let Some(slot) = slots.iter().find(|slot| slot.0 >= self.record.slot_count) {
-            Some(format!("there is no slot {slot}: there are {}", self.record.slot_count))
-        } else if self.changes.orders.slots.len() + slots.len() > ORDERS_MAX {
-            Some(format!("more than {ORDERS_MAX} slots wait to be moved: try again later"))
-        } else {
-            None
-        };
-        if let Some(why) = why {
+        if let Some(why) = self.not_movable(slots, host, session) {
             return vec![Effect::Answer(Answer::Refused(why))];
         }
-        let session = entry.sessions[&DomainId::HOME];
         for &slot in slots {
             let holding = self.record.home().slots.holding(slot);
             if holding.is_owned_by(session) {
@@ -113,6 +115,35 @@ impl Leadership {
             }
         }
         self.look_now(now)
+    }
+
+    /// Why slots can't be moved to a host, if they can't.
+    fn not_movable(&self, slots: &[Slot], host: &HostName, session: SessionId) -> Option<String> {
+        let Changes { leaves, orders, .. } = &self.changes;
+        let entry = self.record.hosts.get(host)?;
+        if entry.share() == 0 || leaves.contains(&session) || orders.drains.contains(&session) {
+            return Some(format!(
+                "{host} takes no slots: it is drained or leaving, or was sealed a moment ago"
+            ));
+        }
+        if let Some(slot) = slots.iter().find(|slot| slot.0 >= self.record.slot_count) {
+            return Some(format!("there is no slot {slot}: there are {}", self.record.slot_count));
+        }
+        let new = slots.iter().filter(|slot| !orders.slots.contains_key(slot)).count();
+        if orders.slots.len() + new > ORDERS_MAX {
+            return Some(format!(
+                "more than {ORDERS_MAX} slots would wait to be moved: move fewer at a time"
+            ));
+        }
+        let mut draft = Draft::after(&self.record, self.digest);
+        let was_uneven = draft.is_uneven();
+        for &slot in slots {
+            // One with many sources is moved later.
+            let (Ok(()) | Err(_)) = draft.move_slot(DomainId::HOME, slot, host);
+        }
+        (!was_uneven && draft.is_uneven()).then(|| {
+            format!("{host} or another host would be more than a tenth off its share, and slots would move back: change weights instead")
+        })
     }
 
     /// The request is noted, and done as soon as nothing speaks against it.
