@@ -221,3 +221,6 @@ impl From<Malformed> for NotFetched {
         Self::Malformed(malformed)
     }
 }
+
+#[cfg(test)]
+mod tests;
