@@ -2,7 +2,8 @@
 //!
 //! Neither is needed for safety: a hint may be missing without harm, and a probe's names are never used again. What a live
 //! process may still need must stay long enough, so age decides. It is the leader's own observation by its own steady
-//! clock: an object goes only after it was seen unchanged at two looks at least that far apart. A new leader starts over.
+//! clock: an object goes only after it was seen unchanged at two looks at least that far apart. A new leader starts over,
+//! and a leader that was paused: its clock counts time in suspend, the deadline of a probe on its machine doesn't.
 //!
 //! Invariants:
 //!

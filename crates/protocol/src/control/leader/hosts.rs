@@ -3,7 +3,6 @@
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     string::ToString,
-    vec,
     vec::Vec,
 };
 use core::time::Duration;
@@ -209,7 +208,7 @@ impl Leadership {
         now: Time,
         hints: &BTreeMap<HostName, HostHint>,
     ) -> Vec<Effect> {
-        let mut effects = vec![];
+        let mut effects = self.note(now, suspicion::Event::Tick);
         let stale = self.stale.hints(now, &self.record, hints);
         if !stale.is_empty() {
             effects.push(Effect::DeleteHints(stale));

@@ -149,7 +149,10 @@ impl Leadership {
                 self.on_tick(now)
             }
             // The watch notices the late tick by itself and gives every host a new start.
-            Event::Paused => self.note(now, suspicion::Event::Tick),
+            Event::Paused => {
+                self.stale = Stale::default();
+                self.note(now, suspicion::Event::Tick)
+            }
             Event::Health(host, health) => self.on_health(now, host, health),
             Event::Connected(session) => self.note(now, suspicion::Event::Connected(session)),
             Event::Broken(session) => self.note(now, suspicion::Event::Broken(session)),
@@ -180,6 +183,8 @@ impl Leadership {
                 Vec::new()
             }
             Event::Scratch(listed) => {
+                // A listing may come before the late tick.
+                drop(self.note(now, suspicion::Event::Tick));
                 let old = self.stale.scratch(now, &listed);
                 if old.is_empty() { Vec::new() } else { vec![Effect::DeleteScratch(old)] }
             }
@@ -202,9 +207,12 @@ impl Leadership {
         }
     }
 
-    /// Tells the watch something that says nothing about ourselves.
+    /// Tells the watch something. After a pause, what was left behind is watched anew.
     fn note(&mut self, now: Time, event: suspicion::Event) -> Vec<Effect> {
-        let (suspicion::Own::Running | suspicion::Own::Paused) = self.watch.step(now, event);
+        match self.watch.step(now, event) {
+            suspicion::Own::Running => {}
+            suspicion::Own::Paused => self.stale = Stale::default(),
+        }
         Vec::new()
     }
 
@@ -294,8 +302,8 @@ impl Leadership {
         let mut effects = Vec::new();
         match self.watch.step(now, suspicion::Event::Tick) {
             suspicion::Own::Running => effects.extend(self.judge_suspects(now)),
-            // What wasn't heard while this process was paused says nothing.
-            suspicion::Own::Paused => {}
+            // What wasn't heard while this process was paused says nothing, nor what was seen before.
+            suspicion::Own::Paused => self.stale = Stale::default(),
         }
         if now >= self.list_hints_at {
             self.list_hints_at = now + self.settings.list_hints_every;
