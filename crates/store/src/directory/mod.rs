@@ -12,8 +12,8 @@
 //! * A missing root (unmounted, removed, replaced) is an error, never an empty store.
 //!
 //! Names starting with a dot are not keys. Staging files are in `.staging` below the root; the first write of a process
-//! creates it. A process that writes removes staging files that are ten minutes old, at its first write and then every
-//! five minutes. A process that only reads changes nothing.
+//! creates it. A process that writes looks for leftovers at its first write and then every five minutes: staging files that
+//! are ten minutes old get another name, and the next look removes them. A process that only reads changes nothing.
 
 mod blame;
 mod staging;

@@ -76,7 +76,7 @@ impl Tree {
             return Err(taken(path));
         }
         self.make_durable(parent)?;
-        let staged = self.staging.write(body)?;
+        let mut staged = self.staging.write(body)?;
         let mut tries_left = PUBLISH_TRIES_MAX;
         loop {
             tries_left -= 1;
@@ -86,6 +86,15 @@ impl Tree {
             };
             match named {
                 Ok(()) => break,
+                Err(_) if staged.is_at(path) => break,
+                // This process was paused for so long that its file counted as a leftover. Write it again.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && tries_left > 0
+                        && staged.is_gone() =>
+                {
+                    staged = self.staging.write(body)?;
+                }
                 // The directory was removed from outside. Create it again.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries_left > 0 => {
                     self.forget_durable();
@@ -95,9 +104,6 @@ impl Tree {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if staged.is_linked() {
-                        break;
-                    }
                     staged.discard();
                     return Err(taken(path));
                 }
@@ -292,5 +298,73 @@ fn taken(path: &Path) -> io::Error {
         io::Error::new(io::ErrorKind::IsADirectory, "it is the prefix of other objects")
     } else {
         io::Error::from(io::ErrorKind::AlreadyExists)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree that links like this.
+    fn tree(root: &Path, link: fn(&Path, &Path) -> io::Result<()>) -> Tree {
+        Tree { link, ..Tree::open(root).unwrap() }
+    }
+
+    /// Runs `work` at the first link of an object of this root: a writer that is paused before it.
+    fn paused_once(object: &Path, work: impl FnOnce(&Path)) {
+        let root = object.parent().unwrap();
+        if fs::create_dir(root.join(".paused")).is_ok() {
+            work(root);
+        }
+    }
+
+    #[test]
+    fn a_link_that_was_reported_as_failed_but_happened_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = tree(root.path(), |file, name| {
+            fs::hard_link(file, name)?;
+            Err(io::ErrorKind::AlreadyExists.into())
+        });
+        tree.publish(&root.path().join("a"), b"mine", Publish::IfAbsent).unwrap();
+        assert_eq!(fs::read(root.path().join("a")).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_writer_whose_file_counted_as_a_leftover_writes_it_again() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = tree(root.path(), |file, name| {
+            paused_once(name, |root| Staging::below(root).clear_as_of(i64::MAX).unwrap());
+            fs::hard_link(file, name)
+        });
+        tree.publish(&root.path().join("a"), b"mine", Publish::IfAbsent).unwrap();
+        assert_eq!(fs::read(root.path().join("a")).unwrap(), b"mine");
+        assert!(root.path().join(".paused").exists());
+    }
+
+    #[test]
+    fn a_paused_writer_never_publishes_the_bytes_of_another_process_with_its_id() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = tree(root.path(), |file, name| {
+            paused_once(name, |root| {
+                fs::remove_file(file).unwrap();
+                // It counts from zero, as this process did.
+                Staging::below(root).write(b"another's").unwrap();
+            });
+            fs::hard_link(file, name)
+        });
+        tree.publish(&root.path().join("a"), b"mine", Publish::IfAbsent).unwrap();
+        assert_eq!(fs::read(root.path().join("a")).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn the_object_of_another_process_is_no_success() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = tree(root.path(), |file, name| {
+            fs::write(name, b"another's").unwrap();
+            fs::hard_link(file, name.with_extension("other")).unwrap();
+            fs::hard_link(file, name)
+        });
+        let lost = tree.publish(&root.path().join("a"), b"mine", Publish::IfAbsent).unwrap_err();
+        assert_eq!(lost.kind(), io::ErrorKind::AlreadyExists);
     }
 }
