@@ -221,7 +221,10 @@ impl Election {
         let effects = match outcome {
             ReadOutcome::Newest(news) => self.on_learned(now, chance, news, now),
             ReadOutcome::Nothing => {
-                if let Role::Leading { since, confirm_at, .. } = self.role {
+                // A read from before the record was created says nothing of the time since.
+                if let Role::Leading { since, confirm_at, .. } = self.role
+                    && since <= asked_at
+                {
                     let confirmed = Some(planted::confirmed(asked_at, now));
                     self.role = Role::Leading { since, confirmed, confirm_at };
                 }

@@ -181,7 +181,7 @@ pub enum Role {
     Leading {
         /// When it learned that its first epoch of this leadership was created.
         since: Time,
-        /// When the last read that found nothing newer began.
+        /// When the last read that found nothing newer began; not before `since`.
         confirmed: Option<Time>,
         /// When to read the log again.
         confirm_at: Time,
@@ -312,7 +312,8 @@ impl super::Election {
         if let Role::Leading { since, confirmed, .. } = self.role {
             assert_eq!(self.writer, Writer::Us, "it leads by another's record");
             assert!(
-                confirmed.is_none_or(|confirmed| since <= confirmed + self.settings.confirm_every)
+                confirmed.is_none_or(|confirmed| since <= confirmed),
+                "it leads since {since:?}, and a read of {confirmed:?} confirmed it"
             );
         }
         if let Some(unclear) = self.unclear {
