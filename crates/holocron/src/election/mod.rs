@@ -137,8 +137,8 @@ impl Election {
     /// Stops leading, tells the other members, and ends. Stop acting as the leader *before*: the next one may lead before this
     /// returns. A member that doesn't lead just ends.
     ///
-    /// Returns [`Over::Resigned`]; or [`Over::Stopped`] if the store didn't answer within a lease. Then the others wait for
-    /// a lease of silence.
+    /// Returns [`Over::Resigned`]; or [`Over::Stopped`] if the store didn't answer within a lease, or left open for so long
+    /// whether a record of this member may still be created. Then the others wait for a lease of silence.
     pub async fn resign(mut self) -> Over {
         // A member that has ended already says why below.
         drop(self.inputs.send(Input::Resign).await);

@@ -9,6 +9,8 @@
 //! * The epochs that a member leads only grow.
 //! * A member leads, and claims, only by the newest epoch that it knows, and not after it was asked to resign.
 //! * After its last record, or once it was asked to resign without leading, a member creates nothing more.
+//! * A member leaves only when the log can't say any more that it leads: its last record is there, or it never led and none
+//!   of its creates may still land.
 
 use alloc::vec::Vec;
 
@@ -153,7 +155,9 @@ impl Candidate {
         match self.presence {
             Presence::Here => true,
             Presence::Resigning { .. } => {
-                self.election.is_leading() || self.election.creating().is_some()
+                self.election.is_leading()
+                    || self.election.creating().is_some()
+                    || self.election.unclear().is_some()
             }
             Presence::Left => false,
         }
@@ -169,13 +173,16 @@ impl Candidate {
 
     fn elect(&mut self, now: Time, chance: u64, event: election::Event, into: &mut Vec<Effect>) {
         let led_before = self.election.is_leading();
+        let is_of_create = matches!(event, election::Event::Marked(_));
         for effect in self.election.step(now, chance, event) {
             match effect {
                 election::Effect::Read(epoch) => into.push(Effect::Read(epoch)),
                 election::Effect::CheckMark(epoch) => into.push(Effect::CheckMark(epoch)),
                 election::Effect::PutHint(epoch) => into.push(Effect::PutHint(epoch)),
                 // The record before says that its leader resigned, so the election would try.
-                election::Effect::Create(_) if !self.may_create() => self.presence = Presence::Left,
+                election::Effect::Create(_) if !self.may_create() => {
+                    self.decline(now, chance, into);
+                }
                 election::Effect::Create(epoch) => {
                     let purpose = self.purpose(epoch);
                     into.push(Effect::Create(epoch, purpose));
@@ -188,7 +195,10 @@ impl Candidate {
                     }
                     self.plan_rotation(now, chance);
                     into.push(Effect::Lead(epoch));
-                    self.leave_after(epoch, into);
+                    // A record that was read says that this member stays: an earlier create at this epoch landed after all.
+                    if is_of_create {
+                        self.leave_after(epoch, into);
+                    }
                 }
                 election::Effect::Follow(epoch) => {
                     self.plan_rotation(now, chance);
@@ -199,6 +209,16 @@ impl Candidate {
                 }
             }
         }
+    }
+
+    /// Creates nothing more, and leaves unless an earlier create may still land.
+    fn decline(&mut self, now: Time, chance: u64, into: &mut Vec<Effect>) {
+        if self.election.unclear().is_none() {
+            self.presence = Presence::Left;
+            return;
+        }
+        let withdrawn = election::Event::Created(election::CreateOutcome::Withdrawn);
+        self.elect(now, chance, withdrawn, into);
     }
 
     fn purpose(&mut self, epoch: Epoch) -> Purpose {
@@ -263,7 +283,7 @@ impl Candidate {
         }
     }
 
-    /// A leader writes its last record; any other member leaves once its create has ended.
+    /// A leader writes its last record. Any other member leaves once its create has ended and can't land later.
     fn resign(&mut self, now: Time, chance: u64, try_at: Time, into: &mut Vec<Effect>) {
         match (self.election.is_leading(), self.election.creating()) {
             (_, Some(_)) => {}
@@ -275,6 +295,7 @@ impl Candidate {
                 self.elect(now, chance, election::Event::ChangeWanted, into);
             }
             (true, None) => {}
+            (false, None) if self.election.unclear().is_some() => {}
             (false, None) => self.presence = Presence::Left,
         }
     }

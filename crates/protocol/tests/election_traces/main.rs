@@ -39,7 +39,7 @@ use holocron_protocol::{
 };
 use traces::Folder;
 
-const FOLDERS: [Folder; 2] = [("election", 26, run), ("candidate", 19, candidate::play)];
+const FOLDERS: [Folder; 2] = [("election", 26, run), ("candidate", 22, candidate::play)];
 
 #[test]
 fn every_trace_comes_out_as_recorded() {

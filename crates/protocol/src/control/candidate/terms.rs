@@ -81,7 +81,7 @@ pub enum Event {
     Election(election::Event),
     /// Answers [`Effect::GetHint`]: the leader's hint, if there is one that can be read.
     Hint(Option<LeaderHint>),
-    /// The user doesn't want to lead any more.
+    /// The user doesn't want to lead any more. How long to wait for [`Standing::Left`] is the driver's choice.
     ResignAsked,
 }
 

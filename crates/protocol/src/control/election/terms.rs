@@ -279,6 +279,12 @@ impl super::Election {
         }
     }
 
+    /// The epoch of its create without a clear answer, while that epoch has no record: it may still become one of ours.
+    #[must_use]
+    pub const fn unclear(&self) -> Option<Epoch> {
+        self.unclear
+    }
+
     /// Follows a leader until its next heartbeat is overdue. A record is no heartbeat, because its age is unknown.
     pub(super) fn following(&self, now: Time) -> Role {
         let quiet = match self.heard_by {
