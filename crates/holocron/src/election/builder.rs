@@ -38,6 +38,8 @@ pub const LEASE_DEFAULT: Duration = Duration::from_secs(10);
 pub const LEASE_MIN: Duration = Duration::from_millis(250);
 /// The longest lease.
 pub const LEASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Epochs that rotations may add to the log within the age of its history. Each start lists the log.
+pub const ROTATIONS_KEPT_MAX: u32 = 200_000;
 /// How long the store may take to answer at the start.
 const START_WITHIN: Duration = Duration::from_secs(8);
 /// One try of a request takes at most this long, and at most half a lease.
@@ -143,7 +145,8 @@ impl ElectionBuilder {
         self
     }
 
-    /// When a new epoch is written though nothing is wrong; never if not set. At least a fifth of a lease. With
+    /// When a new epoch is written though nothing is wrong; never if not set. At least a fifth of a lease, and at most
+    /// [`ROTATIONS_KEPT_MAX`] times within the age of the [history](Self::history): each epoch is kept for so long. With
     /// [`Rotation::Contested`] and less than a lease and a tenth, a leader may never be able to claim. Give every member
     /// the same.
     pub fn rotation(mut self, rotation: Rotation) -> Self {
@@ -201,7 +204,7 @@ impl ElectionBuilder {
             None => HostName::new(&format!("member-{:08x}", self.random.bits() >> 96))?,
         };
         let settings = CandidateSettings::new(self.lease, self.rotation);
-        check(&settings, &self.address, self.epoch_segment_len)?;
+        check(&settings, self.history, &self.address, self.epoch_segment_len)?;
         let opened = self.store.open(MissingDirectory::Refused)?.expect("an election has a URL");
         let below: Arc<dyn Store> = Arc::new(Below::new(opened, &keys::election_root(&name)));
         let requests = Arc::new(Counting::new(below, keys::purpose));
@@ -246,6 +249,7 @@ impl ElectionBuilder {
 
 fn check(
     settings: &CandidateSettings,
+    history: Retention,
     address: &str,
     epoch_segment_len: u32,
 ) -> Result<(), JoinError> {
@@ -254,11 +258,20 @@ fn check(
     if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
         return refuse(format!("lease {lease:?}: use {LEASE_MIN:?} to {LEASE_MAX:?}"));
     }
-    if let Rotation::Every(every) | Rotation::Contested(every) = settings.rotation
-        && every < settings.poll_every()
-    {
+    if let Rotation::Every(every) | Rotation::Contested(every) = settings.rotation {
         let least = settings.poll_every();
-        return refuse(format!("rotation {every:?}: use at least a fifth of the lease, {least:?}"));
+        if every < least {
+            return refuse(format!(
+                "rotation {every:?}: use at least a fifth of the lease, {least:?}"
+            ));
+        }
+        let (age, least) = (history.age, history.age / ROTATIONS_KEPT_MAX);
+        if every < least {
+            return refuse(format!(
+                "rotation {every:?}: epochs are kept for {age:?}, which is more than {ROTATIONS_KEPT_MAX} of them. Use at \
+                 least {least:?}, or keep history for a shorter time"
+            ));
+        }
     }
     if address.len() > MEMBER_ADDRESS_LEN_MAX {
         return refuse(format!("address: use at most {MEMBER_ADDRESS_LEN_MAX} bytes"));

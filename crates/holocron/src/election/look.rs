@@ -78,8 +78,9 @@ impl ElectionLog {
         let found = self.get(&key).await?;
         let is_sound = |found: &[u8]| ElectionRecord::decode(&key, found).is_ok();
         let look = Look::at_unchanging(&known.stored, found.as_deref(), is_sound);
-        if look == Look::Missing && self.mark(epoch).await? == MarkState::Present {
-            // This member is far behind, and the record was trimmed.
+        if look != Look::There && self.mark(epoch).await? == MarkState::Present {
+            // This member is far behind, and the record was trimmed. Another one that is far behind may have created the
+            // epoch again.
             return Ok(Look::There);
         }
         Ok(look)
@@ -100,6 +101,61 @@ impl ElectionLog {
             segments: self.segments,
             patience: self.patience,
             stop: &self.stop,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holocron_protocol::{
+        epoch::election_record::{ElectionLeader, LeaderTenure},
+        ids::{HostName, Nonce},
+    };
+    use holocron_store::Memory;
+
+    use super::*;
+
+    fn view(session: u128) -> ElectionView {
+        let leader = ElectionLeader {
+            name: HostName::new("m1").unwrap(),
+            session: SessionId::new(session),
+            address: String::new(),
+        };
+        let record = ElectionRecord {
+            epoch: Epoch::new(1),
+            reason: "a test".to_owned(),
+            wall_ms: 0,
+            previous: None,
+            leader,
+            tenure: LeaderTenure::Stays,
+        };
+        let stored = record.encode(Nonce::new(session));
+        ElectionView { record: Arc::new(record), stored }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_at_the_key_of_a_trimmed_record_says_nothing_about_the_store() {
+        let segments = EpochSegments::new(5);
+        let log = ElectionLog {
+            store: Arc::new(Memory::new()),
+            segments,
+            object: Bytes::new(),
+            patience: Patience::within(core::time::Duration::from_secs(1)),
+            stop: CancellationToken::new(),
+        };
+        let (ours, other) = (view(1), view(2));
+        let key = keys::epoch(Epoch::new(1));
+        let mark = keys::epoch_mark(segments.segment(Epoch::new(1)));
+        for (is_marked, at_other, at_nothing) in
+            [(false, Look::Foreign, Look::Missing), (true, Look::There, Look::There)]
+        {
+            if is_marked {
+                log.store.create(&mark, Bytes::from_static(b"mark")).await.unwrap();
+            }
+            log.store.put(&key, other.stored.clone()).await.unwrap();
+            assert_eq!(log.look(Some(&ours)).await.unwrap(), at_other, "created again");
+            log.store.delete(&key).await.unwrap();
+            assert_eq!(log.look(Some(&ours)).await.unwrap(), at_nothing, "deleted");
         }
     }
 }

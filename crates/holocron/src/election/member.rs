@@ -92,7 +92,8 @@ struct Member {
     doubt: Doubt,
     state: watch::Sender<Snapshot>,
     answers: mpsc::Sender<Input>,
-    ticked: Time,
+    /// When it last did anything.
+    ran_at: Time,
     store_fails: bool,
     /// The last hint, put before the task ends.
     farewell: Option<Epoch>,
@@ -122,7 +123,7 @@ pub(super) fn start(
         doubt: Doubt::default(),
         state,
         answers: inputs.clone(),
-        ticked: now,
+        ran_at: now,
         store_fails: false,
         farewell: None,
         over: None,
@@ -159,15 +160,14 @@ async fn run_to_end(
     mut inputs: mpsc::Receiver<Input>,
     stop: &CancellationToken,
 ) -> Over {
-    let every = (member.parts.settings.step() / TICKS_PER_STEP).max(Duration::from_millis(1));
-    let mut ticks = tokio::time::interval(every);
+    let mut ticks = tokio::time::interval(member.tick_every());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return Over::Stopped,
             input = inputs.recv() => member.on_input(input.expect("the member has a sender")),
-            _ = ticks.tick() => member.on_tick(every),
+            _ = ticks.tick() => member.on_tick(),
         }
         if let Some(over) = member.over.take() {
             return over;
@@ -182,15 +182,24 @@ async fn run_to_end(
 }
 
 impl Member {
-    fn on_tick(&mut self, every: Duration) {
+    fn tick_every(&self) -> Duration {
+        (self.parts.settings.step() / TICKS_PER_STEP).max(Duration::from_millis(1))
+    }
+
+    /// Tells the candidate if this process was paused: what it did not hear meanwhile says nothing. Before anything else,
+    /// because an answer from before the pause may come first.
+    fn notice_pause(&mut self) {
         let now = self.parts.clock.now();
-        let late = now.since(self.ticked) > every + self.parts.settings.poll_every();
-        self.ticked = now;
+        let late = now.since(self.ran_at) > self.tick_every() + self.parts.settings.poll_every();
+        self.ran_at = now;
         if late {
-            // This process was paused: what it did not hear meanwhile says nothing.
             tracing::warn!(member = %self.parts.member, "member was paused; it reads the epoch log before it acts");
             self.step(Event::Election(election::Event::Paused));
         }
+    }
+
+    fn on_tick(&mut self) {
+        self.notice_pause();
         let fails = self.parts.watched.fails();
         if fails != self.store_fails {
             self.store_fails = fails;
@@ -204,6 +213,7 @@ impl Member {
     }
 
     fn on_input(&mut self, input: Input) {
+        self.notice_pause();
         match input {
             Input::Read(read) => self.on_read(read),
             Input::Created(view, outcome) => {

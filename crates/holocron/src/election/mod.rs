@@ -45,7 +45,9 @@ use holocron_store::{Counting, Counts};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::builder::{ElectionBuilder, JoinError, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
+pub use self::builder::{
+    ElectionBuilder, JoinError, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, ROTATIONS_KEPT_MAX,
+};
 pub use self::role::{Leader, LeaderUntil, Over, Role};
 use self::{member::Input, role::Snapshot};
 use crate::api::clock::Clock;

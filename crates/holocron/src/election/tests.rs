@@ -4,8 +4,11 @@ use holocron_protocol::format::keys;
 use holocron_store::{Faults, Faulty, Memory, Outage, Store, Verb};
 use tokio::time::{Instant, sleep};
 
+use self::rigged::{Jumping, Rigged};
 use super::*;
 use crate::{Random, TokioClock};
+
+mod rigged;
 
 const LEASE: Duration = Duration::from_secs(10);
 const MOMENT: Duration = Duration::from_millis(10);
@@ -138,6 +141,40 @@ async fn a_rotation_grows_the_token_and_old_epochs_are_deleted() {
     let late = join(&store, 2).await;
     sleep(MOMENT).await;
     assert!(matches!(late.role(), Role::Following { .. }), "{:?}", late.role());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_too_long_to_be_listed_is_trimmed_all_the_same() {
+    let store = memory();
+    let rigged = Rigged::new(&store, &Jumping::new());
+    let of = builder(&(Arc::clone(&rigged) as Arc<dyn Store>), "a", 1)
+        .rotation(Rotation::Every(LEASE / 5))
+        .history(Retention { epochs: 16, age: Duration::ZERO })
+        .epoch_segment_len(5);
+    let leader = of.join().await.unwrap();
+    leads(&leader).await;
+    rigged.refuse_lists();
+    sleep(LEASE * 12).await;
+    assert!(leader.token().is_some_and(|token| token.get() >= 55), "{:?}", leader.role());
+    let kept = store.list("elections/a/epochs").await.unwrap().len();
+    assert!((16..=26).contains(&kept), "{kept} epochs are kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_from_before_a_pause_does_not_make_a_follower_a_candidate() {
+    let store = memory();
+    let first = join(&store, 1).await;
+    leads(&first).await;
+    let clock = Jumping::new();
+    let rigged = Rigged::new(&store, &clock);
+    let shared = Arc::clone(&rigged) as Arc<dyn Store>;
+    let second = builder(&shared, "a", 2).clock(clock).join().await.unwrap();
+    sleep(LEASE * 2).await;
+    rigged.pause_at_hint(LEASE * 2);
+    sleep(LEASE * 2).await;
+    assert!(rigged.has_paused());
+    assert!(matches!(second.role(), Role::Following { .. }), "{:?}", second.role());
+    assert_eq!(first.token(), Some(Epoch::new(1)), "a healthy leader is not challenged");
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,8 +342,13 @@ async fn settings_out_of_bounds_are_refused() {
         builder(&store, "a", 1).lease(Duration::from_millis(1)),
         builder(&store, "a", 1).rotation(Rotation::Every(Duration::from_millis(1))),
         builder(&store, "a", 1).epoch_segment_len(1),
+        // 302,400 epochs in the 7 days for which they are kept.
+        builder(&store, "a", 1).rotation(Rotation::Every(Duration::from_secs(2))),
+        builder(&store, "a", 1).rotation(Rotation::Contested(Duration::from_millis(3_023))),
     ] {
         assert!(matches!(wrong.join().await, Err(JoinError::Setting(_))));
     }
+    let least = builder(&store, "a", 1).rotation(Rotation::Every(Duration::from_millis(3_024)));
+    assert!(least.join().await.is_ok());
     assert!(matches!(builder(&store, "A/b", 1).join().await, Err(JoinError::Name(_))));
 }
