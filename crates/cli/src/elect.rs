@@ -1,6 +1,7 @@
 //! `holocron elect`: takes part in an election, and runs a command while it leads.
 
 mod command;
+mod group;
 mod lines;
 
 use core::time::Duration;
@@ -24,8 +25,14 @@ use crate::{
 #[command(after_help = exit::help("\
 The command gets HOLOCRON_TOKEN (its fencing token: larger than that of every earlier leader), HOLOCRON_ELECTION and
 HOLOCRON_MEMBER in its environment. It gets SIGTERM when the leadership is lost or can't be confirmed for a lease, and
-SIGKILL after --grace; it is started again, with a new token, when this member leads again. A rotation doesn't restart it.
-If the command ends by itself, this member resigns and ends: with 0 if the command succeeded, else with 1.
+SIGKILL after --grace, with everything in its process group; it is started again, with a new token, when this member leads
+again. A rotation doesn't restart it. If the command ends by itself, this member ends what it left running in its group,
+resigns and ends: with 0 if the command succeeded, else with 1.
+
+The command starts with the token, not with the claim to lead: the former leader's command may still run, for up to its
+--grace, and after a contested rotation for a fifth of a lease more. So what it changes must check the token; or use the
+library, and act within `leader_until`.
+
 If this process is killed, the kernel kills the command. If it is only stopped (SIGSTOP), the command runs on while another
 member leads: a resource that matters must check the token.
 
@@ -47,10 +54,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TEXT")]
     address: Option<String>,
     /// How long a silent leader is waited for, such as 10s or 500ms. Shorter: the next member leads sooner; more requests,
-    /// more false alarms. All members should have the same.
+    /// more false alarms. All members must have the same, which nothing checks: else two may claim to lead at one time, or
+    /// one takes a healthy leader for silent.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     lease: Duration,
-    /// Write a new epoch at this interval, such as 1h: the leader stays, and its token grows.
+    /// Write a new epoch at this interval, such as 1h: the leader stays, and its token grows. At least a fifth of the lease,
+    /// and 3.024s: each epoch is kept for 7 days.
     #[arg(long, value_name = "EVERY", value_parser = duration)]
     rotate: Option<Duration>,
     /// With --rotate: every member competes at each rotation.

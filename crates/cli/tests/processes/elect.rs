@@ -203,6 +203,30 @@ async fn a_command_that_ignores_sigterm_is_killed_after_the_grace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_started_ends_before_the_member_resigns() {
+    let _turn = turn().await;
+    // A worker that ignores SIGTERM, below a shell that doesn't, or that ends by itself.
+    let worker = r#"sh -c 'trap "" TERM; echo "1 $$" >> "$0"; while :; do sleep 0.1; done' "$0" &"#;
+    for (script, is_told) in [
+        (format!("{worker} wait"), true),
+        (format!(r#"{worker} while [ ! -s "$0" ]; do sleep 0.05; done"#), false),
+    ] {
+        let place = Place::new();
+        let file = place.path().with_file_name("runs");
+        let path = file.display().to_string();
+        let command = ["--grace", "300ms", "--", "sh", "-c", &script, &path];
+        let mut member = Member::start(&place, "m0", &command);
+        let runs = written(&file, 1).await;
+        if is_told {
+            member.signal(Signal::TERM);
+        }
+        assert_eq!(member.ends().await, Some(0), "{script}");
+        assert!(!is_alive(runs[0].split(' ').nth(1).unwrap()), "{script}");
+        assert_eq!(records(&place).await.pop().unwrap().reason, "m0 resigns");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_ends_ends_the_member_which_resigns() {
     let _turn = turn().await;
     let place = Place::new();
@@ -228,6 +252,7 @@ async fn wrong_usage_and_a_missing_directory_are_told() {
     for (arguments, code, words) in [
         (vec!["job", "--store", &url, "--lease", "10"], 2, "write 10s"),
         (vec!["job", "--store", &url, "--lease", "1ms"], 2, "lease 1ms: use 250ms"),
+        (vec!["job", "--store", &url, "--rotate", "2s"], 2, "at least 3.024s"),
         (vec!["Job", "--store", &url], 2, "Job"),
         (vec!["job", "--store", &url, "--contested"], 2, "--rotate"),
         (vec!["job", "--store", "file:///nowhere/at/all"], 1, "nowhere"),
