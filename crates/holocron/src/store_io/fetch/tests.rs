@@ -1,3 +1,5 @@
+//! A journal with a missing object, and a planted bug that reads it all the same.
+
 use holocron_protocol::{
     ids::Nonce,
     journal::batch::{BatchBuilder, BatchHeader},
