@@ -67,7 +67,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::ReleaseAhead => {
             in_model("ownership_model", "switched::a_release_that_is_newer_than_its_reader")
         }
-        // The simulator needs some 300 seeds: a new owner has fetched most of a journal before its slots move.
+        // 200 seeds don't find it: a new owner has fetched most of a journal before its slots move.
         Bug::MissingIsEmpty => in_model("fetch", "switched::missing_objects_read_as_nothing"),
         // Vnodes hand over before the Release, so an append behind it takes a vnode that overstays its second.
         Bug::AppendAfterRelease => {
