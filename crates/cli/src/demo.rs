@@ -15,6 +15,7 @@ mod progress;
 mod report;
 mod restart;
 mod target;
+mod totals;
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use self::{
     pinned::PinnedCaller,
     progress::Progress,
     report::Report,
+    totals::Totals,
 };
 use crate::{
     exit::{self, Fail, Failure},
@@ -233,9 +235,8 @@ async fn play(arguments: &Arguments, place: &Place, run: &str) -> Result<Report,
         alarm_back_ms = back_ms;
     }
     cluster.all_live((arguments.kill == KillWith::Sigkill).then_some(&victim))?;
-    let mut report = report(arguments, &cluster, &failed_host, &taken);
-    report.set_faults(faults);
-    report.unread = unread;
+    let totals = Totals::of(cluster.load.tally(), &faults, unread);
+    let mut report = report(arguments, &failed_host, &taken, totals);
     report.rejoined_ms = rejoined_ms;
     report.alarm_back_ms = alarm_back_ms;
     Ok(report)
@@ -305,14 +306,10 @@ async fn cut_now_and_then(network: &Cuttable, span: Duration) {
 
 fn report(
     arguments: &Arguments,
-    cluster: &Cluster,
     failed_host: &FailedHost,
     taken: &TakenOver,
+    totals: Totals,
 ) -> Report {
-    let tally = cluster.load.tally();
-    if let Some(failure) = tally.newest_failure() {
-        eprintln!("newest failed call: {failure}");
-    }
     Report {
         hosts: arguments.hosts,
         vnodes: arguments.vnodes,
@@ -322,14 +319,7 @@ fn report(
         victim_vnodes: failed_host.places.len(),
         victim_in_flight: failed_host.in_flight,
         victim_packs: failed_host.packs,
-        acknowledged: tally.acknowledged(),
-        queries: tally.queries(),
-        lost: 0,
-        doubled: 0,
-        stale_reads: 0,
-        failed_calls: tally.failed(),
-        unclear_calls: tally.unclear(),
-        unread: 0,
+        totals,
         vnodes_failed_over: taken.vnodes,
         detect_ms: taken.detect_ms,
         first_served_ms: taken.first_served_ms,

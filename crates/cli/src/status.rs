@@ -7,7 +7,7 @@ use clap::Args;
 use holocron::{Clock, HostStatus, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
 use holocron_protocol::{
     epoch::record::{EpochRecord, HostEntry, HostState},
-    ids::{DomainId, HostName},
+    ids::HostName,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::{
     deadline::{Deadline, DeadlineArguments},
     exit::{self, Fail},
+    settle::slots_of,
     store::StoreArguments,
     table::{render, thousands},
 };
@@ -91,12 +92,6 @@ async fn status_within(address: &str, within: Duration) -> Result<HostStatus, St
     }
 }
 
-fn slots_of(record: &EpochRecord, host: &HostEntry) -> u64 {
-    let Some(session) = host.sessions.get(&DomainId::HOME) else { return 0 };
-    let Some(domain) = record.domains.get(&DomainId::HOME) else { return 0 };
-    domain.slots.owned_by(*session).count() as u64
-}
-
 fn state_of(host: &HostEntry) -> &'static str {
     match host.state {
         HostState::Active => "active",
@@ -119,7 +114,7 @@ fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
                 "address": host.address,
                 "state": state_of(host),
                 "weight": host.weight,
-                "slots": slots_of(record, host),
+                "slots": slots_of(record, name),
                 "leads": *name == record.leader.host,
                 "answered": error.is_null(),
                 "status": status,
@@ -166,7 +161,7 @@ fn as_text(record: &EpochRecord, answers: &Answers) -> String {
         .iter()
         .map(|(name, host)| {
             let mut row = vec![name.to_string(), host.address.clone(), state_of(host).to_owned()];
-            row.push(thousands(slots_of(record, host)));
+            row.push(thousands(slots_of(record, name) as u64));
             if let Some(Ok(status)) = answers.get(name) {
                 row.extend(
                     [

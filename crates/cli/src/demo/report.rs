@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Outcome, history::Faults};
+use super::{Outcome, totals::Totals};
 use crate::table::thousands;
 
 /// The results of the demo. Times are measured from the victim's failure.
@@ -19,22 +19,8 @@ pub(super) struct Report {
     /// Commands it had in flight.
     pub(super) victim_in_flight: u64,
     pub(super) victim_packs: u32,
-    /// Commands acknowledged in the whole run.
-    pub(super) acknowledged: u64,
-    /// Linearizable queries answered.
-    pub(super) queries: u64,
-    /// Acknowledged commands that are missing.
-    pub(super) lost: u64,
-    /// Commands that took effect more than once.
-    pub(super) doubled: u64,
-    /// Queries that missed what had been acknowledged before.
-    pub(super) stale_reads: u64,
-    /// Calls that ended in an error.
-    pub(super) failed_calls: u64,
-    /// Of these, commands that may have taken effect.
-    pub(super) unclear_calls: u64,
-    /// Vnodes that could not be read at the end.
-    pub(super) unread: usize,
+    #[serde(flatten)]
+    pub(super) totals: Totals,
     /// The victim's vnodes that another host has served since.
     pub(super) vnodes_failed_over: usize,
     /// Time to the epoch record in which the victim's session is no longer open.
@@ -52,29 +38,11 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn set_faults(&mut self, faults: Faults) {
-        self.lost = faults.lost;
-        self.doubled = faults.doubled;
-        self.stale_reads = faults.stale;
-    }
-
     pub(super) fn outcome(&self) -> Outcome {
-        let broken = (self.lost + self.doubled + self.stale_reads > 0).then(|| {
-            format!(
-                "{} acknowledged commands lost, {} doubled, {} reads stale",
-                self.lost, self.doubled, self.stale_reads
-            )
-        });
-        Outcome {
-            broken,
-            unread: self.unread,
-            json: serde_json::to_string(self).expect("a report is plain data"),
-            text: self.as_text(),
-        }
+        self.totals.outcome(self, self.rows())
     }
 
-    /// The report as a table.
-    fn as_text(&self) -> String {
+    fn rows(&self) -> Vec<(&'static str, String)> {
         let milliseconds = |time: f64| format!("{time:.0} ms");
         let role = if self.victim_led { "the leader" } else { "not the leader" };
         let mut rows = Vec::new();
@@ -108,26 +76,6 @@ impl Report {
         if let Some(rejoined) = self.rejoined_ms {
             rows.push(("rejoined after SIGCONT", milliseconds(rejoined)));
         }
-        rows.extend([
-            ("acknowledged", format!("{} commands", thousands(self.acknowledged))),
-            ("lost", thousands(self.lost)),
-            ("doubled", thousands(self.doubled)),
-            (
-                "stale reads",
-                format!("{} of {}", thousands(self.stale_reads), thousands(self.queries)),
-            ),
-            (
-                "failed calls",
-                format!(
-                    "{} ({} unclear)",
-                    thousands(self.failed_calls),
-                    thousands(self.unclear_calls)
-                ),
-            ),
-        ]);
-        if self.unread > 0 {
-            rows.push(("could not be read", format!("{} vnodes", self.unread)));
-        }
-        rows.into_iter().map(|(name, value)| format!("{name:<24}  {value}\n")).collect()
+        rows
     }
 }

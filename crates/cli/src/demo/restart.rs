@@ -13,9 +13,9 @@ use super::{
     AFTERWARDS, Arguments, KillWith, Outcome,
     cluster::{Cluster, Place},
     end_load, failure,
-    history::Faults,
     latency::Latency,
     progress::Progress,
+    totals::Totals,
 };
 use crate::{exit::Fail, table::thousands};
 
@@ -45,14 +45,8 @@ struct Report {
     hosts: usize,
     vnodes: usize,
     restarts: Vec<Restart>,
-    acknowledged: u64,
-    queries: u64,
-    lost: u64,
-    doubled: u64,
-    stale_reads: u64,
-    failed_calls: u64,
-    unclear_calls: u64,
-    unread: usize,
+    #[serde(flatten)]
+    totals: Totals,
     /// All calls that ended during a restart.
     calls: Latency,
 }
@@ -91,8 +85,14 @@ pub(super) async fn play(arguments: &Arguments, place: &Place, run: &str) -> Res
     let unread = cluster.load.read_all().await;
     let faults = cluster.load.faults().await;
     cluster.all_live(None)?;
-    let report = report(&cluster, restarts, faults, Latency::of(&mut calls));
-    Ok(Report { unread, ..report }.outcome())
+    let report = Report {
+        hosts: cluster.processes.len(),
+        vnodes: cluster.load.vnodes(),
+        restarts,
+        totals: Totals::of(cluster.load.tally(), &faults, unread),
+        calls: Latency::of(&mut calls),
+    };
+    Ok(report.totals.outcome(&report, report.rows()))
 }
 
 /// Stops a host with SIGTERM and starts it again. Also returns how long each call took meanwhile.
@@ -134,44 +134,8 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
-fn report(cluster: &Cluster, restarts: Vec<Restart>, faults: Faults, calls: Latency) -> Report {
-    let tally = cluster.load.tally();
-    if let Some(failure) = tally.newest_failure() {
-        eprintln!("newest failed call: {failure}");
-    }
-    Report {
-        hosts: cluster.processes.len(),
-        vnodes: cluster.load.vnodes(),
-        restarts,
-        acknowledged: tally.acknowledged(),
-        queries: tally.queries(),
-        lost: faults.lost,
-        doubled: faults.doubled,
-        stale_reads: faults.stale,
-        failed_calls: tally.failed(),
-        unclear_calls: tally.unclear(),
-        unread: 0,
-        calls,
-    }
-}
-
 impl Report {
-    fn outcome(&self) -> Outcome {
-        let broken = (self.lost + self.doubled + self.stale_reads > 0).then(|| {
-            format!(
-                "{} acknowledged commands lost, {} doubled, {} reads stale",
-                self.lost, self.doubled, self.stale_reads
-            )
-        });
-        Outcome {
-            broken,
-            unread: self.unread,
-            json: serde_json::to_string(self).expect("a report is plain data"),
-            text: self.as_text(),
-        }
-    }
-
-    fn as_text(&self) -> String {
+    fn rows(&self) -> Vec<(&'static str, String)> {
         let mut restarts: BTreeMap<&str, u32> = BTreeMap::new();
         for restart in &self.restarts {
             *restarts.entry(&restart.host).or_default() += 1;
@@ -183,28 +147,12 @@ impl Report {
             format!("{longest:.0} ms at most")
         };
         let Latency { count, p50_ms, p99_ms, longest_ms } = self.calls;
-        let rows = [
+        vec![
             ("restarted", restarted.join(", ")),
             ("gone after SIGTERM", longest(|restart| restart.stopped_ms)),
             ("back and serving after", longest(|restart| restart.back_ms)),
             ("calls meanwhile", thousands(count)),
             ("p50, p99, longest", format!("{p50_ms:.1}, {p99_ms:.1}, {longest_ms:.1} ms")),
-            ("acknowledged", format!("{} commands", thousands(self.acknowledged))),
-            ("lost", thousands(self.lost)),
-            ("doubled", thousands(self.doubled)),
-            (
-                "stale reads",
-                format!("{} of {}", thousands(self.stale_reads), thousands(self.queries)),
-            ),
-            (
-                "failed calls",
-                format!(
-                    "{} ({} unclear)",
-                    thousands(self.failed_calls),
-                    thousands(self.unclear_calls)
-                ),
-            ),
-        ];
-        rows.into_iter().map(|(name, value)| format!("{name:<24}  {value}\n")).collect()
+        ]
     }
 }
