@@ -89,6 +89,8 @@ counters! {
     false_alarms,
     /// Accepted orders to drain a host, to take that back, or to move slots.
     orders,
+    /// Orders that the leader refused: they would make the cluster uneven, or leave it without a host that takes slots.
+    refused_orders,
     /// Hosts that joined or rejoined under load.
     joins,
     /// Hosts told to hand off their slots and leave.

@@ -246,6 +246,7 @@ fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
         + counters.slow_stores
         + counters.false_alarms
         + counters.orders
+        + counters.refused_orders
         + counters.joins
         + counters.leaves
         + counters.namesakes

@@ -29,6 +29,8 @@ pub struct Node {
     paused_until: Option<Duration>,
     /// The rate of its clock, in thousandths.
     rate: u32,
+    /// Time by its own clock that it was not given yet, because it is less than a tick.
+    owed: Duration,
 }
 
 /// The nodes, network and store of one run.
@@ -90,7 +92,7 @@ impl World {
             .build()
             .expect("a runtime without threads or I/O");
         let main = runtime.spawn(main);
-        let node = Node { runtime, now: self.now, paused_until: None, rate: 1_000 };
+        let node = Node { runtime, now: self.now, paused_until: None, rate: 1_000, owed: Duration::ZERO };
         self.nodes.insert(name.to_owned(), node);
         main
     }
@@ -202,20 +204,59 @@ impl World {
 }
 
 impl Node {
-    /// Advances the node to the world's time. After a pause, all timers of the pause fire at once, late.
+    /// Advances the node to the world's time. After a pause, all timers of the pause fire at once, late. Its clock moves by
+    /// whole ticks, because timers have no finer resolution and would round up: a node whose clock is slow has no turn until
+    /// a tick is due.
     fn give_time(&mut self, world: Duration) {
-        let behind = (world - self.now).saturating_sub(TICK);
+        let span = world - self.now;
         self.now = world;
-        let (late, tick) = (scaled(behind, self.rate), scaled(TICK, self.rate));
+        self.owed += scaled(span, self.rate);
+        let due = whole_ticks(self.owed);
+        if due.is_zero() {
+            return;
+        }
+        self.owed -= due;
+        let late = whole_ticks(scaled(span - TICK, self.rate)).min(due - TICK);
         self.runtime.block_on(async move {
+            let before = tokio::time::Instant::now();
             if !late.is_zero() {
                 tokio::time::advance(late).await;
             }
-            tokio::time::sleep(tick).await;
+            tokio::time::sleep(due - late).await;
+            assert_eq!(before.elapsed(), due, "the node's clock moved by what was due");
         });
     }
 }
 
 fn scaled(span: Duration, thousandths: u32) -> Duration {
     span * thousandths / 1_000
+}
+
+/// The part of a span that is a multiple of a tick.
+fn whole_ticks(span: Duration) -> Duration {
+    let ticks = span.as_nanos() / TICK.as_nanos();
+    TICK * u32::try_from(ticks).expect("a run has less than 2^32 ticks")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Timers round up to whole milliseconds, so a clock that was given fractions of them ran up to three times too fast.
+    #[test]
+    fn a_nodes_clock_runs_at_its_rate() {
+        for rate in [300, 700, 1_000, 1_400, 3_000] {
+            let mut world = World::new(1);
+            let waits = world.start("a", tokio::time::sleep(Duration::from_secs(6)));
+            world.set_clock_rate("a", rate);
+            world.run(Duration::from_secs(1));
+            world.set_clock_rate("a", 1_000);
+            // What the clock has left, and a tick more for what is rounded down.
+            let left = Duration::from_secs(6) - scaled(Duration::from_secs(1), rate);
+            world.run(left - TICK);
+            assert!(!waits.is_finished(), "at {rate}/1000");
+            world.run(TICK * 2);
+            assert!(waits.is_finished(), "at {rate}/1000");
+        }
+    }
 }

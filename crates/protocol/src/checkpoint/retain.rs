@@ -124,6 +124,16 @@ pub enum Deletion {
     Pack(PackNumber),
 }
 
+/// The packs of a session that is over and whose collector may have come too early for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// No record names them: they go.
+    pub unnamed: BTreeSet<PackNumber>,
+    /// A checkpoint that was in flight names them. If the session has its end mark, they go. If not, it is collected later,
+    /// and they with it.
+    pub in_doubt: BTreeSet<PackNumber>,
+}
+
 /// What one session retains.
 #[derive(Clone, Debug)]
 pub struct Retention {
@@ -199,12 +209,16 @@ impl Retention {
         self.given_up.extend(self.written.range(from..));
     }
 
-    /// The session is over. Returns the packs that no record can name, so that its host deletes them, whatever becomes of
-    /// the session: it may have been collected and forgotten while this process was paused in the middle of a put.
+    /// The session is over. Says which of its packs its host must see to: the session may have been collected and forgotten
+    /// while this process was paused in the middle of a put.
     #[must_use]
-    pub fn left_behind(mut self) -> BTreeSet<PackNumber> {
+    pub fn left_behind(mut self) -> LeftBehind {
         self.given_up();
-        self.given_up
+        let in_flight = self.written.range(self.free_from..self.appended_from.max(self.free_from));
+        let in_doubt = in_flight.copied().collect();
+        let unnamed = self.given_up;
+        assert!(unnamed.is_disjoint(&in_doubt), "a pack in doubt was given up");
+        LeftBehind { unnamed, in_doubt }
     }
 
     /// What of the objects listed below this session is there although it was deleted, or was given up: requests that

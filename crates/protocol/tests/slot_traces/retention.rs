@@ -9,14 +9,15 @@
 //! committed                       that is committed; it may say `copying` (more is left to copy), `recovering` (a slot is
 //!                                 recovering, or isn't in its log yet) and `files 1024` (how many have a number)
 //! gives up                        the checkpoint that is being built is given up
-//! over                            the session ends: the packs that its host deletes by itself
+//! over                            the session ends: the packs that its host deletes by itself, and those in doubt: they go
+//!                                 if the session has its end mark
 //! late p1 k1                      these own objects exist: which of them landed late
 //! files 600                       unused files were forgotten; so many are left
 //! delete                          the next deletion is asked for and carried out
 //! ask                             the next deletion is asked for; the store doesn't answer
 //! ```
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use holocron_protocol::{
     checkpoint::retain::{Copying, Deletion, Forget, Recovering, Retention},
@@ -79,9 +80,17 @@ impl Keeper {
             ["gives", "up"] => self.retention.given_up(),
             ["over"] => {
                 let left = self.retention.clone().left_behind();
-                let left: Vec<String> = left.iter().map(ToString::to_string).collect();
-                let none = left.is_empty();
-                return Some(if none { "leaves nothing".into() } else { left.join(", ") });
+                let numbers = |packs: &BTreeSet<PackNumber>| {
+                    packs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                };
+                return Some(match (numbers(&left.unnamed), numbers(&left.in_doubt)) {
+                    (unnamed, doubt) if unnamed.is_empty() && doubt.is_empty() => {
+                        "leaves nothing".into()
+                    }
+                    (unnamed, doubt) if doubt.is_empty() => unnamed,
+                    (unnamed, doubt) if unnamed.is_empty() => format!("in doubt {doubt}"),
+                    (unnamed, doubt) => format!("{unnamed}; in doubt {doubt}"),
+                });
             }
             ["late", names @ ..] => return Some(self.late(names)),
             ["files", count] => self.retention.files_left(count.parse().unwrap()),

@@ -33,6 +33,7 @@ impl Strikes<'_> {
         let victim = self.victim()?;
         let name = self.story.cluster.status(&victim)?.name;
         if self.apart.happens(0.5) {
+            // One slot is nearly always accepted; several often make the cluster uneven.
             let slots = 1 + self.apart.below(ORDERED_MAX);
             let slot = |_| {
                 let number = self.apart.below(SLOTS.into());
@@ -48,7 +49,7 @@ impl Strikes<'_> {
         self.ask_leader(PeerMessage::Drain(name))
     }
 
-    /// Asks the leader for something and counts what it notes. `None` if no host leads.
+    /// Asks the leader for something and counts its answer. `None` if no host leads.
     pub(super) fn ask_leader(&mut self, message: PeerMessage) -> Option<()> {
         let cluster = &mut self.story.cluster;
         let network = cluster.world.network("operator");
@@ -57,13 +58,12 @@ impl Strikes<'_> {
         drop(cluster.world.start("operator", async move {
             let is_alarm = matches!(message, PeerMessage::Seal(_));
             let asked = holocron::ask(&network, &address, message, ANSWERED_WITHIN).await;
-            if matches!(asked, Ok(PeerReply::Noted)) {
-                let mut counters = work.counters();
-                if is_alarm {
-                    counters.false_alarms += 1;
-                } else {
-                    counters.orders += 1;
-                }
+            let mut counters = work.counters();
+            match asked {
+                Ok(PeerReply::Noted) if is_alarm => counters.false_alarms += 1,
+                Ok(PeerReply::Noted) => counters.orders += 1,
+                Ok(PeerReply::Refused(_)) => counters.refused_orders += 1,
+                Ok(_) | Err(_) => {}
             }
         }));
         Some(())

@@ -35,7 +35,7 @@ pub enum Invariant {
     /// A host whose store is lost sends no answers from memory.
     LostIsNoticed = 14,
     /// What no host needs is deleted.
-    NoGarbage = 15,
+    NoGarbage = 16,
 }
 
 impl Invariant {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use holocron_protocol::{
-    checkpoint::retain::Deletion,
+    checkpoint::retain::{Deletion, LeftBehind},
     epoch::record::EpochRecord,
     format::{
         keys::{self, Key},
@@ -11,7 +11,7 @@ use holocron_protocol::{
     },
     journal::batch::Mark,
 };
-use holocron_store::{Created, Patience, create_once, delete_until, list_until};
+use holocron_store::{Created, Patience, create_once, delete_until, get_until, list_until};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -99,22 +99,32 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// After the session has ended: deletes the packs that no record names. The leader may have collected and forgotten the
-    /// session while this process was paused in the middle of a put.
+    /// After the session has ended: deletes its packs that a collector may have come too early for. The leader may have
+    /// collected and forgotten the session while this process was paused in the middle of a put.
     pub(super) async fn leave_no_pack_behind(self) {
         let session = self.session.id();
         let patience = Patience { budget: Some(LEFT_BEHIND_WITHIN), ..self.patience() };
-        let left = self.retention.left_behind();
-        if left.is_empty() {
+        let LeftBehind { unnamed, in_doubt } = self.retention.left_behind();
+        if unnamed.is_empty() && in_doubt.is_empty() {
             return;
         }
         // A put whose answer nobody waits for any more may land for a moment.
         tokio::time::sleep(self.session.settings.store_try_timeout).await;
         // The session's own token is cancelled. The task ends with the host.
         let stop = CancellationToken::new();
-        for number in left {
+        let store = &*self.session.parts.store;
+        let mut goes = unnamed;
+        if !in_doubt.is_empty() {
+            match get_until(store, &keys::end_mark(session), patience, &stop).await {
+                Ok(Some(_)) => goes.extend(in_doubt),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%session, %error, "end mark can't be read; packs of an ended session stay");
+                }
+            }
+        }
+        for number in goes {
             let key = keys::pack(session, number);
-            let store = &*self.session.parts.store;
             if let Err(error) = delete_until(store, &key, patience, &stop).await {
                 tracing::debug!(%session, key, %error, "pack of an ended session not deleted; it goes with the session");
             }
