@@ -112,6 +112,7 @@ impl From<StartError> for Fail {
         let failure = match error {
             StartError::Store(ProbeError::Broken { .. }) => Failure::Unfit,
             StartError::Name(_)
+            | StartError::Zone(_)
             | StartError::Open(_)
             | StartError::Store(ProbeError::Unreachable { .. } | ProbeError::Refused { .. })
             | StartError::Unreachable(_)

@@ -47,6 +47,10 @@ pub(crate) struct Arguments {
     /// Share of the slots, relative to the weights of the other hosts.
     #[arg(long, default_value_t = holocron_protocol::epoch::record::WEIGHT_DEFAULT)]
     weight: u32,
+    /// Zone, such as a rack or an availability zone: what is left over after every host got its whole share of the slots is
+    /// spread evenly over zones.
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
     #[command(flatten)]
     founding: Found,
     #[command(flatten)]
@@ -165,6 +169,9 @@ impl Arguments {
         }
         if let Some(name) = &self.name {
             builder = builder.name(name);
+        }
+        if let Some(zone) = &self.zone {
+            builder = builder.zone(zone);
         }
         if let Some(address) = &self.advertise {
             builder = builder.advertise(address);

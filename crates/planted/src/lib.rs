@@ -131,6 +131,10 @@ bugs! {
     BlameHostForStore = "blame-host-for-store",
     /// Slots are moved while a host fails, so that callers of more slots than need be wait for a takeover (12).
     MoveWhileFailing = "move-while-failing",
+    /// A leader balances before every host has said what its slots cost, and undoes what the leader before it did (12).
+    BalanceUnheard = "balance-unheard",
+    /// Load that is uneven at one look moves slots, so that noise moves them for ever (12).
+    BalanceNoise = "balance-noise",
     /// A leader of an election claims a lease from the time of the answer that confirmed it, not from when it asked (15).
     ClaimFromAnswer = "claim-from-answer",
     /// A new leader of an election claims at once, while the claim of the leader before may still run (15).

@@ -128,6 +128,18 @@ pub(crate) fn is_troubled(rule: bool) -> bool {
     rule && !is_planted(Bug::MoveWhileFailing)
 }
 
+/// [`Bug::BalanceUnheard`]: a leader balances by the loads that it happens to know.
+#[inline]
+pub(crate) fn have_reported(rule: bool) -> bool {
+    rule || is_planted(Bug::BalanceUnheard)
+}
+
+/// [`Bug::BalanceNoise`]: load that is uneven at one look moves slots.
+#[inline]
+pub(crate) fn lasts(rule: bool) -> bool {
+    rule || is_planted(Bug::BalanceNoise)
+}
+
 /// [`Bug::RemoveUndrained`]: a host that owns slots counts as drained.
 #[inline]
 pub(crate) fn is_drained(rule: bool) -> bool {

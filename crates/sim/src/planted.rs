@@ -83,6 +83,8 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::RejoinWhenReplaced => traced!("a_replaced_host_that_rejoins"),
         Bug::RemoveUndrained => traced!("a_host_removed_undrained"),
         Bug::MoveWhileFailing => traced!("slots_moved_while_a_host_fails"),
+        Bug::BalanceUnheard => traced!("balance_by_the_loads_that_are_known"),
+        Bug::BalanceNoise => traced!("balance_after_one_look"),
         Bug::BlameHostForStore => traced!("a_host_blamed_for_the_store"),
         // Rules of an election used alone, whose members are not in the default workload.
         Bug::ClaimFromAnswer => in_election("switched::a_claim_from_the_time_of_the_answer"),

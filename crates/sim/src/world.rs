@@ -92,7 +92,8 @@ impl World {
             .build()
             .expect("a runtime without threads or I/O");
         let main = runtime.spawn(main);
-        let node = Node { runtime, now: self.now, paused_until: None, rate: 1_000, owed: Duration::ZERO };
+        let node =
+            Node { runtime, now: self.now, paused_until: None, rate: 1_000, owed: Duration::ZERO };
         self.nodes.insert(name.to_owned(), node);
         main
     }
@@ -247,7 +248,8 @@ mod tests {
     fn a_nodes_clock_runs_at_its_rate() {
         for rate in [300, 700, 1_000, 1_400, 3_000] {
             let mut world = World::new(1);
-            let waits = world.start("a", tokio::time::sleep(Duration::from_secs(6)));
+            let waits =
+                world.start("a", async { tokio::time::sleep(Duration::from_secs(6)).await });
             world.set_clock_rate("a", rate);
             world.run(Duration::from_secs(1));
             world.set_clock_rate("a", 1_000);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use holocron_protocol::{
     control::founding::{Founding, Remains},
+    epoch::record::LABEL_LEN_MAX,
     format::{cluster::Cluster, keys},
     ids::{HostName, InvalidName},
 };
@@ -33,6 +34,7 @@ pub struct HostBuilder {
     listen: String,
     advertise: Option<String>,
     weight: u32,
+    zone: Option<String>,
     founding: Founding,
     settings: Settings,
     kinds: Kinds,
@@ -47,6 +49,9 @@ pub enum StartError {
     /// The host name is invalid.
     #[error(transparent)]
     Name(#[from] InvalidName),
+    /// The zone's name is empty or too long.
+    #[error("zone {0:?}: a zone has 1 to {LABEL_LEN_MAX} bytes")]
+    Zone(String),
     /// The URL or its options are wrong.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -99,6 +104,7 @@ impl HostBuilder {
             listen: "127.0.0.1:0".to_owned(),
             advertise: None,
             weight: holocron_protocol::epoch::record::WEIGHT_DEFAULT,
+            zone: None,
             founding: Founding::default(),
             settings: Settings::default(),
             kinds: Kinds::default(),
@@ -140,6 +146,13 @@ impl HostBuilder {
     /// This host's share of the slots, relative to the other hosts; 100 if not set.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
+        self
+    }
+
+    /// The host's zone, such as a rack or an availability zone: hosts of one zone tend to fail together. What is left over
+    /// after every host got its whole share is spread evenly over zones. At most 64 bytes.
+    pub fn zone(mut self, zone: &str) -> Self {
+        self.zone = Some(zone.to_owned());
         self
     }
 
@@ -199,6 +212,11 @@ impl HostBuilder {
             Some(name) => HostName::new(name)?,
             None => HostName::new(&format!("host-{:08x}", self.random.bits() >> 96))?,
         };
+        if let Some(zone) =
+            self.zone.as_ref().filter(|zone| zone.is_empty() || zone.len() > LABEL_LEN_MAX)
+        {
+            return Err(StartError::Zone(zone.clone()));
+        }
         // A missing directory may be on a file system that isn't mounted, so only an operator may create it.
         let missing = match self.founding {
             Founding::Anew => MissingDirectory::Made,
@@ -240,6 +258,7 @@ impl HostBuilder {
             name,
             address,
             weight: self.weight,
+            zone: self.zone,
             founding: self.founding,
             cluster: found.cluster,
             watched,

@@ -23,7 +23,7 @@ use holocron_protocol::{
     time::Time,
 };
 use holocron_store::Patience;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::current_session::CurrentSession;
@@ -136,6 +136,7 @@ impl Driver {
             name: parts.name.clone(),
             address: parts.address.clone(),
             weight: parts.weight,
+            zone: parts.zone.clone(),
         };
         let of_member = MemberSettings {
             hint_every: parts.settings.host_hint_every,
@@ -186,6 +187,9 @@ impl Driver {
             self.lead(leader::Event::Paused);
         }
         self.watch_store();
+        if let Some(session) = self.current.session() {
+            session.measure();
+        }
         self.elect(election::Event::Tick);
         self.member(member::Event::Tick);
         self.lead_tick();
@@ -225,7 +229,11 @@ impl Driver {
             Event::SessionOver(_) if self.shared.parts.stop.is_cancelled() => {}
             Event::SessionOver(session) => self.member(member::Event::SessionOver(session)),
             Event::Failed(why) => self.stopped = Some(Stopped::Failed(why)),
-            Event::Heartbeat { epoch, leader, reply } => self.on_heartbeat(epoch, leader, reply),
+            Event::Heartbeat { epoch, leader, loads_heard, reply } => {
+                self.member(member::Event::Heartbeat(epoch, leader));
+                // The leader may have disconnected meanwhile.
+                drop(reply.send(PeerReply::Health(self.health(loads_heard))));
+            }
             Event::HintMoved(epoch) => {
                 self.elect(election::Event::HeardLeader { epoch, by: HeardBy::Hint });
             }
@@ -322,12 +330,6 @@ impl Driver {
         self.current.note_epoch(view.record.epoch);
     }
 
-    fn on_heartbeat(&mut self, epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply>) {
-        self.member(member::Event::Heartbeat(epoch, leader));
-        // The leader may have disconnected meanwhile.
-        drop(reply.send(PeerReply::Health(self.health())));
-    }
-
     /// The live sessions whose Release our slots wait for.
     pub(super) fn awaited(&self) -> Vec<SessionId> {
         match (self.current.session(), &self.view) {
@@ -336,17 +338,16 @@ impl Driver {
         }
     }
 
-    fn health(&self) -> Health {
+    fn health(&self, loads_heard: u64) -> Health {
+        let session = self.current.session();
         Health {
             session: self.current.id(),
             epoch: self.epoch(),
-            progress: self
-                .current
-                .session()
-                .map(|session| session.journal.progress())
-                .unwrap_or_default(),
+            progress: session.map(|session| session.journal.progress()).unwrap_or_default(),
             facts: self.member.facts(),
             awaiting: self.awaited(),
+            copying: session.map(|session| session.copying()).unwrap_or_default(),
+            loads: session.and_then(|session| session.load_news(loads_heard)),
         }
     }
 }

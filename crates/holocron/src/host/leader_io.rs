@@ -10,7 +10,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use holocron_protocol::{
     control::{
         election,
-        leader::{Answer, Effect, Event as LeaderEvent, LeaderSettings, Leadership, StoreHealth},
+        leader::{
+            Answer, Effect, Event as LeaderEvent, LeaderSettings, Leadership, Own, StoreHealth,
+        },
         member,
         suspicion::SuspicionSettings,
     },
@@ -37,6 +39,8 @@ pub(crate) struct Lead {
     watchers: BTreeMap<SessionId, (String, CancellationToken)>,
     /// How far the epoch log is trimmed, once that is known; locked while a task trims it.
     trimming: Arc<tokio::sync::Mutex<Option<Trimmed>>>,
+    /// The number of the newest report of our own loads that the leadership has.
+    own_loads_heard: u64,
     /// Ends all tasks of this leadership.
     stop: CancellationToken,
 }
@@ -101,6 +105,7 @@ impl Driver {
                 leadership: Leadership::new(name, settings, self.now(), record, digest),
                 watchers: BTreeMap::new(),
                 trimming: Arc::default(),
+                own_loads_heard: 0,
                 stop: parts.stop.child_token(),
             });
         }
@@ -133,9 +138,16 @@ impl Driver {
         self.list_own_session();
         let fails = self.shared.parts.watched.fails();
         let store = if fails { StoreHealth::Failing } else { StoreHealth::Working };
-        if self.lead.is_some() {
-            self.lead(LeaderEvent::Tick(store, self.awaited()));
+        let Some(lead) = &mut self.lead else { return };
+        let session = self.current.session();
+        let news = session.and_then(|session| session.load_news(lead.own_loads_heard));
+        if let Some(report) = news {
+            lead.own_loads_heard = report.number;
+            self.lead(LeaderEvent::OwnLoads(report));
         }
+        let copying = self.current.session().map(|session| session.copying());
+        let own = Own { store, awaiting: self.awaited(), copying: copying.unwrap_or_default() };
+        self.lead(LeaderEvent::Tick(own));
     }
 
     /// Hands the leadership an event and carries out its effects. Does nothing if this host doesn't lead.

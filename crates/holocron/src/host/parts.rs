@@ -18,6 +18,7 @@ pub(crate) struct Parts {
     pub(crate) name: HostName,
     pub(crate) address: String,
     pub(crate) weight: u32,
+    pub(crate) zone: Option<String>,
     /// Whether it may write the first epoch.
     pub(crate) founding: Founding,
     pub(crate) cluster: Cluster,

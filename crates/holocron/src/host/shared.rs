@@ -196,8 +196,9 @@ impl Serve for Shared {
             PeerMessage::Leave(session) => {
                 self.ask_self(|reply| Event::Leave(session, reply)).await
             }
-            PeerMessage::Heartbeat { epoch, leader } => {
-                self.ask_self(|reply| Event::Heartbeat { epoch, leader, reply }).await
+            PeerMessage::Heartbeat { epoch, leader, loads_heard } => {
+                let event = |reply| Event::Heartbeat { epoch, leader, loads_heard, reply };
+                self.ask_self(event).await
             }
             PeerMessage::Prefetch { session, progress } => {
                 self.ask_self(|reply| Event::Prefetch { session, progress, reply }).await

@@ -322,7 +322,9 @@ mod tests {
         check_all(&store, 1).await;
         let second = host(&store, "h2").await;
         // While half of the slots move.
-        check_all(&store, 1).await;
+        while second.status().slots_serving == 0 {
+            check_all(&store, 1).await;
+        }
         call_all(&second).await;
         let found = check_all(&store, 2).await;
         let owners: BTreeSet<SessionId> =

@@ -8,6 +8,7 @@ pub(crate) mod actor;
 mod checkpointer;
 mod handoff;
 pub(crate) mod journal;
+mod load;
 pub(crate) mod record_cache;
 pub(crate) mod recovery;
 pub(crate) mod slots;
@@ -106,6 +107,7 @@ pub(crate) struct Session {
     /// The number of packs that the newest committed checkpoint names.
     packs: AtomicU32,
     awaited: Mutex<recovery::Awaited>,
+    load: load::Load,
     /// Active vnodes, in the order in which the sweep checks whether they are idle.
     sweep: Mutex<VecDeque<Arc<Handle>>>,
 }
@@ -152,6 +154,7 @@ impl Session {
             checkpoint_batches: parts.settings.checkpoint_batches,
             checkpoint_len: parts.settings.checkpoint_len,
         };
+        let load = load::Load::new(parts.cluster.slots, parts.clock.now());
         let (store, loss) = (Arc::clone(&parts.store), Arc::clone(&parts.loss));
         let journal = Journal::new(id, store, loss, parts.random.clone(), options);
         Self {
@@ -167,6 +170,7 @@ impl Session {
             active_count: AtomicU64::new(0),
             packs: AtomicU32::new(0),
             awaited: Mutex::default(),
+            load,
             sweep: Mutex::default(),
         }
     }
@@ -222,6 +226,7 @@ impl Session {
             return self.refuse(reply, Outcome::Busy);
         }
         let hash = call.name.hash();
+        self.load.called(hash.slot(self.parts.cluster.slots));
         match self.active.get(&hash) {
             Some(entry) => self.send(&entry, call, reply),
             None => self.call_dormant(hash, call, reply),

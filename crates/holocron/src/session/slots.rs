@@ -73,6 +73,11 @@ impl SlotData {
     pub(crate) fn known(&self, tenure: Epoch) -> usize {
         self.index(tenure).map_or(0, SlotIndex::count)
     }
+
+    /// The bytes of their newest records.
+    pub(crate) fn bytes(&self, tenure: Epoch) -> u64 {
+        self.index(tenure).map_or(0, SlotIndex::bytes)
+    }
 }
 
 impl Slots {

@@ -19,6 +19,8 @@ pub enum PeerMessage {
         epoch: Epoch,
         /// The leader's session.
         leader: SessionId,
+        /// The number of the newest report of loads that it has of the receiver; 0 if it has none.
+        loads_heard: u64,
     },
     /// The receiver may soon need that session's journal: the sender is about to seal the session, or to move slots of it
     /// to the receiver. The reply comes when what is known of the journal was fetched.

@@ -4,12 +4,14 @@ use bytes::Bytes;
 use holocron::{
     Answer, Call, Health, JoinRequest, Mode, Outcome, PeerMessage, PeerReply, Progress,
     VnodeStatus,
-    frame::{Frame, Hello, Welcome},
+    frame::{Frame, Hello, TRANSPORT_VERSION, Welcome},
 };
 use holocron_protocol::{
+    checkpoint::retain::Copying,
+    control::load::{Coarse, LoadReport},
     ids::{
         ClientId, ClusterId, CommitNumber, Epoch, HostName, Position, RequestNumber, SessionId,
-        VnodeHash, VnodeName,
+        Slot, VnodeHash, VnodeName,
     },
     request::window::{Request, RequestId},
 };
@@ -88,12 +90,14 @@ fn answer() -> impl Strategy<Value = Answer> {
 fn message() -> impl Strategy<Value = PeerMessage> {
     prop_oneof![
         Just(PeerMessage::View),
-        (host_name(), text(), session(), any::<u32>()).prop_map(
-            |(name, address, session, weight)| {
-                PeerMessage::Join(JoinRequest { name, address, session, weight })
+        (host_name(), text(), session(), any::<u32>(), option::of(text())).prop_map(
+            |(name, address, session, weight, zone)| {
+                PeerMessage::Join(JoinRequest { name, address, session, weight, zone })
             }
         ),
-        (epoch(), session()).prop_map(|(epoch, leader)| PeerMessage::Heartbeat { epoch, leader }),
+        (epoch(), session(), any::<u64>()).prop_map(|(epoch, leader, loads_heard)| {
+            PeerMessage::Heartbeat { epoch, leader, loads_heard }
+        }),
         (session(), progress())
             .prop_map(|(session, progress)| PeerMessage::Prefetch { session, progress }),
         (epoch(), bytes()).prop_map(|(epoch, stored)| PeerMessage::Epoch { epoch, stored }),
@@ -101,6 +105,11 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         Just(PeerMessage::Status),
         any::<u128>().prop_map(|bits| PeerMessage::Vnode(VnodeHash::from_bits(bits))),
     ]
+}
+
+fn load_report() -> impl Strategy<Value = LoadReport> {
+    let slots = vec((any::<u16>().prop_map(Slot), any::<u64>().prop_map(Coarse::of)), 0..9);
+    (any::<u64>(), slots).prop_map(|(number, slots)| LoadReport { number, slots })
 }
 
 fn reply() -> impl Strategy<Value = PeerReply> {
@@ -111,9 +120,17 @@ fn reply() -> impl Strategy<Value = PeerReply> {
         text().prop_map(PeerReply::Refused),
         any::<u32>().prop_map(|waiting| PeerReply::Vnode(VnodeStatus::Active { waiting })),
         Just(PeerReply::Vnode(VnodeStatus::NotServed)),
-        (session(), epoch(), progress(), vec(session(), 0..4)).prop_map(
-            |(session, epoch, progress, awaiting)| {
-                PeerReply::Health(Health { session, epoch, progress, facts: Vec::new(), awaiting })
+        (session(), epoch(), progress(), vec(session(), 0..4), option::of(load_report())).prop_map(
+            |(session, epoch, progress, awaiting, loads)| {
+                PeerReply::Health(Health {
+                    session,
+                    epoch,
+                    progress,
+                    facts: Vec::new(),
+                    awaiting,
+                    copying: Copying::Remaining,
+                    loads,
+                })
             }
         ),
     ]
@@ -122,7 +139,7 @@ fn reply() -> impl Strategy<Value = PeerReply> {
 pub(crate) fn frame() -> impl Strategy<Value = Frame> {
     prop_oneof![
         1 => (option::of(any::<u128>()), text()).prop_map(|(cluster, who)| {
-            Frame::Hello(1, Some(Hello { cluster: cluster.map(ClusterId::new), who }))
+            Frame::Hello(TRANSPORT_VERSION, Some(Hello { cluster: cluster.map(ClusterId::new), who }))
         }),
         1 => any::<(u128, u32, u32)>().prop_map(|(cluster, calls_max, messages_max)| {
             Frame::Welcome(Welcome { cluster: ClusterId::new(cluster), calls_max, messages_max })

@@ -17,6 +17,8 @@
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     checkpoint::trim::next_trim,
     epoch::record::EpochRecord,
@@ -38,9 +40,10 @@ use crate::{
 pub const FILES_MIN: usize = 1_024;
 
 /// Whether states that this session serves still stand only in objects of former owners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Copying {
     /// No: every state of an open tenure stands in own batches and packs.
+    #[default]
     Complete,
     /// Yes: the next checkpoint copies more.
     Remaining,

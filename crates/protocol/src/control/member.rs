@@ -14,7 +14,7 @@
 mod after_seal;
 mod terms;
 
-use alloc::{collections::BTreeSet, string::ToString, sync::Arc, vec, vec::Vec};
+use alloc::{collections::BTreeSet, sync::Arc, vec, vec::Vec};
 use core::time::Duration;
 
 pub use self::after_seal::{AfterSeal, after_seal};
@@ -150,13 +150,7 @@ impl Member {
     /// What it asks the leader with.
     #[must_use]
     pub fn join_request(&self) -> JoinRequest {
-        let Identity { name, address, weight } = &self.identity;
-        JoinRequest {
-            name: name.clone(),
-            address: address.to_string(),
-            session: self.session,
-            weight: *weight,
-        }
+        self.identity.joins_with(self.session)
     }
 
     /// Takes one event to its effects. Never blocks, never fails.
@@ -317,12 +311,13 @@ impl Member {
         effects
     }
 
-    /// Whether the newest record gives this host the share of the slots that it asked for. One that was sealed gets it
-    /// after a while, and has to remind a leader that came in between.
+    /// Whether the newest record gives this host the share of the slots that it asked for, in its zone. One that was sealed
+    /// gets it after a while, and has to remind a leader that came in between.
     fn has_its_share(&self) -> bool {
         let record = self.record.as_ref();
         let entry = record.and_then(|record| record.hosts.get(&self.identity.name));
-        entry.is_some_and(|entry| entry.weight == self.identity.weight)
+        let Identity { weight, zone, .. } = &self.identity;
+        entry.is_some_and(|entry| entry.weight == *weight && entry.zone == *zone)
     }
 
     fn ask_to_join(&self) -> Option<Effect> {

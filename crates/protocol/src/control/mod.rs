@@ -10,6 +10,7 @@ pub mod hints;
 pub mod leader;
 pub mod leader_watch;
 pub mod lease;
+pub mod load;
 pub mod loss;
 pub mod member;
 pub mod report;

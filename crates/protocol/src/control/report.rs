@@ -5,6 +5,8 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    checkpoint::retain::Copying,
+    control::load::LoadReport,
     epoch::draft::SlotReport,
     ids::{Epoch, HostName, Position, SessionId},
 };
@@ -33,6 +35,8 @@ pub struct JoinRequest {
     pub session: SessionId,
     /// Its share of the slots relative to others; 100 is one share.
     pub weight: u32,
+    /// Its zone, if it has one.
+    pub zone: Option<String>,
 }
 
 /// A host's reply to a heartbeat.
@@ -48,4 +52,8 @@ pub struct Health {
     pub facts: Vec<SlotReport>,
     /// Sessions whose Release it waits for.
     pub awaiting: Vec<SessionId>,
+    /// Whether states of slots that it got are still to be copied.
+    pub copying: Copying,
+    /// The load of its slots, if the leader hasn't heard it.
+    pub loads: Option<LoadReport>,
 }

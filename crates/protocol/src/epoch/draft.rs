@@ -27,7 +27,7 @@ use alloc::{
 };
 use core::mem;
 
-use self::domains::{DomainDraft, Seats, detach, mobility};
+use self::domains::{DomainDraft, detach, mobility};
 pub use self::{
     changes::{Refused, SOURCES_MAX, SlotReport, SourceFact},
     domains::Move,
@@ -47,6 +47,7 @@ use crate::{
 
 mod changes;
 mod domains;
+mod placing;
 
 /// The next epoch record in the making.
 #[derive(Clone, Debug)]
@@ -296,35 +297,6 @@ impl Draft {
         moves.filter(|slot| lives(slot.from)).collect()
     }
 
-    /// Gives free slots to hosts, and moves at most `moves_max` slots towards balance; draining hosts first.
-    /// Returns how many slots moved away from a listed host.
-    pub fn rebalance(&mut self, moves_max: usize) -> usize {
-        self.settle();
-        let mut moved = 0;
-        for (id, domain) in &mut self.domains {
-            moved += domain.rebalance(&Seats::of(*id, &self.hosts), moves_max - moved);
-        }
-        moved
-    }
-
-    /// The hosts that get no slots and have some.
-    #[must_use]
-    pub fn draining(&self) -> Vec<HostName> {
-        let owns = |host: &HostEntry| {
-            host.sessions.values().any(|&session| {
-                self.domains.values().any(|domain| domain.owners.contains(&Some(session)))
-            })
-        };
-        let draining = self.hosts.iter().filter(|(_, host)| host.share() == 0 && owns(host));
-        draining.map(|(name, _)| name.clone()).collect()
-    }
-
-    /// Whether moving slots is worth what it costs, see [`crate::epoch::placement::is_uneven`].
-    #[must_use]
-    pub fn is_uneven(&self) -> bool {
-        self.domains.iter().any(|(id, domain)| domain.is_uneven(&Seats::of(*id, &self.hosts)))
-    }
-
     /// Makes the record. Gives free slots to hosts, and detaches sealed sessions that no slot names any more. A reason
     /// longer than [`REASON_LEN_MAX`] is cut; the wall time is at least the previous record's.
     ///
@@ -360,13 +332,6 @@ impl Draft {
             record.follows(base, *digest).unwrap_or_else(|why| panic!("{epoch}: {why}"));
         }
         record
-    }
-
-    /// Gives free slots to hosts that can take them.
-    fn settle(&mut self) {
-        for (id, domain) in &mut self.domains {
-            domain.settle(&Seats::of(*id, &self.hosts));
-        }
     }
 
     /// Ends a session of a host that is already removed: it is to be sealed, its slots become free. A session that joined

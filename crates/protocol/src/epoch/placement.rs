@@ -1,21 +1,40 @@
 //! Placement: which host gets which slot. Moves as few slots as bring every host to its share.
 //!
-//! A host's share of `n` slots is `n` times its weight divided by the sum of weights, rounded up or down; the hosts to
-//! round up are chosen so that fewer slots move. All functions are pure: every leader computes the same.
+//! If nothing is known of loads, all slots count the same, and this module decides. A host's share of `n` slots is then `n`
+//! times its weight divided by the sum of weights, rounded up or down; the hosts to round up are chosen so that fewer slots
+//! move, and then so that zones are even. If loads are known, [`by_load`] decides. All functions are pure: every leader
+//! computes the same.
 //!
-//! Invariants:
+//! Invariants, of placement by count:
 //!
-//! * Hosts of equal weight differ by at most one slot, unless slots are pinned or moves are limited.
+//! * Hosts of equal weight differ by at most one slot, unless slots are pinned or moves are limited; so do zones of hosts of
+//!   equal weight that are equally many.
 //! * A second call moves nothing.
 //! * A slot moves only from a host above its share to a host below it.
 
 use alloc::{vec, vec::Vec};
+
+mod by_load;
+
+pub use by_load::EVEN_PERCENT;
 
 /// The owner of each slot: the index of a host in the list of weights, or none.
 pub type Owners = [Option<usize>];
 
 /// How far off its share a host may be, in percent of the share, before slots are moved towards balance.
 pub const UNEVEN_PERCENT: u64 = 10;
+
+/// The hosts that may have slots.
+#[derive(Clone, Copy, Debug)]
+pub struct Hosts<'a> {
+    /// Their weights. A host of weight 0 is drained: its slots move away.
+    pub weights: &'a [u32],
+    /// Their zones, by number; none for a host without one. Hosts of one zone tend to fail together.
+    pub zones: &'a [Option<u16>],
+}
+
+/// What is known of the load of slots: a number above 0 for each, in any unit; `None` if nothing is.
+pub type Loads<'a> = Option<&'a [u64]>;
 
 /// Whether a slot may be moved voluntarily.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +45,17 @@ pub enum Mobility {
     Pinned,
 }
 
+/// Whether moving slots is worth what it costs; the more pressing is the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// It isn't.
+    Nothing,
+    /// It is if it stays so: the load is uneven, and loads change.
+    Lasting,
+    /// It is: a drained host has slots, a host has far less than its share, or the numbers of slots are uneven.
+    AtOnce,
+}
+
 /// Assigns every slot without an owner, and moves no other. A host of weight 0 gets none, unless all weights are 0:
 /// then all count the same, because an unserved slot is worse than one served by a draining host. Without hosts nothing
 /// happens.
@@ -33,14 +63,19 @@ pub enum Mobility {
 /// # Panics
 ///
 /// When a slot's owner isn't in the list.
-pub fn settle(weights: &[u32], owners: &mut Owners) {
+pub fn settle(hosts: Hosts<'_>, owners: &mut Owners, loads: Loads<'_>) {
+    let weights = hosts.weights;
     if weights.is_empty() {
         return;
     }
     let even = vec![1; weights.len()];
     let weights = if weights.iter().all(|&weight| weight == 0) { &even } else { weights };
+    if let Some(loads) = loads {
+        return by_load::settle(weights, owners, loads);
+    }
     let counts = count(weights.len(), owners);
-    let quotas = quotas(weights, &counts, owners.len());
+    let hosts = Hosts { weights, ..hosts };
+    let quotas = quotas(hosts, &counts, owners.len());
     let unowned: Vec<usize> = (0..owners.len()).filter(|&slot| owners[slot].is_none()).collect();
     hand_out(&unowned, &Shares { weights, quotas, counts }, owners);
 }
@@ -52,18 +87,23 @@ pub fn settle(weights: &[u32], owners: &mut Owners) {
 ///
 /// When a slot's owner isn't in the list, or there isn't one mobility per slot.
 pub fn rebalance(
-    weights: &[u32],
+    hosts: Hosts<'_>,
     owners: &mut Owners,
+    loads: Loads<'_>,
     mobility: &[Mobility],
     moves_max: usize,
 ) -> usize {
     assert_eq!(owners.len(), mobility.len(), "one mobility per slot");
+    let weights = hosts.weights;
     if weights.iter().all(|&weight| weight == 0) {
         return 0;
     }
+    if let Some(loads) = loads {
+        return by_load::rebalance(weights, owners, loads, mobility, moves_max);
+    }
     let mut counts = count(weights.len(), owners);
     let held = counts.iter().sum();
-    let quotas = quotas(weights, &counts, held);
+    let quotas = quotas(hosts, &counts, held);
     let mut givers: Vec<usize> = (0..weights.len()).collect();
     // Stable: drains first, then by place.
     givers.sort_by_key(|&host| weights[host] > 0);
@@ -93,17 +133,22 @@ pub fn rebalance(
 ///
 /// When a slot's owner isn't in the list.
 #[must_use]
-pub fn is_uneven(weights: &[u32], owners: &Owners) -> bool {
+pub fn need(hosts: Hosts<'_>, owners: &Owners, loads: Loads<'_>) -> Need {
+    let weights = hosts.weights;
+    if let Some(loads) = loads {
+        return by_load::need(weights, owners, loads);
+    }
     let counts = count(weights.len(), owners);
     let held: u64 = counts.iter().map(|&count| count as u64).sum();
     let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
-    total > 0
+    let is_uneven = total > 0
         && counts.iter().zip(weights).any(|(&count, &weight)| {
             // Everything times the total weight, without dividing.
             let share = held * u64::from(weight);
             let off = (count as u64 * total).abs_diff(share);
             (weight == 0 && count > 0) || (off > total && off * 100 > share * UNEVEN_PERCENT)
-        })
+        });
+    if is_uneven { Need::AtOnce } else { Need::Nothing }
 }
 
 /// How many slots each host should have, and has.
@@ -147,23 +192,42 @@ fn count(hosts: usize, owners: &Owners) -> Vec<usize> {
 }
 
 /// Each host's share of `slots`, in whole slots that add up to `slots`. At least one weight is positive.
-fn quotas(weights: &[u32], counts: &[usize], slots: usize) -> Vec<usize> {
+fn quotas(hosts: Hosts<'_>, counts: &[usize], slots: usize) -> Vec<usize> {
+    let weights = hosts.weights;
     let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
     assert!(total > 0, "at least one weight is positive");
     let share = |host: usize| slots as u64 * u64::from(weights[host]);
     let whole = |host: usize| usize::try_from(share(host) / total).expect("at most all slots");
     let mut quotas: Vec<usize> = (0..weights.len()).map(whole).collect();
-    let left = slots - quotas.iter().sum::<usize>();
     let mut candidates: Vec<usize> =
         (0..weights.len()).filter(|&host| share(host) % total > 0).collect();
-    // Hosts that already have one more keep it; among the others, the largest fraction goes first.
-    candidates.sort_by_key(|&host| {
-        (counts[host] <= quotas[host], core::cmp::Reverse(share(host) % total))
-    });
-    for &host in &candidates[..left] {
+    for _ in quotas.iter().sum::<usize>()..slots {
+        // Hosts that already have one more keep it; then zones with less than their share come first, and among the others
+        // the largest fraction.
+        let rank = |host: usize| {
+            let keeps = counts[host] > quotas[host];
+            (!keeps, hosts.fullness(host, &quotas), core::cmp::Reverse(share(host) % total), host)
+        };
+        let (at, &host) = candidates
+            .iter()
+            .enumerate()
+            .min_by_key(|&(_, &host)| rank(host))
+            .expect("as many hosts have a fraction as slots are left");
         quotas[host] += 1;
+        candidates.remove(at);
     }
     quotas
+}
+
+impl Hosts<'_> {
+    /// What a host's zone has of the slots, per weight; the same for all hosts without a zone.
+    fn fullness(&self, host: usize, quotas: &[usize]) -> u64 {
+        let Some(zone) = self.zones.get(host).copied().flatten() else { return 0 };
+        let zone = || (0..self.zones.len()).filter(|&other| self.zones[other] == Some(zone));
+        let slots: u64 = zone().map(|host| quotas[host] as u64).sum();
+        let weight: u64 = zone().map(|host| u64::from(self.weights[host])).sum();
+        slots * u64::from(u32::MAX) / weight.max(1)
+    }
 }
 
 #[cfg(test)]
@@ -173,6 +237,14 @@ mod tests {
     use super::*;
 
     const MOVABLE: [Mobility; 64] = [Mobility::Movable; 64];
+
+    const fn no_zones(weights: &[u32]) -> Hosts<'_> {
+        Hosts { weights, zones: &[] }
+    }
+
+    fn is_uneven(weights: &[u32], owners: &Owners) -> bool {
+        need(no_zones(weights), owners, None) != Need::Nothing
+    }
 
     fn held(weights: &[u32], owners: &Owners) -> Vec<usize> {
         count(weights.len(), owners)
@@ -185,7 +257,7 @@ mod tests {
     /// A balanced cluster of that many slots.
     fn balanced(weights: &[u32], slots: usize) -> Vec<Option<usize>> {
         let mut owners = vec![None; slots];
-        settle(weights, &mut owners);
+        settle(no_zones(weights), &mut owners, None);
         owners
     }
 
@@ -198,7 +270,7 @@ mod tests {
     fn a_joining_host_gets_its_share_and_no_other_slot_moves() {
         let before = balanced(&[1, 1], 64);
         let mut after = before.clone();
-        assert_eq!(rebalance(&[1, 1, 1], &mut after, &MOVABLE, usize::MAX), 21);
+        assert_eq!(rebalance(no_zones(&[1, 1, 1]), &mut after, None, &MOVABLE, usize::MAX), 21);
         assert_eq!(held(&[1; 3], &after), [22, 21, 21]);
         assert_eq!(moved(&before, &after), 21);
     }
@@ -209,24 +281,24 @@ mod tests {
         for owner in &mut owners {
             *owner = owner.and_then(|host| host.checked_sub(1)); // Host 0 is dead.
         }
-        settle(&[1, 1, 1], &mut owners);
+        settle(no_zones(&[1, 1, 1]), &mut owners, None);
         assert_eq!(held(&[1; 3], &owners), [22, 21, 21]);
     }
 
     #[test]
     fn a_draining_host_empties_first_and_gets_nothing() {
         let mut owners = balanced(&[1, 1, 1], 9);
-        assert_eq!(rebalance(&[0, 1, 1], &mut owners, &MOVABLE[..9], 2), 2);
+        assert_eq!(rebalance(no_zones(&[0, 1, 1]), &mut owners, None, &MOVABLE[..9], 2), 2);
         assert_eq!(held(&[1; 3], &owners), [1, 4, 4]);
-        assert_eq!(rebalance(&[0, 1, 1], &mut owners, &MOVABLE[..9], 2), 1);
+        assert_eq!(rebalance(no_zones(&[0, 1, 1]), &mut owners, None, &MOVABLE[..9], 2), 1);
         assert_eq!(held(&[1; 3], &owners)[0], 0);
     }
 
     #[test]
     fn the_last_draining_host_keeps_serving() {
         let mut owners = vec![Some(0), None];
-        settle(&[0], &mut owners);
-        assert_eq!(rebalance(&[0], &mut owners, &MOVABLE[..2], usize::MAX), 0);
+        settle(no_zones(&[0]), &mut owners, None);
+        assert_eq!(rebalance(no_zones(&[0]), &mut owners, None, &MOVABLE[..2], usize::MAX), 0);
         assert_eq!(owners, [Some(0), Some(0)]);
     }
 
@@ -234,7 +306,7 @@ mod tests {
     fn a_pinned_slot_stays_with_a_host_above_its_share() {
         let mut owners = vec![Some(0); 4];
         let mobility = [Mobility::Pinned, Mobility::Pinned, Mobility::Pinned, Mobility::Movable];
-        assert_eq!(rebalance(&[1, 1], &mut owners, &mobility, usize::MAX), 1);
+        assert_eq!(rebalance(no_zones(&[1, 1]), &mut owners, None, &mobility, usize::MAX), 1);
         assert_eq!(held(&[1; 2], &owners), [3, 1]);
     }
 
@@ -258,6 +330,20 @@ mod tests {
         assert!(!is_uneven(&[0, 0], &owned(4, 0)), "no host takes any");
     }
 
+    #[test]
+    fn what_is_left_over_after_whole_shares_is_spread_over_zones() {
+        let zones = [Some(0), Some(0), Some(0), Some(1), Some(1), Some(1)];
+        let hosts = Hosts { weights: &[1; 6], zones: &zones };
+        let mut owners = vec![None; 8];
+        settle(hosts, &mut owners, None);
+        let counts = held(&[1; 6], &owners);
+        assert_eq!(counts.iter().sum::<usize>(), 8);
+        assert_eq!(counts[..3].iter().sum::<usize>(), 4, "{counts:?}");
+        // What is there stays, though the zones are uneven.
+        let mut owners = [0, 1, 2].map(Some).to_vec();
+        assert_eq!(rebalance(hosts, &mut owners, None, &MOVABLE[..3], usize::MAX), 0);
+    }
+
     proptest! {
         #[test]
         fn balanced_hosts_are_not_uneven(weights in proptest::collection::vec(0..50u32, 1..8), slots in 1..200usize) {
@@ -277,7 +363,7 @@ mod tests {
                 };
             }
             let survivors = owners.clone();
-            settle(&vec![7; hosts - 1], &mut owners);
+            settle(no_zones(&vec![7; hosts - 1]), &mut owners, None);
             let counts = held(&vec![7; hosts - 1], &owners);
             prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1);
             for (before, after) in survivors.iter().zip(&owners) {
@@ -290,7 +376,7 @@ mod tests {
             let before = balanced(&vec![7; hosts], slots);
             let mut after = before.clone();
             let weights = vec![7; hosts + 1];
-            let moves = rebalance(&weights, &mut after, &vec![Mobility::Movable; slots], usize::MAX);
+            let moves = rebalance(no_zones(&weights), &mut after, None, &vec![Mobility::Movable; slots], usize::MAX);
             let counts = held(&weights, &after);
             prop_assert_eq!(moves, counts[hosts]);
             prop_assert_eq!(moves, moved(&before, &after));
@@ -307,10 +393,10 @@ mod tests {
             prop_assume!(weights.iter().any(|&weight| weight > 0));
             let mut owners: Vec<_> = owners.into_iter().map(|owner| owner.map(|host| host % weights.len())).collect();
             let mobility = vec![Mobility::Movable; owners.len()];
-            settle(&weights, &mut owners);
+            settle(no_zones(&weights), &mut owners, None);
             let mut stepped = owners.clone();
-            let moves = rebalance(&weights, &mut owners, &mobility, usize::MAX);
-            prop_assert_eq!(rebalance(&weights, &mut owners, &mobility, usize::MAX), 0);
+            let moves = rebalance(no_zones(&weights), &mut owners, None, &mobility, usize::MAX);
+            prop_assert_eq!(rebalance(no_zones(&weights), &mut owners, None, &mobility, usize::MAX), 0);
             let total: u32 = weights.iter().sum();
             for (host, count) in held(&weights, &owners).into_iter().enumerate() {
                 let share = owners.len() * weights[host] as usize / total as usize;
@@ -318,7 +404,7 @@ mod tests {
             }
             let mut steps = 0;
             loop {
-                let moved = rebalance(&weights, &mut stepped, &mobility, step);
+                let moved = rebalance(no_zones(&weights), &mut stepped, None, &mobility, step);
                 prop_assert!(moved <= step);
                 steps += moved;
                 if moved == 0 { break; }

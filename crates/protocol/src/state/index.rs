@@ -6,7 +6,8 @@
 //! Invariants:
 //!
 //! * No hash is in both the arrays and the map.
-//! * `foreign` counts the places whose bytes must still be copied; at 0 the slot can be `full`.
+//! * `foreign` counts the places whose bytes must still be copied; at 0 the slot can be `full`. `bytes` is the sum of the
+//!   records' lengths.
 //! * A vnode is never removed: a deleted one leaves its tombstone.
 
 use alloc::{
@@ -31,6 +32,7 @@ pub struct SlotIndex {
     places: Vec<Packed>,
     recent: BTreeMap<VnodeHash, Packed>,
     foreign: usize,
+    bytes: u64,
 }
 
 impl SlotIndex {
@@ -57,6 +59,7 @@ impl SlotIndex {
     fn push(&mut self, hash: VnodeHash, place: Packed) {
         assert!(self.hashes.last() < Some(&hash), "{hash:?} comes after {:?}", self.hashes.last());
         self.foreign += usize::from(!place.is_own());
+        self.bytes += u64::from(place.length());
         self.hashes.push(hash);
         self.places.push(place);
     }
@@ -80,6 +83,8 @@ impl SlotIndex {
         };
         self.foreign += usize::from(!packed.is_own());
         self.foreign -= before.map_or(0, |before| usize::from(!before.is_own()));
+        self.bytes += u64::from(packed.length());
+        self.bytes -= before.map_or(0, |before| u64::from(before.length()));
         if self.recent.len() > RECENT_MIN.max(self.hashes.len() / 64) {
             self.merge();
         }
@@ -127,6 +132,12 @@ impl SlotIndex {
     #[must_use]
     pub const fn foreign(&self) -> usize {
         self.foreign
+    }
+
+    /// The bytes of the vnodes' newest records.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Adds the entries of a later pack, sorted by hash. Of two entries for one vnode, the one with the higher commit
@@ -216,6 +227,7 @@ impl SlotIndex {
             merged.push(hash, place);
         }
         assert_eq!(merged.foreign, self.foreign, "foreign places are counted as they come and go");
+        assert_eq!(merged.bytes, self.bytes, "bytes are counted as they come and go");
         *self = merged;
     }
 }
@@ -261,7 +273,7 @@ mod tests {
         Place {
             file: file(commit % 7),
             offset: u32::try_from(commit % 1_000).unwrap(),
-            length: 10,
+            length: 10 + u32::try_from(commit % 3).unwrap(),
             checksum: 1,
             commit: CommitNumber::new(commit),
             wake_at: 0,
@@ -327,6 +339,7 @@ mod tests {
                 prop_assert_eq!(index.put(hash(number), &place), oracle.insert(hash(number), place));
             }
             prop_assert_eq!(index.count(), oracle.len());
+            prop_assert_eq!(index.bytes(), oracle.values().map(|place| u64::from(place.length)).sum::<u64>());
             prop_assert_eq!(index.foreign(), oracle.values().filter(|place| place.origin == Origin::Foreign).count());
             for number in 0..300 {
                 prop_assert_eq!(index.get(hash(number)), oracle.get(&hash(number)).copied());

@@ -10,10 +10,12 @@ use std::{
 };
 
 use holocron_protocol::{
+    checkpoint::retain::Copying,
     control::{
         admission::Cleared,
         hints::HostHint,
-        leader::{Base, Effect, Event, Leadership, Next, StoreHealth, Writer, next_record},
+        leader::{Base, Effect, Event, Leadership, Next, Own, StoreHealth, Writer, next_record},
+        load::{Coarse, LoadReport},
         member::Identity,
         report::{Health, JoinRequest, Progress},
     },
@@ -41,6 +43,8 @@ struct Driven {
     /// The record that is being created.
     made: Option<Arc<EpochRecord>>,
     store: StoreHealth,
+    /// Sessions that have said what their slots cost.
+    reported: BTreeSet<SessionId>,
     /// The current session of each host.
     live: Vec<SessionId>,
     /// Sessions with an end mark.
@@ -77,6 +81,7 @@ impl Driven {
             leadership: None,
             made: None,
             store: StoreHealth::Working,
+            reported: BTreeSet::new(),
             live: HOSTS.iter().map(|name| session(&format!("{name}a"))).collect(),
             marked: BTreeSet::new(),
             sealing: BTreeSet::new(),
@@ -100,10 +105,7 @@ impl Driven {
 
     fn act(&mut self, action: &Action) {
         match *action {
-            Action::Tick(millis) => {
-                self.now += Duration::from_millis(millis);
-                self.step(Event::Tick(self.store, Vec::new()));
-            }
+            Action::Tick(millis) => self.tick(millis),
             Action::Store(health) => self.store = health,
             Action::Health(at, behind, waits, awaits) => self.health(at, behind, waits, awaits),
             Action::Connected(at) => self.step(Event::Connected(self.live[at])),
@@ -141,6 +143,7 @@ impl Driven {
                     self.step(Event::Cleared(request, cleared));
                 }
             }
+            Action::Loads(at, slot, load) => self.loads(at, Slot(slot), load),
             Action::Fact(slot, full) => self.fact(Slot(slot), full),
             Action::Join(at, old) => self.join(at, old),
             Action::Restart(at) => self.live[at] = next_session(self.live[at]),
@@ -168,6 +171,12 @@ impl Driven {
         }
     }
 
+    fn tick(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        let own = Own { store: self.store, awaiting: Vec::new(), copying: Copying::Complete };
+        self.step(Event::Tick(own));
+    }
+
     fn health(&mut self, at: usize, behind: u64, waiting: bool, awaits: Option<usize>) {
         let newest = self.newest().epoch;
         let health = Health {
@@ -176,10 +185,42 @@ impl Driven {
             progress: Progress { waiting, ..Progress::default() },
             facts: Vec::new(),
             awaiting: awaits.iter().map(|&at| self.live[at]).collect(),
+            copying: Copying::Complete,
+            loads: (!waiting).then(LoadReport::default),
         };
+        self.says(at, health);
+        if !waiting && self.leadership.is_some() && self.newest().is_open(self.live[at]) {
+            self.reported.insert(self.live[at]);
+        }
+    }
+
+    fn says(&mut self, at: usize, health: Health) {
         self.step(Event::Health(host(HOSTS[at]), health));
         if self.leadership.is_some() && self.newest().is_open(self.live[at]) {
             self.heard.insert(self.live[at]);
+        }
+    }
+
+    /// A host says what a slot costs.
+    fn loads(&mut self, at: usize, slot: Slot, load: u64) {
+        let report = LoadReport { number: 1, slots: vec![(slot, Coarse::of(load))] };
+        let session = self.live[at];
+        if at == 0 {
+            self.step(Event::OwnLoads(report));
+        } else {
+            let health = Health {
+                session,
+                epoch: self.newest().epoch,
+                progress: Progress::default(),
+                facts: Vec::new(),
+                awaiting: Vec::new(),
+                copying: Copying::Complete,
+                loads: Some(report),
+            };
+            self.says(at, health);
+        }
+        if self.leadership.is_some() && self.newest().is_open(session) {
+            self.reported.insert(session);
         }
     }
 
@@ -214,7 +255,13 @@ impl Driven {
         }
         let name = host_of(session);
         let address = address(&name);
-        self.step(Event::Join(JoinRequest { name, address, session, weight: WEIGHT_DEFAULT }));
+        self.step(Event::Join(JoinRequest {
+            name,
+            address,
+            session,
+            weight: WEIGHT_DEFAULT,
+            zone: None,
+        }));
     }
 
     fn newest(&self) -> &EpochRecord {
@@ -237,7 +284,8 @@ impl Driven {
     ) -> Option<EpochRecord> {
         let (cluster, newest, leads) = (cluster(), self.newest.clone(), leadership.is_some());
         let name = host_of(session);
-        let identity = Identity { address: address(&name), name, weight: WEIGHT_DEFAULT };
+        let identity =
+            Identity { address: address(&name), name, weight: WEIGHT_DEFAULT, zone: None };
         let (epoch, base) = match &newest {
             None => (Epoch::new(1), Base::Founding(&cluster)),
             Some(record) => (record.epoch.next(), Base::After(record, digest(record))),
@@ -335,6 +383,16 @@ impl Driven {
             record.hosts.values().flat_map(|host| host.sessions.values().copied()).collect()
         };
         assert_eq!(members(record), members(before), "{moved:?} are moved with another change");
+        if record.reason.contains("towards balance") {
+            // One that is known by its hints alone says nothing.
+            let mut heard =
+                members(before).into_iter().filter(|session| self.heard.contains(session));
+            assert!(
+                heard.all(|session| self.reported.contains(&session)),
+                "{moved:?} are moved before all loads are known"
+            );
+            self.seen.insert("a move towards balance");
+        }
         for (to, from) in moved {
             let known = from == self.live[0] || self.heard.contains(&from);
             let asked = self.asked.contains(&(to, from));
@@ -381,6 +439,7 @@ impl Driven {
         self.sealed.clear();
         self.unsealable.clear();
         self.heard.clear();
+        self.reported.clear();
         self.asked.clear();
         self.probes.clear();
         self.fetching.clear();
@@ -499,5 +558,5 @@ fn no_host_is_admitted_or_taken_out_for_no_reason() {
         actions.iter().for_each(|action| driven.act(action));
         driven.seen
     });
-    assert_eq!(seen.len(), 13, "too little came up: {seen:?}");
+    assert_eq!(seen.len(), 14, "too little came up: {seen:?}");
 }

@@ -15,7 +15,10 @@
 //! 50 store fails | works | slow | answers in 20      from now on; `slow`: probes stay without an answer
 //! 50 awaits h2a                        the sessions whose Release its own slots wait for, from the next tick on
 //! 50 health h2a e3 p7 waiting awaits h3a             h2 answers a heartbeat: knows e3, has committed p7, has work
+//! 50 health h2a e3 copying             the same; it has states of slots that it got to copy; `silent`: and says no loads
 //! 50 health h2a e3 fact #0 full h2a@3                the same, with a fact
+//! 50 loads h2a #0 6000 #3 200          a host says what its slots cost; before that it has said that it knows of no load
+//! 50 copying | copied                  whether h1 itself has states to copy, from the next tick on
 //! 50 connected h2a | broken h2a | refused h2a        of the connection to a host
 //! 50 hints h2a 7 h3a 9                 the hints were read, with their counters
 //! 50 sealed h2a p9 | not sealed h2a | collected h2a
@@ -43,10 +46,13 @@ use std::{
 };
 
 use holocron_protocol::{
+    checkpoint::retain::Copying,
     control::{
         leader::{
-            Base, Effect, Event, LeaderSettings, Leadership, Next, StoreHealth, Writer, next_record,
+            Base, Effect, Event, LeaderSettings, Leadership, Next, Own, StoreHealth, Writer,
+            next_record,
         },
+        load::LoadReport,
         member::Identity,
         report::Health,
         suspicion::SuspicionSettings,
@@ -57,7 +63,7 @@ use holocron_protocol::{
     time::Time,
 };
 
-use self::words::{effect_words, health};
+use self::words::{effect_words, health, load_report};
 use crate::{
     traces,
     words::{SLOT_COUNT, address, epoch, host, host_of, record, record_words, session, sessions},
@@ -100,7 +106,7 @@ pub(crate) fn settings() -> LeaderSettings {
 
 pub(crate) fn identity() -> Identity {
     let name = host("h1");
-    Identity { address: address(&name), name, weight: WEIGHT_DEFAULT }
+    Identity { address: address(&name), name, weight: WEIGHT_DEFAULT, zone: None }
 }
 
 pub(crate) fn cluster() -> Cluster {
@@ -127,6 +133,8 @@ struct Told {
     probes: BTreeSet<(u64, u64)>,
     /// The sessions whose Release its own slots wait for.
     awaits: Vec<SessionId>,
+    /// Whether it has states to copy.
+    copying: Copying,
     /// What each host said last.
     said: BTreeMap<HostName, Health>,
     /// Whether this line said that the next epoch is to be written.
@@ -147,6 +155,7 @@ impl Told {
             answers_in: None,
             probes: BTreeSet::new(),
             awaits: Vec::new(),
+            copying: Copying::Complete,
             said: BTreeMap::new(),
             writes: false,
             output: String::new(),
@@ -168,6 +177,8 @@ impl Told {
             ["store", "slow"] => self.answers_in = None,
             ["store", "answers", "in", millis] => self.answers_in = Some(millis.parse().unwrap()),
             ["awaits", words @ ..] => self.awaits = sessions(words),
+            ["copying"] => self.copying = Copying::Remaining,
+            ["copied"] => self.copying = Copying::Complete,
             _ => return false,
         }
         true
@@ -182,7 +193,8 @@ impl Told {
             ["lands"] => self.lands(),
             ["ticks", "to", end] => self.ticks(end.parse().unwrap(), &[]),
             ["ticks", "to", end, "hearing", names @ ..] => self.ticks(end.parse().unwrap(), names),
-            ["tick"] => self.step(Event::Tick(self.store, self.awaits.clone()), ""),
+            ["loads", name, words @ ..] => self.reports(session(name), load_report(words)),
+            ["tick"] => self.step(self.tick(), ""),
             ["health", words @ ..] => {
                 let health = health(words);
                 self.said.insert(host_of(health.session), health.clone());
@@ -190,6 +202,20 @@ impl Told {
             }
             event => self.step(words::event(event), ""),
         }
+    }
+
+    /// A host says what its slots cost.
+    fn reports(&mut self, of: SessionId, report: LoadReport) {
+        if of == self.session {
+            return self.step(Event::OwnLoads(report), "");
+        }
+        let mut health = self.said[&host_of(of)].clone();
+        health.loads = Some(report);
+        self.step(Event::Health(host_of(of), health), "");
+    }
+
+    fn tick(&self) -> Event {
+        Event::Tick(Own { store: self.store, awaiting: self.awaits.clone(), copying: self.copying })
     }
 
     fn next_epoch(&self) -> Epoch {
@@ -225,7 +251,10 @@ impl Told {
         let (digest, now) = (digest(&record), Time::from_millis(self.millis));
         if self.leadership.is_none() {
             let (own, read) = (self.identity.name.clone(), Arc::clone(&record));
-            self.leadership = Some(Leadership::new(own, settings(), now, read, digest));
+            let mut leadership = Leadership::new(own, settings(), now, read, digest);
+            // It serves nothing that it has measured.
+            assert_eq!(leadership.step(now, Event::OwnLoads(LoadReport::default())), []);
+            self.leadership = Some(leadership);
         }
         self.step(Event::Written(record, digest, before), "");
     }
@@ -277,7 +306,7 @@ impl Told {
                     self.step(Event::Health(host(name), health), &at);
                 }
             }
-            self.step(Event::Tick(self.store, self.awaits.clone()), &at);
+            self.step(self.tick(), &at);
         }
     }
 

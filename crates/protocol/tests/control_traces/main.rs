@@ -19,7 +19,7 @@ mod words;
 
 use traces::Folder;
 
-const FOLDERS: [Folder; 2] = [("member", 25, member::play), ("leader", 73, leader::play)];
+const FOLDERS: [Folder; 2] = [("member", 25, member::play), ("leader", 78, leader::play)];
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
@@ -64,6 +64,18 @@ mod switched {
     fn slots_moved_while_a_host_fails() {
         let trace = "leader/slots_stay_while_a_host_is_suspected.txt";
         switch::is_missed(Bug::MoveWhileFailing, ALL, trace);
+    }
+
+    #[test]
+    fn balance_by_the_loads_that_are_known() {
+        let trace = "leader/a_new_leader_waits_for_all_loads.txt";
+        switch::is_missed(Bug::BalanceUnheard, ALL, trace);
+    }
+
+    #[test]
+    fn balance_after_one_look() {
+        let trace = "leader/a_passing_hot_spot_moves_nothing.txt";
+        switch::is_missed(Bug::BalanceNoise, ALL, trace);
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(crate) fn play(input: &str) -> String {
 
 pub(crate) fn identity() -> Identity {
     let name = host("h2");
-    Identity { address: address(&name), name, weight: WEIGHT_DEFAULT }
+    Identity { address: address(&name), name, weight: WEIGHT_DEFAULT, zone: None }
 }
 
 /// What the newest record makes of the current session.

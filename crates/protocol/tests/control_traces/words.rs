@@ -114,7 +114,7 @@ pub(crate) fn report_words(report: &SlotReport) -> String {
 pub(crate) fn join_request(word: &str) -> JoinRequest {
     let (session, entry) = host_entry(word);
     let HostEntry { address, weight, .. } = entry;
-    JoinRequest { name: host_of(session), address, session, weight }
+    JoinRequest { name: host_of(session), address, session, weight, zone: None }
 }
 
 pub(crate) fn join_word(request: &JoinRequest) -> String {
@@ -214,7 +214,8 @@ fn placed(hosts: &BTreeMap<SessionId, HostEntry>) -> Vec<Holding> {
     let sessions: Vec<SessionId> = hosts.keys().copied().collect();
     let weights: Vec<u32> = hosts.values().map(HostEntry::share).collect();
     let mut owners = vec![None; SLOT_COUNT.into()];
-    placement::settle(&weights, &mut owners);
+    let hosts = placement::Hosts { weights: &weights, zones: &[] };
+    placement::settle(hosts, &mut owners, None);
     let holding = |owner: Option<usize>| {
         let owner = owner.map(|at| Tenure { session: sessions[at], epoch: Epoch::new(1) });
         Holding { owner, sources: Vec::new() }

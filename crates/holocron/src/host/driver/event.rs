@@ -43,7 +43,12 @@ pub(crate) enum Event {
     /// An assertion failed in one of our tasks; its message.
     Failed(String),
     /// The leader's heartbeat; the reply is our health.
-    Heartbeat { epoch: Epoch, leader: SessionId, reply: oneshot::Sender<PeerReply> },
+    Heartbeat {
+        epoch: Epoch,
+        leader: SessionId,
+        loads_heard: u64,
+        reply: oneshot::Sender<PeerReply>,
+    },
     /// The leader's hint in the store moved.
     HintMoved(Epoch),
     /// The leader with this session can't be reached at its address.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use holocron_protocol::{
@@ -158,15 +161,23 @@ impl Watcher {
     /// Sends heartbeats until the connection is lost.
     async fn beat(&self, link: &Link) {
         let heartbeat = self.shared.parts.settings.heartbeat;
+        let loads_heard = AtomicU64::new(0);
         loop {
             let (Some(leader), epoch) = (self.shared.session(), self.shared.epoch()) else {
                 tokio::time::sleep(heartbeat).await;
                 continue;
             };
-            let message = PeerMessage::Heartbeat { epoch, leader: leader.id() };
+            let message = PeerMessage::Heartbeat {
+                epoch,
+                leader: leader.id(),
+                loads_heard: loads_heard.load(Ordering::Relaxed),
+            };
             drop(leader);
             let answered = async {
                 if let Ok(PeerReply::Health(health)) = link.message(message).await {
+                    if let Some(report) = &health.loads {
+                        loads_heard.store(report.number, Ordering::Relaxed);
+                    }
                     self.tell(LeaderEvent::Health(self.name.clone(), health));
                 }
             };

@@ -107,7 +107,12 @@ impl Leadership {
         Effect::Watch(others)
     }
 
-    pub(super) fn on_health(&mut self, now: Time, host: HostName, health: Health) -> Vec<Effect> {
+    pub(super) fn on_health(
+        &mut self,
+        now: Time,
+        host: HostName,
+        mut health: Health,
+    ) -> Vec<Effect> {
         // A session that isn't in the record says nothing for the one that is.
         if home_session(&self.record, &host) != Some(health.session) {
             return Vec::new();
@@ -119,6 +124,9 @@ impl Leadership {
         self.note(now, suspicion::Event::Heartbeat(health.session, progress));
         self.changes.report(&self.record, &health.facts, now);
         self.by_hint.remove(&health.session);
+        if let Some(report) = health.loads.take() {
+            self.loads.report(health.session, &report);
+        }
         self.heard.insert(host, health);
         self.note_handoffs_done(now);
         Vec::new()
@@ -221,8 +229,10 @@ impl Leadership {
                 Admission::Over => {}
                 Admission::CheckEndMark => {
                     self.by_hint.insert(session);
-                    let (address, weight) = (hint.address.clone(), WEIGHT_DEFAULT);
-                    effects.extend(self.clear(JoinRequest { name, address, session, weight }));
+                    // It asks again for what its hint doesn't say.
+                    let (address, weight, zone) = (hint.address.clone(), WEIGHT_DEFAULT, None);
+                    let request = JoinRequest { name, address, session, weight, zone };
+                    effects.extend(self.clear(request));
                 }
             }
         }

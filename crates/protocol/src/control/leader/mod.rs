@@ -14,6 +14,7 @@
 mod changes;
 mod collecting;
 mod hosts;
+mod loads;
 mod moves;
 mod next;
 mod requests;
@@ -31,14 +32,16 @@ use core::time::Duration;
 pub use self::{
     changes::GARBAGE_DELAY,
     hosts::AT_ONCE,
+    loads::{COPY_MAX, LASTS},
     moves::{FETCH_MAX, LOOK_EVERY, ORDERS_MAX},
     next::{Base, MOVES_MAX, Next, Writer, next_record},
     requests::Answer,
-    terms::{Effect, Event, LeaderSettings, StoreHealth},
+    terms::{Effect, Event, LeaderSettings, Own, StoreHealth},
 };
 use self::{
     changes::{Changes, Noted},
     collecting::{Collecting, Looked},
+    loads::Loads,
     moves::Plan,
 };
 use crate::{
@@ -72,8 +75,9 @@ pub struct Leadership {
     backoff: SlotBackoff,
     /// What each host said last.
     heard: BTreeMap<HostName, Health>,
-    /// The sessions whose Release our own slots wait for; unknown from an epoch to the next tick.
-    own_awaiting: Option<Vec<SessionId>>,
+    /// How our own host is; unknown from an epoch to the next tick.
+    own_state: Option<Own>,
+    loads: Loads,
     sealing: BTreeSet<SessionId>,
     /// Sessions that could not be sealed at the last attempt.
     unsealable: BTreeSet<SessionId>,
@@ -106,13 +110,14 @@ impl Leadership {
         Self {
             own,
             settings,
+            loads: Loads::new(record.slot_count, now),
             record,
             digest,
             changes: Changes::default(),
             watch: Watch::new(settings.suspicion, now),
             backoff: SlotBackoff::default(),
             heard: BTreeMap::new(),
-            own_awaiting: None,
+            own_state: None,
             sealing: BTreeSet::new(),
             unsealable: BTreeSet::new(),
             collecting: Collecting::new(settings.collect_again_after),
@@ -137,16 +142,18 @@ impl Leadership {
     pub fn step(&mut self, now: Time, event: Event) -> Vec<Effect> {
         match event {
             Event::Written(record, digest, before) => self.on_written(now, record, digest, before),
-            Event::Tick(store, awaiting) => {
-                self.own_awaiting = Some(awaiting);
-                self.note(
-                    now,
-                    match store {
-                        StoreHealth::Working => suspicion::Event::StoreWorking,
-                        StoreHealth::Failing => suspicion::Event::StoreFailing,
-                    },
-                );
+            Event::Tick(own) => {
+                let store = match own.store {
+                    StoreHealth::Working => suspicion::Event::StoreWorking,
+                    StoreHealth::Failing => suspicion::Event::StoreFailing,
+                };
+                self.own_state = Some(own);
+                self.note(now, store);
                 self.on_tick(now)
+            }
+            Event::OwnLoads(report) => {
+                self.loads.report(self.record.leader.session, &report);
+                Vec::new()
             }
             // The watch notices the late tick by itself and gives every host a new start.
             Event::Paused => {
@@ -229,7 +236,8 @@ impl Leadership {
         let left = self.have_left(&record);
         (self.record, self.digest) = (record, digest);
         self.changes.written(&self.record);
-        self.own_awaiting = None;
+        self.own_state = None;
+        self.loads.written(now, &self.record);
         self.look_at = now + LOOK_AFTER;
         self.plan = Plan::None;
         self.sealing.retain(|session| self.record.sessions.contains_key(session));
@@ -329,7 +337,9 @@ impl Leadership {
             let request = self.waiting_for_share.remove(&host).expect("it was just found");
             assert_eq!(request.name, host, "a share goes to the host that waits for it");
             let entry = self.record.hosts.get(&host);
-            let lacks_it = entry.is_some_and(|entry| entry.weight != request.weight);
+            let lacks_it = entry.is_some_and(|entry| {
+                (entry.weight, &entry.zone) != (request.weight, &request.zone)
+            });
             // It may have gone, or have joined with its share after all.
             if lacks_it && self.record.is_open(request.session) {
                 self.changes.shares.insert(host, request);
@@ -340,7 +350,7 @@ impl Leadership {
     /// The sessions whose Release some host's slots wait for; `None` until every host has acted on the newest epoch and said
     /// so. A host that is known by its hints alone can't say it.
     fn awaited(&self) -> Option<BTreeSet<SessionId>> {
-        let own = self.own_awaiting.as_ref()?;
+        let own = &self.own_state.as_ref()?.awaiting;
         for (name, host) in self.record.hosts.iter().filter(|(name, _)| **name != self.own) {
             let by_hint = host.sessions.values().any(|session| self.by_hint.contains(session));
             let acted = self.heard.get(name).map(|health| health.epoch >= self.record.epoch);

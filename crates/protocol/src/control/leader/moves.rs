@@ -11,7 +11,7 @@
 //! Invariants:
 //!
 //! * At most [`super::MOVES_MAX`] slots are moved by one record, and none while a Release of an earlier one is awaited.
-//! * No slot is moved while a host is suspected, or failed without its seal being known: what is left of the cluster has
+//! * No slot is moved while the store fails or a host is suspected, or failed without its seal being known: what is left of the cluster has
 //!   takeovers to do, and a slot that waits for a Release besides would wait longer. A session that can't be sealed doesn't
 //!   count: an operator has to look, and that may take long.
 //! * A record that moves slots of hosts that live admits and removes no host.
@@ -27,10 +27,15 @@ use alloc::{
 };
 use core::time::Duration;
 
-use super::{Changes, Effect, Leadership, MOVES_MAX};
+use super::{
+    Changes, Effect, Leadership, MOVES_MAX, StoreHealth,
+    loads::{Balancing, Look, Reported},
+};
 use crate::{
+    checkpoint::retain::Copying,
     epoch::{
         draft::{Draft, Move},
+        placement::Need,
         record::{EpochRecord, HostEntry, HostState},
     },
     ids::{DomainId, HostName, SessionId, Slot},
@@ -90,6 +95,7 @@ impl Leadership {
     pub(super) fn plan_moves(&mut self, now: Time) -> Vec<Effect> {
         if planted::is_troubled(self.is_troubled(now)) {
             self.plan = Plan::None;
+            self.loads.start_over();
             return Vec::new();
         }
         match &self.plan {
@@ -109,11 +115,14 @@ impl Leadership {
         matches!(self.plan, Plan::Ready { .. })
     }
 
-    /// Whether a host is suspected, or has failed without its seal being known.
+    /// Whether the store fails, a host is suspected, or one has failed without its seal being known.
     fn is_troubled(&self, now: Time) -> bool {
+        let store_fails =
+            self.own_state.as_ref().is_some_and(|own| own.store == StoreHealth::Failing);
         let Changes { fails, seals, .. } = &self.changes;
         let mut wanted = self.record.seals_wanted();
-        !fails.is_empty()
+        store_fails
+            || !fails.is_empty()
             || wanted
                 .any(|session| !seals.contains_key(&session) && !self.unsealable.contains(&session))
             || !self.watch.suspects(now).is_empty()
@@ -129,8 +138,11 @@ impl Leadership {
         }
         self.look_at = now + LOOK_EVERY;
         let mut draft = Draft::after(&self.record, self.digest);
+        self.weigh(&mut draft);
         let mut reasons = Vec::new();
-        let moves = self.move_slots(&mut draft, &mut reasons);
+        let ordered = self.follow_orders(&mut draft, &mut reasons);
+        self.look_at_loads(now, &draft);
+        let moves = self.move_slots(&mut draft, ordered, &mut reasons);
         if reasons.is_empty() {
             return Vec::new();
         }
@@ -152,6 +164,27 @@ impl Leadership {
         effects
     }
 
+    /// Decides whether the load is uneven enough, and for long enough, for slots to move towards balance.
+    fn look_at_loads(&mut self, now: Time, draft: &Draft) {
+        let others = self.heard.values().any(|health| health.copying == Copying::Remaining);
+        let own = self.own_state.as_ref().is_some_and(|own| own.copying == Copying::Remaining);
+        let copying = if others || own { Copying::Remaining } else { Copying::Complete };
+        let sessions =
+            self.record.hosts.values().filter_map(|host| host.sessions.get(&DomainId::HOME));
+        // A host that is known by its hints alone reports nothing.
+        let connected = sessions.copied().filter(|session| !self.by_hint.contains(session));
+        let all = self.loads.have_reported(connected);
+        let reported = if all { Reported::All } else { Reported::Some };
+        self.loads.look(now, Look { need: draft.need(), copying }, reported);
+    }
+
+    /// Weighs the slots of a draft by what is known of their load.
+    pub(super) fn weigh(&self, draft: &mut Draft) {
+        if let Some(loads) = self.loads.weights() {
+            draft.weigh(DomainId::HOME, &loads);
+        }
+    }
+
     /// Moves slots in the next record, if that is its turn: unless it admits or removes a host, or would move slots between
     /// hosts that were not asked to fetch. Then the move is planned anew.
     pub(super) fn move_as_planned(
@@ -162,7 +195,8 @@ impl Leadership {
     ) {
         let Plan::Ready { asked } = &self.plan else { return };
         let (mut moved, mut why) = (draft.clone(), Vec::new());
-        let moves = self.move_slots(&mut moved, &mut why);
+        let ordered = self.follow_orders(&mut moved, &mut why);
+        let moves = self.move_slots(&mut moved, ordered, &mut why);
         let members = |hosts: &BTreeMap<HostName, HostEntry>| -> Vec<_> {
             hosts.values().flat_map(|host| host.sessions.clone()).collect()
         };
@@ -193,18 +227,29 @@ impl Leadership {
         self.on_tick(now)
     }
 
-    /// Moves slots in a draft, as leaving hosts, operators and balance want. Returns them, and says why.
-    fn move_slots(&self, draft: &mut Draft, reasons: &mut Vec<String>) -> Vec<Move> {
+    /// Changes a draft as leaving hosts and operators want; returns how many slots an operator moves.
+    fn follow_orders(&self, draft: &mut Draft, reasons: &mut Vec<String>) -> usize {
         self.set_draining(draft, reasons);
         let ordered = self.move_ordered(draft);
         if ordered > 0 {
             reasons.push(format!("an operator asked for slots to be moved ({ordered})"));
         }
+        ordered
+    }
+
+    /// Moves slots away from draining hosts and towards balance. Returns all that the draft moves, and says why.
+    fn move_slots(
+        &self,
+        draft: &mut Draft,
+        ordered: usize,
+        reasons: &mut Vec<String>,
+    ) -> Vec<Move> {
         let draining = draft.draining();
         // Balance waits for an order that takes several records, or it would take back what the first of them moved.
-        let waits = draining.is_empty() && !self.changes.orders.slots.is_empty();
-        let moved =
-            if !waits && draft.is_uneven() { draft.rebalance(MOVES_MAX - ordered) } else { 0 };
+        let waits =
+            !self.changes.orders.slots.is_empty() || self.loads.balancing() == Balancing::No;
+        let wanted = !draining.is_empty() || (!waits && draft.need() != Need::Nothing);
+        let moved = if wanted { draft.rebalance(MOVES_MAX - ordered) } else { 0 };
         if moved > 0 && reasons.is_empty() {
             reasons.push(if draining.is_empty() {
                 "slots move towards balance".to_owned()

@@ -109,7 +109,7 @@ fn take_over(
     base: Base<'_>,
     writer: Writer<'_>,
 ) -> Result<(), Refused> {
-    let Identity { name, address, weight } = writer.identity;
+    let name = &writer.identity.name;
     reasons.push(match base {
         Base::Founding(_) => format!("{name} founds the cluster"),
         Base::After(record, _) => {
@@ -123,7 +123,8 @@ fn take_over(
         }
     });
     let state = state_of(draft, writer.session);
-    draft.join(name, HostEntry { state, ..entry(address, writer.session, *weight) })
+    let request = writer.identity.joins_with(writer.session);
+    draft.join(name, HostEntry { state, ..requested(&request) })
 }
 
 /// A drained host stays one as long as it has its session.
@@ -140,6 +141,7 @@ impl Leadership {
         record: &EpochRecord,
         now: Time,
     ) {
+        self.weigh(draft);
         for (&session, why) in &self.changes.fails {
             if draft.remove(session) {
                 reasons.push(why.clone());
@@ -224,15 +226,7 @@ fn first_entry(
 }
 
 fn requested(request: &JoinRequest) -> HostEntry {
-    entry(&request.address, request.session, request.weight)
-}
-
-fn entry(address: &str, session: SessionId, weight: u32) -> HostEntry {
-    HostEntry {
-        address: address.to_owned(),
-        sessions: [(DomainId::HOME, session)].into(),
-        state: HostState::Active,
-        weight,
-        zone: None,
-    }
+    let JoinRequest { address, session, weight, zone, .. } = request.clone();
+    let sessions = [(DomainId::HOME, session)].into();
+    HostEntry { address, sessions, state: HostState::Active, weight, zone }
 }

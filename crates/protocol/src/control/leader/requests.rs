@@ -8,7 +8,11 @@ use crate::{
         admission::{Admission, admission},
         report::JoinRequest,
     },
-    epoch::{draft::Draft, record::HostState},
+    epoch::{
+        draft::Draft,
+        placement::Need,
+        record::{HostEntry, HostState},
+    },
     ids::{DomainId, HostName, SessionId, Slot},
     time::Time,
 };
@@ -30,9 +34,12 @@ impl Leadership {
                 vec![Effect::Answer(Answer::Refused(why))]
             }
             Admission::Member => {
-                // An earlier leader may have let it wait for its share.
+                // An earlier leader may have let it wait for its share, or have known it by its hint alone.
                 let entry = self.record.hosts.get(&request.name);
-                if entry.is_some_and(|entry| entry.weight != request.weight) {
+                let as_asked = |entry: &HostEntry| {
+                    entry.weight == request.weight && entry.zone == request.zone
+                };
+                if !entry.is_none_or(as_asked) {
                     self.waiting_for_share.insert(request.name.clone(), request.clone());
                 }
                 // It may not know that it is a member.
@@ -136,12 +143,13 @@ impl Leadership {
             ));
         }
         let mut draft = Draft::after(&self.record, self.digest);
-        let was_uneven = draft.is_uneven();
+        self.weigh(&mut draft);
+        let was_even = draft.need() == Need::Nothing;
         for &slot in slots {
             // One with many sources is moved later.
             let (Ok(()) | Err(_)) = draft.move_slot(DomainId::HOME, slot, host);
         }
-        (!was_uneven && draft.is_uneven()).then(|| {
+        (was_even && draft.need() != Need::Nothing).then(|| {
             format!("{host} or another host would be more than a tenth off its share, and slots would move back: change weights instead")
         })
     }

@@ -10,10 +10,11 @@ use core::time::Duration;
 
 use super::Answer;
 use crate::{
-    checkpoint::collect::Detached,
+    checkpoint::{collect::Detached, retain::Copying},
     control::{
         admission::Cleared,
         hints::HostHint,
+        load::LoadReport,
         report::{Health, JoinRequest, Progress},
         suspicion::SuspicionSettings,
     },
@@ -42,8 +43,10 @@ pub struct LeaderSettings {
 pub enum Event {
     /// A record of this session is the newest, with its digest; and the record before, if this one was created just now.
     Written(Arc<EpochRecord>, RecordDigest, Option<Arc<EpochRecord>>),
-    /// Time passed; whether our own store requests succeed, and the sessions whose Release our own slots wait for.
-    Tick(StoreHealth, Vec<SessionId>),
+    /// Time passed.
+    Tick(Own),
+    /// The load of our own slots.
+    OwnLoads(LoadReport),
     /// Our own tick came late: this process was paused.
     Paused,
     /// A host answered a heartbeat.
@@ -92,6 +95,17 @@ pub enum Event {
     Undrain(HostName),
     /// An operator asks for slots to be moved to a host.
     Move(Vec<Slot>, HostName),
+}
+
+/// How the leader's own host is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// Whether its store requests succeed.
+    pub store: StoreHealth,
+    /// The sessions whose Release its slots wait for.
+    pub awaiting: Vec<SessionId>,
+    /// Whether states of slots that it got are still to be copied.
+    pub copying: Copying,
 }
 
 /// Whether our own store requests succeed.

@@ -4,6 +4,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
 use crate::{
+    control::report::JoinRequest,
     epoch::{
         draft::SlotReport,
         record::{EpochRecord, Leader},
@@ -20,6 +21,17 @@ pub struct Identity {
     pub address: String,
     /// Its share of the slots relative to others.
     pub weight: u32,
+    /// Its zone, if it has one: hosts of one zone tend to fail together.
+    pub zone: Option<String>,
+}
+
+impl Identity {
+    /// What the host asks to join with.
+    #[must_use]
+    pub fn joins_with(&self, session: SessionId) -> JoinRequest {
+        let Self { name, address, weight, zone } = self.clone();
+        JoinRequest { name, address, session, weight, zone }
+    }
 }
 
 /// How often a member does what.

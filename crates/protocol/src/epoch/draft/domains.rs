@@ -3,6 +3,7 @@
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     string::String,
+    sync::Arc,
     vec,
     vec::Vec,
 };
@@ -10,7 +11,7 @@ use alloc::{
 use crate::{
     epoch::{
         draft::changes::{SOURCES_MAX, SourceFact},
-        placement::{self, Mobility},
+        placement::{self, Hosts, Mobility, Need},
         record::{DomainEntry, Holding, HostEntry, SessionEntry, SessionState, SlotTable},
     },
     ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
@@ -25,6 +26,8 @@ pub(super) struct DomainDraft {
     pub(super) owners: Vec<Option<SessionId>>,
     /// Slots that were given to a host by name.
     pub(super) placed: BTreeSet<Slot>,
+    /// What is known of the load of each slot.
+    pub(super) loads: Option<Arc<[u64]>>,
 }
 
 /// A slot that goes from one session to another.
@@ -47,6 +50,7 @@ impl DomainDraft {
             before: vec![Holding::default(); slots],
             owners: vec![None; slots],
             placed: BTreeSet::new(),
+            loads: None,
         }
     }
 
@@ -59,6 +63,7 @@ impl DomainDraft {
                 .map(|owner| owner.map(|owner| owner.session))
                 .collect(),
             placed: BTreeSet::new(),
+            loads: None,
         }
     }
 
@@ -81,13 +86,13 @@ impl DomainDraft {
     /// Gives free slots to hosts that can take them.
     pub(super) fn settle(&mut self, seats: &Seats) {
         let mut owners = seats.places(&self.owners);
-        placement::settle(&seats.weights, &mut owners);
+        placement::settle(seats.hosts(), &mut owners, self.loads.as_deref());
         self.owners = seats.sessions(&owners);
     }
 
     /// Whether moving slots is worth what it costs.
-    pub(super) fn is_uneven(&self, seats: &Seats) -> bool {
-        placement::is_uneven(&seats.weights, &seats.places(&self.owners))
+    pub(super) fn need(&self, seats: &Seats) -> Need {
+        placement::need(seats.hosts(), &seats.places(&self.owners), self.loads.as_deref())
     }
 
     /// Moves slots towards balance; returns how many moved.
@@ -101,7 +106,8 @@ impl DomainDraft {
             })
             .collect();
         let mut owners = seats.places(&self.owners);
-        let moved = placement::rebalance(&seats.weights, &mut owners, &mobility, moves_max);
+        let (hosts, loads) = (seats.hosts(), self.loads.as_deref());
+        let moved = placement::rebalance(hosts, &mut owners, loads, &mobility, moves_max);
         assert!(moved <= moves_max, "{moved} slots moved, {moves_max} may");
         self.owners = seats.sessions(&owners);
         moved
@@ -152,18 +158,27 @@ pub(super) const fn mobility(before: &Holding) -> Mobility {
 pub(super) struct Seats {
     sessions: Vec<SessionId>,
     weights: Vec<u32>,
+    zones: Vec<Option<u16>>,
 }
 
 impl Seats {
     pub(super) fn of(domain: DomainId, hosts: &BTreeMap<HostName, HostEntry>) -> Self {
-        let mut seats = Self { sessions: Vec::new(), weights: Vec::new() };
+        let mut seats = Self { sessions: Vec::new(), weights: Vec::new(), zones: Vec::new() };
+        let names: BTreeSet<&str> =
+            hosts.values().filter_map(|host| host.zone.as_deref()).collect();
+        let numbers: BTreeMap<&str, u16> = names.into_iter().zip(0..).collect();
         for host in hosts.values() {
             if let Some(session) = host.sessions.get(&domain) {
                 seats.sessions.push(*session);
                 seats.weights.push(host.share());
+                seats.zones.push(host.zone.as_deref().map(|zone| numbers[zone]));
             }
         }
         seats
+    }
+
+    fn hosts(&self) -> Hosts<'_> {
+        Hosts { weights: &self.weights, zones: &self.zones }
     }
 
     fn places(&self, owners: &[Option<SessionId>]) -> Vec<Option<usize>> {

@@ -16,6 +16,8 @@ pub(super) enum Action {
     Store(StoreHealth),
     /// A host answers a heartbeat: how many epochs it is behind, whether work waits, which session it awaits.
     Health(usize, u64, bool, Option<usize>),
+    /// A host says what a slot costs.
+    Loads(usize, u16, u64),
     Connected(usize),
     Broken(usize),
     Refused(usize),
@@ -56,6 +58,7 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         1 => prop_oneof![Just(StoreHealth::Working), Just(StoreHealth::Failing)].prop_map(Action::Store),
         8 => (host(), 0..2u64, any::<bool>(), proptest::option::of(host()))
             .prop_map(|(at, behind, waits, awaits)| Action::Health(at, behind, waits, awaits)),
+        4 => (host(), 0..SLOT_COUNT, 0..20_000u64).prop_map(|(at, slot, load)| Action::Loads(at, slot, load)),
         2 => host().prop_map(Action::Connected),
         1 => host().prop_map(Action::Broken),
         2 => host().prop_map(Action::Refused),

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use holocron_protocol::{
-    checkpoint::collect::Detached,
+    checkpoint::{collect::Detached, retain::Copying},
     control::{
         admission::Cleared,
         hints::HostHint,
         leader::{Answer, Effect, Event},
+        load::{Coarse, LoadReport},
         report::{Health, Progress},
     },
     ids::{DomainId, HostName, Position, SessionId, Slot},
@@ -69,6 +70,8 @@ pub(super) fn health(words: &[&str]) -> Health {
         progress: Progress::default(),
         facts: Vec::new(),
         awaiting: Vec::new(),
+        copying: Copying::Complete,
+        loads: Some(LoadReport::default()),
     };
     let mut words = words;
     loop {
@@ -76,6 +79,15 @@ pub(super) fn health(words: &[&str]) -> Health {
             [] => return health,
             ["waiting", words @ ..] => {
                 health.progress.waiting = true;
+                words
+            }
+            ["copying", words @ ..] => {
+                health.copying = Copying::Remaining;
+                words
+            }
+            // Of an older release, or nothing new to say.
+            ["silent", words @ ..] => {
+                health.loads = None;
                 words
             }
             ["awaits", words @ ..] => {
@@ -92,6 +104,15 @@ pub(super) fn health(words: &[&str]) -> Health {
             }
         };
     }
+}
+
+/// `#0 4000 #1 80`: what each slot costs.
+pub(super) fn load_report(words: &[&str]) -> LoadReport {
+    let slots = words.chunks(2).map(|chunk| {
+        let [slot, load] = chunk else { panic!("{words:?} are no loads") };
+        (Slot(number('#', slot).try_into().unwrap()), Coarse::of(load.parse().unwrap()))
+    });
+    LoadReport { number: 2, slots: slots.collect() }
 }
 
 pub(super) fn effect_words(effect: &Effect) -> String {

@@ -7,7 +7,10 @@ use holocron::{
     Answer, Call, Health, Mode, Outcome, PeerMessage, PeerReply, Progress,
     frame::{Frame, put},
 };
-use holocron_protocol::ids::{CommitNumber, Epoch, Position};
+use holocron_protocol::{
+    checkpoint::retain::Copying,
+    ids::{CommitNumber, Epoch, Position},
+};
 
 use crate::watch::stage::{A, B, Stage, request, vnode};
 
@@ -109,12 +112,20 @@ fn bytes_that_are_no_frame_are_ignored() {
 fn the_epochs_in_a_hosts_messages_never_go_down() {
     let health = |epoch| {
         let (progress, facts, awaiting) = (Progress::default(), Vec::new(), Vec::new());
-        let health = Health { session: A, epoch: Epoch::new(epoch), progress, facts, awaiting };
+        let health = Health {
+            session: A,
+            epoch: Epoch::new(epoch),
+            progress,
+            facts,
+            awaiting,
+            copying: Copying::Complete,
+            loads: None,
+        };
         Frame::PeerReply(1, PeerReply::Health(health))
     };
     let stage = Stage::new();
     stage.watch.connected(THERE, BACK);
-    let heartbeat = PeerMessage::Heartbeat { epoch: Epoch::new(5), leader: B };
+    let heartbeat = PeerMessage::Heartbeat { epoch: Epoch::new(5), leader: B, loads_heard: 0 };
     stage.watch.wrote("b", THERE, &bytes(&[Frame::Peer(1, heartbeat)]));
     stage.watch.wrote("a", BACK, &bytes(&[health(4), health(5)]));
     stage.assert_clean();
