@@ -30,6 +30,7 @@ mod status;
 mod store;
 mod table;
 mod times;
+mod top;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -52,6 +53,7 @@ enum Command {
     Host(host::Arguments),
     Call(call::Arguments),
     Status(status::Arguments),
+    Top(top::Arguments),
     Drain(drain::Arguments),
     Move(move_slots::Arguments),
     History(history::Arguments),
@@ -105,6 +107,7 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Host(arguments) => Box::pin(host::run(arguments)).await,
         Command::Call(arguments) => Box::pin(call::run(arguments)).await,
         Command::Status(arguments) => Box::pin(status::run(arguments)).await,
+        Command::Top(arguments) => Box::pin(top::run(arguments)).await,
         Command::Drain(arguments) => Box::pin(drain::run(arguments)).await,
         Command::Move(arguments) => Box::pin(move_slots::run(arguments)).await,
         Command::History(arguments) => Box::pin(history::run(arguments)).await,
@@ -129,6 +132,7 @@ fn log_to_stderr(command: &Command) {
         | Command::Demo(_)
         | Command::Call(_)
         | Command::Status(_)
+        | Command::Top(_)
         | Command::Drain(_)
         | Command::Move(_)
         | Command::History(_)

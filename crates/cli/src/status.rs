@@ -1,11 +1,15 @@
 //! `holocron status`: the state of a cluster, from its newest epoch record and from each host that answers.
 
+mod leading;
+
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+pub(crate) use self::leading::sentences;
 use clap::Args;
 use holocron::{Clock, HostStatus, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
 use holocron_protocol::{
+    checkpoint::retain::Copying,
     epoch::record::{EpochRecord, HostEntry, HostState},
     ids::HostName,
 };
@@ -27,7 +31,9 @@ const ASKED_AT_ONCE: usize = 64;
 
 /// Show the hosts of a cluster, who leads, and who holds how many slots
 ///
-/// Also shows the progress of their journals. Needs only the store, and names the hosts that did not answer.
+/// Also shows slots that come and go, the measured load (as much as that many commands per second), the progress of their
+/// journals, what the leader is about to move, and what it waits for. Needs only the store, and names the hosts that did not
+/// answer.
 #[derive(Debug, Args)]
 #[command(after_help = exit::help("Examples:
   holocron status --store file:///tmp/h
@@ -55,9 +61,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
 }
 
 /// The status of each host, or why it did not answer.
-type Answers = BTreeMap<HostName, Result<HostStatus, String>>;
+pub(crate) type Answers = BTreeMap<HostName, Result<HostStatus, String>>;
 
-async fn ask_all(record: &EpochRecord, deadline: Deadline) -> Answers {
+pub(crate) async fn ask_all(record: &EpochRecord, deadline: Deadline) -> Answers {
     let mut hosts = record.hosts.iter();
     let mut asking = JoinSet::new();
     let mut answers = BTreeMap::new();
@@ -86,7 +92,7 @@ pub(crate) async fn status_of(address: &str) -> Result<HostStatus, String> {
 
 async fn status_within(address: &str, within: Duration) -> Result<HostStatus, String> {
     match ask(&Tcp, address, PeerMessage::Status, within).await {
-        Ok(PeerReply::Status(status)) => Ok(status),
+        Ok(PeerReply::Status(status)) => Ok(*status),
         Ok(other) => Err(format!("{address}: unexpected answer: {other:?}")),
         Err(error) => Err(error.to_string()),
     }
@@ -133,12 +139,14 @@ fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
 }
 
 fn as_text(record: &EpochRecord, answers: &Answers) -> String {
-    const HEADER: [&str; 12] = [
+    const HEADER: [&str; 14] = [
         "host",
         "address",
         "state",
         "slots",
         "coming",
+        "going",
+        "load",
         "vnodes",
         "active",
         "packs",
@@ -166,6 +174,8 @@ fn as_text(record: &EpochRecord, answers: &Answers) -> String {
                 row.extend(
                     [
                         status.slots_waiting.into(),
+                        status.slots_going.into(),
+                        status.load,
                         status.vnodes_known,
                         status.vnodes_active,
                         status.packs.into(),
@@ -183,6 +193,14 @@ fn as_text(record: &EpochRecord, answers: &Answers) -> String {
         })
         .collect();
     out.push_str(&render(&HEADER, &rows));
+    for status in answers.values().flatten() {
+        if status.copying == Copying::Remaining {
+            out.push_str(&format!("{} copies the states of slots that it got\n", status.name));
+        }
+        for sentence in status.leading.iter().flat_map(sentences) {
+            out.push_str(&format!("{sentence}\n"));
+        }
+    }
     for (name, answer) in answers {
         if let Err(why) = answer {
             out.push_str(&format!("{name} did not answer: {why}\n"));

@@ -202,7 +202,7 @@ impl Host {
 
     pub(crate) async fn status(&self) -> Option<HostStatus> {
         match holocron::ask(&Tcp, &self.address, PeerMessage::Status, PATIENCE).await {
-            Ok(PeerReply::Status(status)) => Some(status),
+            Ok(PeerReply::Status(status)) => Some(*status),
             Ok(_) | Err(_) => None,
         }
     }

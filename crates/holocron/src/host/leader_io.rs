@@ -129,6 +129,7 @@ impl Driver {
 
     pub(super) fn on_following(&mut self) {
         if self.lead.take().is_some() {
+            self.shared.set_leading(None);
             tracing::info!(host = %self.shared.parts.name, "host no longer leads");
         }
         self.created = None;
@@ -148,6 +149,8 @@ impl Driver {
         let copying = self.current.session().map(|session| session.copying());
         let own = Own { store, awaiting: self.awaited(), copying: copying.unwrap_or_default() };
         self.lead(LeaderEvent::Tick(own));
+        let status = self.lead.as_ref().map(|lead| lead.leadership.describe(self.now()));
+        self.shared.set_leading(status);
     }
 
     /// Hands the leadership an event and carries out its effects. Does nothing if this host doesn't lead.

@@ -3,13 +3,17 @@
 use std::{
     any::Any,
     panic::AssertUnwindSafe,
-    sync::{Arc, RwLock, atomic::Ordering},
+    sync::{Arc, Mutex, RwLock, atomic::Ordering},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use holocron_protocol::ids::{ClusterId, Epoch};
+use holocron_protocol::{
+    checkpoint::retain::Copying,
+    control::leader::LeaderStatus,
+    ids::{ClusterId, Epoch},
+};
 use ractor::ActorCell;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -38,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) links: Arc<Links>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) top: ActorCell,
+    /// What this host is about to do as the leader; for its status.
+    leading: Mutex<Option<LeaderStatus>>,
 }
 
 impl Shared {
@@ -54,6 +60,7 @@ impl Shared {
             links,
             counts: Arc::default(),
             top,
+            leading: Mutex::default(),
         };
         (Arc::new(shared), received)
     }
@@ -65,6 +72,11 @@ impl Shared {
 
     pub(crate) fn set_session(&self, session: Option<Arc<Session>>) {
         *self.session.write().expect("a pointer's lock") = session;
+    }
+
+    /// Notes what this host is about to do as the leader, or that it doesn't lead.
+    pub(crate) fn set_leading(&self, leading: Option<LeaderStatus>) {
+        *self.leading.lock().expect("only assigned under this lock") = leading;
     }
 
     /// A client for callers in this process.
@@ -140,6 +152,10 @@ impl Shared {
             packs: 0,
             in_flight: self.counts.in_flight.load(Ordering::Relaxed),
             requests: self.parts.store.counts().total().requests,
+            slots_going: 0,
+            copying: Copying::Complete,
+            load: 0,
+            leading: self.leading.lock().expect("only assigned under this lock").clone(),
         };
         let Some(session) = session else {
             return status;
@@ -186,7 +202,7 @@ impl Serve for Shared {
                 let stored = self.view().map_or(Bytes::new(), |view| view.stored);
                 PeerReply::View(stored)
             }
-            PeerMessage::Status => PeerReply::Status(self.status()),
+            PeerMessage::Status => PeerReply::Status(Box::new(self.status())),
             PeerMessage::Vnode(hash) => PeerReply::Vnode(match self.session() {
                 Some(session) => session.vnode_status(hash),
                 None => VnodeStatus::NotServed,

@@ -7,7 +7,7 @@ use std::sync::{
 
 use holocron_protocol::{
     checkpoint::retain::Copying,
-    control::load::{Counted, LoadReport, Meter},
+    control::load::{CALL, Counted, LoadReport, Meter},
     ids::Slot,
     slot::residency::SlotState,
     time::Time,
@@ -64,6 +64,11 @@ impl Session {
     /// What the slots cost, unless the leader has this report.
     pub(crate) fn load_news(&self, heard: u64) -> Option<LoadReport> {
         self.load.with_meter(|meter| meter.news(heard).cloned())
+    }
+
+    /// The load of all slots, in commands per second.
+    pub(super) fn measured(&self) -> u64 {
+        self.load.with_meter(|meter| meter.total()) / CALL
     }
 
     /// Whether states of slots that were adopted are still to be copied.

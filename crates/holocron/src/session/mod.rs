@@ -256,6 +256,8 @@ impl Session {
         status.progress = self.journal.progress();
         status.vnodes_active = self.active_count();
         status.packs = self.packs.load(Ordering::Relaxed);
+        status.copying = self.copying();
+        status.load = self.measured();
         let table = self.slots.lock();
         self.journal.with_residency(|residency| {
             for (slot, state) in residency.states() {
@@ -265,9 +267,10 @@ impl Session {
                         status.vnodes_known += table.get(slot).known(tenure) as u64;
                     }
                     SlotState::Recovering { .. } => status.slots_waiting += 1,
-                    SlotState::NotOurs
-                    | SlotState::Draining { .. }
-                    | SlotState::ReleaseOwed { .. } => {}
+                    SlotState::Draining { .. } | SlotState::ReleaseOwed { .. } => {
+                        status.slots_going += 1;
+                    }
+                    SlotState::NotOurs => {}
                 }
             }
         });

@@ -3,7 +3,11 @@
 
 use bytes::Bytes;
 pub use holocron_protocol::control::report::{Health, JoinRequest, Progress};
-use holocron_protocol::ids::{Epoch, HostName, Position, SessionId, Slot, VnodeHash};
+use holocron_protocol::{
+    checkpoint::retain::Copying,
+    control::leader::LeaderStatus,
+    ids::{Epoch, HostName, Position, SessionId, Slot, VnodeHash},
+};
 use serde::{Deserialize, Serialize};
 
 /// A message to a host.
@@ -90,7 +94,7 @@ pub enum PeerReply {
     /// The health of this host.
     Health(Health),
     /// The status of this host, for people.
-    Status(HostStatus),
+    Status(Box<HostStatus>),
     /// The status of a vnode at this host, for people.
     Vnode(VnodeStatus),
 }
@@ -144,4 +148,12 @@ pub struct HostStatus {
     pub in_flight: u64,
     /// Store requests it has made since it started.
     pub requests: u64,
+    /// Slots it gives away and hasn't released yet.
+    pub slots_going: u32,
+    /// Whether states of slots that it got are still to be copied.
+    pub copying: Copying,
+    /// The measured load of its slots: as much as that many commands per second. 0 before the first report.
+    pub load: u64,
+    /// What it is about to do as the leader.
+    pub leading: Option<LeaderStatus>,
 }

@@ -137,6 +137,12 @@ impl Meter {
         }
     }
 
+    /// The load of all slots.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.report.slots.iter().map(|(_, load)| load.load()).sum()
+    }
+
     /// The newest report, unless the leader has it.
     #[must_use]
     pub fn news(&self, heard: u64) -> Option<&LoadReport> {

@@ -12,6 +12,8 @@
 use alloc::{collections::BTreeSet, sync::Arc, vec, vec::Vec};
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     checkpoint::retain::Copying,
     control::load::{BASE, LoadReport},
@@ -41,6 +43,20 @@ pub(super) struct Loads {
     written: Time,
     /// Whether slots move towards balance, as decided at the last look.
     balancing: Balancing,
+    /// What they wait for, as found at the last look.
+    waits: Option<Waits>,
+}
+
+/// What slots that would move towards balance wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Waits {
+    /// The load isn't uneven for long enough yet.
+    Lasting,
+    /// Hosts still copy the states of slots that they got.
+    Copies,
+    /// Not every host has reported its loads to this leader.
+    Reports,
 }
 
 /// Whether slots move towards balance.
@@ -66,6 +82,7 @@ impl Loads {
             uneven_since: None,
             written: now,
             balancing: Balancing::No,
+            waits: None,
         }
     }
 
@@ -111,13 +128,28 @@ impl Loads {
             self.uneven_since = None;
         }
         let copied = look.copying == Copying::Complete || now.since(self.written) >= COPY_MAX;
-        let go = lasts && copied && reported == Reported::All;
+        self.waits = if look.need == Need::Nothing {
+            None
+        } else if reported != Reported::All {
+            Some(Waits::Reports)
+        } else if !lasts {
+            Some(Waits::Lasting)
+        } else {
+            (!copied).then_some(Waits::Copies)
+        };
+        let go = look.need != Need::Nothing && self.waits.is_none();
         self.balancing = if go { Balancing::Yes } else { Balancing::No };
     }
 
     /// What was seen until now says nothing: the store failed, or a host did.
     pub(super) fn start_over(&mut self) {
         self.uneven_since = None;
+    }
+
+    /// For how many milliseconds the load has been uneven, and what slots wait for.
+    pub(super) fn describe(&self, now: Time) -> (Option<u64>, Option<Waits>) {
+        let uneven = self.uneven_since.map(|since| now.since(since).as_millis());
+        (uneven.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX)), self.waits)
     }
 
     pub(super) const fn balancing(&self) -> Balancing {

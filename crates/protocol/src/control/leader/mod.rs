@@ -13,6 +13,7 @@
 
 mod changes;
 mod collecting;
+mod describe;
 mod hosts;
 mod loads;
 mod moves;
@@ -31,8 +32,9 @@ use core::time::Duration;
 
 pub use self::{
     changes::GARBAGE_DELAY,
+    describe::{LeaderStatus, PlannedMove},
     hosts::AT_ONCE,
-    loads::{COPY_MAX, LASTS},
+    loads::{COPY_MAX, LASTS, Waits},
     moves::{FETCH_MAX, LOOK_EVERY, ORDERS_MAX},
     next::{Base, MOVES_MAX, Next, Writer, next_record},
     requests::Answer,

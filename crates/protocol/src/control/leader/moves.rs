@@ -54,16 +54,16 @@ pub const ORDERS_MAX: usize = 16_384;
 /// A new owner, and the session whose journal it needs.
 pub(super) type Pair = (SessionId, SessionId);
 
-/// How far the next move is.
+/// How far the next move is: between which sessions slots move, and how many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Nothing is to be moved, as far as is known.
     #[default]
     None,
     /// Some of these are not answered yet.
-    Fetching { since: Time, asked: BTreeSet<Pair>, missing: BTreeSet<Pair> },
+    Fetching { since: Time, asked: BTreeMap<Pair, u32>, missing: BTreeSet<Pair> },
     /// The next record moves slots between these.
-    Ready { asked: BTreeSet<Pair> },
+    Ready { asked: BTreeMap<Pair, u32> },
 }
 
 /// What operators want, until it is done.
@@ -147,10 +147,10 @@ impl Leadership {
             return Vec::new();
         }
         let asked = pairs(&moves);
-        assert!(asked.iter().all(|(to, from)| to != from), "a slot moves to where it is");
+        assert!(asked.keys().all(|(to, from)| to != from), "a slot moves to where it is");
         let mut effects = Vec::new();
         let mut missing = BTreeSet::new();
-        for &(to, from) in &asked {
+        for &(to, from) in asked.keys() {
             if let Some(effect) = self.prefetch(to, from) {
                 effects.push(effect);
                 missing.insert((to, from));
@@ -201,7 +201,7 @@ impl Leadership {
             hosts.values().flat_map(|host| host.sessions.clone()).collect()
         };
         let same_members = members(draft.hosts()) == members(&self.record.hosts);
-        if same_members && pairs(&moves).is_subset(asked) {
+        if same_members && pairs(&moves).keys().all(|pair| asked.contains_key(pair)) {
             *draft = moved;
             reasons.append(&mut why);
         } else {
@@ -349,7 +349,11 @@ impl Leadership {
     }
 }
 
-/// The new owners, each with the session whose journal it needs.
-fn pairs(moves: &[Move]) -> BTreeSet<Pair> {
-    moves.iter().map(|slot| (slot.to, slot.from)).collect()
+/// The new owners, each with the session whose journal it needs, and how many slots it gets from there.
+fn pairs(moves: &[Move]) -> BTreeMap<Pair, u32> {
+    let mut pairs = BTreeMap::new();
+    for slot in moves {
+        *pairs.entry((slot.to, slot.from)).or_default() += 1;
+    }
+    pairs
 }

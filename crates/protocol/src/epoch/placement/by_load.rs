@@ -136,7 +136,6 @@ pub(super) fn need(weights: &[u32], owners: &Owners, slots: &[u64]) -> Need {
 #[derive(Clone, Copy, Debug)]
 struct Shift {
     slot: usize,
-    from: usize,
     to: usize,
 }
 
@@ -202,7 +201,7 @@ fn drain(
         for &slot in of_host.iter().rev().take(moves_max - shifts.len()) {
             let to = fill_emptiest(fill, &nobody);
             fill.shift(slots[slot], from, to);
-            shifts.push(Shift { slot, from, to });
+            shifts.push(Shift { slot, to });
         }
     }
     shifts
@@ -242,7 +241,7 @@ fn balance(
         }
         let slot = movable[from].remove(fits - 1);
         fill.shift(slots[slot], from, to);
-        shifts.push(Shift { slot, from, to });
+        shifts.push(Shift { slot, to });
     }
     shifts
 }
