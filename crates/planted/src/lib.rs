@@ -143,6 +143,10 @@ bugs! {
     DeletePacksInFlight = "delete-packs-in-flight",
     /// A detached session is forgotten after one look, so that what lands later stays for ever (16).
     ForgetAtOnce = "forget-at-once",
+    /// A command runs before what its vnode holds outside its state is open (17).
+    AdmitBeforeOpen = "admit-before-open",
+    /// A slot is released while a vnode of it still holds something open (17).
+    ReleaseBeforeClose = "release-before-close",
 }
 
 impl Bug {

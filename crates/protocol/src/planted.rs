@@ -23,7 +23,7 @@ use crate::{
         writer::Writer,
     },
     request::window::{Recorded, RequestId, Window},
-    slot::tenure::Submitted,
+    slot::{lifecycle, tenure::Submitted},
     time::Time,
 };
 
@@ -303,6 +303,14 @@ pub(crate) fn mark_of_client(mark: CommitNumber) -> CommitNumber {
     if is_planted(Bug::ForgetClientWithoutMark) { CommitNumber::ZERO } else { mark }
 }
 
+// slot/lifecycle.rs
+
+/// [`Bug::AdmitBeforeOpen`]: a call runs while an attempt to open is under way.
+#[inline]
+pub(crate) fn admission_while_opening(rule: lifecycle::Admission) -> lifecycle::Admission {
+    if is_planted(Bug::AdmitBeforeOpen) { lifecycle::Admission::Run } else { rule }
+}
+
 // slot/recovery.rs
 
 /// [`Bug::NeverLookAgain`]: no deadline is kept.
@@ -331,6 +339,12 @@ pub(crate) fn may_append(rule: bool, submitted: Submitted, tenure: Epoch) -> boo
 #[inline]
 pub(crate) fn keep_cache(rule: bool) -> bool {
     rule || is_planted(Bug::KeepCache)
+}
+
+/// [`Bug::ReleaseBeforeClose`]: what is still open doesn't count.
+#[inline]
+pub(crate) fn is_closed(rule: bool) -> bool {
+    rule || is_planted(Bug::ReleaseBeforeClose)
 }
 
 // slot/tenure.rs

@@ -78,6 +78,12 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::NeverLookAgain => {
             in_model("slot_traces", "switched::a_recovery_that_waits_and_never_looks_again")
         }
+        Bug::AdmitBeforeOpen => {
+            in_model("slot_traces", "switched::a_call_before_its_vnode_is_open")
+        }
+        Bug::ReleaseBeforeClose => {
+            in_model("slot_traces", "switched::a_slot_released_before_its_vnodes_closed")
+        }
         // Rules of the control plane that keep no promise by themselves: their traces say what they are for.
         Bug::AdmitWithoutClearance => traced!("a_join_cleared_as_of_an_older_record"),
         Bug::RejoinWhenReplaced => traced!("a_replaced_host_that_rejoins"),

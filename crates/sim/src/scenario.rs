@@ -97,7 +97,6 @@ impl Scenario {
 #[must_use]
 pub fn run(scenario: &Scenario) -> Outcome {
     panics::watch();
-    workload::passivations();
     let mut story = Story::new(scenario);
     let told = catch_unwind(AssertUnwindSafe(|| story.tell()));
     story.outcome(&told)
@@ -209,11 +208,11 @@ impl Story {
         let mut counters = *self.work.counters();
         counters += self.cluster.world.shelf.census();
         counters.duplicates = self.cluster.repeats();
+        counters.passivations = self.cluster.evictions();
         let span = self.cluster.world.now();
         let (hash, lines, tail) = (self.trace.hash(), self.trace.lines(), self.trace.tail());
         // Panics while the world is dropped count as well.
         let ended = catch_unwind(AssertUnwindSafe(|| drop(self.cluster)));
-        counters.passivations = workload::passivations();
         let panics = panics::taken();
         counters.planned_panics = panics.planned;
         let mut broken = self.trace.violations();

@@ -9,7 +9,6 @@ pub(crate) mod cell;
 pub(crate) mod tally;
 
 use core::{
-    cell::Cell as Count,
     fmt,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
@@ -30,20 +29,6 @@ const CROWD_PAUSE_MAX: Duration = Duration::from_secs(1);
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(400);
 /// How long the final read waits for one vnode.
 pub(crate) const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
-
-thread_local! {
-    static PASSIVATIONS: Count<u64> = const { Count::new(0) };
-}
-
-/// A vnode leaves memory.
-pub(crate) fn note_passivation() {
-    PASSIVATIONS.set(PASSIVATIONS.get() + 1);
-}
-
-/// Vnodes that left memory on this thread since the last call.
-pub(crate) fn passivations() -> u64 {
-    PASSIVATIONS.replace(0)
-}
 
 /// The kinds of all workloads.
 pub(crate) fn kinds(builder: HostBuilder) -> HostBuilder {

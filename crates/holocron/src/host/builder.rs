@@ -14,7 +14,7 @@ use super::{Host, Parts, found::Finder};
 use crate::{
     api::{
         clock::{Clock, SystemClock},
-        kinds::Kinds,
+        kinds::{Kind, Kinds},
         random::Random,
         settings::Settings,
         vnode::Vnode,
@@ -119,8 +119,20 @@ impl HostBuilder {
     /// # Panics
     ///
     /// When another kind has the same name.
-    pub fn vnode<V: Vnode>(mut self) -> Self {
-        self.kinds.add::<V>();
+    pub fn vnode<V: Vnode>(self) -> Self
+    where
+        V::Lifecycle: Default,
+    {
+        self.kind(Kind::<V>::new(V::Lifecycle::default()))
+    }
+
+    /// The same, with hooks that are made here.
+    ///
+    /// # Panics
+    ///
+    /// When another kind has the same name.
+    pub fn kind<V: Vnode>(mut self, kind: Kind<V>) -> Self {
+        self.kinds.add(kind);
         self
     }
 

@@ -106,6 +106,12 @@ async fn run_to_end(shared: Arc<Shared>, mut events: mpsc::UnboundedReceiver<Eve
             break stopped;
         }
     };
+    if stopped == Stopped::Left
+        && let Some(session) = run.current.session()
+    {
+        // Of slots that no other host took.
+        session.close_all().await;
+    }
     run.current.end("the host stops");
     stopped
 }

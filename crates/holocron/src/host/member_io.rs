@@ -106,8 +106,8 @@ impl Driver {
         // After the session acted on it: the recovery looks at the session's state.
         let epoch = recovery::Event::Epoch(Arc::clone(&view.record));
         self.current.recovery(Input::Event(epoch));
-        if !to_release.is_empty() {
-            self.release(to_release);
+        for slots in session.release_groups(to_release) {
+            self.release(slots);
         }
     }
 

@@ -137,6 +137,7 @@ impl Shared {
             commands: self.counts.commands.load(Ordering::Relaxed),
             repeats: self.counts.repeats.load(Ordering::Relaxed),
             queries: self.counts.queries.load(Ordering::Relaxed),
+            evictions: self.counts.evictions.load(Ordering::Relaxed),
             packs: 0,
             in_flight: self.counts.in_flight.load(Ordering::Relaxed),
             requests: self.parts.store.counts().total().requests,

@@ -19,7 +19,7 @@ use super::{ActiveVnode, Session};
 use crate::{
     api::call::{Call, Outcome, ReplyTo},
     session::{
-        actor::{Activation, Handle, Stored, VnodeActor},
+        actor::{Handle, Start, Stored, VnodeActor},
         journal::Closed,
         slots::Table,
         supervisor::Supervisor,
@@ -63,11 +63,13 @@ impl Session {
             used: AtomicBool::new(true),
         });
         tracing::trace!(vnode = %handle.name, %slot, %tenure, "vnode is activated");
-        let activation = Activation {
+        let shown = kind.has_hooks().then(|| self.hooked.add(&handle));
+        let start = Start {
             session: Arc::clone(self),
             handle: Arc::clone(&handle),
             kind: Arc::clone(kind),
             tenure,
+            shown,
             stored: self.locate_in(&table, &handle).expect("the slot is served"),
         };
         let state = table.get_mut(slot);
@@ -75,9 +77,8 @@ impl Session {
         let supervisor =
             state.supervisor.get_or_insert_with(|| Supervisor::below(&self.root)).clone();
         drop(table);
-        let (actor, _) =
-            ActorRuntime::spawn_linked_instant(None, VnodeActor, activation, supervisor)
-                .expect("an actor without a name always starts");
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, VnodeActor, start, supervisor)
+            .expect("an actor without a name always starts");
         let entry = entry.insert(ActiveVnode { handle: Arc::clone(&handle), actor });
         self.active_count.fetch_add(1, Ordering::Relaxed);
         self.send(&entry, call, reply);
@@ -183,8 +184,14 @@ impl Session {
         }
     }
 
+    /// A vnode has left memory because it was not used.
+    pub(crate) fn count_eviction(&self) {
+        self.parts.counts.evictions.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn forgotten(&self, handle: &Handle) {
         self.active_count.fetch_sub(1, Ordering::Relaxed);
+        self.hooked.remove(handle);
         let mut table = self.slots.lock();
         let state = table.get_mut(handle.slot);
         state.active = state.active.checked_sub(1).expect("each active vnode was counted");

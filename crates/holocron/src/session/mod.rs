@@ -7,6 +7,7 @@ mod activate;
 pub(crate) mod actor;
 mod checkpointer;
 mod handoff;
+mod hold;
 pub(crate) mod journal;
 pub(crate) mod record_cache;
 pub(crate) mod recovery;
@@ -46,6 +47,7 @@ use crate::{
     },
     session::{
         actor::{Handle, Message},
+        hold::Hooked,
         journal::{Journal, JournalOptions},
         record_cache::RecordCache,
         slots::Slots,
@@ -84,6 +86,8 @@ pub(crate) struct Counts {
     pub(crate) queries: AtomicU64,
     /// Commands answered from a request window.
     pub(crate) repeats: AtomicU64,
+    /// Vnodes that left memory because they were not used.
+    pub(crate) evictions: AtomicU64,
     /// Calls in flight.
     pub(crate) in_flight: Arc<AtomicU64>,
 }
@@ -106,6 +110,8 @@ pub(crate) struct Session {
     /// The number of packs that the newest committed checkpoint names.
     packs: AtomicU32,
     awaited: Mutex<recovery::Awaited>,
+    /// Active vnodes of kinds with hooks.
+    hooked: Hooked,
     /// Active vnodes, in the order in which the sweep checks whether they are idle.
     sweep: Mutex<VecDeque<Arc<Handle>>>,
 }
@@ -167,6 +173,7 @@ impl Session {
             active_count: AtomicU64::new(0),
             packs: AtomicU32::new(0),
             awaited: Mutex::default(),
+            hooked: Hooked::default(),
             sweep: Mutex::default(),
         }
     }

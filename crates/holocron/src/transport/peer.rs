@@ -136,6 +136,8 @@ pub struct HostStatus {
     pub repeats: u64,
     /// Queries answered since it started.
     pub queries: u64,
+    /// Vnodes that left memory since it started because they were not used.
+    pub evictions: u64,
     /// Packs of its session named by its newest checkpoint.
     pub packs: u32,
     /// Calls in flight.

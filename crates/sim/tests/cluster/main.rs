@@ -11,6 +11,8 @@ mod elections;
 #[cfg(test)]
 mod failovers;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod missing;
 #[cfg(test)]
 mod namesakes;

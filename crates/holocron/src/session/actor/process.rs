@@ -13,16 +13,21 @@ use holocron_protocol::{
     journal::batch::{StateFields, StateKind},
     request::{
         envelope::{self, EncodeError},
-        window::{self, Admission, Recorded, RequestId},
+        window::{self, Recorded, RequestId},
     },
+    slot::lifecycle::{self, Admission},
 };
 
 use super::{
     Active, Handed, LoadReason, Message, Pending, Phase, Stored, Work,
+    hooks::Hooks,
     recorded::{outcome_of, recorded},
 };
 use crate::{
-    api::call::{Call, Mode, Outcome, ReplyTo},
+    api::{
+        call::{Call, Mode, Outcome, ReplyTo},
+        kinds::{AnyContext, AnyResource},
+    },
     planted,
     session::journal::Released,
     store_io::state_reader::Unloadable,
@@ -45,6 +50,14 @@ pub(super) enum StorableCheck {
     EveryCommand,
 }
 
+/// What a call finds open: what the hooks opened, or nothing for a kind without hooks.
+fn resource<'a>(hooks: &'a mut Option<Box<Hooks>>, nothing: &'a mut ()) -> &'a mut AnyResource {
+    match hooks {
+        Some(hooks) => hooks.resource(),
+        None => nothing,
+    }
+}
+
 /// The state could not be encoded.
 enum Unstorable {
     TooLarge(String),
@@ -61,29 +74,44 @@ impl Active {
                 self.leave_queue();
                 reply.send(self.answer(CommitNumber::ZERO, outcome));
             }
-            Phase::Running { .. } => {
-                self.leave_queue();
-                if let Err(rollback) = self.step(Work { call, reply }) {
-                    self.recover(*rollback, StorableCheck::AtHandOver);
-                }
-            }
+            Phase::Running { .. } => self.admit(Work { call, reply }),
         }
     }
 
-    /// Runs calls that waited for the state; they no longer count as queued.
-    pub(super) fn run(&mut self, waiting: VecDeque<Work>, why: LoadReason) {
-        for _ in 0..waiting.len() {
-            self.leave_queue();
+    /// Takes a call whose state is in memory: it runs, or waits until what the vnode holds is open.
+    fn admit(&mut self, work: Work) {
+        match &mut self.hooks {
+            Some(hooks) if hooks.admission() == Admission::Wait => return hooks.park(work),
+            Some(hooks) if hooks.admission() == Admission::Refuse => {
+                self.leave_queue();
+                return work.reply.send(self.answer(CommitNumber::ZERO, Outcome::NotOwner));
+            }
+            Some(_) | None => {}
         }
+        self.leave_queue();
+        if let Err(rollback) = self.step(work) {
+            self.recover(*rollback, StorableCheck::AtHandOver);
+        }
+    }
+
+    /// Runs calls that waited for the state, as soon as what the vnode holds is open; they no longer count as queued then.
+    pub(super) fn run(&mut self, waiting: VecDeque<Work>, why: LoadReason) {
         let check = match why {
             LoadReason::Activation => StorableCheck::AtHandOver,
             LoadReason::Rollback(check) => check,
         };
+        if let Some(hooks) = &mut self.hooks {
+            hooks.park_all(waiting, check);
+            return self.lifecycle(lifecycle::Event::Loaded);
+        }
+        for _ in 0..waiting.len() {
+            self.leave_queue();
+        }
         self.run_all(waiting, check);
     }
 
     /// Runs calls until all have run. After each rollback it runs again what came since the last hand-over.
-    fn run_all(&mut self, mut queue: VecDeque<Work>, mut check: StorableCheck) {
+    pub(super) fn run_all(&mut self, mut queue: VecDeque<Work>, mut check: StorableCheck) {
         while let Some(work) = queue.pop_front() {
             let ran = self.step(work).and_then(|()| match check {
                 StorableCheck::AtHandOver => Ok(()),
@@ -117,6 +145,7 @@ impl Active {
         queue.extend(rollback.work);
         queue.extend(rest);
         self.dirty = false;
+        self.lifecycle(lifecycle::Event::RolledBack);
         if let Some((id, outcome)) = rollback.at_fault
             && self.failed.insert(id, outcome).is_some()
         {
@@ -151,16 +180,25 @@ impl Active {
             // Its envelope was dropped from memory after the commit: read it back. The calls wait, as at the first
             // load.
             None => {
-                let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
-                self.handle.queued.fetch_add(waiting, Ordering::AcqRel);
+                self.queue_again(&queue);
                 self.phase = Phase::Loading { waiting: queue, why: LoadReason::Rollback(check) };
                 let stored = self.session.locate(&self.handle);
                 self.load(stored.unwrap_or(Stored::Nowhere));
                 return None;
             }
         };
-        self.activate();
+        if self.hooks.is_some() {
+            self.queue_again(&queue);
+            self.run(queue, LoadReason::Rollback(check));
+            return None;
+        }
         Some((queue, check))
+    }
+
+    /// Counts calls as queued that had begun to run.
+    fn queue_again(&self, queue: &VecDeque<Work>) {
+        let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+        self.handle.queued.fetch_add(waiting, Ordering::AcqRel);
     }
 
     /// The state can't be used: callers get the reason, now and from now on.
@@ -189,20 +227,20 @@ impl Active {
         let (request, next) = (&work.call.request, commit.next());
         planted::no_window(window);
         match window.admit(request) {
-            Admission::Run => {}
-            Admission::Recorded(recorded) => {
+            window::Admission::Run => {}
+            window::Admission::Recorded(recorded) => {
                 self.session.parts.counts.repeats.fetch_add(1, Ordering::Relaxed);
                 let seen = recorded.commit;
                 self.answer_when_committed(work, seen, outcome_of(recorded.outcome));
                 return Ok(());
             }
-            Admission::Rebase => {
+            window::Admission::Rebase => {
                 let judged_on = if self.dirty { next } else { *commit };
                 self.answer_when_committed(work, judged_on, Outcome::Rebase(judged_on));
                 return Ok(());
             }
             // Its client has said that it no longer waits for this request.
-            Admission::Stale => return Ok(()),
+            window::Admission::Stale => return Ok(()),
         }
         let outcome = if let Some(outcome) = self.failed.get(&request.id) {
             outcome.clone()
@@ -214,9 +252,13 @@ impl Active {
                 }
                 self.quarantine.until = None;
             }
-            let context =
-                crate::api::vnode::Context { name: &self.handle.name, epoch: self.tenure };
-            match catch_unwind(AssertUnwindSafe(|| vnode.command(&context, &work.call.body))) {
+            let mut nothing = ();
+            let context = AnyContext {
+                name: &self.handle.name,
+                epoch: self.tenure,
+                resource: resource(&mut self.hooks, &mut nothing),
+            };
+            match catch_unwind(AssertUnwindSafe(|| vnode.command(context, &work.call.body))) {
                 Ok(Ok(reply)) => Outcome::Reply(reply.into()),
                 Ok(Err(why)) => {
                     // Nothing ran: the state is as it was.
@@ -246,19 +288,24 @@ impl Active {
     }
 
     fn query(&mut self, work: Work) {
-        let context = self.context();
         let Phase::Running { vnode, .. } = &self.phase else {
             unreachable!("calls run only on a state in memory");
         };
-        let outcome =
-            match catch_unwind(AssertUnwindSafe(|| vnode.query(&context, &work.call.body))) {
-                Ok(Ok(answer)) => Outcome::Reply(answer.into()),
-                Ok(Err(why)) => Outcome::Undecodable(why),
-                Err(_) => {
-                    tracing::warn!(vnode = %self.handle.name, "query panicked");
-                    Outcome::Panicked
-                }
-            };
+        let mut nothing = ();
+        let context = AnyContext {
+            name: &self.handle.name,
+            epoch: self.tenure,
+            resource: resource(&mut self.hooks, &mut nothing),
+        };
+        let outcome = match catch_unwind(AssertUnwindSafe(|| vnode.query(context, &work.call.body)))
+        {
+            Ok(Ok(answer)) => Outcome::Reply(answer.into()),
+            Ok(Err(why)) => Outcome::Undecodable(why),
+            Err(_) => {
+                tracing::warn!(vnode = %self.handle.name, "query panicked");
+                Outcome::Panicked
+            }
+        };
         if outcome == Outcome::Panicked {
             self.note_panic();
         }
