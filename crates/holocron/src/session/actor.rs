@@ -13,6 +13,7 @@
 //! * A request id takes effect once: the window is checked before a command runs, and stored with its effect.
 
 mod crowd;
+mod hand_over;
 mod hooks;
 mod process;
 mod recorded;
