@@ -34,7 +34,8 @@ pub use holocron_protocol::ids::Epoch;
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};
 pub use host::{Host, HostBuilder, StartError, Stopped};
 pub use transport::peer::{
-    Health, HostStatus, JoinRequest, PeerMessage, PeerReply, Progress, VnodeStatus,
+    Health, HostStatus, JoinRequest, NOT_OPEN_MAX, NotOpen, PeerMessage, PeerReply, Progress,
+    ShardsStatus, VnodeStatus,
 };
 pub use transport::serve::{Serve, View};
 pub use transport::{frame, link, net, server};

@@ -147,6 +147,10 @@ bugs! {
     AdmitBeforeOpen = "admit-before-open",
     /// A slot is released while a vnode of it still holds something open (17).
     ReleaseBeforeClose = "release-before-close",
+    /// Slots are placed without regard to the shards in them (18).
+    ShardsByChance = "shards-by-chance",
+    /// A shard is active only after a call (18).
+    ShardsByCall = "shards-by-call",
 }
 
 impl Bug {

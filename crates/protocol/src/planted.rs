@@ -184,6 +184,15 @@ pub(crate) fn sources_after_full(sources: &mut Vec<Tenure>, owner: Option<Tenure
     }
 }
 
+/// [`Bug::ShardsByChance`]: no slot counts as holding shards, so they are wherever their slots are.
+#[inline]
+pub(crate) fn shards(mut by_slot: Vec<u16>) -> Vec<u16> {
+    if is_planted(Bug::ShardsByChance) {
+        by_slot.fill(0);
+    }
+    by_slot
+}
+
 /// [`Bug::DropSourceEarly`]: a slot that moves brings only its last tenure along.
 #[inline]
 pub(crate) fn older_sources(older: &[Tenure]) -> &[Tenure] {

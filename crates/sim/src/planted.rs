@@ -81,6 +81,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::AdmitBeforeOpen => {
             in_model("slot_traces", "switched::a_call_before_its_vnode_is_open")
         }
+        Bug::ShardsByChance => traced!("shards_that_are_placed_by_chance"),
         Bug::ReleaseBeforeClose => {
             in_model("slot_traces", "switched::a_slot_released_before_its_vnodes_closed")
         }
@@ -103,7 +104,8 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::RetryOtherBytes | Bug::AnswerOpenBatch | Bug::RollBackInFlight | Bug::EndOnOutage
         | Bug::CheckpointNamesPrevious | Bug::WindowByAge | Bug::NoWindow | Bug::KeepCache
         | Bug::SkipWitness | Bug::JudgeByName | Bug::IgnoreBatchInFlight
-        | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse | Bug::ForgetAtOnce => Noticed::InSimulation,
+        | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse | Bug::ForgetAtOnce | Bug::ShardsByCall
+        => Noticed::InSimulation,
     }
 }
 

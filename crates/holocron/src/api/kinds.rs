@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use holocron_protocol::{
+    epoch::shards::DeclaredShards,
     format::codec,
     ids::{Epoch, VnodeName},
 };
@@ -36,16 +37,26 @@ use crate::api::{
 /// #     fn command(&mut self, _: &mut Context<'_, Self>, add: u64) -> u64 { self.0 += add; self.0 }
 /// #     fn query(&self, _: &Context<'_, Self>, (): ()) -> u64 { self.0 }
 /// # }
-/// let builder = holocron::Host::builder("memory://").kind(Kind::<Index>::new(()));
+/// let builder = holocron::Host::builder("memory://").kind(Kind::<Index>::new(()).shards(64));
 /// ```
 pub struct Kind<V: Vnode> {
     lifecycle: V::Lifecycle,
+    shards: Option<u16>,
 }
 
 impl<V: Vnode> Kind<V> {
     /// A kind whose vnodes are opened and closed by these hooks.
     pub const fn new(lifecycle: V::Lifecycle) -> Self {
-        Self { lifecycle }
+        Self { lifecycle, shards: None }
+    }
+
+    /// Makes the vnodes with the keys `"0"` to `"{count - 1}"` shards: each is active at some host at all times, without a
+    /// call and whatever its idle time, and the cluster spreads them evenly over the hosts that have the kind, by weight.
+    /// The number is fixed permanently when the first host declares it; a host that declares another one stops. At most
+    /// 4,096 shards of 64 kinds in a cluster.
+    pub const fn shards(mut self, count: u16) -> Self {
+        self.shards = Some(count);
+        self
     }
 }
 
@@ -87,6 +98,8 @@ pub(crate) trait AnyVnode: Send {
 /// A kind: makes vnodes from nothing or from their stored state.
 pub(crate) trait AnyKind: Send + Sync {
     fn version(&self) -> u32;
+    /// The number of its shards, if it declares any.
+    fn shards(&self) -> Option<u16>;
     fn fresh(&self) -> Box<dyn AnyVnode>;
     /// Loads a state that was stored by that version; the error says why it can't be read.
     fn load(&self, version: u32, state: &[u8]) -> Result<Box<dyn AnyVnode>, String>;
@@ -116,13 +129,20 @@ impl Kinds {
     ///
     /// When two types have the same name: that is a mistake in the program.
     pub(crate) fn add<V: Vnode>(&mut self, kind: Kind<V>) {
-        let runs = Runs::<V> { lifecycle: kind.lifecycle, vnode: PhantomData };
+        let Kind { lifecycle, shards } = kind;
+        let runs = Runs::<V> { lifecycle, shards, vnode: PhantomData };
         let replaced = self.0.insert(V::KIND, Arc::new(runs));
         assert!(replaced.is_none(), "two kinds are named {:?}", V::KIND);
     }
 
     pub(crate) fn get(&self, kind: &str) -> Option<&Arc<dyn AnyKind>> {
         self.0.get(kind)
+    }
+
+    /// The kinds with shards.
+    pub(crate) fn shards(&self) -> DeclaredShards {
+        let declared = self.0.iter();
+        declared.filter_map(|(name, kind)| Some(((*name).to_owned(), kind.shards()?))).collect()
     }
 }
 
@@ -135,12 +155,17 @@ impl fmt::Debug for Kinds {
 /// A kind that a host runs.
 struct Runs<V: Vnode> {
     lifecycle: V::Lifecycle,
+    shards: Option<u16>,
     vnode: PhantomData<fn() -> V>,
 }
 
 impl<V: Vnode> AnyKind for Runs<V> {
     fn version(&self) -> u32 {
         V::VERSION
+    }
+
+    fn shards(&self) -> Option<u16> {
+        self.shards
     }
 
     fn fresh(&self) -> Box<dyn AnyVnode> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use holocron_protocol::{
     control::founding::{Founding, Remains},
+    epoch::shards::Shards,
     format::{cluster::Cluster, keys},
     ids::{HostName, InvalidName},
 };
@@ -81,6 +82,9 @@ pub enum StartError {
         /// What is there.
         remains: Remains,
     },
+    /// The kinds have too many shards, or none; the text says which.
+    #[error("{0}")]
+    Shards(String),
     /// The host can't listen at the address.
     #[error("can't listen at {address}")]
     Listen {
@@ -211,6 +215,7 @@ impl HostBuilder {
             Some(name) => HostName::new(name)?,
             None => HostName::new(&format!("host-{:08x}", self.random.bits() >> 96))?,
         };
+        Shards::default().check_declared(&self.kinds.shards()).map_err(StartError::Shards)?;
         // A missing directory may be on a file system that isn't mounted, so only an operator may create it.
         let missing = match self.founding {
             Founding::Anew => MissingDirectory::Made,

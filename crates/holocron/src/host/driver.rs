@@ -142,6 +142,7 @@ impl Driver {
             name: parts.name.clone(),
             address: parts.address.clone(),
             weight: parts.weight,
+            shards: parts.kinds.shards(),
         };
         let of_member = MemberSettings {
             hint_every: parts.settings.host_hint_every,

@@ -68,6 +68,7 @@ impl Driver {
             Effect::Stop(StopReason::Replaced) => {
                 self.stopped = Some(Stopped::Replaced(name.clone()));
             }
+            Effect::Stop(StopReason::Shards(why)) => self.stopped = Some(Stopped::Failed(why)),
             Effect::Stop(StopReason::LeaveTimedOut) => {
                 tracing::warn!(host = %name, "leave timed out; stopping without handoff");
                 self.stopped = Some(Stopped::Told);
@@ -178,6 +179,7 @@ impl Driver {
             sessions: [(DomainId::HOME, self.current.id())].into(),
             load: self.shared.counts.commands.load(Ordering::Relaxed),
             counter,
+            shards: parts.kinds.shards(),
         };
         let (key, body) = (keys::host_hint(&parts.name), hint.encode(parts.random.nonce()));
         let (store, stop) = (parts.store(), parts.stop.clone());

@@ -351,6 +351,10 @@ impl Active {
         if !at_rest {
             return;
         }
+        // A shard stays. One that can't be read leaves, and is read again.
+        if matches!(self.phase, Phase::Running { .. }) && self.session.is_shard(self.handle.hash) {
+            return;
+        }
         if let Some(hooks) = &self.hooks {
             if hooks.is_at_rest() {
                 self.lifecycle(lifecycle::Event::Evict);

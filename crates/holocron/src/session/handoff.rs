@@ -43,6 +43,7 @@ impl Session {
             }
         }
         drop(table);
+        self.shards.learn(&record.shards, record.slot_count);
         for (_, reply) in refused {
             self.refuse(reply, Outcome::NotOwner);
         }
@@ -78,6 +79,7 @@ impl Session {
         }
         drop(table);
         self.copy_soon(since);
+        self.shards.look();
         for (call, reply) in waited {
             self.call(call, reply);
         }

@@ -70,6 +70,21 @@ impl Hooked {
         }
     }
 
+    /// What is shown of a vnode, if it is active.
+    pub(crate) fn showing(&self, hash: VnodeHash) -> Option<Showing> {
+        self.lock().get(&hash).map(|(_, shown)| shown.lock().clone())
+    }
+
+    /// The vnodes that could not be opened so far.
+    pub(crate) fn failed(&self) -> Vec<(String, (Stage, Option<String>))> {
+        let hooked = self.lock();
+        let shown = hooked.values().map(|(handle, shown)| (handle, shown.lock().clone()));
+        shown
+            .filter(|(_, showing)| showing.error.is_some())
+            .map(|(handle, showing)| (handle.name.to_string(), (showing.stage, showing.error)))
+            .collect()
+    }
+
     /// Cancels what the vnodes of a slot hold.
     fn cancel(&self, slot: Slot) {
         for (_, shown) in self.lock().values().filter(|(handle, _)| handle.slot == slot) {

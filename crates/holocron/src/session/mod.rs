@@ -11,6 +11,7 @@ mod hold;
 pub(crate) mod journal;
 pub(crate) mod record_cache;
 pub(crate) mod recovery;
+mod shards;
 pub(crate) mod slots;
 pub(crate) mod supervisor;
 mod sweep;
@@ -50,6 +51,7 @@ use crate::{
         hold::Hooked,
         journal::{Journal, JournalOptions},
         record_cache::RecordCache,
+        shards::OwnShards,
         slots::Slots,
     },
     store_io::loss::LossWatch,
@@ -112,6 +114,7 @@ pub(crate) struct Session {
     awaited: Mutex<recovery::Awaited>,
     /// Active vnodes of kinds with hooks.
     hooked: Hooked,
+    shards: OwnShards,
     /// Active vnodes, in the order in which the sweep checks whether they are idle.
     sweep: Mutex<VecDeque<Arc<Handle>>>,
 }
@@ -174,6 +177,7 @@ impl Session {
             packs: AtomicU32::new(0),
             awaited: Mutex::default(),
             hooked: Hooked::default(),
+            shards: OwnShards::default(),
             sweep: Mutex::default(),
         }
     }
@@ -258,6 +262,7 @@ impl Session {
         status.progress = self.journal.progress();
         status.vnodes_active = self.active_count();
         status.packs = self.packs.load(Ordering::Relaxed);
+        self.describe_shards(&mut status.shards);
         let table = self.slots.lock();
         self.journal.with_residency(|residency| {
             for (slot, state) in residency.states() {

@@ -85,12 +85,16 @@ fn answer() -> impl Strategy<Value = Answer> {
     })
 }
 
+fn shards() -> impl Strategy<Value = std::collections::BTreeMap<String, u16>> {
+    proptest::collection::btree_map(text(), any::<u16>(), 0..3)
+}
+
 fn message() -> impl Strategy<Value = PeerMessage> {
     prop_oneof![
         Just(PeerMessage::View),
-        (host_name(), text(), session(), any::<u32>()).prop_map(
-            |(name, address, session, weight)| {
-                PeerMessage::Join(JoinRequest { name, address, session, weight })
+        (host_name(), text(), session(), any::<u32>(), shards()).prop_map(
+            |(name, address, session, weight, shards)| {
+                PeerMessage::Join(JoinRequest { name, address, session, weight, shards })
             }
         ),
         (epoch(), session()).prop_map(|(epoch, leader)| PeerMessage::Heartbeat { epoch, leader }),

@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    epoch::draft::SlotReport,
+    epoch::{draft::SlotReport, shards::DeclaredShards},
     ids::{Epoch, HostName, Position, SessionId},
 };
 
@@ -33,6 +33,8 @@ pub struct JoinRequest {
     pub session: SessionId,
     /// Its share of the slots relative to others; 100 is one share.
     pub weight: u32,
+    /// The kinds with shards that it runs.
+    pub shards: DeclaredShards,
 }
 
 /// A host's reply to a heartbeat.

@@ -39,6 +39,7 @@ use crate::{
             DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Handover, HostEntry, HostState,
             Leader, REASON_LEN_MAX, RecordDigest, SessionEntry, SessionState,
         },
+        shards::{DeclaredShards, Shards},
     },
     format::cluster::Cluster,
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot},
@@ -57,6 +58,7 @@ pub struct Draft {
     hosts: BTreeMap<HostName, HostEntry>,
     sessions: BTreeMap<SessionId, SessionEntry>,
     domains: BTreeMap<DomainId, DomainDraft>,
+    shards: Shards,
     handover: Handover,
 }
 
@@ -70,6 +72,7 @@ impl Draft {
             hosts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             domains: BTreeMap::new(),
+            shards: Shards::default(),
             handover: Handover::Stays,
         };
         draft.add_domain(DomainId::HOME, "home").expect("it is the first");
@@ -85,6 +88,7 @@ impl Draft {
             hosts: record.hosts.clone(),
             sessions: record.sessions.clone(),
             domains: domains.collect(),
+            shards: record.shards.clone(),
             handover: Handover::Stays,
             base: Some((record.clone(), digest)),
         }
@@ -168,6 +172,15 @@ impl Draft {
         self.hosts.insert(name.clone(), entry);
         assert!(self.hosts.len() <= HOSTS_MAX, "more hosts than a record may list");
         Ok(())
+    }
+
+    /// Notes which kinds with shards a host has.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Shards`]; the draft is as before.
+    pub fn declare(&mut self, name: &HostName, declared: &DeclaredShards) -> Result<(), Refused> {
+        self.shards.declare(name, declared).map_err(Refused::Shards)
     }
 
     /// The host that has this session open, in the next record.
@@ -302,7 +315,8 @@ impl Draft {
         self.settle();
         let mut moved = 0;
         for (id, domain) in &mut self.domains {
-            moved += domain.rebalance(&Seats::of(*id, &self.hosts), moves_max - moved);
+            let seats = Seats::of(*id, &self.hosts).with_shards(*id, &self.shards, self.slot_count);
+            moved += domain.rebalance(&seats, moves_max - moved);
         }
         moved
     }
@@ -322,7 +336,10 @@ impl Draft {
     /// Whether moving slots is worth what it costs, see [`crate::epoch::placement::is_uneven`].
     #[must_use]
     pub fn is_uneven(&self) -> bool {
-        self.domains.iter().any(|(id, domain)| domain.is_uneven(&Seats::of(*id, &self.hosts)))
+        self.domains.iter().any(|(id, domain)| {
+            let seats = Seats::of(*id, &self.hosts).with_shards(*id, &self.shards, self.slot_count);
+            domain.is_uneven(&seats)
+        })
     }
 
     /// Makes the record. Gives free slots to hosts, and detaches sealed sessions that no slot names any more. A reason
@@ -343,6 +360,8 @@ impl Draft {
             })
             .collect();
         detach(&mut self.sessions, &domains);
+        let hosts = &self.hosts;
+        self.shards.keep_hosts(|host| hosts.contains_key(host));
         let record = EpochRecord {
             epoch,
             previous: self.base.as_ref().map(|(_, digest)| *digest),
@@ -354,6 +373,7 @@ impl Draft {
             hosts: self.hosts,
             sessions: self.sessions,
             domains,
+            shards: self.shards,
         };
         record.check().unwrap_or_else(|why| panic!("{epoch}: {why}"));
         if let Some((base, digest)) = &self.base {
@@ -365,7 +385,8 @@ impl Draft {
     /// Gives free slots to hosts that can take them.
     fn settle(&mut self) {
         for (id, domain) in &mut self.domains {
-            domain.settle(&Seats::of(*id, &self.hosts));
+            let seats = Seats::of(*id, &self.hosts).with_shards(*id, &self.shards, self.slot_count);
+            domain.settle(&seats);
         }
     }
 

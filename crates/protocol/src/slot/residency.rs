@@ -280,6 +280,12 @@ impl Residency {
         }
     }
 
+    /// Whether calls of a slot run.
+    #[must_use]
+    pub fn is_served(&self, slot: Slot) -> bool {
+        matches!(self.state(slot), SlotState::Serving { .. })
+    }
+
     /// Whether a vnode that is active under `tenure` may open something outside its state.
     #[must_use]
     pub fn may_open(&self, slot: Slot, tenure: Epoch) -> bool {

@@ -19,7 +19,7 @@ mod words;
 
 use traces::Folder;
 
-const FOLDERS: [Folder; 2] = [("member", 25, member::play), ("leader", 73, leader::play)];
+const FOLDERS: [Folder; 2] = [("member", 27, member::play), ("leader", 78, leader::play)];
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
@@ -64,6 +64,12 @@ mod switched {
     fn slots_moved_while_a_host_fails() {
         let trace = "leader/slots_stay_while_a_host_is_suspected.txt";
         switch::is_missed(Bug::MoveWhileFailing, ALL, trace);
+    }
+
+    #[test]
+    fn shards_that_are_placed_by_chance() {
+        let trace = "leader/shards_are_spread_before_other_slots.txt";
+        switch::is_missed(Bug::ShardsByChance, ALL, trace);
     }
 
     #[test]

@@ -380,13 +380,14 @@ pub(crate) fn leader_hint() -> impl Strategy<Value = Bytes> {
 
 pub(crate) fn host_hint() -> impl Strategy<Value = Bytes> {
     let sessions = proptest::collection::btree_map(any::<u16>(), any::<u128>(), 0..4);
-    (nonce(), "\\PC{0,20}", sessions, number(), number()).prop_map(
-        |(nonce, address, sessions, load, counter)| {
+    let shards = proptest::collection::btree_map("[a-z]{1,8}", any::<u16>(), 0..3);
+    (nonce(), "\\PC{0,20}", sessions, number(), number(), shards).prop_map(
+        |(nonce, address, sessions, load, counter, shards)| {
             let sessions = sessions
                 .into_iter()
                 .map(|(domain, session)| (DomainId(domain), SessionId::new(session)))
                 .collect();
-            let hint = HostHint { address, sessions, load, counter };
+            let hint = HostHint { address, sessions, load, counter, shards };
             let object = hint.encode(nonce);
             assert_eq!(HostHint::decode("hint", &object), Ok(hint));
             object

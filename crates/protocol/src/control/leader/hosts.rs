@@ -221,8 +221,13 @@ impl Leadership {
                 Admission::Over => {}
                 Admission::CheckEndMark => {
                     self.by_hint.insert(session);
-                    let (address, weight) = (hint.address.clone(), WEIGHT_DEFAULT);
-                    effects.extend(self.clear(JoinRequest { name, address, session, weight }));
+                    effects.extend(self.clear(JoinRequest {
+                        name,
+                        address: hint.address.clone(),
+                        session,
+                        weight: WEIGHT_DEFAULT,
+                        shards: hint.shards.clone(),
+                    }));
                 }
             }
         }

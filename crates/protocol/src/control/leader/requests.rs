@@ -24,6 +24,9 @@ pub enum Answer {
 
 impl Leadership {
     pub(super) fn on_join(&mut self, request: JoinRequest) -> Vec<Effect> {
+        if let Err(why) = self.record.shards.check_declared(&request.shards) {
+            return vec![Effect::Answer(Answer::Refused(why))];
+        }
         match admission(&self.record, request.session) {
             Admission::Over => {
                 let why = "this session is over: open a new one".into();

@@ -7,6 +7,7 @@ use crate::{
     epoch::{
         draft::SlotReport,
         record::{EpochRecord, Leader},
+        shards::DeclaredShards,
     },
     ids::{Epoch, HostName, SessionId},
 };
@@ -20,6 +21,8 @@ pub struct Identity {
     pub address: String,
     /// Its share of the slots relative to others.
     pub weight: u32,
+    /// The kinds with shards that it runs.
+    pub shards: DeclaredShards,
 }
 
 /// How often a member does what.
@@ -99,7 +102,7 @@ impl fmt::Display for SessionEnd {
 }
 
 /// Why a host stops by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopReason {
     /// It left: its slots were handed off, or it was no member, or there was no other host.
     Left,
@@ -107,4 +110,6 @@ pub enum StopReason {
     LeaveTimedOut,
     /// A later process has its name.
     Replaced,
+    /// It declares other shards than the cluster has; the text says which.
+    Shards(String),
 }

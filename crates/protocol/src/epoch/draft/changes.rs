@@ -69,6 +69,9 @@ pub enum Refused {
     /// The slot has [`SOURCES_MAX`] sources. Try again after its owner's next full checkpoint.
     #[error("{0} has too many sources: it can move after its owner's next full checkpoint")]
     TooManySources(Slot),
+    /// A host declares shards that it may not declare; the text says why.
+    #[error("{0}")]
+    Shards(String),
     /// The cluster or the entry is too large; the text names the limit.
     #[error("{0}")]
     TooLarge(String),
