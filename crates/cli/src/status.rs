@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use clap::Args;
-use holocron::{Clock, HostStatus, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
+use holocron::{Clock, HostStatus, NotOpen, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
 use holocron_protocol::{
     epoch::record::{EpochRecord, HostEntry, HostState},
     ids::HostName,
@@ -128,6 +128,7 @@ fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
         "wall_ms": record.wall_ms,
         "leader": record.leader.host.as_str(),
         "slots": record.slot_count,
+        "shards": record.shards,
         "hosts": hosts,
     })
 }
@@ -156,6 +157,11 @@ fn as_text(record: &EpochRecord, answers: &Answers) -> String {
         record.leader.host,
         thousands(record.slot_count.into()),
     );
+    out.push_str(&kinds_with_shards(record));
+    let mut header = HEADER.to_vec();
+    if !record.shards.is_empty() {
+        header.push("shards");
+    }
     let rows: Vec<Vec<String>> = record
         .hosts
         .iter()
@@ -176,17 +182,45 @@ fn as_text(record: &EpochRecord, answers: &Answers) -> String {
                     ]
                     .map(thousands),
                 );
+                if !record.shards.is_empty() {
+                    row.push(format!("{}/{}", status.shards.open, status.shards.serving));
+                }
             } else {
-                row.resize(HEADER.len(), "?".to_owned());
+                row.resize(header.len(), "?".to_owned());
             }
             row
         })
         .collect();
-    out.push_str(&render(&HEADER, &rows));
-    for (name, answer) in answers {
-        if let Err(why) = answer {
-            out.push_str(&format!("{name} did not answer: {why}\n"));
-        }
-    }
+    out.push_str(&render(&header, &rows));
+    answers.iter().for_each(|(name, answer)| out.push_str(&trouble(name, answer)));
     out
+}
+
+/// A host that did not answer, or what isn't open at one that did.
+fn trouble(name: &HostName, answer: &Result<HostStatus, String>) -> String {
+    let status = match answer {
+        Ok(status) => status,
+        Err(why) => return format!("{name} did not answer: {why}\n"),
+    };
+    let line = |NotOpen { vnode, failures, why }: &NotOpen| match failures {
+        0 => format!("{vnode} is not open at {name}: {why}\n"),
+        failures => {
+            format!("{vnode} is not open at {name}: {why} ({failures} failures in a row)\n")
+        }
+    };
+    status.shards.not_open.iter().map(line).collect()
+}
+
+/// A line for each kind with shards.
+fn kinds_with_shards(record: &EpochRecord) -> String {
+    let lines = record.shards.kinds().map(|(kind, shards)| {
+        let hosts: Vec<&str> = shards.hosts.iter().map(HostName::as_str).collect();
+        let at = match hosts.is_empty() {
+            true => "no host runs the kind".to_owned(),
+            false => format!("at {}", hosts.join(", ")),
+        };
+        format!("{kind}: {} shards, {at}\n", shards.count)
+    });
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { lines + "\n" }
 }

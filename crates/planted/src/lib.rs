@@ -147,6 +147,8 @@ bugs! {
     AdmitBeforeOpen = "admit-before-open",
     /// A slot is released while a vnode of it still holds something open (17).
     ReleaseBeforeClose = "release-before-close",
+    /// A vnode leaves memory while it is being closed, so that a call opens it a second time (17).
+    EvictBeforeClose = "evict-before-close",
     /// Slots are placed without regard to the shards in them (18).
     ShardsByChance = "shards-by-chance",
     /// A shard is active only after a call (18).

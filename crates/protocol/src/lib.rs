@@ -226,6 +226,7 @@
 //! 16. After faults stop, nothing is left that no host needs.
 //! 17. A call runs only while what its vnode holds outside its state is open. Of one vnode, nothing is open twice under one
 //!     token, and on a planned move it is closed before the slot is released.
+//! 18. After faults stop, every shard of a kind is open at a host, and the hosts have their shares of them.
 //!
 //! # Where the rules are
 //!

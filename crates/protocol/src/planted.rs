@@ -320,6 +320,15 @@ pub(crate) fn admission_while_opening(rule: lifecycle::Admission) -> lifecycle::
     if is_planted(Bug::AdmitBeforeOpen) { lifecycle::Admission::Run } else { rule }
 }
 
+/// [`Bug::EvictBeforeClose`]: the vnode leaves memory while it closes.
+#[inline]
+pub(crate) fn evict(mut rule: Vec<lifecycle::Effect>) -> Vec<lifecycle::Effect> {
+    if is_planted(Bug::EvictBeforeClose) {
+        rule.push(lifecycle::Effect::Evicted);
+    }
+    rule
+}
+
 // slot/recovery.rs
 
 /// [`Bug::NeverLookAgain`]: no deadline is kept.

@@ -104,7 +104,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::RetryOtherBytes | Bug::AnswerOpenBatch | Bug::RollBackInFlight | Bug::EndOnOutage
         | Bug::CheckpointNamesPrevious | Bug::WindowByAge | Bug::NoWindow | Bug::KeepCache
         | Bug::SkipWitness | Bug::JudgeByName | Bug::IgnoreBatchInFlight
-        | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse | Bug::ForgetAtOnce | Bug::ShardsByCall
+        | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse | Bug::ForgetAtOnce | Bug::ShardsByCall | Bug::EvictBeforeClose
         => Noticed::InSimulation,
     }
 }

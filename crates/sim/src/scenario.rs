@@ -29,7 +29,7 @@ use crate::{
     panics,
     store::StoreFaults,
     trace::Trace,
-    workload::{self, Habit, Plan, Work, bank, cell, tally},
+    workload::{self, Habit, Plan, Work, bank, cell, shards, tally},
 };
 
 /// How long callers may take to finish after the load: their longest deadline, and retried deposits.
@@ -128,7 +128,13 @@ impl Story {
         let settings = settings(scenario.seed, &chance);
         let mut cluster = Cluster::new(scenario.seed, settings, workload::kinds);
         let trace = cluster.world.trace.clone();
-        let work = Arc::new(Work::new(plan, trace.clone()));
+        let mut work = Work::new(plan, trace.clone());
+        if Chance::new(scenario.seed ^ 0x5a4d).below(3) == 0 {
+            let doors = Arc::new(shards::Doors::new(trace.clone(), scenario.seed));
+            work.doors = Some(Arc::clone(&doors));
+            cluster.equip(move |_, builder| doors.equip(builder));
+        }
+        let work = Arc::new(work);
         let residents = Arc::clone(&work);
         cluster.set_resident(Arc::new(move |client, seed| {
             drop(workload::call(&residents, &client, seed));
@@ -151,7 +157,8 @@ impl Story {
                 let client = door.client(0).await;
                 let callers = workload::call(&work, &client, seed);
                 let crowd = workload::crowd(&work, &door, seed);
-                for caller in callers.into_iter().chain(crowd) {
+                let counting = shards::call(&work, &client, seed);
+                for caller in callers.into_iter().chain(crowd).chain(counting) {
                     // Panics are recorded elsewhere.
                     drop(caller.await);
                 }
@@ -196,6 +203,7 @@ impl Story {
             bank::read_back(&client, &work).await;
             tally::read_back(&client, &work).await;
             cell::read_back(&client, &work).await;
+            shards::read_back(&client, &work).await;
         });
         if !self.cluster.world.run_until(&reading, READ_BACK_WITHIN) {
             self.trace.violate(format_args!(

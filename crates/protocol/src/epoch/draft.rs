@@ -22,12 +22,12 @@
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
-    string::{String, ToString},
+    string::ToString,
     vec::Vec,
 };
 use core::mem;
 
-use self::domains::{DomainDraft, Seats, detach, mobility};
+use self::domains::{DomainDraft, detach, mobility};
 pub use self::{
     changes::{Refused, SOURCES_MAX, SlotReport, SourceFact},
     domains::Move,
@@ -37,9 +37,9 @@ use crate::{
         placement::Mobility,
         record::{
             DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Handover, HostEntry, HostState,
-            Leader, REASON_LEN_MAX, RecordDigest, SessionEntry, SessionState,
+            Leader, RecordDigest, SessionEntry, SessionState,
         },
-        shards::{DeclaredShards, Shards},
+        shards::Shards,
     },
     format::cluster::Cluster,
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot},
@@ -48,6 +48,7 @@ use crate::{
 
 mod changes;
 mod domains;
+mod shards;
 
 /// The next epoch record in the making.
 #[derive(Clone, Debug)]
@@ -172,15 +173,6 @@ impl Draft {
         self.hosts.insert(name.clone(), entry);
         assert!(self.hosts.len() <= HOSTS_MAX, "more hosts than a record may list");
         Ok(())
-    }
-
-    /// Notes which kinds with shards a host has.
-    ///
-    /// # Errors
-    ///
-    /// [`Refused::Shards`]; the draft is as before.
-    pub fn declare(&mut self, name: &HostName, declared: &DeclaredShards) -> Result<(), Refused> {
-        self.shards.declare(name, declared).map_err(Refused::Shards)
     }
 
     /// The host that has this session open, in the next record.
@@ -314,9 +306,8 @@ impl Draft {
     pub fn rebalance(&mut self, moves_max: usize) -> usize {
         self.settle();
         let mut moved = 0;
-        for (id, domain) in &mut self.domains {
-            let seats = Seats::of(*id, &self.hosts).with_shards(*id, &self.shards, self.slot_count);
-            moved += domain.rebalance(&seats, moves_max - moved);
+        for (id, seats) in self.seats() {
+            moved += self.domain(id).rebalance(&seats, moves_max - moved);
         }
         moved
     }
@@ -336,14 +327,11 @@ impl Draft {
     /// Whether moving slots is worth what it costs, see [`crate::epoch::placement::is_uneven`].
     #[must_use]
     pub fn is_uneven(&self) -> bool {
-        self.domains.iter().any(|(id, domain)| {
-            let seats = Seats::of(*id, &self.hosts).with_shards(*id, &self.shards, self.slot_count);
-            domain.is_uneven(&seats)
-        })
+        self.seats().iter().any(|(id, seats)| self.domains[id].is_uneven(seats))
     }
 
     /// Makes the record. Gives free slots to hosts, and detaches sealed sessions that no slot names any more. A reason
-    /// longer than [`REASON_LEN_MAX`] is cut; the wall time is at least the previous record's.
+    /// longer than [`REASON_LEN_MAX`](crate::epoch::record::REASON_LEN_MAX) is cut; the wall time is at least the previous record's.
     ///
     /// # Panics
     ///
@@ -367,7 +355,7 @@ impl Draft {
             previous: self.base.as_ref().map(|(_, digest)| *digest),
             leader,
             handover: self.handover,
-            reason: cut(reason),
+            reason: changes::cut(reason),
             wall_ms: self.base.as_ref().map_or(wall_ms, |(base, _)| base.wall_ms.max(wall_ms)),
             slot_count: self.slot_count,
             hosts: self.hosts,
@@ -384,9 +372,8 @@ impl Draft {
 
     /// Gives free slots to hosts that can take them.
     fn settle(&mut self) {
-        for (id, domain) in &mut self.domains {
-            let seats = Seats::of(*id, &self.hosts).with_shards(*id, &self.shards, self.slot_count);
-            domain.settle(&seats);
+        for (id, seats) in self.seats() {
+            self.domain(id).settle(&seats);
         }
     }
 
@@ -404,14 +391,6 @@ impl Draft {
         let domain = self.domains.get_mut(&domain).expect("a session's domain is listed");
         domain.take_from(session);
     }
-}
-
-fn cut(reason: &str) -> String {
-    let mut end = reason.len().min(REASON_LEN_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason[..end].to_string()
 }
 
 #[cfg(test)]

@@ -246,7 +246,7 @@ impl Lifecycle {
         match self.stage {
             Stage::Open => {
                 self.stage = Stage::Closing(Leaving::Evicted);
-                vec![Effect::Close]
+                planted::evict(vec![Effect::Close])
             }
             Stage::Idle | Stage::Failed { .. } => self.ended(Leaving::Evicted),
             Stage::Opening { .. } | Stage::Closing(_) | Stage::Cancelling | Stage::Gone => vec![],

@@ -17,16 +17,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::tally::{kinds, tiny};
 
-/// Longer than the flush of a slot without hooks may take.
-const CLOSING_TAKES: Duration = Duration::from_millis(1_500);
+/// How long a close takes: longer than the flush of a slot without hooks may.
+const CLOSE_TAKES: Duration = Duration::from_millis(1_500);
 
 /// A door is open at one host at a time. What opens it can be made to fail, and to hang.
 #[derive(Debug, Default)]
-struct Street {
+pub(crate) struct Street {
     doors: Mutex<BTreeMap<String, Door>>,
     locked: AtomicBool,
     hangs: AtomicBool,
     closes_hang: AtomicBool,
+    pub(crate) closes_fast: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -42,19 +43,30 @@ impl Street {
         self.doors.lock().unwrap().get(key).map(|door| door.story.clone()).unwrap_or_default()
     }
 
+    /// The nodes that hold doors, each with how many.
+    pub(crate) fn holders(&self) -> BTreeMap<String, usize> {
+        let mut holders = BTreeMap::new();
+        for door in self.doors.lock().unwrap().values() {
+            if let Some((node, _)) = &door.held {
+                *holders.entry(node.clone()).or_insert(0) += 1;
+            }
+        }
+        holders
+    }
+
     fn note(&self, key: &str, what: String) {
         self.doors.lock().unwrap().entry(key.to_owned()).or_default().story.push(what);
     }
 }
 
 /// The hooks of one host.
-struct Keys {
+pub(crate) struct Keys {
     node: String,
     street: Arc<Street>,
 }
 
 /// An open door; dropped when it is closed or given up.
-struct Opened {
+pub(crate) struct Opened {
     key: String,
     node: String,
     epoch: Epoch,
@@ -99,7 +111,9 @@ impl Lifecycle for Keys {
     async fn close(&self, opened: Opened, activation: &Activation) {
         assert!(!activation.cancelled().is_cancelled(), "it is closed before it is cancelled");
         self.street.note(&opened.key, format!("closes with {} visitors", opened.visitors));
-        tokio::time::sleep(CLOSING_TAKES).await;
+        if !self.street.closes_fast.load(Ordering::Relaxed) {
+            tokio::time::sleep(CLOSE_TAKES).await;
+        }
         if self.street.closes_hang.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
@@ -108,7 +122,7 @@ impl Lifecycle for Keys {
 }
 
 #[derive(Default, Serialize, Deserialize)]
-struct Guest(u64);
+pub(crate) struct Guest(u64);
 
 impl Vnode for Guest {
     const KIND: &'static str = "guest";
@@ -133,13 +147,24 @@ impl Vnode for Guest {
 }
 
 fn street(seed: u64, settings: Settings) -> (Cluster, Arc<Street>) {
+    street_of(seed, settings, |kind| kind)
+}
+
+pub(crate) fn street_of(
+    seed: u64,
+    settings: Settings,
+    declare: fn(Kind<Guest>) -> Kind<Guest>,
+) -> (Cluster, Arc<Street>) {
     let mut cluster = Cluster::new(seed, settings, kinds);
     let street = Arc::<Street>::default();
     let on = Arc::clone(&street);
-    cluster.equip(move |node, builder: HostBuilder| {
-        builder.kind(Kind::<Guest>::new(Keys { node: node.to_owned(), street: Arc::clone(&on) }))
-    });
+    cluster.equip(move |node, builder: HostBuilder| builder.kind(declare(guests(node, &on))));
     (cluster, street)
+}
+
+/// The kind, at a node.
+pub(crate) fn guests(node: &str, street: &Arc<Street>) -> Kind<Guest> {
+    Kind::new(Keys { node: node.to_owned(), street: Arc::clone(street) })
 }
 
 fn visit(cluster: &mut Cluster, key: &'static str) -> Result<(u64, u64), CallError> {

@@ -21,6 +21,8 @@ mod plot;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]
+mod shards;
+#[cfg(test)]
 mod soak;
 #[cfg(test)]
 mod tally;

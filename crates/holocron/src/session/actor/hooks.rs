@@ -69,6 +69,11 @@ impl Hooks {
         &mut *self.held.as_mut().expect("calls run only while it is open").resource
     }
 
+    /// Says in the status why it isn't open.
+    pub(super) fn show_error(&self, why: String) {
+        self.shown.lock().error = Some(why);
+    }
+
     /// Whether no call waits.
     pub(super) fn is_at_rest(&self) -> bool {
         self.parked.is_empty()

@@ -193,6 +193,9 @@ impl Active {
     pub(super) fn become_unreadable(&mut self, queue: VecDeque<Work>, why: &str) {
         tracing::warn!(vnode = %self.handle.name, why, "vnode is unreadable; its callers get an error");
         self.phase = Phase::Unreadable { why: why.to_owned() };
+        if let Some(hooks) = &self.hooks {
+            hooks.show_error(format!("its stored state can't be read: {why}"));
+        }
         let answer = self.answer(CommitNumber::ZERO, Outcome::Unreadable(why.to_owned()));
         queue.into_iter().for_each(|work| work.reply.send(answer.clone()));
     }

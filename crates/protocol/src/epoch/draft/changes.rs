@@ -1,10 +1,10 @@
-//! Reports about slots, and why a change is refused.
+//! Reports about slots, why a change is refused, and the reason of a record.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use serde::{Deserialize, Serialize};
 
-use crate::epoch::record::{EpochRecord, Holding};
+use crate::epoch::record::{EpochRecord, Holding, REASON_LEN_MAX};
 use crate::ids::{DomainId, HostName, SessionId, Slot, Tenure};
 
 /// A slot with this many sources isn't moved until its owner's next full checkpoint, unless its owner fails.
@@ -75,4 +75,13 @@ pub enum Refused {
     /// The cluster or the entry is too large; the text names the limit.
     #[error("{0}")]
     TooLarge(String),
+}
+
+/// A reason, cut to the length that a record may have.
+pub(super) fn cut(reason: &str) -> String {
+    let mut end = reason.len().min(REASON_LEN_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].to_string()
 }
