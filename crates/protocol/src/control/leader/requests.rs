@@ -145,7 +145,7 @@ impl Leadership {
             let (Ok(()) | Err(_)) = draft.move_slot(DomainId::HOME, slot, host);
         }
         (!was_uneven && draft.is_uneven()).then(|| {
-            format!("{host} or another host would be more than a tenth off its share, and slots would move back: change weights instead")
+            format!("{host} or another host would be more than a tenth off its share, or off its share of shards, and slots would move back: change weights instead")
         })
     }
 
