@@ -30,7 +30,7 @@ pub struct Settings {
     /// Calls in flight at the host; further ones are answered `Busy`. Higher: more memory under overload.
     pub host_calls_max: u64,
     /// Vnodes in memory, each at about 8 KB plus its state. Above this number the longest unused are evicted; their
-    /// next call loads them with one ranged read.
+    /// next call loads them with one ranged read. Shards count and stay: set it well above their number.
     pub vnodes_active_max: u64,
     /// How long a vnode stays in memory without a call; eviction may take up to twice as long.
     pub idle_after: Duration,

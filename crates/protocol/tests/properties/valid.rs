@@ -283,6 +283,7 @@ enum Change {
     Rebalance,
     Sealed(u64),
     Resign(Option<u8>),
+    Declare(u8, u8, u16),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -293,6 +294,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => Just(Change::Rebalance),
         2 => (0..12_u64).prop_map(Change::Sealed),
         1 => proptest::option::of(0..4_u8).prop_map(Change::Resign),
+        2 => (0..4_u8, 0..3_u8, 0..9_u16).prop_map(|(host, kind, count)| Change::Declare(host, kind, count)),
     ]
 }
 
@@ -331,6 +333,11 @@ fn make(draft: &mut Draft, change: &Change, session: u128) {
             .seal_known(SessionId::new(u128::from(*session)), Position::new(session * session + 1)),
         Change::Resign(host) => {
             let _refused = draft.resign(host.map(named).as_ref());
+        }
+        // Kind 0 stands for none. A number that differs from the recorded one, or 0, is refused.
+        Change::Declare(host, kind, count) => {
+            let declared = (*kind > 0).then(|| (format!("kind {kind}"), *count)).into_iter();
+            let _refused = draft.declare(&named(*host), &declared.collect());
         }
     }
 }
