@@ -14,13 +14,14 @@ impl Vnode for Counter {
     type Reply = u64;
     type Query = ();
     type Answer = u64;
+    type Lifecycle = ();
 
-    fn command(&mut self, _: &Context<'_>, add: u64) -> u64 {
+    fn command(&mut self, _: &mut Context<'_, Self>, add: u64) -> u64 {
         self.0 += add;
         self.0
     }
 
-    fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+    fn query(&self, _: &Context<'_, Self>, (): ()) -> u64 {
         self.0
     }
 }

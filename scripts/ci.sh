@@ -57,6 +57,7 @@ step "the examples"
 # Uses the tests' build; a separate build would have other features.
 "${CARGO_TARGET_DIR:-target}/debug/examples/counter"
 "${CARGO_TARGET_DIR:-target}/debug/examples/bank"
+"${CARGO_TARGET_DIR:-target}/debug/examples/shard_owner"
 
 step "the demo's checker has teeth: it fails on planted bugs"
 scripts/planted.sh

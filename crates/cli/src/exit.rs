@@ -120,6 +120,7 @@ impl From<StartError> for Fail {
             | StartError::NoCluster
             | StartError::IsElection
             | StartError::Remains { .. }
+            | StartError::Shards(_)
             | StartError::Listen { .. } => Failure::Failed,
         };
         Self::new(failure, sentence)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use self::leading::sentences;
 use clap::Args;
-use holocron::{Clock, HostStatus, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
+use holocron::{Clock, HostStatus, NotOpen, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
 use holocron_protocol::{
     checkpoint::retain::Copying,
     epoch::record::{EpochRecord, HostEntry, HostState},
@@ -134,6 +134,7 @@ fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
         "wall_ms": record.wall_ms,
         "leader": record.leader.host.as_str(),
         "slots": record.slot_count,
+        "shards": record.shards,
         "hosts": hosts,
     })
 }
@@ -164,6 +165,11 @@ fn as_text(record: &EpochRecord, answers: &Answers) -> String {
         record.leader.host,
         thousands(record.slot_count.into()),
     );
+    out.push_str(&kinds_with_shards(record));
+    let mut header = HEADER.to_vec();
+    if !record.shards.is_empty() {
+        header.push("shards");
+    }
     let rows: Vec<Vec<String>> = record
         .hosts
         .iter()
@@ -186,25 +192,58 @@ fn as_text(record: &EpochRecord, answers: &Answers) -> String {
                     ]
                     .map(thousands),
                 );
+                if !record.shards.is_empty() {
+                    row.push(format!("{}/{}", status.shards.open, status.shards.serving));
+                }
             } else {
-                row.resize(HEADER.len(), "?".to_owned());
+                row.resize(header.len(), "?".to_owned());
             }
             row
         })
         .collect();
-    out.push_str(&render(&HEADER, &rows));
-    for status in answers.values().flatten() {
-        if status.copying == Copying::Remaining {
-            out.push_str(&format!("{} copies the states of slots that it got\n", status.name));
-        }
-        for sentence in status.leading.iter().flat_map(sentences) {
-            out.push_str(&format!("{sentence}\n"));
-        }
+    out.push_str(&render(&header, &rows));
+    answers.values().flatten().for_each(|status| out.push_str(&under_way(status)));
+    answers.iter().for_each(|(name, answer)| out.push_str(&trouble(name, answer)));
+    out
+}
+
+/// What a host does about slots that move.
+fn under_way(status: &HostStatus) -> String {
+    let mut out = String::new();
+    if status.copying == Copying::Remaining {
+        out.push_str(&format!("{} copies the states of slots that it got\n", status.name));
     }
-    for (name, answer) in answers {
-        if let Err(why) = answer {
-            out.push_str(&format!("{name} did not answer: {why}\n"));
-        }
+    for sentence in status.leading.iter().flat_map(sentences) {
+        out.push_str(&format!("{sentence}\n"));
     }
     out
+}
+
+/// A host that did not answer, or what isn't open at one that did.
+fn trouble(name: &HostName, answer: &Result<HostStatus, String>) -> String {
+    let status = match answer {
+        Ok(status) => status,
+        Err(why) => return format!("{name} did not answer: {why}\n"),
+    };
+    let line = |NotOpen { vnode, failures, why }: &NotOpen| match failures {
+        0 => format!("{vnode} is not open at {name}: {why}\n"),
+        failures => {
+            format!("{vnode} is not open at {name}: {why} ({failures} failures in a row)\n")
+        }
+    };
+    status.shards.not_open.iter().map(line).collect()
+}
+
+/// A line for each kind with shards.
+fn kinds_with_shards(record: &EpochRecord) -> String {
+    let lines = record.shards.kinds().map(|(kind, shards)| {
+        let hosts: Vec<&str> = shards.hosts.iter().map(HostName::as_str).collect();
+        let at = match hosts.is_empty() {
+            true => "no host runs the kind".to_owned(),
+            false => format!("at {}", hosts.join(", ")),
+        };
+        format!("{kind}: {} shards, {at}\n", shards.count)
+    });
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { lines + "\n" }
 }

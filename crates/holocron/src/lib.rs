@@ -22,16 +22,20 @@ pub use client::{
     connect::{AskError, ClientBuilder, ConnectError, ask},
 };
 
+pub use api::kinds::Kind;
+pub use api::lifecycle::{Activation, BoxError, Lifecycle};
 pub use api::random::Random;
 pub use api::settings::Settings;
 pub use api::vnode::{Context, Vnode};
 pub use audit::Audit;
 pub use holocron_protocol::control::founding::Founding;
 pub use holocron_protocol::epoch::log::Retention;
+pub use holocron_protocol::ids::Epoch;
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};
 pub use host::{Host, HostBuilder, StartError, Stopped};
 pub use transport::peer::{
-    Health, HostStatus, JoinRequest, PeerMessage, PeerReply, Progress, VnodeStatus,
+    Health, HostStatus, JoinRequest, NOT_OPEN_MAX, NotOpen, PeerMessage, PeerReply, Progress,
+    ShardsStatus, VnodeStatus,
 };
 pub use transport::serve::{Serve, View};
 pub use transport::{frame, link, net, server};

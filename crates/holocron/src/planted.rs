@@ -42,6 +42,11 @@ pub(crate) fn roll_back_in_flight(position: Position, journal: &Journal) -> bool
     is_planted(Bug::RollBackInFlight) && position > journal.committed()
 }
 
+/// [`Bug::ShardsByCall`]: whether shards are active without a call.
+pub(crate) fn activates_shards() -> bool {
+    !is_planted(Bug::ShardsByCall)
+}
+
 /// [`Bug::SkipWitness`]: whether to send answers without a look at the store.
 pub(crate) fn skip_witness() -> bool {
     is_planted(Bug::SkipWitness)

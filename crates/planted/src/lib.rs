@@ -147,6 +147,16 @@ bugs! {
     DeletePacksInFlight = "delete-packs-in-flight",
     /// A detached session is forgotten after one look, so that what lands later stays for ever (16).
     ForgetAtOnce = "forget-at-once",
+    /// A command runs before what its vnode holds outside its state is open (17).
+    AdmitBeforeOpen = "admit-before-open",
+    /// A slot is released while a vnode of it still holds something open (17).
+    ReleaseBeforeClose = "release-before-close",
+    /// A vnode leaves memory while it is being closed, so that a call opens it a second time (17).
+    EvictBeforeClose = "evict-before-close",
+    /// Slots are placed without regard to the shards in them (18).
+    ShardsByChance = "shards-by-chance",
+    /// A shard is active only after a call (18).
+    ShardsByCall = "shards-by-call",
 }
 
 impl Bug {

@@ -125,8 +125,8 @@
 //!    `part` (what changed under it) or `full` (all that the slot holds), and it turns `full` only while the tenure is
 //!    open. Once a `full` checkpoint of a tenure is committed, all older tenures are void, and the leader drops them
 //!    from the sources. It also drops a tenure that ended with neither Adopt nor checkpoint entry.
-//! 6. **Draining.** An epoch gives the slot away. Its vnodes in memory hand over what they did, and no other vnode of
-//!    it is activated.
+//! 6. **Draining.** An epoch gives the slot away. Its vnodes in memory hand over what they did and close what they hold
+//!    outside their states ([`slot::lifecycle`]), and no other vnode of it is activated.
 //! 7. **Release.** The owner submits a `Release` that names the epoch that gave the slot away, never the newest one it
 //!    knows. In the same step the session stops appending for the slot: nothing of that tenure can stand behind the
 //!    Release. What is cached of the slot is dropped, and if the slot comes back it is recovered like any other. A
@@ -224,6 +224,9 @@
 //! 15. Of the members of an election used alone, at most one claims to lead at any time, if the rates of their clocks differ
 //!     by less than a tenth. (The one promise that needs a clock. A cluster makes no such claim.)
 //! 16. After faults stop, nothing is left that no host needs.
+//! 17. A call runs only while what its vnode holds outside its state is open. Of one vnode, nothing is open twice under one
+//!     token, and on a planned move it is closed before the slot is released.
+//! 18. After faults stop, every shard of a kind is open at a host, and the hosts have their shares of them.
 //!
 //! # Where the rules are
 //!
@@ -233,7 +236,7 @@
 //! | [`format`] | where objects live ([`format::keys`]), how they are wrapped ([`format::codec`]), what never changes ([`format::cluster`], [`format::segment`]) |
 //! | [`journal`] | what a batch says ([`journal::batch`]), what is committed ([`journal::writer`]), when a query's answer may leave ([`journal::read_barrier`]), how a session is ended ([`journal::sealing`]) |
 //! | [`epoch`] | the record ([`epoch::record`]), how the next is made ([`epoch::draft`], [`epoch::placement`]), how the log is read and trimmed ([`epoch::log`]) |
-//! | [`slot`] | when a tenure has ended ([`slot::tenure`]), what a journal says of a slot ([`slot::log`], [`slot::replay`]), what a slot holds ([`slot::fold`]); what a session does with each slot ([`slot::residency`]); what is fetched, and when again ([`slot::recovery`]) |
+//! | [`slot`] | when a tenure has ended ([`slot::tenure`]), what a journal says of a slot ([`slot::log`], [`slot::replay`]), what a slot holds ([`slot::fold`]); what a session does with each slot ([`slot::residency`]); opening and closing what a vnode holds ([`slot::lifecycle`]); what is fetched, and when again ([`slot::recovery`]) |
 //! | [`state`] | where a vnode's newest record stands ([`state::place`], [`state::index`]); packs ([`state::pack`]) and the record of a checkpoint ([`state::checkpoint`]) |
 //! | [`checkpoint`] | what the next checkpoint copies ([`checkpoint::plan`], [`checkpoint::pack_writer`]); what may be forgotten or deleted, and in which order ([`checkpoint::retain`], [`checkpoint::trim`], [`checkpoint::collect`]) |
 //! | [`control`] | who leads ([`control::election`]), who is suspected ([`control::suspicion`]), whether the store is lost ([`control::loss`]), when a cluster may be founded ([`control::founding`]), signs of life ([`control::hints`]); a member of an election used alone ([`control::candidate`]) and until when it may claim to lead ([`control::lease`]); what an epoch means for a host ([`control::member`]); joins, failures, handoffs, the next record ([`control::leader`], [`control::admission`]) |

@@ -23,7 +23,7 @@ use crate::{
         writer::Writer,
     },
     request::window::{Recorded, RequestId, Window},
-    slot::tenure::Submitted,
+    slot::{lifecycle, tenure::Submitted},
     time::Time,
 };
 
@@ -196,6 +196,15 @@ pub(crate) fn sources_after_full(sources: &mut Vec<Tenure>, owner: Option<Tenure
     }
 }
 
+/// [`Bug::ShardsByChance`]: no slot counts as holding shards, so they are wherever their slots are.
+#[inline]
+pub(crate) fn shards(mut by_slot: Vec<u16>) -> Vec<u16> {
+    if is_planted(Bug::ShardsByChance) {
+        by_slot.fill(0);
+    }
+    by_slot
+}
+
 /// [`Bug::DropSourceEarly`]: a slot that moves brings only its last tenure along.
 #[inline]
 pub(crate) fn older_sources(older: &[Tenure]) -> &[Tenure] {
@@ -315,6 +324,23 @@ pub(crate) fn mark_of_client(mark: CommitNumber) -> CommitNumber {
     if is_planted(Bug::ForgetClientWithoutMark) { CommitNumber::ZERO } else { mark }
 }
 
+// slot/lifecycle.rs
+
+/// [`Bug::AdmitBeforeOpen`]: a call runs while an attempt to open is under way.
+#[inline]
+pub(crate) fn admission_while_opening(rule: lifecycle::Admission) -> lifecycle::Admission {
+    if is_planted(Bug::AdmitBeforeOpen) { lifecycle::Admission::Run } else { rule }
+}
+
+/// [`Bug::EvictBeforeClose`]: the vnode leaves memory while it closes.
+#[inline]
+pub(crate) fn evict(mut rule: Vec<lifecycle::Effect>) -> Vec<lifecycle::Effect> {
+    if is_planted(Bug::EvictBeforeClose) {
+        rule.push(lifecycle::Effect::Evicted);
+    }
+    rule
+}
+
 // slot/recovery.rs
 
 /// [`Bug::NeverLookAgain`]: no deadline is kept.
@@ -343,6 +369,12 @@ pub(crate) fn may_append(rule: bool, submitted: Submitted, tenure: Epoch) -> boo
 #[inline]
 pub(crate) fn keep_cache(rule: bool) -> bool {
     rule || is_planted(Bug::KeepCache)
+}
+
+/// [`Bug::ReleaseBeforeClose`]: what is still open doesn't count.
+#[inline]
+pub(crate) fn is_closed(rule: bool) -> bool {
+    rule || is_planted(Bug::ReleaseBeforeClose)
 }
 
 // slot/tenure.rs

@@ -20,12 +20,16 @@ const NOTE_EVERY: Duration = Duration::from_millis(20);
 /// Callers within a host's process: called with the host's client when it has started, and with its own seed.
 pub(crate) type Resident = Arc<dyn Fn(Client, u64) + Send + Sync>;
 
+/// Adds kinds to a host, given its node.
+type Equip = Box<dyn Fn(&str, HostBuilder) -> HostBuilder + Send + Sync>;
+
 /// Hosts on one simulated store and network.
 pub struct Cluster {
     /// The world.
     pub world: World,
     settings: Settings,
     kinds: fn(HostBuilder) -> HostBuilder,
+    equip: Option<Equip>,
     seed: u64,
     processes: u64,
     notes: Arc<Mutex<Notes>>,
@@ -44,6 +48,8 @@ struct Notes {
     leaving: BTreeSet<String>,
     /// Commands answered from a request window, by all processes of all hosts.
     repeats: u64,
+    /// Vnodes that left memory because they were not used, likewise.
+    evictions: u64,
 }
 
 impl fmt::Debug for Cluster {
@@ -60,11 +66,20 @@ impl Cluster {
             world: World::new(seed),
             settings,
             kinds,
+            equip: None,
             seed,
             processes: 0,
             notes: Arc::default(),
             resident: None,
         }
+    }
+
+    /// Adds kinds whose hooks know at which node they run to every host that starts from now on.
+    pub fn equip(
+        &mut self,
+        equip: impl Fn(&str, HostBuilder) -> HostBuilder + Send + Sync + 'static,
+    ) {
+        self.equip = Some(Box::new(equip));
     }
 
     /// Every host that starts from now on has callers in its own process.
@@ -98,9 +113,13 @@ impl Cluster {
             .name(name)
             .listen(&format!("{node}:0"))
             .settings(self.settings.clone());
+        let builder = (self.kinds)(builder);
         let process = HostProcess {
             node: node.to_owned(),
-            builder: (self.kinds)(builder),
+            builder: match &self.equip {
+                Some(equip) => equip(node, builder),
+                None => builder,
+            },
             seed: self.next_seed(),
             notes: Arc::clone(&self.notes),
             resident: self.resident.clone(),
@@ -176,6 +195,12 @@ impl Cluster {
     #[must_use]
     pub fn repeats(&self) -> u64 {
         self.notes().repeats
+    }
+
+    /// Vnodes that left their host's memory because they were not used, as far as they were reported before a crash.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.notes().evictions
     }
 
     /// Starts a process that calls the cluster through a client of its own.
@@ -296,7 +321,7 @@ async fn follow(
     mut sessions: Sessions,
 ) -> String {
     let node = sessions.node().to_owned();
-    let mut repeats = 0;
+    let (mut repeats, mut evictions) = (0, 0);
     loop {
         let status = host.status();
         watch.says(&node, status.epoch);
@@ -304,7 +329,8 @@ async fn follow(
         let leaves = {
             let mut notes = notes.lock().expect("nothing panics under the lock of notes");
             notes.repeats += status.repeats - repeats;
-            repeats = status.repeats;
+            notes.evictions += status.evictions - evictions;
+            (repeats, evictions) = (status.repeats, status.evictions);
             notes.addresses.insert(node.to_owned(), host.address().to_owned());
             notes.statuses.insert(node.to_owned(), status);
             if notes.to_leave.remove(&node) {

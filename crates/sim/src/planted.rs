@@ -78,6 +78,13 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::NeverLookAgain => {
             in_model("slot_traces", "switched::a_recovery_that_waits_and_never_looks_again")
         }
+        Bug::AdmitBeforeOpen => {
+            in_model("slot_traces", "switched::a_call_before_its_vnode_is_open")
+        }
+        Bug::ShardsByChance => traced!("shards_that_are_placed_by_chance"),
+        Bug::ReleaseBeforeClose => {
+            in_model("slot_traces", "switched::a_slot_released_before_its_vnodes_closed")
+        }
         // Rules of the control plane that keep no promise by themselves: their traces say what they are for.
         Bug::AdmitWithoutClearance => traced!("a_join_cleared_as_of_an_older_record"),
         Bug::RejoinWhenReplaced => traced!("a_replaced_host_that_rejoins"),
@@ -99,7 +106,8 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::RetryOtherBytes | Bug::AnswerOpenBatch | Bug::RollBackInFlight | Bug::EndOnOutage
         | Bug::CheckpointNamesPrevious | Bug::WindowByAge | Bug::NoWindow | Bug::KeepCache
         | Bug::SkipWitness | Bug::JudgeByName | Bug::IgnoreBatchInFlight
-        | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse | Bug::ForgetAtOnce => Noticed::InSimulation,
+        | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse | Bug::ForgetAtOnce | Bug::ShardsByCall | Bug::EvictBeforeClose
+        => Noticed::InSimulation,
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
     panics,
     store::StoreFaults,
     trace::Trace,
-    workload::{self, Habit, Plan, Work, bank, cell, tally},
+    workload::{self, Habit, Plan, Work, bank, cell, shards, tally},
 };
 
 /// How long callers may take to finish after the load: their longest deadline, and retried deposits.
@@ -97,7 +97,6 @@ impl Scenario {
 #[must_use]
 pub fn run(scenario: &Scenario) -> Outcome {
     panics::watch();
-    workload::passivations();
     let mut story = Story::new(scenario);
     let told = catch_unwind(AssertUnwindSafe(|| story.tell()));
     story.outcome(&told)
@@ -129,7 +128,13 @@ impl Story {
         let settings = settings(scenario.seed, &chance);
         let mut cluster = Cluster::new(scenario.seed, settings, workload::kinds);
         let trace = cluster.world.trace.clone();
-        let work = Arc::new(Work::new(plan, trace.clone()));
+        let mut work = Work::new(plan, trace.clone());
+        if Chance::new(scenario.seed ^ 0x5a4d).below(3) == 0 {
+            let doors = Arc::new(shards::Doors::new(trace.clone(), scenario.seed));
+            work.doors = Some(Arc::clone(&doors));
+            cluster.equip(move |_, builder| doors.equip(builder));
+        }
+        let work = Arc::new(work);
         let residents = Arc::clone(&work);
         cluster.set_resident(Arc::new(move |client, seed| {
             drop(workload::call(&residents, &client, seed));
@@ -152,7 +157,8 @@ impl Story {
                 let client = door.client(0).await;
                 let callers = workload::call(&work, &client, seed);
                 let crowd = workload::crowd(&work, &door, seed);
-                for caller in callers.into_iter().chain(crowd) {
+                let counting = shards::call(&work, &client, seed);
+                for caller in callers.into_iter().chain(crowd).chain(counting) {
                     // Panics are recorded elsewhere.
                     drop(caller.await);
                 }
@@ -197,6 +203,7 @@ impl Story {
             bank::read_back(&client, &work).await;
             tally::read_back(&client, &work).await;
             cell::read_back(&client, &work).await;
+            shards::read_back(&client, &work).await;
         });
         if !self.cluster.world.run_until(&reading, READ_BACK_WITHIN) {
             self.trace.violate(format_args!(
@@ -209,11 +216,11 @@ impl Story {
         let mut counters = *self.work.counters();
         counters += self.cluster.world.shelf.census();
         counters.duplicates = self.cluster.repeats();
+        counters.passivations = self.cluster.evictions();
         let span = self.cluster.world.now();
         let (hash, lines, tail) = (self.trace.hash(), self.trace.lines(), self.trace.tail());
         // Panics while the world is dropped count as well.
         let ended = catch_unwind(AssertUnwindSafe(|| drop(self.cluster)));
-        counters.passivations = workload::passivations();
         let panics = panics::taken();
         counters.planned_panics = panics.planned;
         let mut broken = self.trace.violations();

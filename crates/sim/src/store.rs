@@ -199,6 +199,12 @@ impl Shelf {
     }
 
     /// The last object under a prefix.
+    /// An object, if it exists.
+    #[must_use]
+    pub fn read(&self, key: &str) -> Option<Bytes> {
+        self.state().objects.get(key).cloned()
+    }
+
     pub(crate) fn newest(&self, prefix: &str) -> Option<(String, Bytes)> {
         let state = self.state();
         let under =

@@ -1,4 +1,4 @@
-//! The callers of a scenario, and what they record: bank transfers, counters, and cells with their whole history.
+//! The callers of a scenario, and what they record: bank transfers, counters, cells with their whole history, and shards.
 //!
 //! The records are shared by all callers of a world, on any node: they are an outside observer's knowledge, in one
 //! total order of events. A call without an answer stays recorded as invoked: its caller may have given up, or crashed
@@ -6,10 +6,10 @@
 
 pub(crate) mod bank;
 pub(crate) mod cell;
+pub(crate) mod shards;
 pub(crate) mod tally;
 
 use core::{
-    cell::Cell as Count,
     fmt,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
@@ -30,20 +30,6 @@ const CROWD_PAUSE_MAX: Duration = Duration::from_secs(1);
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(400);
 /// How long the final read waits for one vnode.
 pub(crate) const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
-
-thread_local! {
-    static PASSIVATIONS: Count<u64> = const { Count::new(0) };
-}
-
-/// A vnode leaves memory.
-pub(crate) fn note_passivation() {
-    PASSIVATIONS.set(PASSIVATIONS.get() + 1);
-}
-
-/// Vnodes that left memory on this thread since the last call.
-pub(crate) fn passivations() -> u64 {
-    PASSIVATIONS.replace(0)
-}
 
 /// The kinds of all workloads.
 pub(crate) fn kinds(builder: HostBuilder) -> HostBuilder {
@@ -105,6 +91,8 @@ pub(crate) struct Work {
     pub(crate) books: Mutex<bank::Books>,
     pub(crate) cells: Mutex<cell::Histories>,
     pub(crate) tallies: Mutex<tally::Tallies>,
+    /// The doors of the shards, if there are shards.
+    pub(crate) doors: Option<Arc<shards::Doors>>,
     order: AtomicU64,
     over: AtomicBool,
     /// Callers that aren't done, on all nodes.
@@ -126,6 +114,7 @@ impl Work {
             books: Mutex::default(),
             cells: Mutex::default(),
             tallies: Mutex::default(),
+            doors: None,
             order: AtomicU64::new(1),
             over: AtomicBool::new(false),
             busy: AtomicU64::new(0),

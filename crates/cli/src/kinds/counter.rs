@@ -33,13 +33,14 @@ impl Vnode for Counter {
     type Reply = i64;
     type Query = Query;
     type Answer = i64;
+    type Lifecycle = ();
 
-    fn command(&mut self, _: &Context<'_>, Command::Add(amount): Command) -> i64 {
+    fn command(&mut self, _: &mut Context<'_, Self>, Command::Add(amount): Command) -> i64 {
         self.value = self.value.saturating_add(amount);
         self.value
     }
 
-    fn query(&self, _: &Context<'_>, Query::Value: Query) -> i64 {
+    fn query(&self, _: &Context<'_, Self>, Query::Value: Query) -> i64 {
         self.value
     }
 }

@@ -82,8 +82,9 @@ impl Vnode for Kv {
     type Reply = Change;
     type Query = Query;
     type Answer = Answer;
+    type Lifecycle = ();
 
-    fn command(&mut self, _: &Context<'_>, command: Command) -> Change {
+    fn command(&mut self, _: &mut Context<'_, Self>, command: Command) -> Change {
         match command {
             Command::Put { field, value } => {
                 Change { done: true, before: self.fields.insert(field, value) }
@@ -103,7 +104,7 @@ impl Vnode for Kv {
         }
     }
 
-    fn query(&self, _: &Context<'_>, query: Query) -> Answer {
+    fn query(&self, _: &Context<'_, Self>, query: Query) -> Answer {
         match query {
             Query::Get { field } => Answer::Value(self.fields.get(&field).cloned()),
             Query::All => Answer::Fields(self.fields.clone()),

@@ -1,4 +1,4 @@
-//! What users of the library touch besides hosts and clients: the vnode trait, calls and their outcomes, settings, the
+//! What users of the library touch besides hosts and clients: the vnode trait and its hooks, calls and their outcomes, settings, the
 //! clock and the source of randomness.
 //!
 //! Imports nothing of this crate.
@@ -6,6 +6,7 @@
 pub(crate) mod call;
 pub(crate) mod clock;
 pub(crate) mod kinds;
+pub(crate) mod lifecycle;
 pub(crate) mod random;
 pub(crate) mod settings;
 pub(crate) mod vnode;

@@ -30,10 +30,16 @@ pub struct Settings {
     /// Calls in flight at the host; further ones are answered `Busy`. Higher: more memory under overload.
     pub host_calls_max: u64,
     /// Vnodes in memory, each at about 8 KB plus its state. Above this number the longest unused are evicted; their
-    /// next call loads them with one ranged read.
+    /// next call loads them with one ranged read. Shards count and stay: set it well above their number.
     pub vnodes_active_max: u64,
     /// How long a vnode stays in memory without a call; eviction may take up to twice as long.
     pub idle_after: Duration,
+    /// How long a vnode's [`crate::Lifecycle::open`] may take before the attempt is dropped and counts as failed. Calls of
+    /// the vnode wait meanwhile.
+    pub open_timeout: Duration,
+    /// How long a vnode's [`crate::Lifecycle::close`] may take before it is dropped. A slot that moves to another host
+    /// waits for it. Keep it below [`Settings::handoff_timeout`], after which the leader seals the whole session.
+    pub close_timeout: Duration,
     /// Batches above the last checkpoint at which the next is due. Higher: longer recovery, fewer packs.
     pub checkpoint_batches: u64,
     /// Bytes of batches above the last checkpoint at which the next is due.
@@ -97,6 +103,8 @@ impl Default for Settings {
             host_calls_max: 100_000,
             vnodes_active_max: 100_000,
             idle_after: Duration::from_secs(60),
+            open_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(3),
             checkpoint_batches: TAIL_POSITIONS_MAX,
             checkpoint_len: TAIL_LEN_MAX,
             copy_pause: Duration::from_millis(200),

@@ -1,7 +1,11 @@
 //! What a user writes: a state, its commands and its queries.
 
+use core::fmt;
+
 use holocron_protocol::ids::{Epoch, VnodeName};
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::api::lifecycle::{Lifecycle, Resource};
 
 /// A kind of virtual node: a state with a stable name that any host can load and continue.
 ///
@@ -29,13 +33,14 @@ use serde::{Serialize, de::DeserializeOwned};
 ///     type Reply = u64;
 ///     type Query = ();
 ///     type Answer = u64;
+///     type Lifecycle = ();
 ///
-///     fn command(&mut self, _: &Context<'_>, Command::Deposit(amount): Command) -> u64 {
+///     fn command(&mut self, _: &mut Context<'_, Self>, Command::Deposit(amount): Command) -> u64 {
 ///         self.balance += amount;
 ///         self.balance
 ///     }
 ///
-///     fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+///     fn query(&self, _: &Context<'_, Self>, (): ()) -> u64 {
 ///         self.balance
 ///     }
 /// }
@@ -59,13 +64,16 @@ pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
     /// What a query answers.
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 
+    /// What a vnode holds outside its state while it is active, and how that is opened and closed; `()` for nothing.
+    type Lifecycle: Lifecycle;
+
     /// Runs one command. Its reply is sent once the state that it left is committed. It may run again when another
     /// command panics, on the state before both; effects other than the state and the reply are the user's own
     /// responsibility.
-    fn command(&mut self, context: &Context<'_>, command: Self::Command) -> Self::Reply;
+    fn command(&mut self, context: &mut Context<'_, Self>, command: Self::Command) -> Self::Reply;
 
     /// Answers one query.
-    fn query(&self, context: &Context<'_>, query: Self::Query) -> Self::Answer;
+    fn query(&self, context: &Context<'_, Self>, query: Self::Query) -> Self::Answer;
 
     /// Reads a state stored under an older version.
     ///
@@ -76,25 +84,16 @@ pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
     fn migrate(from: u32, stored: &[u8]) -> Result<Self, String> {
         Err(format!("no migration from version {from} to {}", Self::VERSION))
     }
-
-    /// Called once the state is loaded, before the first command. For vnodes that hold external resources: the epoch
-    /// in the context is their fencing token.
-    #[expect(unused_variables, reason = "the name is for implementers")]
-    fn on_activate(&mut self, context: &Context<'_>) {}
-
-    /// Called before the vnode is evicted from memory. Not called when the host fails: safety must not depend on it.
-    #[expect(unused_variables, reason = "the name is for implementers")]
-    fn on_passivate(&mut self, context: &Context<'_>) {}
 }
 
 /// What a handler can see of its vnode.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
+pub struct Context<'a, V: Vnode> {
     pub(crate) name: &'a VnodeName,
     pub(crate) epoch: Epoch,
+    pub(crate) resource: &'a mut Resource<V>,
 }
 
-impl Context<'_> {
+impl<V: Vnode> Context<'_, V> {
     /// The vnode's key.
     #[must_use]
     pub fn key(&self) -> &str {
@@ -104,7 +103,24 @@ impl Context<'_> {
     /// The epoch that gave this host the vnode's slot: a fencing token. A later owner has a larger one, so an
     /// external resource that remembers the largest it has seen can refuse a fenced host.
     #[must_use]
-    pub fn epoch(&self) -> Epoch {
+    pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// What the vnode holds outside its state, opened by its [`Lifecycle`].
+    #[must_use]
+    pub const fn resource(&self) -> &Resource<V> {
+        self.resource
+    }
+
+    /// The same, to change it. When a command panics or is rolled back, it is dropped and opened again.
+    pub const fn resource_mut(&mut self) -> &mut Resource<V> {
+        self.resource
+    }
+}
+
+impl<V: Vnode> fmt::Debug for Context<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Context").field(self.name).field(&self.epoch).finish()
     }
 }

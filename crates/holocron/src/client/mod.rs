@@ -200,6 +200,12 @@ impl Client {
         VnodeRef { client: self.clone(), name: VnodeName::new(V::KIND, key), kind: PhantomData }
     }
 
+    /// A shard of a kind that declares shards ([`crate::Kind::shards`]), by its number from 0 on.
+    #[must_use]
+    pub fn shard<V: Vnode>(&self, number: u16) -> VnodeRef<V> {
+        self.get(&number.to_string())
+    }
+
     /// Sends a vnode an encoded command or query; returns the encoded reply.
     ///
     /// # Errors

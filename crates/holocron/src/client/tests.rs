@@ -640,13 +640,14 @@ impl Vnode for Account {
     type Reply = u64;
     type Query = ();
     type Answer = u64;
+    type Lifecycle = ();
 
-    fn command(&mut self, _: &Context<'_>, amount: u64) -> u64 {
+    fn command(&mut self, _: &mut Context<'_, Self>, amount: u64) -> u64 {
         self.balance += amount;
         self.balance
     }
 
-    fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+    fn query(&self, _: &Context<'_, Self>, (): ()) -> u64 {
         self.balance
     }
 }

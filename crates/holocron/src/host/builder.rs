@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use holocron_protocol::{
     control::founding::{Founding, Remains},
-    epoch::record::LABEL_LEN_MAX,
+    epoch::{record::LABEL_LEN_MAX, shards::Shards},
     format::{cluster::Cluster, keys},
     ids::{HostName, InvalidName},
 };
@@ -15,7 +15,7 @@ use super::{Host, Parts, found::Finder};
 use crate::{
     api::{
         clock::{Clock, SystemClock},
-        kinds::Kinds,
+        kinds::{Kind, Kinds},
         random::Random,
         settings::Settings,
         vnode::Vnode,
@@ -86,6 +86,9 @@ pub enum StartError {
         /// What is there.
         remains: Remains,
     },
+    /// The kinds have too many shards, or none; the text says which.
+    #[error("{0}")]
+    Shards(String),
     /// The host can't listen at the address.
     #[error("can't listen at {address}")]
     Listen {
@@ -125,8 +128,20 @@ impl HostBuilder {
     /// # Panics
     ///
     /// When another kind has the same name.
-    pub fn vnode<V: Vnode>(mut self) -> Self {
-        self.kinds.add::<V>();
+    pub fn vnode<V: Vnode>(self) -> Self
+    where
+        V::Lifecycle: Default,
+    {
+        self.kind(Kind::<V>::new(V::Lifecycle::default()))
+    }
+
+    /// The same, with hooks that are made here.
+    ///
+    /// # Panics
+    ///
+    /// When another kind has the same name.
+    pub fn kind<V: Vnode>(mut self, kind: Kind<V>) -> Self {
+        self.kinds.add(kind);
         self
     }
 
@@ -217,6 +232,7 @@ impl HostBuilder {
         {
             return Err(StartError::Zone(zone.clone()));
         }
+        Shards::default().check_declared(&self.kinds.shards()).map_err(StartError::Shards)?;
         // A missing directory may be on a file system that isn't mounted, so only an operator may create it.
         let missing = match self.founding {
             Founding::Anew => MissingDirectory::Made,

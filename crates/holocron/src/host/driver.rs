@@ -106,6 +106,12 @@ async fn run_to_end(shared: Arc<Shared>, mut events: mpsc::UnboundedReceiver<Eve
             break stopped;
         }
     };
+    if stopped == Stopped::Left
+        && let Some(session) = run.current.session()
+    {
+        // Of slots that no other host took.
+        session.close_all().await;
+    }
     run.current.end("the host stops");
     stopped
 }
@@ -137,6 +143,7 @@ impl Driver {
             address: parts.address.clone(),
             weight: parts.weight,
             zone: parts.zone.clone(),
+            shards: parts.kinds.shards(),
         };
         let of_member = MemberSettings {
             hint_every: parts.settings.host_hint_every,

@@ -68,6 +68,7 @@ impl Driver {
             Effect::Stop(StopReason::Replaced) => {
                 self.stopped = Some(Stopped::Replaced(name.clone()));
             }
+            Effect::Stop(StopReason::Shards(why)) => self.stopped = Some(Stopped::Failed(why)),
             Effect::Stop(StopReason::LeaveTimedOut) => {
                 tracing::warn!(host = %name, "leave timed out; stopping without handoff");
                 self.stopped = Some(Stopped::Told);
@@ -106,8 +107,8 @@ impl Driver {
         // After the session acted on it: the recovery looks at the session's state.
         let epoch = recovery::Event::Epoch(Arc::clone(&view.record));
         self.current.recovery(Input::Event(epoch));
-        if !to_release.is_empty() {
-            self.release(to_release);
+        for slots in session.release_groups(to_release) {
+            self.release(slots);
         }
     }
 
@@ -178,6 +179,7 @@ impl Driver {
             sessions: [(DomainId::HOME, self.current.id())].into(),
             load: self.shared.counts.commands.load(Ordering::Relaxed),
             counter,
+            shards: parts.kinds.shards(),
         };
         let (key, body) = (keys::host_hint(&parts.name), hint.encode(parts.random.nonce()));
         let (store, stop) = (parts.store(), parts.stop.clone());

@@ -24,7 +24,7 @@ use crate::{
     session::{Counts, Session, supervisor::Supervisor},
     transport::{
         frame::Hello,
-        peer::{HostStatus, PeerMessage, PeerReply, Progress, VnodeStatus},
+        peer::{HostStatus, PeerMessage, PeerReply, Progress, ShardsStatus, VnodeStatus},
         serve::{Serve, View},
     },
 };
@@ -149,7 +149,9 @@ impl Shared {
             commands: self.counts.commands.load(Ordering::Relaxed),
             repeats: self.counts.repeats.load(Ordering::Relaxed),
             queries: self.counts.queries.load(Ordering::Relaxed),
+            evictions: self.counts.evictions.load(Ordering::Relaxed),
             packs: 0,
+            shards: ShardsStatus::default(),
             in_flight: self.counts.in_flight.load(Ordering::Relaxed),
             requests: self.parts.store.counts().total().requests,
             slots_going: 0,

@@ -259,13 +259,14 @@ mod tests {
         type Reply = u64;
         type Query = ();
         type Answer = u64;
+        type Lifecycle = ();
 
-        fn command(&mut self, _: &Context<'_>, (): ()) -> u64 {
+        fn command(&mut self, _: &mut Context<'_, Self>, (): ()) -> u64 {
             self.0 += 1;
             self.0
         }
 
-        fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+        fn query(&self, _: &Context<'_, Self>, (): ()) -> u64 {
             self.0
         }
     }

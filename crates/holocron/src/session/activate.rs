@@ -1,13 +1,13 @@
 //! Activates dormant vnodes, and finds where a vnode's state is.
 
 use std::sync::{
-    Arc,
+    Arc, MutexGuard,
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use dashmap::Entry;
+use dashmap::{Entry, mapref::one::RefMut};
 use holocron_protocol::{
-    ids::VnodeHash,
+    ids::{Slot, VnodeHash, VnodeName},
     journal::batch::{self, StateRecord},
     slot::residency::{Admission, Newest},
     state::place::{FileId, Place},
@@ -19,7 +19,7 @@ use super::{ActiveVnode, Session};
 use crate::{
     api::call::{Call, Outcome, ReplyTo},
     session::{
-        actor::{Activation, Handle, Stored, VnodeActor},
+        actor::{Handle, Start, Stored, VnodeActor},
         journal::Closed,
         slots::Table,
         supervisor::Supervisor,
@@ -27,35 +27,59 @@ use crate::{
     store_io::state_reader::{Located, Unloadable},
 };
 
+/// Why a vnode isn't brought into memory.
+pub(super) enum NotActivated<'a> {
+    /// Its slot is being recovered: the table, in which a call may wait for that.
+    Waits(MutexGuard<'a, Table>, Slot),
+    /// Its slot isn't served here.
+    NotOwner,
+    /// This host doesn't run its kind.
+    UnknownKind,
+}
+
 impl Session {
     /// Takes a call for a vnode that isn't in memory.
     pub(super) fn call_dormant(self: &Arc<Self>, hash: VnodeHash, call: Call, reply: ReplyTo) {
+        match self.activate(hash, &call.name) {
+            Ok(entry) => self.send(&entry, call, reply),
+            Err(NotActivated::Waits(mut table, slot)) => {
+                if let Err(reply) = table.wait(slot, call, reply) {
+                    drop(table);
+                    self.refuse(reply, Outcome::Busy);
+                }
+            }
+            Err(NotActivated::NotOwner) => self.refuse(reply, Outcome::NotOwner),
+            Err(NotActivated::UnknownKind) => self.refuse(reply, Outcome::UnknownKind),
+        }
+    }
+
+    /// Brings a vnode into memory, unless it is there. While the returned entry is held, it can't be evicted.
+    pub(super) fn activate(
+        self: &Arc<Self>,
+        hash: VnodeHash,
+        name: &VnodeName,
+    ) -> Result<RefMut<'_, VnodeHash, ActiveVnode>, NotActivated<'_>> {
         let entry = match self.active.entry(hash) {
             // Another call activated it meanwhile.
-            Entry::Occupied(entry) => return self.send(entry.get(), call, reply),
+            Entry::Occupied(entry) => return Ok(entry.into_ref()),
             Entry::Vacant(entry) => entry,
         };
         let slot = hash.slot(self.parts.cluster.slots);
         let mut table = self.slots.lock();
         // The session may have ended since: no call may wait in it then.
         if self.journal.ended().is_cancelled() {
-            return self.refuse(reply, Outcome::NotOwner);
+            return Err(NotActivated::NotOwner);
         }
         let tenure = match self.journal.with_residency(|residency| residency.admission(slot)) {
             Admission::Run(tenure) => tenure,
-            Admission::Wait => {
-                if let Err(reply) = table.wait(slot, call, reply) {
-                    self.refuse(reply, Outcome::Busy);
-                }
-                return;
-            }
-            Admission::Refuse => return self.refuse(reply, Outcome::NotOwner),
+            Admission::Wait => return Err(NotActivated::Waits(table, slot)),
+            Admission::Refuse => return Err(NotActivated::NotOwner),
         };
-        let Some(kind) = self.parts.kinds.get(call.name.kind()) else {
-            return self.refuse(reply, Outcome::UnknownKind);
+        let Some(kind) = self.parts.kinds.get(name.kind()) else {
+            return Err(NotActivated::UnknownKind);
         };
         let handle = Arc::new(Handle {
-            name: call.name.clone(),
+            name: name.clone(),
             hash,
             slot,
             tenure,
@@ -63,11 +87,12 @@ impl Session {
             used: AtomicBool::new(true),
         });
         tracing::trace!(vnode = %handle.name, %slot, %tenure, "vnode is activated");
-        let activation = Activation {
+        let start = Start {
             session: Arc::clone(self),
             handle: Arc::clone(&handle),
             kind: Arc::clone(kind),
             tenure,
+            shown: kind.has_hooks().then(|| self.hooked.add(&handle)),
             stored: self.locate_in(&table, &handle).expect("the slot is served"),
         };
         let state = table.get_mut(slot);
@@ -75,14 +100,12 @@ impl Session {
         let supervisor =
             state.supervisor.get_or_insert_with(|| Supervisor::below(&self.root)).clone();
         drop(table);
-        let (actor, _) =
-            ActorRuntime::spawn_linked_instant(None, VnodeActor, activation, supervisor)
-                .expect("an actor without a name always starts");
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, VnodeActor, start, supervisor)
+            .expect("an actor without a name always starts");
         let entry = entry.insert(ActiveVnode { handle: Arc::clone(&handle), actor });
         self.active_count.fetch_add(1, Ordering::Relaxed);
-        self.send(&entry, call, reply);
-        drop(entry);
         self.sweep.lock().expect("pushing does not panic").push_back(handle);
+        Ok(entry)
     }
 
     /// Where a vnode's newest committed state is; `None` if its slot is no longer served here.
@@ -183,8 +206,15 @@ impl Session {
         }
     }
 
+    /// A vnode has left memory because it was not used.
+    pub(crate) fn count_eviction(&self) {
+        self.parts.counts.evictions.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn forgotten(&self, handle: &Handle) {
         self.active_count.fetch_sub(1, Ordering::Relaxed);
+        self.hooked.remove(handle);
+        self.shards.look();
         let mut table = self.slots.lock();
         let state = table.get_mut(handle.slot);
         state.active = state.active.checked_sub(1).expect("each active vnode was counted");

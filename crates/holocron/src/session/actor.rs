@@ -13,6 +13,8 @@
 //! * A request id takes effect once: the window is checked before a command runs, and stored with its effect.
 
 mod crowd;
+mod hand_over;
+mod hooks;
 mod process;
 mod recorded;
 
@@ -30,18 +32,19 @@ use holocron_protocol::{
     ids::{CommitNumber, Epoch, Position, Slot, VnodeHash, VnodeName},
     journal::batch::StateRecord,
     request::window::{RequestId, Window},
+    slot::lifecycle,
     time::Time,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
+use self::hooks::{Held, Hooks};
 use crate::{
     api::{
         call::{Answer, Call, Outcome, ReplyTo},
         kinds::{AnyKind, AnyVnode},
-        vnode::Context,
     },
-    session::Session,
+    session::{Session, hold::Shown},
     store_io::state_reader::Unloadable,
 };
 
@@ -57,6 +60,14 @@ pub(crate) enum Message {
     Flush(oneshot::Sender<()>),
     /// It was not called for a while: leave memory if it can.
     Passivate,
+    /// What it holds outside its state is open, or why not.
+    Opened(Result<Held, String>),
+    /// The pause after a failed attempt to open is over.
+    OpenAgain,
+    /// What it held is closed.
+    Closed,
+    /// It holds nothing any more and has left the directory.
+    Stop,
 }
 
 /// What the session holds of an active vnode.
@@ -74,7 +85,7 @@ pub(crate) struct Handle {
 }
 
 /// How an actor starts.
-pub(crate) struct Activation {
+pub(crate) struct Start {
     pub(crate) session: Arc<Session>,
     pub(crate) handle: Arc<Handle>,
     pub(crate) kind: Arc<dyn AnyKind>,
@@ -82,6 +93,8 @@ pub(crate) struct Activation {
     pub(crate) tenure: Epoch,
     /// Where its state is.
     pub(crate) stored: Stored,
+    /// Where to show what its hooks do; none for a kind without hooks.
+    pub(crate) shown: Option<Arc<Shown>>,
 }
 
 /// Where a vnode's newest committed state is.
@@ -117,6 +130,8 @@ pub(crate) struct Active {
     /// Requests that must not run again, with their outcome: they panicked or left too large a state.
     failed: BTreeMap<RequestId, Outcome>,
     quarantine: Quarantine,
+    /// What it holds outside its state; none for a kind without hooks, which is as if always open.
+    hooks: Option<Box<Hooks>>,
     scratch: Vec<u8>,
 }
 
@@ -168,14 +183,14 @@ struct Quarantine {
 impl Actor for VnodeActor {
     type Msg = Message;
     type State = Active;
-    type Arguments = Activation;
+    type Arguments = Start;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Message>,
-        activation: Activation,
+        start: Start,
     ) -> Result<Active, ActorProcessingErr> {
-        let Activation { session, handle, kind, tenure, stored } = activation;
+        let Start { session, handle, kind, tenure, stored, shown } = start;
         let mut active = Active {
             session,
             handle,
@@ -189,6 +204,7 @@ impl Actor for VnodeActor {
             handed: None,
             failed: BTreeMap::new(),
             quarantine: Quarantine::default(),
+            hooks: shown.map(|shown| Box::new(Hooks::new(shown))),
             scratch: Vec::new(),
         };
         active.load(stored);
@@ -205,13 +221,12 @@ impl Actor for VnodeActor {
             Message::Call(call, reply) => active.on_call(call, reply),
             Message::Loaded(loaded) => active.on_loaded(loaded),
             Message::Encode => active.on_encode(),
-            Message::Flush(done) => {
-                active.hand_over_now();
-                // The waiting task may have given up.
-                done.send(())
-                    .unwrap_or_else(|()| tracing::debug!("flush is done, but its caller has gone"));
-            }
+            Message::Flush(done) => active.on_flush(done),
             Message::Passivate => active.on_passivate(),
+            Message::Opened(opened) => active.on_opened(opened),
+            Message::OpenAgain => active.lifecycle(lifecycle::Event::Due),
+            Message::Closed => active.lifecycle(lifecycle::Event::Closed),
+            Message::Stop => active.myself.stop(None),
         }
         Ok(())
     }
@@ -258,7 +273,6 @@ impl Active {
             // The calls are dropped, which answers them Unclear.
             Err(Unloadable::Over) => return,
         };
-        self.activate();
         self.run(waiting, why);
     }
 
@@ -314,22 +328,6 @@ impl Active {
         Ok((vnode, envelope.window))
     }
 
-    fn context(&self) -> Context<'_> {
-        Context { name: &self.handle.name, epoch: self.tenure }
-    }
-
-    fn activate(&mut self) {
-        let context = Context { name: &self.handle.name, epoch: self.tenure };
-        let Phase::Running { vnode, .. } = &mut self.phase else {
-            return;
-        };
-        let call = std::panic::AssertUnwindSafe(|| vnode.on_activate(&context));
-        if std::panic::catch_unwind(call).is_err() {
-            tracing::warn!(vnode = %self.handle.name, "on_activate panicked");
-            self.note_panic();
-        }
-    }
-
     fn on_passivate(&mut self) {
         let in_flight = self
             .handed
@@ -350,17 +348,21 @@ impl Active {
             Phase::Loading { .. } => false,
             Phase::Running { .. } | Phase::Unreadable { .. } => true,
         };
-        if !at_rest || !self.session.forget(&self.handle) {
+        if !at_rest {
             return;
         }
-        let context = Context { name: &self.handle.name, epoch: self.tenure };
-        if let Phase::Running { vnode, .. } = &mut self.phase {
-            let call = std::panic::AssertUnwindSafe(|| vnode.on_passivate(&context));
-            if std::panic::catch_unwind(call).is_err() {
-                tracing::warn!(vnode = %self.handle.name, "on_passivate panicked");
-            }
+        // A shard stays. One that can't be read leaves, and is read again.
+        if matches!(self.phase, Phase::Running { .. }) && self.session.is_shard(self.handle.hash) {
+            return;
         }
-        self.myself.stop(None);
+        if let Some(hooks) = &self.hooks {
+            if hooks.is_at_rest() {
+                self.lifecycle(lifecycle::Event::Evict);
+            }
+        } else if self.session.forget(&self.handle) {
+            self.session.count_eviction();
+            self.myself.stop(None);
+        }
     }
 
     fn note_panic(&mut self) {

@@ -43,6 +43,7 @@ impl Session {
             }
         }
         drop(table);
+        self.shards.learn(&record.shards, record.slot_count);
         for (_, reply) in refused {
             self.refuse(reply, Outcome::NotOwner);
         }
@@ -78,6 +79,7 @@ impl Session {
         }
         drop(table);
         self.copy_soon(since);
+        self.shards.look();
         for (call, reply) in waited {
             self.call(call, reply);
         }
@@ -96,7 +98,7 @@ impl Session {
         });
     }
 
-    /// Flushes the vnodes of draining slots, then commits the Releases that are owed. Returns their position once they are
+    /// Flushes the vnodes of draining slots and has them close what they hold, then commits the Releases that are owed. Returns their position once they are
     /// committed; `None` if none is owed any more.
     pub(crate) async fn release(
         self: Arc<Self>,
@@ -159,7 +161,8 @@ impl Session {
                 drop(flushed.await);
             }
         };
-        if tokio::time::timeout(FLUSH_MAX, all).await.is_err() {
+        if tokio::time::timeout(self.flush_max(slots, FLUSH_MAX), all).await.is_err() {
+            self.give_up_closes(slots);
             tracing::warn!(session = %self.id(), slots = slots.len(), "flush of draining vnodes timed out; their unanswered calls are repeated at the new owner");
         }
     }

@@ -227,8 +227,9 @@ impl Journal {
         let was_empty = state.open.builder.is_empty();
         let mut released = BTreeMap::new();
         for &slot in slots {
-            // Not owed any more: the slot came back meanwhile, or another task released it.
-            let Some(epoch) = state.residency.owed_release(slot) else { continue };
+            // Not owed any more: the slot came back meanwhile, or another task released it. Or it came back, was given away
+            // again, and the task that was started then waits for a close.
+            let Some(epoch) = state.residency.releasable(slot) else { continue };
             let effects = state.residency.step(slot, residency::Event::Released);
             assert_eq!(effects, [], "{slot}: no call waits for a slot that is released");
             state.open.builder.release(slot, epoch);
@@ -239,6 +240,25 @@ impl Journal {
         }
         let position = self.appended(&state, was_empty)?;
         Ok(Some(ReleasedSlots { position, slots: released }))
+    }
+
+    /// Counts a vnode as holding something open, if its slot is served under that tenure.
+    pub(crate) fn opening(&self, slot: Slot, tenure: Epoch) -> Result<(), Closed> {
+        let mut state = self.state();
+        if self.ended.is_cancelled() || !state.residency.may_open(slot, tenure) {
+            return Err(Closed);
+        }
+        let effects = state.residency.step(slot, residency::Event::Opening(tenure));
+        assert_eq!(effects, [], "{slot}: opening changes nothing else");
+        Ok(())
+    }
+
+    /// Notes that something was closed, or given up. Works also after an assertion failed under the lock.
+    pub(crate) fn held(&self, slot: Slot, event: residency::Event<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let effects = state.residency.step(slot, event);
+        drop(state);
+        debug_assert_eq!(effects, [], "{slot}: a close changes nothing else");
     }
 
     /// Acts on a newer epoch's holdings. Returns the effects for the slots that changed.

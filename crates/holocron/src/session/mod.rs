@@ -7,10 +7,12 @@ mod activate;
 pub(crate) mod actor;
 mod checkpointer;
 mod handoff;
+mod hold;
 pub(crate) mod journal;
 mod load;
 pub(crate) mod record_cache;
 pub(crate) mod recovery;
+mod shards;
 pub(crate) mod slots;
 pub(crate) mod supervisor;
 mod sweep;
@@ -47,8 +49,10 @@ use crate::{
     },
     session::{
         actor::{Handle, Message},
+        hold::Hooked,
         journal::{Journal, JournalOptions},
         record_cache::RecordCache,
+        shards::OwnShards,
         slots::Slots,
     },
     store_io::loss::LossWatch,
@@ -85,6 +89,8 @@ pub(crate) struct Counts {
     pub(crate) queries: AtomicU64,
     /// Commands answered from a request window.
     pub(crate) repeats: AtomicU64,
+    /// Vnodes that left memory because they were not used.
+    pub(crate) evictions: AtomicU64,
     /// Calls in flight.
     pub(crate) in_flight: Arc<AtomicU64>,
 }
@@ -108,6 +114,9 @@ pub(crate) struct Session {
     packs: AtomicU32,
     awaited: Mutex<recovery::Awaited>,
     load: load::Load,
+    /// Active vnodes of kinds with hooks.
+    hooked: Hooked,
+    shards: OwnShards,
     /// Active vnodes, in the order in which the sweep checks whether they are idle.
     sweep: Mutex<VecDeque<Arc<Handle>>>,
 }
@@ -171,6 +180,8 @@ impl Session {
             packs: AtomicU32::new(0),
             awaited: Mutex::default(),
             load,
+            hooked: Hooked::default(),
+            shards: OwnShards::default(),
             sweep: Mutex::default(),
         }
     }
@@ -258,6 +269,7 @@ impl Session {
         status.packs = self.packs.load(Ordering::Relaxed);
         status.copying = self.copying();
         status.load = self.measured();
+        self.describe_shards(&mut status.shards);
         let table = self.slots.lock();
         self.journal.with_residency(|residency| {
             for (slot, state) in residency.states() {

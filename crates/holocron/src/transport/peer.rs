@@ -115,6 +115,31 @@ pub enum VnodeStatus {
     NotServed,
 }
 
+/// Most vnodes that a host's status names because they aren't open.
+pub const NOT_OPEN_MAX: usize = 16;
+
+/// The shards of a host, and what isn't open there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardsStatus {
+    /// Shards in the slots that it serves.
+    pub serving: u32,
+    /// Those of them that are active, and open if their kind has hooks.
+    pub open: u32,
+    /// Vnodes that should be open and aren't, shards or not, those with the most failures first; at most [`NOT_OPEN_MAX`].
+    pub not_open: Vec<NotOpen>,
+}
+
+/// A vnode that should be open and isn't.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotOpen {
+    /// Its name.
+    pub vnode: String,
+    /// Attempts to open it that failed in a row.
+    pub failures: u32,
+    /// What it waits for, and the last error.
+    pub why: String,
+}
+
 /// What `holocron status` shows of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostStatus {
@@ -142,8 +167,12 @@ pub struct HostStatus {
     pub repeats: u64,
     /// Queries answered since it started.
     pub queries: u64,
+    /// Vnodes that left memory since it started because they were not used.
+    pub evictions: u64,
     /// Packs of its session named by its newest checkpoint.
     pub packs: u32,
+    /// Its shards, and what isn't open.
+    pub shards: ShardsStatus,
     /// Calls in flight.
     pub in_flight: u64,
     /// Store requests it has made since it started.

@@ -87,12 +87,16 @@ fn answer() -> impl Strategy<Value = Answer> {
     })
 }
 
+fn shards() -> impl Strategy<Value = std::collections::BTreeMap<String, u16>> {
+    proptest::collection::btree_map(text(), any::<u16>(), 0..3)
+}
+
 fn message() -> impl Strategy<Value = PeerMessage> {
     prop_oneof![
         Just(PeerMessage::View),
-        (host_name(), text(), session(), any::<u32>(), option::of(text())).prop_map(
-            |(name, address, session, weight, zone)| {
-                PeerMessage::Join(JoinRequest { name, address, session, weight, zone })
+        (host_name(), text(), session(), any::<u32>(), option::of(text()), shards()).prop_map(
+            |(name, address, session, weight, zone, shards)| {
+                PeerMessage::Join(JoinRequest { name, address, session, weight, zone, shards })
             }
         ),
         (epoch(), session(), any::<u64>()).prop_map(|(epoch, leader, loads_heard)| {

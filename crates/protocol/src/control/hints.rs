@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    epoch::record::HOSTS_MAX,
+    epoch::{record::HOSTS_MAX, shards::DeclaredShards},
     format::codec::{self, Malformed},
     ids::{DomainId, Epoch, HostName, Nonce, SessionId},
 };
@@ -43,6 +43,9 @@ pub struct HostHint {
     pub load: u64,
     /// Grows with every hint it puts, as long as it makes progress.
     pub counter: u64,
+    /// The kinds with shards that it runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shards: DeclaredShards,
 }
 
 const LEADER_NOUN: &str = "leader-hint";
@@ -164,6 +167,7 @@ mod tests {
             sessions: BTreeMap::from([(DomainId::HOME, SessionId::new(session))]),
             load: 3,
             counter,
+            shards: DeclaredShards::default(),
         }
     }
 

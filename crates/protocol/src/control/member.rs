@@ -14,7 +14,7 @@
 mod after_seal;
 mod terms;
 
-use alloc::{collections::BTreeSet, sync::Arc, vec, vec::Vec};
+use alloc::{collections::BTreeSet, string::String, sync::Arc, vec, vec::Vec};
 use core::time::Duration;
 
 pub use self::after_seal::{AfterSeal, after_seal};
@@ -180,10 +180,18 @@ impl Member {
         assert!(before < Some(record.epoch), "epochs only go up: {before:?}");
         self.record = Some(record);
         self.retire_facts();
+        if let Some(why) = self.contradicts() {
+            return vec![Effect::Stop(StopReason::Shards(why))];
+        }
         let mut effects = self.watch_leader();
         effects.extend(self.act_on_record());
         effects.extend(self.leader_goes_on(now));
         effects
+    }
+
+    /// Why this host can't be a member: it would have other shards than the cluster.
+    fn contradicts(&self) -> Option<String> {
+        self.record.as_ref()?.shards.check_declared(&self.identity.shards).err()
     }
 
     /// What the newest record means for the current session.

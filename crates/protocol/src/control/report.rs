@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     checkpoint::retain::Copying,
     control::load::LoadReport,
-    epoch::draft::SlotReport,
+    epoch::{draft::SlotReport, shards::DeclaredShards},
     ids::{Epoch, HostName, Position, SessionId},
 };
 
@@ -37,6 +37,8 @@ pub struct JoinRequest {
     pub weight: u32,
     /// Its zone, if it has one.
     pub zone: Option<String>,
+    /// The kinds with shards that it runs.
+    pub shards: DeclaredShards,
 }
 
 /// A host's reply to a heartbeat.

@@ -128,7 +128,7 @@ mod tests {
 
     fn hint(session: u128, counter: u64) -> HostHint {
         let sessions = BTreeMap::from([(DomainId::HOME, SessionId::new(session))]);
-        HostHint { address: "h:1".into(), sessions, load: 0, counter }
+        HostHint { address: "h:1".into(), sessions, load: 0, counter, shards: BTreeMap::new() }
     }
 
     fn at(seconds: u64) -> Time {

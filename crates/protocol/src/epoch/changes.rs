@@ -133,6 +133,15 @@ pub enum Change {
         /// Its zone now.
         after: Option<String>,
     },
+    /// A kind has shards, or other hosts have it.
+    Shards {
+        /// The kind.
+        kind: String,
+        /// The number of its shards.
+        count: u16,
+        /// The hosts that have the kind.
+        hosts: BTreeSet<HostName>,
+    },
     /// Slots have another owner, or the same one under another tenure.
     SlotsMoved(Moved),
     /// The owner of slots stays, and older tenures are no longer needed to recover them.

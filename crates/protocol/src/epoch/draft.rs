@@ -22,7 +22,7 @@
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
-    string::{String, ToString},
+    string::ToString,
     vec::Vec,
 };
 use core::mem;
@@ -37,8 +37,9 @@ use crate::{
         placement::Mobility,
         record::{
             DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Handover, HostEntry, HostState,
-            Leader, REASON_LEN_MAX, RecordDigest, SessionEntry, SessionState,
+            Leader, RecordDigest, SessionEntry, SessionState,
         },
+        shards::Shards,
     },
     format::cluster::Cluster,
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot},
@@ -48,6 +49,7 @@ use crate::{
 mod changes;
 mod domains;
 mod placing;
+mod shards;
 
 /// The next epoch record in the making.
 #[derive(Clone, Debug)]
@@ -58,6 +60,7 @@ pub struct Draft {
     hosts: BTreeMap<HostName, HostEntry>,
     sessions: BTreeMap<SessionId, SessionEntry>,
     domains: BTreeMap<DomainId, DomainDraft>,
+    shards: Shards,
     handover: Handover,
 }
 
@@ -71,6 +74,7 @@ impl Draft {
             hosts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             domains: BTreeMap::new(),
+            shards: Shards::default(),
             handover: Handover::Stays,
         };
         draft.add_domain(DomainId::HOME, "home").expect("it is the first");
@@ -86,6 +90,7 @@ impl Draft {
             hosts: record.hosts.clone(),
             sessions: record.sessions.clone(),
             domains: domains.collect(),
+            shards: record.shards.clone(),
             handover: Handover::Stays,
             base: Some((record.clone(), digest)),
         }
@@ -298,7 +303,7 @@ impl Draft {
     }
 
     /// Makes the record. Gives free slots to hosts, and detaches sealed sessions that no slot names any more. A reason
-    /// longer than [`REASON_LEN_MAX`] is cut; the wall time is at least the previous record's.
+    /// longer than [`REASON_LEN_MAX`](crate::epoch::record::REASON_LEN_MAX) is cut; the wall time is at least the previous record's.
     ///
     /// # Panics
     ///
@@ -315,17 +320,20 @@ impl Draft {
             })
             .collect();
         detach(&mut self.sessions, &domains);
+        let hosts = &self.hosts;
+        self.shards.keep_hosts(|host| hosts.contains_key(host));
         let record = EpochRecord {
             epoch,
             previous: self.base.as_ref().map(|(_, digest)| *digest),
             leader,
             handover: self.handover,
-            reason: cut(reason),
+            reason: changes::cut(reason),
             wall_ms: self.base.as_ref().map_or(wall_ms, |(base, _)| base.wall_ms.max(wall_ms)),
             slot_count: self.slot_count,
             hosts: self.hosts,
             sessions: self.sessions,
             domains,
+            shards: self.shards,
         };
         record.check().unwrap_or_else(|why| panic!("{epoch}: {why}"));
         if let Some((base, digest)) = &self.base {
@@ -348,14 +356,6 @@ impl Draft {
         let domain = self.domains.get_mut(&domain).expect("a session's domain is listed");
         domain.take_from(session);
     }
-}
-
-fn cut(reason: &str) -> String {
-    let mut end = reason.len().min(REASON_LEN_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason[..end].to_string()
 }
 
 #[cfg(test)]

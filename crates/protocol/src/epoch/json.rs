@@ -25,6 +25,7 @@ use crate::{
         DOMAINS_MAX, DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader,
         RecordDigest, SessionEntry, SessionState, SlotTable,
     },
+    epoch::shards::Shards,
     format::{
         codec::{self, Malformed},
         keys,
@@ -46,6 +47,8 @@ struct RecordForm {
     hosts: BTreeMap<HostName, HostForm>,
     sessions: Vec<SessionForm>,
     domains: BTreeMap<DomainId, DomainForm>,
+    #[serde(default, skip_serializing_if = "Shards::is_empty")]
+    shards: Shards,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -122,6 +125,7 @@ impl EpochRecord {
                 .iter()
                 .map(|(id, domain)| (*id, domain_form(domain, &sessions)))
                 .collect(),
+            shards: self.shards.clone(),
         };
         codec::to_json(NOUN, nonce, &form)
     }
@@ -241,6 +245,7 @@ fn from_form(form: RecordForm) -> Result<EpochRecord, String> {
         hosts,
         sessions,
         domains,
+        shards: form.shards,
     })
 }
 

@@ -11,3 +11,5 @@ pub mod log;
 pub mod placement;
 pub mod record;
 mod rules;
+pub mod shards;
+pub mod spread;

@@ -192,7 +192,7 @@ fn count(hosts: usize, owners: &Owners) -> Vec<usize> {
 }
 
 /// Each host's share of `slots`, in whole slots that add up to `slots`. At least one weight is positive.
-fn quotas(hosts: Hosts<'_>, counts: &[usize], slots: usize) -> Vec<usize> {
+pub(super) fn quotas(hosts: Hosts<'_>, counts: &[usize], slots: usize) -> Vec<usize> {
     let weights = hosts.weights;
     let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
     assert!(total > 0, "at least one weight is positive");

@@ -18,6 +18,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::epoch::shards::Shards;
 use crate::ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, Tenure};
 
 /// Most hosts in one record.
@@ -60,6 +61,8 @@ pub struct EpochRecord {
     pub sessions: BTreeMap<SessionId, SessionEntry>,
     /// The domains and their slots.
     pub domains: BTreeMap<DomainId, DomainEntry>,
+    /// The kinds with shards, and the hosts that have them.
+    pub shards: Shards,
 }
 
 /// The writer of a record.
@@ -310,6 +313,7 @@ impl EpochRecord {
             || self.hosts != before.hosts
             || self.sessions != before.sessions
             || self.domains != before.domains
+            || self.shards != before.shards
     }
 
     /// The host of an open session.

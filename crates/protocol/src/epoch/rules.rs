@@ -95,7 +95,7 @@ impl EpochRecord {
         for (id, domain) in &self.domains {
             self.check_domain(*id, domain)?;
         }
-        Ok(())
+        self.shards.check(|host| self.hosts.contains_key(host))
     }
 
     fn check_host(&self, name: &HostName, host: &HostEntry) -> Result<(), String> {
@@ -190,6 +190,7 @@ impl EpochRecord {
         ensure!(self.previous == Some(digest), "its digest of {} does not match", previous.epoch);
         ensure!(self.wall_ms >= previous.wall_ms, "its wall time is before {}'s", previous.epoch);
         ensure!(self.slot_count == previous.slot_count, "the slot count changed");
+        self.shards.follows(&previous.shards)?;
         for (session, before) in &previous.sessions {
             let after = self.sessions.get(session).map(|entry| entry.state);
             ensure!(

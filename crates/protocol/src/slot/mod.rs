@@ -4,6 +4,7 @@
 
 pub mod find;
 pub mod fold;
+pub mod lifecycle;
 pub mod log;
 pub mod recovery;
 pub mod replay;

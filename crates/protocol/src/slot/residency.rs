@@ -23,8 +23,10 @@
 //!   only where the newest Adopt stands.
 //! * A record of a slot is appended only under the tenure whose Adopt was appended and whose Release was not.
 //! * A tenure is adopted at most once, and only while the newest epoch gives it.
+//! * A vnode opens something outside its state only while its slot is served, and the slot's Release is appended only when
+//!   everything of that tenure is closed, or was given up because its close is overdue.
 
-use alloc::{vec, vec::Vec};
+use alloc::{collections::BTreeMap, vec, vec::Vec};
 
 use crate::{
     epoch::record::Holding,
@@ -81,6 +83,12 @@ pub enum Event<'a> {
     },
     /// The Release that was owed was appended.
     Released,
+    /// A vnode that is active under that tenure begins to open something outside its state ([`super::lifecycle`]).
+    Opening(Epoch),
+    /// What it opened is closed or dropped, or never opened.
+    Closed(Epoch),
+    /// The closes of that tenure are overdue: their tokens were cancelled, and the Release waits no longer.
+    CloseOverdue(Epoch),
 }
 
 /// What the session does about it.
@@ -131,27 +139,45 @@ struct OneSlot {
 pub struct Residency {
     session: SessionId,
     slots: Vec<OneSlot>,
+    /// By slot and tenure, how many vnodes hold something open. None for most.
+    open: BTreeMap<(Slot, Epoch), u32>,
 }
 
 impl Residency {
     /// A session that holds nothing yet.
     #[must_use]
     pub fn new(session: SessionId, slot_count: u16) -> Self {
-        Self { session, slots: vec![OneSlot::default(); slot_count.into()] }
+        Self { session, slots: vec![OneSlot::default(); slot_count.into()], open: BTreeMap::new() }
     }
 
     /// Takes one event to its effects. Never blocks, never fails.
     ///
     /// # Panics
     ///
-    /// When an Adopt or Release was appended that isn't due, or epochs went down.
+    /// When an Adopt or Release was appended that isn't due, epochs went down, or something was opened that may not be.
     #[must_use]
     pub fn step(&mut self, slot: Slot, event: Event<'_>) -> Vec<Effect> {
         let before = self.slots[slot.index()];
         let after = match event {
             Event::Epoch(holding) => self.on_epoch(slot, before, holding),
             Event::Adopted { tenure, at } => adopted(slot, before, tenure, at),
-            Event::Released => released(slot, before),
+            Event::Released => {
+                assert!(self.is_closed(slot), "{slot} is released before everything is closed");
+                released(slot, before)
+            }
+            Event::Opening(tenure) => {
+                assert!(self.may_open(slot, tenure), "{slot}: opened under {tenure}, unserved");
+                *self.open.entry((slot, tenure)).or_default() += 1;
+                before
+            }
+            Event::Closed(tenure) => {
+                self.on_closed(slot, tenure);
+                before
+            }
+            Event::CloseOverdue(tenure) => {
+                self.open.remove(&(slot, tenure));
+                before
+            }
         };
         after.assert_consistent(slot);
         self.slots[slot.index()] = after;
@@ -171,6 +197,16 @@ impl Residency {
             (Duty::Release(release), None) => SlotState::ReleaseOwed { release },
         };
         OneSlot { state, ..before }
+    }
+
+    fn on_closed(&mut self, slot: Slot, tenure: Epoch) {
+        // Absent if it was given up before it closed.
+        if let Some(count) = self.open.get_mut(&(slot, tenure)) {
+            *count -= 1;
+            if *count == 0 {
+                self.open.remove(&(slot, tenure));
+            }
+        }
     }
 
     /// What the session does with a slot.
@@ -242,6 +278,31 @@ impl Residency {
             }
             SlotState::NotOurs | SlotState::Recovering { .. } | SlotState::Serving { .. } => None,
         }
+    }
+
+    /// Whether calls of a slot run.
+    #[must_use]
+    pub fn is_served(&self, slot: Slot) -> bool {
+        matches!(self.state(slot), SlotState::Serving { .. })
+    }
+
+    /// Whether a vnode that is active under `tenure` may open something outside its state.
+    #[must_use]
+    pub fn may_open(&self, slot: Slot, tenure: Epoch) -> bool {
+        matches!(self.state(slot), SlotState::Serving { tenure: open, .. } if open == tenure)
+    }
+
+    /// Whether no vnode of the tenure that is open holds anything outside its state.
+    #[must_use]
+    pub fn is_closed(&self, slot: Slot) -> bool {
+        let open = self.open_tenure(slot);
+        planted::is_closed(open.is_none_or(|tenure| !self.open.contains_key(&(slot, tenure))))
+    }
+
+    /// The epoch of the Release that may be appended now: it is owed, and everything is closed.
+    #[must_use]
+    pub fn releasable(&self, slot: Slot) -> Option<Epoch> {
+        self.owed_release(slot).filter(|_| self.is_closed(slot))
     }
 
     /// Where the newest record of a vnode is, given the position of its newest record in the session's own tail. One

@@ -227,7 +227,8 @@ impl Driven {
     fn hints(&mut self, counter: u64) {
         let hint = |&session: &SessionId| {
             let (name, sessions) = (host_of(session), BTreeMap::from([(DomainId::HOME, session)]));
-            (name.clone(), HostHint { address: address(&name), sessions, load: 0, counter })
+            let shards = BTreeMap::new();
+            (name.clone(), HostHint { address: address(&name), sessions, load: 0, counter, shards })
         };
         self.step(Event::Hints(self.live.iter().skip(1).map(hint).collect()));
     }
@@ -255,13 +256,8 @@ impl Driven {
         }
         let name = host_of(session);
         let address = address(&name);
-        self.step(Event::Join(JoinRequest {
-            name,
-            address,
-            session,
-            weight: WEIGHT_DEFAULT,
-            zone: None,
-        }));
+        let (weight, zone, shards) = (WEIGHT_DEFAULT, None, BTreeMap::new());
+        self.step(Event::Join(JoinRequest { name, address, session, weight, zone, shards }));
     }
 
     fn newest(&self) -> &EpochRecord {
@@ -284,8 +280,13 @@ impl Driven {
     ) -> Option<EpochRecord> {
         let (cluster, newest, leads) = (cluster(), self.newest.clone(), leadership.is_some());
         let name = host_of(session);
-        let identity =
-            Identity { address: address(&name), name, weight: WEIGHT_DEFAULT, zone: None };
+        let identity = Identity {
+            address: address(&name),
+            name,
+            weight: WEIGHT_DEFAULT,
+            zone: None,
+            shards: BTreeMap::new(),
+        };
         let (epoch, base) = match &newest {
             None => (Epoch::new(1), Base::Founding(&cluster)),
             Some(record) => (record.epoch.next(), Base::After(record, digest(record))),

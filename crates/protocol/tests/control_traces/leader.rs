@@ -4,6 +4,7 @@
 //! ```text
 //! 0 log e3 by h1a | h1a h2a            h1 reads that record as the newest; if it is its own, h1 leads, otherwise it doesn't
 //! 0 session h1b                        h1 has opened that session instead of the one before
+//! 0 declares shard:4                   a kind of h1 has shards
 //! 0 create                             h1 makes the next record and creates it
 //! 0 create e4                          the same, as decided when e4 was the next
 //! 0 create unclear                     h1 makes the next record; the create has no clear answer
@@ -25,6 +26,7 @@
 //! 50 not collected h2a                 a request kept the collection from ending
 //! 50 scratch probe/1 probe/2           these objects of start-up probes exist
 //! 50 join h2a | join h2a/50            a host asks to join, with that weight
+//! 50 join h2a+index:4                  the same, with a kind that has shards
 //! 50 cleared h2a as of e3              its end mark was found absent
 //! 50 leave h2a                         a host asks to leave
 //! 50 seal h2                           an operator asks for a host to be sealed
@@ -106,7 +108,8 @@ pub(crate) fn settings() -> LeaderSettings {
 
 pub(crate) fn identity() -> Identity {
     let name = host("h1");
-    Identity { address: address(&name), name, weight: WEIGHT_DEFAULT, zone: None }
+    let (weight, zone, shards) = (WEIGHT_DEFAULT, None, BTreeMap::new());
+    Identity { address: address(&name), name, weight, zone, shards }
 }
 
 pub(crate) fn cluster() -> Cluster {
@@ -169,6 +172,9 @@ impl Told {
     /// Takes a line that sets what holds from now on, if it is one.
     fn is_set(&mut self, words: &[&str]) -> bool {
         match words {
+            ["declares", word] => {
+                self.identity.shards.extend([crate::words::kind(word)]);
+            }
             ["session", name] => {
                 (self.session, self.leadership) = (session(name), None);
             }

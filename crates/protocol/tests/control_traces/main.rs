@@ -19,7 +19,7 @@ mod words;
 
 use traces::Folder;
 
-const FOLDERS: [Folder; 2] = [("member", 25, member::play), ("leader", 78, leader::play)];
+const FOLDERS: [Folder; 2] = [("member", 27, member::play), ("leader", 83, leader::play)];
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
@@ -76,6 +76,12 @@ mod switched {
     fn balance_after_one_look() {
         let trace = "leader/a_passing_hot_spot_moves_nothing.txt";
         switch::is_missed(Bug::BalanceNoise, ALL, trace);
+    }
+
+    #[test]
+    fn shards_that_are_placed_by_chance() {
+        let trace = "leader/shards_are_spread_before_other_slots.txt";
+        switch::is_missed(Bug::ShardsByChance, ALL, trace);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! 0 leave                          an operator wants the host to leave
 //! 0 tick                           time passes
 //! 0 ticks to 2000                  time passes, with a tick every 50 ms
+//! 0 declares index:4               before all: its kind has shards
 //! 0 told                           which facts does it tell the leader?
 //! ```
 //!
@@ -18,14 +19,14 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use holocron_protocol::{
     control::member::{Effect, Event, Identity, Member, MemberSettings, SessionEnd, StopReason},
-    epoch::record::WEIGHT_DEFAULT,
+    epoch::{record::WEIGHT_DEFAULT, shards::DeclaredShards},
     time::Time,
 };
 
 use crate::{
     traces,
     words::{
-        address, epoch, host, join_word, next_session, record, report, report_words, session,
+        address, epoch, host, join_word, kind, next_session, record, report, report_words, session,
         session_word,
     },
 };
@@ -59,7 +60,13 @@ pub(crate) fn play(input: &str) -> String {
 
 pub(crate) fn identity() -> Identity {
     let name = host("h2");
-    Identity { address: address(&name), name, weight: WEIGHT_DEFAULT, zone: None }
+    Identity {
+        address: address(&name),
+        name,
+        weight: WEIGHT_DEFAULT,
+        zone: None,
+        shards: DeclaredShards::new(),
+    }
 }
 
 /// What the newest record makes of the current session.
@@ -97,12 +104,18 @@ impl Told {
             ["heartbeat", number, "by", name] => Event::Heartbeat(epoch(number), session(name)),
             ["fact", words @ ..] => Event::Facts(vec![report(words)]),
             ["leave"] => Event::LeaveAsked,
+            ["declares", word] => return self.declares(word),
             ["tick"] => Event::Tick,
             ["ticks", "to", end] => return self.ticks(end.parse().unwrap()),
             ["told"] => return self.facts(),
             _ => panic!("{event:?} never happens"),
         };
         self.step(event, "");
+    }
+
+    fn declares(&mut self, word: &str) {
+        let identity = Identity { shards: [kind(word)].into(), ..identity() };
+        self.member = Member::new(identity, SETTINGS, session("h2a"));
     }
 
     fn ticks(&mut self, end: u64) {
@@ -162,6 +175,7 @@ impl Told {
             Effect::Stop(StopReason::Left) => "stops: it has left".into(),
             Effect::Stop(StopReason::LeaveTimedOut) => "stops: the leave timed out".into(),
             Effect::Stop(StopReason::Replaced) => "stops: it is replaced".into(),
+            Effect::Stop(StopReason::Shards(why)) => format!("stops: {why}"),
         }
     }
 }

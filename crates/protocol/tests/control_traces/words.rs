@@ -6,7 +6,8 @@
 //!
 //! First the leader, and `leaves` or `leaves to` a successor if it is its last record. Then the hosts by their open sessions,
 //! with `/` and the weight if it isn't 100, or `/draining`; `none` if there is no host. Then the slots and the sessions
-//! that are over, `sealed`, `sealed at p9` or `detached at p9`. Slots that aren't mentioned are placed since e1.
+//! that are over, `sealed`, `sealed at p9` or `detached at p9`. Slots that aren't mentioned are placed since e1. A host that has
+//! a kind with shards says so, as `h1a+index:4`; one that no host has is a part, `kind index:4`.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use holocron_protocol::{
             DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader,
             RecordDigest, SessionEntry, SessionState, SlotTable, WEIGHT_DEFAULT,
         },
+        shards::{DeclaredShards, Shards},
     },
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, Tenure},
 };
@@ -110,15 +112,31 @@ pub(crate) fn report_words(report: &SlotReport) -> String {
     }
 }
 
-/// `h2a`, or `h2a/50` for another weight: what that session asks to join with.
+/// `h2a`, or `h2a/50` for another weight, or `h2a+index:4` with a kind that has shards: what that session asks to join with.
 pub(crate) fn join_request(word: &str) -> JoinRequest {
+    let (word, shards) = declared(word);
     let (session, entry) = host_entry(word);
     let HostEntry { address, weight, .. } = entry;
-    JoinRequest { name: host_of(session), address, session, weight, zone: None }
+    JoinRequest { name: host_of(session), address, session, weight, zone: None, shards }
 }
 
 pub(crate) fn join_word(request: &JoinRequest) -> String {
-    session_word(request.session) + &weight_suffix(request.weight)
+    let shards: String =
+        request.shards.iter().map(|(kind, count)| format!("+{kind}:{count}")).collect();
+    session_word(request.session) + &weight_suffix(request.weight) + &shards
+}
+
+/// Cuts `+index:4` off.
+fn declared(word: &str) -> (&str, DeclaredShards) {
+    let mut parts = word.split('+');
+    let word = parts.next().unwrap_or_default();
+    (word, parts.map(kind).collect())
+}
+
+/// `index:4`.
+pub(crate) fn kind(word: &str) -> (String, u16) {
+    let (kind, count) = word.split_once(':').unwrap_or_else(|| panic!("{word} is no kind"));
+    (kind.into(), count.parse().unwrap())
 }
 
 fn weight_suffix(weight: u32) -> String {
@@ -154,9 +172,18 @@ fn host_entry_word(entry: &HostEntry) -> String {
 pub(crate) fn record(words: &[&str]) -> EpochRecord {
     let mut parts = words.split(|word| *word == "|");
     let (epoch, leader, handover) = leader(parts.next().unwrap_or_default());
+    let mut shards = Shards::default();
     let hosts: BTreeMap<SessionId, HostEntry> = match parts.next() {
         Some(["none"]) => BTreeMap::new(),
-        Some(words) => words.iter().map(|word| host_entry(word)).collect(),
+        Some(words) => words
+            .iter()
+            .map(|word| {
+                let (word, declares) = declared(word);
+                let (session, entry) = host_entry(word);
+                shards.declare(&host_of(session), &declares).unwrap();
+                (session, entry)
+            })
+            .collect(),
         None => panic!("{words:?}: no hosts"),
     };
     let mut states: BTreeMap<SessionId, SessionState> =
@@ -168,6 +195,12 @@ pub(crate) fn record(words: &[&str]) -> EpochRecord {
                 let (first, last) = slots.split_once('-').unwrap_or((slots, &slots[1..]));
                 let (first, last) = (usize::try_from(number('#', first)), last.parse::<usize>());
                 holdings[first.unwrap()..=last.unwrap()].fill(holding(words));
+            }
+            // No host runs it.
+            ["kind", word] => {
+                let gone = host("gone");
+                shards.declare(&gone, &BTreeMap::from([kind(word)])).unwrap();
+                shards.declare(&gone, &DeclaredShards::new()).unwrap();
             }
             [name, words @ ..] => drop(states.insert(session(name), state(words))),
             [] => panic!("{words:?}: an empty part"),
@@ -188,6 +221,7 @@ pub(crate) fn record(words: &[&str]) -> EpochRecord {
         hosts: hosts.into_iter().map(|(session, entry)| (host_of(session), entry)).collect(),
         sessions: states.into_iter().map(entry).collect(),
         domains: BTreeMap::from([(DomainId::HOME, home)]),
+        shards,
     };
     record.check().unwrap_or_else(|why| panic!("{words:?}: {why}"));
     record
@@ -250,10 +284,17 @@ pub(crate) fn record_words(record: &EpochRecord) -> String {
         Handover::Leaves { successor: None } => " leaves".into(),
         Handover::Leaves { successor: Some(name) } => format!(" leaves to {name}"),
     };
-    let hosts: Vec<String> = record.hosts.values().map(host_entry_word).collect();
+    let has = |name: &HostName| -> String {
+        let kinds = record.shards.kinds().filter(|(_, kind)| kind.hosts.contains(name));
+        kinds.map(|(kind, shards)| format!("+{kind}:{}", shards.count)).collect()
+    };
+    let hosts = record.hosts.iter().map(|(name, entry)| host_entry_word(entry) + &has(name));
+    let hosts: Vec<String> = hosts.collect();
     let hosts = if hosts.is_empty() { "none".into() } else { hosts.join(" ") };
     let mut parts =
         vec![format!("{} by {}{leaves}", record.epoch, session_word(record.leader.session)), hosts];
+    let nowhere = record.shards.kinds().filter(|(_, kind)| kind.hosts.is_empty());
+    parts.extend(nowhere.map(|(kind, shards)| format!("kind {kind}:{}", shards.count)));
     let holdings: Vec<&Holding> = record.home().slots.iter().map(|(_, holding)| holding).collect();
     let mut first = 0;
     for run in holdings.chunk_by(|one, other| one == other) {

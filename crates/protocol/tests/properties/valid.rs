@@ -283,6 +283,7 @@ enum Change {
     Rebalance,
     Sealed(u64),
     Resign(Option<u8>),
+    Declare(u8, u8, u16),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -293,6 +294,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => Just(Change::Rebalance),
         2 => (0..12_u64).prop_map(Change::Sealed),
         1 => proptest::option::of(0..4_u8).prop_map(Change::Resign),
+        2 => (0..4_u8, 0..3_u8, 0..9_u16).prop_map(|(host, kind, count)| Change::Declare(host, kind, count)),
     ]
 }
 
@@ -331,6 +333,11 @@ fn make(draft: &mut Draft, change: &Change, session: u128) {
             .seal_known(SessionId::new(u128::from(*session)), Position::new(session * session + 1)),
         Change::Resign(host) => {
             let _refused = draft.resign(host.map(named).as_ref());
+        }
+        // Kind 0 stands for none. A number that differs from the recorded one, or 0, is refused.
+        Change::Declare(host, kind, count) => {
+            let declared = (*kind > 0).then(|| (format!("kind {kind}"), *count)).into_iter();
+            let _refused = draft.declare(&named(*host), &declared.collect());
         }
     }
 }
@@ -380,13 +387,14 @@ pub(crate) fn leader_hint() -> impl Strategy<Value = Bytes> {
 
 pub(crate) fn host_hint() -> impl Strategy<Value = Bytes> {
     let sessions = proptest::collection::btree_map(any::<u16>(), any::<u128>(), 0..4);
-    (nonce(), "\\PC{0,20}", sessions, number(), number()).prop_map(
-        |(nonce, address, sessions, load, counter)| {
+    let shards = proptest::collection::btree_map("[a-z]{1,8}", any::<u16>(), 0..3);
+    (nonce(), "\\PC{0,20}", sessions, number(), number(), shards).prop_map(
+        |(nonce, address, sessions, load, counter, shards)| {
             let sessions = sessions
                 .into_iter()
                 .map(|(domain, session)| (DomainId(domain), SessionId::new(session)))
                 .collect();
-            let hint = HostHint { address, sessions, load, counter };
+            let hint = HostHint { address, sessions, load, counter, shards };
             let object = hint.encode(nonce);
             assert_eq!(HostHint::decode("hint", &object), Ok(hint));
             object

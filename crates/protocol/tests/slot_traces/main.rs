@@ -1,5 +1,5 @@
-//! What a session does with its slots and its garbage, told by the traces in `tests/traces/residency`,
-//! `tests/traces/recovery` and `tests/traces/retention`. The module of each says which events there are.
+//! What a session does with its slots, vnodes and garbage, told by the traces in `tests/traces/residency`,
+//! `tests/traces/lifecycle`, `tests/traces/recovery` and `tests/traces/retention`. The module of each says which events there are.
 //!
 //! Sessions are called A to E. A tenure is written `A@3`, and a holding `B@4 from A@3 C@1`: B owns the slot by epoch 4,
 //! the earlier tenures are its sources, newest first.
@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a trace that can't be read fails its test")]
 
 mod driven;
+mod lifecycle;
 #[path = "../support/random.rs"]
 mod random;
 mod recovery;
@@ -20,8 +21,9 @@ mod words;
 
 use traces::Folder;
 
-const FOLDERS: [Folder; 3] = [
-    ("residency", 13, residency::play),
+const FOLDERS: [Folder; 4] = [
+    ("residency", 16, residency::play),
+    ("lifecycle", 10, lifecycle::play),
     ("recovery", 14, recovery::play),
     ("retention", 8, retention::play),
 ];
@@ -51,6 +53,18 @@ mod switched {
     fn a_record_behind_the_release_of_its_slot() {
         let trace = "residency/an_append_after_the_release.txt";
         switch::is_missed(Bug::AppendAfterRelease, ALL, trace);
+    }
+
+    #[test]
+    fn a_call_before_its_vnode_is_open() {
+        let trace = "lifecycle/a_call_waits_for_the_hook.txt";
+        switch::is_missed(Bug::AdmitBeforeOpen, ALL, trace);
+    }
+
+    #[test]
+    fn a_slot_released_before_its_vnodes_closed() {
+        let trace = "residency/a_release_waits_for_the_closes.txt";
+        switch::is_missed(Bug::ReleaseBeforeClose, ALL, trace);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! ```text
 //! epoch B@4 from A@3       the newest epoch that it has read: who holds the slot
 //! recovered e3 at p5       the slot was recovered for that tenure; if that is still wanted, its Adopt is appended there
-//! flushed                  the vnodes have handed over; if a Release is owed, it is appended
+//! flushed                  the vnodes have handed over; if a Release is owed and everything is closed, it is appended
+//! opens e3                 a vnode that is active under that tenure begins to open something; if it may
+//! closed e3                it is closed
+//! overdue e3               the closes of that tenure have taken too long
 //! call                     a call arrives
 //! append e3                a vnode that is active under that tenure has a record to append
 //! answer e3                a query of such a vnode is to wait for its barrier
@@ -41,7 +44,14 @@ pub(crate) fn play(input: &str) -> String {
                     vec!["not wanted".into()]
                 }
             }
+            ["opens", tenure] if !residency.may_open(SLOT, epoch(tenure)) => vec!["refused".into()],
+            ["opens", tenure] => step(&mut residency, Event::Opening(epoch(tenure))),
+            ["closed", tenure] => step(&mut residency, Event::Closed(epoch(tenure))),
+            ["overdue", tenure] => step(&mut residency, Event::CloseOverdue(epoch(tenure))),
             ["flushed"] => match residency.owed_release(SLOT) {
+                Some(_) if residency.releasable(SLOT).is_none() => {
+                    vec!["the Release waits for a close".into()]
+                }
                 Some(release) => {
                     let mut said = vec![format!("append Release {release}")];
                     said.extend(step(&mut residency, Event::Released));

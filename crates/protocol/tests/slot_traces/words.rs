@@ -7,6 +7,7 @@ use holocron_protocol::{
         DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader, RecordDigest,
         SessionEntry, SessionState, SlotTable,
     },
+    epoch::shards::Shards,
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, Tenure},
 };
 
@@ -135,5 +136,6 @@ fn written(
         hosts: hosts.collect(),
         sessions: sessions.collect(),
         domains: BTreeMap::from([(DomainId::HOME, home)]),
+        shards: Shards::default(),
     }
 }

@@ -1,10 +1,15 @@
 //! Settling: after the faults, one host leads and every slot is served.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
-use holocron_protocol::format::keys;
+use holocron_protocol::{
+    epoch::{record::EpochRecord, shards::shard_name},
+    format::keys,
+};
 
 use super::Story;
+use crate::workload::shards;
 
 /// How long a cluster may take to settle after everything was healed. Its longest timeouts are those for hints of
 /// unknown hosts (10 s) and for a leader that was heard only by hints.
@@ -19,6 +24,10 @@ struct State {
     leaving: Vec<String>,
     serving: u32,
     waiting: u32,
+    /// Shards in slots that are served, and those of them that are open.
+    shards: (u32, u32),
+    /// By host that takes shards, how many it owns by the newest record.
+    spread: Vec<u32>,
 }
 
 impl Story {
@@ -29,13 +38,17 @@ impl Story {
         loop {
             let state = self.state(nodes);
             let settled = state.leaving.is_empty() && state.waiting == 0;
-            if settled && state.leaders.len() == 1 && state.serving == slots {
+            let shards = self.work.doors.as_ref().map_or(0, |_| u32::from(shards::COUNT));
+            let spread = state.spread.iter().max()
+                <= state.spread.iter().min().map(|least| least + 1).as_ref();
+            let open = state.shards == (shards, shards) && spread;
+            if settled && open && state.leaders.len() == 1 && state.serving == slots {
                 return;
             }
             if self.cluster.world.now() >= until {
                 self.note_newest_epoch();
                 self.trace.violate(format_args!(
-                    "invariant 12 (one leader and every slot served in the end): {REST_WITHIN:?} after the last fault: {state:?}"
+                    "invariants 12 and 18 (one leader, every slot served, and every shard open in the end): {REST_WITHIN:?} after the last fault: {state:?}"
                 ));
                 return;
             }
@@ -66,7 +79,36 @@ impl Story {
             }
             state.serving += status.slots_serving;
             state.waiting += status.slots_waiting;
+            state.shards.0 += status.shards.serving;
+            state.shards.1 += status.shards.open;
         }
+        state.spread = self.spread();
         state
+    }
+
+    /// By host that takes shards, how many it owns by the newest record. All hosts have one weight.
+    fn spread(&self) -> Vec<u32> {
+        let Some((key, stored)) = self.cluster.world.shelf.newest(keys::EPOCHS) else {
+            return Vec::new();
+        };
+        let Ok(record) = EpochRecord::decode(&key, &stored) else { return Vec::new() };
+        let mut owned = BTreeMap::new();
+        for (kind, sharded) in record.shards.kinds() {
+            for (name, _) in record
+                .hosts
+                .iter()
+                .filter(|(name, host)| host.share() > 0 && sharded.hosts.contains(*name))
+            {
+                owned.entry(name.clone()).or_insert(0);
+            }
+            for number in 0..sharded.count {
+                let slot = shard_name(kind, number).hash().slot(record.slot_count);
+                let owner = record.home().slots.holding(slot).owner;
+                if let Some((host, _)) = owner.and_then(|owner| record.host_of(owner.session)) {
+                    *owned.entry(host.clone()).or_insert(0) += 1;
+                }
+            }
+        }
+        owned.into_values().collect()
     }
 }

@@ -36,6 +36,10 @@ pub enum Invariant {
     LostIsNoticed = 14,
     /// What no host needs is deleted.
     NoGarbage = 16,
+    /// Of one vnode, nothing is open twice under one token.
+    OpenOnce = 17,
+    /// Every shard is open somewhere, and the hosts have their shares of them.
+    ShardsOpen = 18,
 }
 
 impl Invariant {
@@ -67,6 +71,10 @@ impl Invariant {
             }
             Self::NoGarbage => {
                 "after faults stop, nothing is left that no host needs, within a bound"
+            }
+            Self::OpenOnce => "of one vnode, nothing is open twice under one token",
+            Self::ShardsOpen => {
+                "after faults stop, every shard is open, and the hosts have their shares of them"
             }
         }
     }

@@ -11,6 +11,7 @@ use holocron_protocol::{
         DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader, RecordDigest,
         SessionEntry, SessionState, SlotTable,
     },
+    epoch::shards::Shards,
     format::{cluster::Cluster, keys},
     ids::{
         ClientId, ClusterId, CommitNumber, DomainId, Epoch, HostName, Nonce, PackNumber, Position,
@@ -277,6 +278,7 @@ impl Stage {
             hosts,
             sessions,
             domains: BTreeMap::from([(DomainId::HOME, home)]),
+            shards: Shards::default(),
         }
     }
 

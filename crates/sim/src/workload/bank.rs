@@ -45,8 +45,9 @@ impl Vnode for Account {
     type Reply = bool;
     type Query = ();
     type Answer = u64;
+    type Lifecycle = ();
 
-    fn command(&mut self, _: &Context<'_>, command: Command) -> bool {
+    fn command(&mut self, _: &mut Context<'_, Self>, command: Command) -> bool {
         match command {
             Command::Deposit(amount) => self.balance += amount,
             Command::Withdraw(amount) if amount > self.balance => return false,
@@ -55,12 +56,8 @@ impl Vnode for Account {
         true
     }
 
-    fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+    fn query(&self, _: &Context<'_, Self>, (): ()) -> u64 {
         self.balance
-    }
-
-    fn on_passivate(&mut self, _: &Context<'_>) {
-        super::note_passivation();
     }
 }
 

@@ -38,19 +38,16 @@ impl Vnode for Cell {
     type Reply = u64;
     type Query = ();
     type Answer = u64;
+    type Lifecycle = ();
 
-    fn command(&mut self, _: &Context<'_>, command: Command) -> u64 {
+    fn command(&mut self, _: &mut Context<'_, Self>, command: Command) -> u64 {
         let before = self.value;
         self.value = after(before, command);
         before
     }
 
-    fn query(&self, _: &Context<'_>, (): ()) -> u64 {
+    fn query(&self, _: &Context<'_, Self>, (): ()) -> u64 {
         self.value
-    }
-
-    fn on_passivate(&mut self, _: &Context<'_>) {
-        super::note_passivation();
     }
 }
 

@@ -57,8 +57,9 @@ impl Vnode for Tally {
     type Reply = (u64, String);
     type Query = ();
     type Answer = (u64, u64);
+    type Lifecycle = ();
 
-    fn command(&mut self, _: &Context<'_>, command: Command) -> (u64, String) {
+    fn command(&mut self, _: &mut Context<'_, Self>, command: Command) -> (u64, String) {
         let reply_len = match command {
             Command::Count { token, reply_len } => {
                 self.count += 1;
@@ -83,12 +84,8 @@ impl Vnode for Tally {
         (self.count, " ".repeat(reply_len.into()))
     }
 
-    fn query(&self, _: &Context<'_>, (): ()) -> (u64, u64) {
+    fn query(&self, _: &Context<'_, Self>, (): ()) -> (u64, u64) {
         (self.count, self.sum)
-    }
-
-    fn on_passivate(&mut self, _: &Context<'_>) {
-        super::note_passivation();
     }
 }
 

@@ -11,6 +11,8 @@ mod elections;
 #[cfg(test)]
 mod failovers;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod missing;
 #[cfg(test)]
 mod namesakes;
@@ -18,6 +20,8 @@ mod namesakes;
 mod plot;
 #[cfg(test)]
 mod seeds;
+#[cfg(test)]
+mod shards;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]

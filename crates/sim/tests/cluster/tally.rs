@@ -19,14 +19,15 @@ impl Vnode for Tally {
     type Reply = u64;
     type Query = ();
     type Answer = (u64, u64);
+    type Lifecycle = ();
 
-    fn command(&mut self, _: &Context<'_>, token: u64) -> u64 {
+    fn command(&mut self, _: &mut Context<'_, Self>, token: u64) -> u64 {
         self.count += 1;
         self.sum += token;
         self.count
     }
 
-    fn query(&self, _: &Context<'_>, (): ()) -> (u64, u64) {
+    fn query(&self, _: &Context<'_, Self>, (): ()) -> (u64, u64) {
         (self.count, self.sum)
     }
 }

@@ -59,6 +59,8 @@ fn status(number: u128, load: u64, commands: u64) -> HostStatus {
         copying: Copying::Complete,
         load,
         leading: None,
+        shards: holocron::ShardsStatus::default(),
+        evictions: 0,
     }
 }
 

@@ -97,6 +97,7 @@ impl CurrentSession {
         self.shared.spawn(Arc::clone(&session.journal).run());
         self.shared.spawn(Arc::clone(&session.journal).run_barrier());
         self.shared.spawn(Arc::clone(&session).run_sweep());
+        self.shared.spawn(Arc::clone(&session).run_shards());
         let views = self.shared.views.follow();
         self.shared.spawn(Checkpoints::new(Arc::clone(&session), views, notices).run());
         self.watch_end(&session);

@@ -1,39 +1,38 @@
-//! Running calls, handing over, rolling back.
+//! Running calls, and rolling back.
 
-use core::mem;
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::Ordering,
 };
 
-use bytes::Bytes;
 use holocron_protocol::{
     ids::{CommitNumber, Position},
-    journal::batch::{StateFields, StateKind},
-    request::{
-        envelope::{self, EncodeError},
-        window::{self, Admission, Recorded, RequestId},
-    },
+    request::window::{self, Recorded, RequestId},
+    slot::lifecycle::{self, Admission},
 };
 
 use super::{
-    Active, Handed, LoadReason, Message, Pending, Phase, Stored, Work,
+    Active, LoadReason, Message, Pending, Phase, Stored, Work,
+    hooks::Hooks,
     recorded::{outcome_of, recorded},
 };
 use crate::{
-    api::call::{Call, Mode, Outcome, ReplyTo},
+    api::{
+        call::{Call, Mode, Outcome, ReplyTo},
+        kinds::{AnyContext, AnyResource},
+    },
     planted,
     session::journal::Released,
     store_io::state_reader::Unloadable,
 };
 
 /// The state in memory is invalid: roll back to the last hand-over and run again what came since.
-struct Rollback {
+pub(super) struct Rollback {
     /// The request at fault, which must not run again, and its outcome; none when the request at fault is not known.
-    at_fault: Option<(RequestId, Outcome)>,
+    pub(super) at_fault: Option<(RequestId, Outcome)>,
     /// The call that was running, unless it is pending already.
-    work: Option<Work>,
+    pub(super) work: Option<Work>,
 }
 
 /// How often to check, while running again, that the state can be stored.
@@ -45,10 +44,12 @@ pub(super) enum StorableCheck {
     EveryCommand,
 }
 
-/// The state could not be encoded.
-enum Unstorable {
-    TooLarge(String),
-    Panicked,
+/// What a call finds open: what the hooks opened, or nothing for a kind without hooks.
+fn resource<'a>(hooks: &'a mut Option<Box<Hooks>>, nothing: &'a mut ()) -> &'a mut AnyResource {
+    match hooks {
+        Some(hooks) => hooks.resource(),
+        None => nothing,
+    }
 }
 
 impl Active {
@@ -61,29 +62,44 @@ impl Active {
                 self.leave_queue();
                 reply.send(self.answer(CommitNumber::ZERO, outcome));
             }
-            Phase::Running { .. } => {
-                self.leave_queue();
-                if let Err(rollback) = self.step(Work { call, reply }) {
-                    self.recover(*rollback, StorableCheck::AtHandOver);
-                }
-            }
+            Phase::Running { .. } => self.admit(Work { call, reply }),
         }
     }
 
-    /// Runs calls that waited for the state; they no longer count as queued.
-    pub(super) fn run(&mut self, waiting: VecDeque<Work>, why: LoadReason) {
-        for _ in 0..waiting.len() {
-            self.leave_queue();
+    /// Takes a call whose state is in memory: it runs, or waits until what the vnode holds is open.
+    fn admit(&mut self, work: Work) {
+        match &mut self.hooks {
+            Some(hooks) if hooks.admission() == Admission::Wait => return hooks.park(work),
+            Some(hooks) if hooks.admission() == Admission::Refuse => {
+                self.leave_queue();
+                return work.reply.send(self.answer(CommitNumber::ZERO, Outcome::NotOwner));
+            }
+            Some(_) | None => {}
         }
+        self.leave_queue();
+        if let Err(rollback) = self.step(work) {
+            self.recover(*rollback, StorableCheck::AtHandOver);
+        }
+    }
+
+    /// Runs calls that waited for the state, as soon as what the vnode holds is open; they no longer count as queued then.
+    pub(super) fn run(&mut self, waiting: VecDeque<Work>, why: LoadReason) {
         let check = match why {
             LoadReason::Activation => StorableCheck::AtHandOver,
             LoadReason::Rollback(check) => check,
         };
+        if let Some(hooks) = &mut self.hooks {
+            hooks.park_all(waiting, check);
+            return self.lifecycle(lifecycle::Event::Loaded);
+        }
+        for _ in 0..waiting.len() {
+            self.leave_queue();
+        }
         self.run_all(waiting, check);
     }
 
     /// Runs calls until all have run. After each rollback it runs again what came since the last hand-over.
-    fn run_all(&mut self, mut queue: VecDeque<Work>, mut check: StorableCheck) {
+    pub(super) fn run_all(&mut self, mut queue: VecDeque<Work>, mut check: StorableCheck) {
         while let Some(work) = queue.pop_front() {
             let ran = self.step(work).and_then(|()| match check {
                 StorableCheck::AtHandOver => Ok(()),
@@ -96,7 +112,7 @@ impl Active {
         }
     }
 
-    fn recover(&mut self, rollback: Rollback, check: StorableCheck) {
+    pub(super) fn recover(&mut self, rollback: Rollback, check: StorableCheck) {
         if let Some((queue, check)) = self.roll_back(rollback, VecDeque::new(), check) {
             self.run_all(queue, check);
         }
@@ -117,6 +133,7 @@ impl Active {
         queue.extend(rollback.work);
         queue.extend(rest);
         self.dirty = false;
+        self.lifecycle(lifecycle::Event::RolledBack);
         if let Some((id, outcome)) = rollback.at_fault
             && self.failed.insert(id, outcome).is_some()
         {
@@ -151,22 +168,34 @@ impl Active {
             // Its envelope was dropped from memory after the commit: read it back. The calls wait, as at the first
             // load.
             None => {
-                let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
-                self.handle.queued.fetch_add(waiting, Ordering::AcqRel);
+                self.queue_again(&queue);
                 self.phase = Phase::Loading { waiting: queue, why: LoadReason::Rollback(check) };
                 let stored = self.session.locate(&self.handle);
                 self.load(stored.unwrap_or(Stored::Nowhere));
                 return None;
             }
         };
-        self.activate();
+        if self.hooks.is_some() {
+            self.queue_again(&queue);
+            self.run(queue, LoadReason::Rollback(check));
+            return None;
+        }
         Some((queue, check))
+    }
+
+    /// Counts calls as queued that had begun to run.
+    fn queue_again(&self, queue: &VecDeque<Work>) {
+        let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+        self.handle.queued.fetch_add(waiting, Ordering::AcqRel);
     }
 
     /// The state can't be used: callers get the reason, now and from now on.
     pub(super) fn become_unreadable(&mut self, queue: VecDeque<Work>, why: &str) {
         tracing::warn!(vnode = %self.handle.name, why, "vnode is unreadable; its callers get an error");
         self.phase = Phase::Unreadable { why: why.to_owned() };
+        if let Some(hooks) = &self.hooks {
+            hooks.show_error(format!("its stored state can't be read: {why}"));
+        }
         let answer = self.answer(CommitNumber::ZERO, Outcome::Unreadable(why.to_owned()));
         queue.into_iter().for_each(|work| work.reply.send(answer.clone()));
     }
@@ -189,20 +218,20 @@ impl Active {
         let (request, next) = (&work.call.request, commit.next());
         planted::no_window(window);
         match window.admit(request) {
-            Admission::Run => {}
-            Admission::Recorded(recorded) => {
+            window::Admission::Run => {}
+            window::Admission::Recorded(recorded) => {
                 self.session.parts.counts.repeats.fetch_add(1, Ordering::Relaxed);
                 let seen = recorded.commit;
                 self.answer_when_committed(work, seen, outcome_of(recorded.outcome));
                 return Ok(());
             }
-            Admission::Rebase => {
+            window::Admission::Rebase => {
                 let judged_on = if self.dirty { next } else { *commit };
                 self.answer_when_committed(work, judged_on, Outcome::Rebase(judged_on));
                 return Ok(());
             }
             // Its client has said that it no longer waits for this request.
-            Admission::Stale => return Ok(()),
+            window::Admission::Stale => return Ok(()),
         }
         let outcome = if let Some(outcome) = self.failed.get(&request.id) {
             outcome.clone()
@@ -214,9 +243,13 @@ impl Active {
                 }
                 self.quarantine.until = None;
             }
-            let context =
-                crate::api::vnode::Context { name: &self.handle.name, epoch: self.tenure };
-            match catch_unwind(AssertUnwindSafe(|| vnode.command(&context, &work.call.body))) {
+            let mut nothing = ();
+            let context = AnyContext {
+                name: &self.handle.name,
+                epoch: self.tenure,
+                resource: resource(&mut self.hooks, &mut nothing),
+            };
+            match catch_unwind(AssertUnwindSafe(|| vnode.command(context, &work.call.body))) {
                 Ok(Ok(reply)) => Outcome::Reply(reply.into()),
                 Ok(Err(why)) => {
                     // Nothing ran: the state is as it was.
@@ -246,19 +279,24 @@ impl Active {
     }
 
     fn query(&mut self, work: Work) {
-        let context = self.context();
         let Phase::Running { vnode, .. } = &self.phase else {
             unreachable!("calls run only on a state in memory");
         };
-        let outcome =
-            match catch_unwind(AssertUnwindSafe(|| vnode.query(&context, &work.call.body))) {
-                Ok(Ok(answer)) => Outcome::Reply(answer.into()),
-                Ok(Err(why)) => Outcome::Undecodable(why),
-                Err(_) => {
-                    tracing::warn!(vnode = %self.handle.name, "query panicked");
-                    Outcome::Panicked
-                }
-            };
+        let mut nothing = ();
+        let context = AnyContext {
+            name: &self.handle.name,
+            epoch: self.tenure,
+            resource: resource(&mut self.hooks, &mut nothing),
+        };
+        let outcome = match catch_unwind(AssertUnwindSafe(|| vnode.query(context, &work.call.body)))
+        {
+            Ok(Ok(answer)) => Outcome::Reply(answer.into()),
+            Ok(Err(why)) => Outcome::Undecodable(why),
+            Err(_) => {
+                tracing::warn!(vnode = %self.handle.name, "query panicked");
+                Outcome::Panicked
+            }
+        };
         if outcome == Outcome::Panicked {
             self.note_panic();
         }
@@ -285,115 +323,5 @@ impl Active {
         let served = (self.handle.slot, self.tenure);
         let released = Released { reply: work.reply, answer };
         self.session.journal.answer(work.call.mode, served, sees, released);
-    }
-
-    /// Hands the state over to the journal, with the answers that may be sent when it is committed.
-    pub(super) fn hand_over_now(&mut self) {
-        if !self.dirty {
-            assert!(
-                self.pending.is_empty(),
-                "{}: pending answers, but no change",
-                self.handle.name
-            );
-            return;
-        }
-        match self.encode() {
-            Ok(()) => self.hand_over(),
-            Err(unstorable) => {
-                let rollback = self.unstorable(&unstorable);
-                self.recover(rollback, StorableCheck::AtHandOver);
-                // Storable now: every command was checked on the way.
-                self.hand_over_now();
-            }
-        }
-    }
-
-    fn hand_over(&mut self) {
-        let Phase::Running { commit, .. } = &mut self.phase else {
-            unreachable!("only a state in memory is handed over");
-        };
-        let next = commit.next();
-        let envelope = Bytes::from(mem::take(&mut self.scratch));
-        let epoch = self.session.epoch();
-        let mut answers: Vec<Released> = self
-            .pending
-            .drain(..)
-            .map(|Pending { work, outcome }| Released {
-                reply: work.reply,
-                answer: crate::api::call::Answer { epoch, commit: next, outcome },
-            })
-            .collect();
-        let fields = StateFields {
-            kind: StateKind::Put,
-            hash: self.handle.hash,
-            commit: next,
-            wake_at: 0,
-            name: &self.handle.name,
-            envelope: &envelope,
-        };
-        self.dirty = false;
-        self.failed.clear();
-        match self.session.journal.append(self.handle.slot, self.tenure, fields, &mut answers) {
-            Ok(position) => {
-                *commit = next;
-                self.handed = Some(Handed {
-                    position,
-                    commit: next,
-                    envelope: Some((StateKind::Put, envelope)),
-                });
-            }
-            // The slot has left, or the session is over: none of these changes is committed, here or later.
-            Err(crate::session::journal::Closed) => {
-                for released in answers {
-                    released.refuse(Outcome::NotOwner);
-                }
-                self.session.forget_anyway(&self.handle);
-                self.myself.stop(None);
-            }
-        }
-    }
-
-    /// Encodes the envelope into the scratch buffer.
-    fn encode(&mut self) -> Result<(), Unstorable> {
-        let Phase::Running { vnode, window, .. } = &self.phase else {
-            unreachable!("only a state in memory is encoded");
-        };
-        self.scratch.clear();
-        let scratch = &mut self.scratch;
-        let (version, len_max) = (self.kind.version(), self.session.settings.state_len_max);
-        // `Serialize` is the user's: a panic there is this vnode's alone.
-        let encoded = catch_unwind(AssertUnwindSafe(|| {
-            envelope::encode(scratch, version, window, |out| vnode.encode(out), len_max)
-        }));
-        match encoded {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(EncodeError::TooLong { .. })) => Err(Unstorable::TooLarge(format!(
-                "it would leave a state of more than {len_max} bytes"
-            ))),
-            Ok(Err(EncodeError::Refused(_))) | Err(_) => Err(Unstorable::Panicked),
-        }
-    }
-
-    fn check_storable(&mut self) -> Result<(), Box<Rollback>> {
-        if !self.dirty {
-            return Ok(());
-        }
-        self.encode().map_err(|unstorable| {
-            let outcome = match unstorable {
-                Unstorable::TooLarge(why) => Outcome::Rejected(why),
-                Unstorable::Panicked => Outcome::Panicked,
-            };
-            // The newest command is at fault: the state was storable before it.
-            let last = self.pending.last().expect("a change has a pending command");
-            Box::new(Rollback { at_fault: Some((last.work.call.request.id, outcome)), work: None })
-        })
-    }
-
-    /// The rollback after a state that can't be stored; the request at fault is not known yet.
-    fn unstorable(&mut self, unstorable: &Unstorable) -> Rollback {
-        if let Unstorable::Panicked = unstorable {
-            self.note_panic();
-        }
-        Rollback { at_fault: None, work: None }
     }
 }

@@ -230,9 +230,14 @@ impl Leadership {
                 Admission::CheckEndMark => {
                     self.by_hint.insert(session);
                     // It asks again for what its hint doesn't say.
-                    let (address, weight, zone) = (hint.address.clone(), WEIGHT_DEFAULT, None);
-                    let request = JoinRequest { name, address, session, weight, zone };
-                    effects.extend(self.clear(request));
+                    effects.extend(self.clear(JoinRequest {
+                        name,
+                        address: hint.address.clone(),
+                        session,
+                        weight: WEIGHT_DEFAULT,
+                        zone: None,
+                        shards: hint.shards.clone(),
+                    }));
                 }
             }
         }

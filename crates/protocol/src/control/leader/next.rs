@@ -109,7 +109,8 @@ fn take_over(
     base: Base<'_>,
     writer: Writer<'_>,
 ) -> Result<(), Refused> {
-    let name = &writer.identity.name;
+    let Identity { name, shards, .. } = writer.identity;
+    draft.declare(name, shards)?;
     reasons.push(match base {
         Base::Founding(_) => format!("{name} founds the cluster"),
         Base::After(record, _) => {
@@ -166,7 +167,10 @@ impl Leadership {
     fn give_shares(&self, draft: &mut Draft, reasons: &mut Vec<String>, record: &EpochRecord) {
         for (name, request) in &self.changes.shares {
             let entry = HostEntry { state: state_of(draft, request.session), ..requested(request) };
-            if record.is_open(request.session) && draft.join(name, entry).is_ok() {
+            if record.is_open(request.session)
+                && draft.declare(name, &request.shards).is_ok()
+                && draft.join(name, entry).is_ok()
+            {
                 reasons.push(format!("{name} gets its share of the slots after its back-off"));
             }
         }
@@ -179,7 +183,10 @@ impl Leadership {
             if !cleared.holds_after(newest) {
                 return false;
             }
-            match draft.join(name, first_entry(request, backoff, now, waiting)) {
+            let declared = draft.declare(name, &request.shards);
+            let joined = declared
+                .and_then(|()| draft.join(name, first_entry(request, backoff, now, waiting)));
+            match joined {
                 Ok(()) => {
                     reasons.push(format!("{name} joins"));
                     true

@@ -28,6 +28,9 @@ pub enum Answer {
 
 impl Leadership {
     pub(super) fn on_join(&mut self, request: JoinRequest) -> Vec<Effect> {
+        if let Err(why) = self.record.shards.check_declared(&request.shards) {
+            return vec![Effect::Answer(Answer::Refused(why))];
+        }
         match admission(&self.record, request.session) {
             Admission::Over => {
                 let why = "this session is over: open a new one".into();
@@ -150,7 +153,7 @@ impl Leadership {
             let (Ok(()) | Err(_)) = draft.move_slot(DomainId::HOME, slot, host);
         }
         (was_even && draft.need() != Need::Nothing).then(|| {
-            format!("{host} or another host would be more than a tenth off its share, and slots would move back: change weights instead")
+            format!("{host} or another host would be more than a tenth off its share, or off its share of shards, and slots would move back: change weights instead")
         })
     }
 

@@ -8,6 +8,7 @@ use crate::{
     epoch::{
         draft::SlotReport,
         record::{EpochRecord, Leader},
+        shards::DeclaredShards,
     },
     ids::{Epoch, HostName, SessionId},
 };
@@ -23,14 +24,16 @@ pub struct Identity {
     pub weight: u32,
     /// Its zone, if it has one: hosts of one zone tend to fail together.
     pub zone: Option<String>,
+    /// The kinds with shards that it runs.
+    pub shards: DeclaredShards,
 }
 
 impl Identity {
     /// What the host asks to join with.
     #[must_use]
     pub fn joins_with(&self, session: SessionId) -> JoinRequest {
-        let Self { name, address, weight, zone } = self.clone();
-        JoinRequest { name, address, session, weight, zone }
+        let Self { name, address, weight, zone, shards } = self.clone();
+        JoinRequest { name, address, session, weight, zone, shards }
     }
 }
 
@@ -111,7 +114,7 @@ impl fmt::Display for SessionEnd {
 }
 
 /// Why a host stops by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopReason {
     /// It left: its slots were handed off, or it was no member, or there was no other host.
     Left,
@@ -119,4 +122,6 @@ pub enum StopReason {
     LeaveTimedOut,
     /// A later process has its name.
     Replaced,
+    /// It declares other shards than the cluster has; the text says which.
+    Shards(String),
 }

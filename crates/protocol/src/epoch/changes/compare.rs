@@ -20,6 +20,7 @@ pub fn changes(before: Option<&EpochRecord>, after: &EpochRecord) -> Vec<Change>
     leader(before, after, &mut all);
     domains(before, after, &mut all);
     hosts(before, after, &mut all);
+    shards(before, after, &mut all);
     for (&domain, entry) in &after.domains {
         let earlier = before.and_then(|before| before.domains.get(&domain));
         Pair { before, after }.slots(domain, earlier, entry, &mut all);
@@ -81,6 +82,16 @@ fn hosts(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Change
             }
             (Some(_), None) => all.push(Change::HostGone { host: host.clone() }),
             (None, None) => {}
+        }
+    }
+}
+
+/// A kind with shards is never gone.
+fn shards(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Change>) {
+    for (name, kind) in after.shards.kinds() {
+        if before.and_then(|before| before.shards.kind(name)) != Some(kind) {
+            let (count, hosts) = (kind.count, kind.hosts.clone());
+            all.push(Change::Shards { kind: name.into(), count, hosts });
         }
     }
 }

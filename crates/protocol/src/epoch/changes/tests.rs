@@ -176,6 +176,18 @@ fn every_change_of_a_host_is_told() {
 }
 
 #[test]
+fn a_kind_with_shards_and_the_hosts_that_run_it_are_told() {
+    let index = [("index".into(), 64)].into();
+    let mut log = Log::new(2);
+    log.write(|draft| draft.declare(&name("a"), &index).unwrap());
+    assert_eq!(log.said(1, 2), ["kind index has 64 shards; hosts that run it: a"]);
+    log.write(|draft| draft.declare(&name("a"), &BTreeMap::new()).unwrap());
+    assert_eq!(log.said(2, 3), ["kind index has 64 shards, and no host runs it"]);
+    log.write(|draft| drop(draft.declare(&name("a"), &[("index".into(), 32)].into())));
+    assert_eq!(log.said(3, 4), Vec::<String>::new(), "the number is fixed");
+}
+
+#[test]
 fn a_leader_that_resigns_names_its_successor_and_another_leads() {
     let mut log = Log::new(2);
     log.write(|draft| draft.join(&name("b"), host(2)).unwrap());
@@ -220,6 +232,7 @@ enum Step {
     Full(u16),
     Forget,
     Resign,
+    Declare(u8, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -234,6 +247,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..6u16).prop_map(Step::Full),
         1 => Just(Step::Forget),
         1 => Just(Step::Resign),
+        2 => (0..3u8, any::<bool>()).prop_map(|(host, has)| Step::Declare(host, has)),
     ]
 }
 
@@ -267,6 +281,10 @@ fn apply(draft: &mut Draft, record: &EpochRecord, step: &Step, fresh: u128) {
             }
         }
         Step::Resign => draft.resign(None).unwrap(),
+        Step::Declare(number, has) => {
+            let declared = has.then(|| ("index".into(), 3)).into_iter().collect();
+            draft.declare(&name_of(number), &declared).unwrap();
+        }
     }
 }
 

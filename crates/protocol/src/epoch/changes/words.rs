@@ -55,6 +55,14 @@ impl fmt::Display for Change {
                 let zone = |zone: &Option<String>| zone.clone().unwrap_or_else(|| "none".into());
                 write!(f, "{host} has zone {} now, before {}", zone(after), zone(before))
             }
+            Self::Shards { kind, count, hosts } => {
+                write!(f, "kind {kind} has {count} shards")?;
+                let hosts: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+                match hosts.is_empty() {
+                    true => f.write_str(", and no host runs it"),
+                    false => write!(f, "; hosts that run it: {}", hosts.join(", ")),
+                }
+            }
             Self::SlotsMoved(moved) => fmt::Display::fmt(moved, f),
             Self::SourcesDropped { domain, slots, owner, dropped } => {
                 let (what, dropped) = (Counted(slots, *domain), names(dropped, owner.as_ref()));

@@ -1,10 +1,10 @@
-//! Reports about slots, and why a change is refused.
+//! Reports about slots, why a change is refused, and the reason of a record.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use serde::{Deserialize, Serialize};
 
-use crate::epoch::record::{EpochRecord, Holding};
+use crate::epoch::record::{EpochRecord, Holding, REASON_LEN_MAX};
 use crate::ids::{DomainId, HostName, SessionId, Slot, Tenure};
 
 /// A slot with this many sources isn't moved until its owner's next full checkpoint, unless its owner fails.
@@ -69,7 +69,19 @@ pub enum Refused {
     /// The slot has [`SOURCES_MAX`] sources. Try again after its owner's next full checkpoint.
     #[error("{0} has too many sources: it can move after its owner's next full checkpoint")]
     TooManySources(Slot),
+    /// A host declares shards that it may not declare; the text says why.
+    #[error("{0}")]
+    Shards(String),
     /// The cluster or the entry is too large; the text names the limit.
     #[error("{0}")]
     TooLarge(String),
+}
+
+/// A reason, cut to the length that a record may have.
+pub(super) fn cut(reason: &str) -> String {
+    let mut end = reason.len().min(REASON_LEN_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].to_string()
 }

@@ -13,6 +13,8 @@ use crate::{
         draft::changes::{SOURCES_MAX, SourceFact},
         placement::{self, Hosts, Mobility, Need},
         record::{DomainEntry, Holding, HostEntry, SessionEntry, SessionState, SlotTable},
+        shards::{Shards, shards_by_slot},
+        spread::{self, Pinned},
     },
     ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
     planted,
@@ -86,31 +88,54 @@ impl DomainDraft {
     /// Gives free slots to hosts that can take them.
     pub(super) fn settle(&mut self, seats: &Seats) {
         let mut owners = seats.places(&self.owners);
+        for pinned in &seats.pinned {
+            spread::settle_pinned(pinned, &mut owners);
+        }
         placement::settle(seats.hosts(), &mut owners, self.loads.as_deref());
         self.owners = seats.sessions(&owners);
     }
 
     /// Whether moving slots is worth what it costs.
     pub(super) fn need(&self, seats: &Seats) -> Need {
-        placement::need(seats.hosts(), &seats.places(&self.owners), self.loads.as_deref())
+        let owners = seats.places(&self.owners);
+        let mut mobility = self.mobility();
+        let shards_move = seats.pinned.iter().any(|pinned| {
+            let is_uneven = spread::next_move(pinned, &owners, &mobility).is_some();
+            pin(pinned, &mut mobility);
+            is_uneven
+        });
+        if shards_move {
+            return Need::AtOnce;
+        }
+        placement::need(seats.hosts(), &owners, self.loads.as_deref())
     }
 
     /// Moves slots towards balance; returns how many moved.
     pub(super) fn rebalance(&mut self, seats: &Seats, moves_max: usize) -> usize {
-        let mobility: Vec<Mobility> = (0..)
+        let mut mobility = self.mobility();
+        let mut owners = seats.places(&self.owners);
+        let mut moved = 0;
+        for pinned in &seats.pinned {
+            moved += spread::spread_pinned(pinned, &mut owners, &mobility, moves_max - moved);
+            pin(pinned, &mut mobility);
+        }
+        let (hosts, loads) = (seats.hosts(), self.loads.as_deref());
+        moved += placement::rebalance(hosts, &mut owners, loads, &mobility, moves_max - moved);
+        assert!(moved <= moves_max, "{moved} slots moved, {moves_max} may");
+        self.owners = seats.sessions(&owners);
+        moved
+    }
+
+    /// Whether each slot may be moved voluntarily.
+    fn mobility(&self) -> Vec<Mobility> {
+        (0..)
             .map(Slot)
             .zip(&self.before)
             .map(|(slot, before)| match self.placed.contains(&slot) {
                 true => Mobility::Pinned,
                 false => mobility(before),
             })
-            .collect();
-        let mut owners = seats.places(&self.owners);
-        let (hosts, loads) = (seats.hosts(), self.loads.as_deref());
-        let moved = placement::rebalance(hosts, &mut owners, loads, &mobility, moves_max);
-        assert!(moved <= moves_max, "{moved} slots moved, {moves_max} may");
-        self.owners = seats.sessions(&owners);
-        moved
+            .collect()
     }
 
     /// Drops the sources of a slot that a fact makes unnecessary.
@@ -149,6 +174,15 @@ impl DomainDraft {
     }
 }
 
+/// The slots with these shards are placed: they are not moved for anything else.
+fn pin(pinned: &Pinned, mobility: &mut [Mobility]) {
+    for (mobility, &shards) in mobility.iter_mut().zip(&pinned.shards) {
+        if shards > 0 {
+            *mobility = Mobility::Pinned;
+        }
+    }
+}
+
 /// Whether a slot with these sources may be moved away from a healthy owner.
 pub(super) const fn mobility(before: &Holding) -> Mobility {
     if before.sources.len() >= SOURCES_MAX { Mobility::Pinned } else { Mobility::Movable }
@@ -156,19 +190,29 @@ pub(super) const fn mobility(before: &Holding) -> Mobility {
 
 /// The hosts that may hold slots of one domain, in order of their names.
 pub(super) struct Seats {
+    names: Vec<HostName>,
     sessions: Vec<SessionId>,
     weights: Vec<u32>,
     zones: Vec<Option<u16>>,
+    /// The shards of each kind that a host can take. Slots of one kind aren't moved for a later one.
+    pinned: Vec<Pinned>,
 }
 
 impl Seats {
     pub(super) fn of(domain: DomainId, hosts: &BTreeMap<HostName, HostEntry>) -> Self {
-        let mut seats = Self { sessions: Vec::new(), weights: Vec::new(), zones: Vec::new() };
-        let names: BTreeSet<&str> =
+        let mut seats = Self {
+            names: Vec::new(),
+            sessions: Vec::new(),
+            weights: Vec::new(),
+            zones: Vec::new(),
+            pinned: Vec::new(),
+        };
+        let zones: BTreeSet<&str> =
             hosts.values().filter_map(|host| host.zone.as_deref()).collect();
-        let numbers: BTreeMap<&str, u16> = names.into_iter().zip(0..).collect();
-        for host in hosts.values() {
+        let numbers: BTreeMap<&str, u16> = zones.into_iter().zip(0..).collect();
+        for (name, host) in hosts {
             if let Some(session) = host.sessions.get(&domain) {
+                seats.names.push(name.clone());
                 seats.sessions.push(*session);
                 seats.weights.push(host.share());
                 seats.zones.push(host.zone.as_deref().map(|zone| numbers[zone]));
@@ -179,6 +223,28 @@ impl Seats {
 
     fn hosts(&self) -> Hosts<'_> {
         Hosts { weights: &self.weights, zones: &self.zones }
+    }
+
+    /// With the shards of each kind, all of which are in the home domain.
+    pub(super) fn with_shards(mut self, domain: DomainId, shards: &Shards, slots: u16) -> Self {
+        if domain != DomainId::HOME {
+            return self;
+        }
+        for (name, kind) in shards.kinds() {
+            let seats = self.names.iter().zip(&self.weights);
+            let weights = seats.map(|(host, &weight)| match kind.hosts.contains(host) {
+                true => weight,
+                false => 0,
+            });
+            let pinned = Pinned {
+                shards: planted::shards(shards_by_slot(name, kind.count, slots)),
+                weights: weights.collect(),
+            };
+            if pinned.can_be_placed() {
+                self.pinned.push(pinned);
+            }
+        }
+        self
     }
 
     fn places(&self, owners: &[Option<SessionId>]) -> Vec<Option<usize>> {

@@ -2,7 +2,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use super::{Draft, domains::Seats};
+use super::Draft;
 use crate::{
     epoch::{placement::Need, record::HostEntry},
     ids::{DomainId, HostName},
@@ -14,8 +14,8 @@ impl Draft {
     pub fn rebalance(&mut self, moves_max: usize) -> usize {
         self.settle();
         let mut moved = 0;
-        for (id, domain) in &mut self.domains {
-            moved += domain.rebalance(&Seats::of(*id, &self.hosts), moves_max - moved);
+        for (id, seats) in self.seats() {
+            moved += self.domain(id).rebalance(&seats, moves_max - moved);
         }
         moved
     }
@@ -47,15 +47,14 @@ impl Draft {
     /// Whether moving slots is worth what it costs, see [`crate::epoch::placement::need`].
     #[must_use]
     pub fn need(&self) -> Need {
-        let needs =
-            self.domains.iter().map(|(id, domain)| domain.need(&Seats::of(*id, &self.hosts)));
+        let needs = self.seats().into_iter().map(|(id, seats)| self.domains[&id].need(&seats));
         needs.max().unwrap_or(Need::Nothing)
     }
 
     /// Gives free slots to hosts that can take them.
     pub(super) fn settle(&mut self) {
-        for (id, domain) in &mut self.domains {
-            domain.settle(&Seats::of(*id, &self.hosts));
+        for (id, seats) in self.seats() {
+            self.domain(id).settle(&seats);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Unit tests of drafts, and random sequences of changes.
 
-use alloc::{vec, vec::Vec};
+use alloc::{string::String, vec, vec::Vec};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    epoch::record::Holding,
+    epoch::record::{Holding, REASON_LEN_MAX},
     format::keys,
     ids::{ClusterId, Nonce, Tenure},
 };

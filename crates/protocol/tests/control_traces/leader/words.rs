@@ -58,6 +58,7 @@ fn hint(words: &[&str]) -> (HostName, HostHint) {
         sessions: BTreeMap::from([(DomainId::HOME, session)]),
         load: 0,
         counter: counter.parse().unwrap(),
+        shards: BTreeMap::new(),
     };
     (host_of(session), hint)
 }

@@ -1,0 +1,134 @@
+//! Handing the state over to the journal, with the answers that depend on it.
+
+use core::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use holocron_protocol::{
+    journal::batch::{StateFields, StateKind},
+    request::envelope::{self, EncodeError},
+};
+
+use super::{
+    Active, Handed, Pending, Phase,
+    process::{Rollback, StorableCheck},
+};
+use crate::{api::call::Outcome, session::journal::Released};
+
+/// The state could not be encoded.
+enum Unstorable {
+    TooLarge(String),
+    Panicked,
+}
+
+impl Active {
+    /// Hands the state over to the journal, with the answers that may be sent when it is committed.
+    pub(super) fn hand_over_now(&mut self) {
+        if !self.dirty {
+            assert!(
+                self.pending.is_empty(),
+                "{}: pending answers, but no change",
+                self.handle.name
+            );
+            return;
+        }
+        match self.encode() {
+            Ok(()) => self.hand_over(),
+            Err(unstorable) => {
+                let rollback = self.unstorable(&unstorable);
+                self.recover(rollback, StorableCheck::AtHandOver);
+                // Storable now: every command was checked on the way.
+                self.hand_over_now();
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let Phase::Running { commit, .. } = &mut self.phase else {
+            unreachable!("only a state in memory is handed over");
+        };
+        let next = commit.next();
+        let envelope = Bytes::from(mem::take(&mut self.scratch));
+        let epoch = self.session.epoch();
+        let mut answers: Vec<Released> = self
+            .pending
+            .drain(..)
+            .map(|Pending { work, outcome }| Released {
+                reply: work.reply,
+                answer: crate::api::call::Answer { epoch, commit: next, outcome },
+            })
+            .collect();
+        let fields = StateFields {
+            kind: StateKind::Put,
+            hash: self.handle.hash,
+            commit: next,
+            wake_at: 0,
+            name: &self.handle.name,
+            envelope: &envelope,
+        };
+        self.dirty = false;
+        self.failed.clear();
+        match self.session.journal.append(self.handle.slot, self.tenure, fields, &mut answers) {
+            Ok(position) => {
+                *commit = next;
+                self.handed = Some(Handed {
+                    position,
+                    commit: next,
+                    envelope: Some((StateKind::Put, envelope)),
+                });
+            }
+            // The slot has left, or the session is over: none of these changes is committed, here or later.
+            Err(crate::session::journal::Closed) => {
+                for released in answers {
+                    released.refuse(Outcome::NotOwner);
+                }
+                self.session.forget_anyway(&self.handle);
+                self.myself.stop(None);
+            }
+        }
+    }
+
+    /// Encodes the envelope into the scratch buffer.
+    fn encode(&mut self) -> Result<(), Unstorable> {
+        let Phase::Running { vnode, window, .. } = &self.phase else {
+            unreachable!("only a state in memory is encoded");
+        };
+        self.scratch.clear();
+        let scratch = &mut self.scratch;
+        let (version, len_max) = (self.kind.version(), self.session.settings.state_len_max);
+        // `Serialize` is the user's: a panic there is this vnode's alone.
+        let encoded = catch_unwind(AssertUnwindSafe(|| {
+            envelope::encode(scratch, version, window, |out| vnode.encode(out), len_max)
+        }));
+        match encoded {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(EncodeError::TooLong { .. })) => Err(Unstorable::TooLarge(format!(
+                "it would leave a state of more than {len_max} bytes"
+            ))),
+            Ok(Err(EncodeError::Refused(_))) | Err(_) => Err(Unstorable::Panicked),
+        }
+    }
+
+    pub(super) fn check_storable(&mut self) -> Result<(), Box<Rollback>> {
+        if !self.dirty {
+            return Ok(());
+        }
+        self.encode().map_err(|unstorable| {
+            let outcome = match unstorable {
+                Unstorable::TooLarge(why) => Outcome::Rejected(why),
+                Unstorable::Panicked => Outcome::Panicked,
+            };
+            // The newest command is at fault: the state was storable before it.
+            let last = self.pending.last().expect("a change has a pending command");
+            Box::new(Rollback { at_fault: Some((last.work.call.request.id, outcome)), work: None })
+        })
+    }
+
+    /// The rollback after a state that can't be stored; the request at fault is not known yet.
+    fn unstorable(&mut self, unstorable: &Unstorable) -> Rollback {
+        if let Unstorable::Panicked = unstorable {
+            self.note_panic();
+        }
+        Rollback { at_fault: None, work: None }
+    }
+}
