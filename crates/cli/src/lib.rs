@@ -7,6 +7,8 @@
 mod call;
 mod deadline;
 mod demo;
+mod domain;
+mod domains;
 mod drain;
 mod elect;
 pub mod exit;
@@ -51,6 +53,7 @@ enum Command {
     Demo(demo::Arguments),
     Host(host::Arguments),
     Call(call::Arguments),
+    Domain(domain::Arguments),
     Status(status::Arguments),
     Drain(drain::Arguments),
     Move(move_slots::Arguments),
@@ -104,6 +107,7 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
         Command::Host(arguments) => Box::pin(host::run(arguments)).await,
         Command::Call(arguments) => Box::pin(call::run(arguments)).await,
+        Command::Domain(arguments) => Box::pin(domain::run(arguments)).await,
         Command::Status(arguments) => Box::pin(status::run(arguments)).await,
         Command::Drain(arguments) => Box::pin(drain::run(arguments)).await,
         Command::Move(arguments) => Box::pin(move_slots::run(arguments)).await,
@@ -128,6 +132,7 @@ fn log_to_stderr(command: &Command) {
         Command::RunWithParent(_)
         | Command::Demo(_)
         | Command::Call(_)
+        | Command::Domain(_)
         | Command::Status(_)
         | Command::Drain(_)
         | Command::Move(_)

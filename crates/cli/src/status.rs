@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     deadline::{Deadline, DeadlineArguments},
+    domain,
     exit::{self, Fail},
     settle::slots_of,
     store::StoreArguments,
@@ -129,6 +130,7 @@ fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
         "leader": record.leader.host.as_str(),
         "slots": record.slot_count,
         "hosts": hosts,
+        "domains": domain::as_json(record),
     })
 }
 
@@ -183,7 +185,15 @@ fn as_text(record: &EpochRecord, answers: &Answers) -> String {
         })
         .collect();
     out.push_str(&render(&HEADER, &rows));
+    if record.domains.len() > 1 {
+        out.push('\n');
+        out.push_str(&domain::as_text(record));
+    }
     for (name, answer) in answers {
+        let troubles = answer.iter().flat_map(|status| &status.domains);
+        for (domain, why) in troubles.filter_map(|it| Some((&it.name, it.trouble.as_ref()?))) {
+            out.push_str(&format!("{name} doesn't serve domain {domain}: {why}\n"));
+        }
         if let Err(why) = answer {
             out.push_str(&format!("{name} did not answer: {why}\n"));
         }

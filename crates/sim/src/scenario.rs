@@ -5,6 +5,7 @@
 //! back and compared with what was acknowledged. A run never panics: panics in it are reported as violations.
 
 mod audit;
+mod domain;
 mod lost;
 mod operator;
 mod rest;
@@ -128,6 +129,9 @@ impl Story {
         }
         let settings = settings(scenario.seed, &chance);
         let mut cluster = Cluster::new(scenario.seed, settings, workload::kinds);
+        if let Some(rule) = domain::drawn(scenario.seed) {
+            cluster.set_domain(rule);
+        }
         let trace = cluster.world.trace.clone();
         let work = Arc::new(Work::new(plan, trace.clone()));
         let residents = Arc::clone(&work);
@@ -208,6 +212,7 @@ impl Story {
     fn outcome(self, told: &Result<(), Box<dyn Any + Send>>) -> Outcome {
         let mut counters = *self.work.counters();
         counters += self.cluster.world.shelf.census();
+        counters += self.cluster.world.further.census();
         counters.duplicates = self.cluster.repeats();
         let span = self.cluster.world.now();
         let (hash, lines, tail) = (self.trace.hash(), self.trace.lines(), self.trace.tail());
@@ -250,6 +255,7 @@ fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
         + counters.joins
         + counters.leaves
         + counters.namesakes
+        + counters.domain_strikes
         + counters.lost_stores;
     let asked = scenario.faults.iter().any(|fault| fault != Fault::Store && fault != Fault::Lost);
     if asked && strikes == 0 {

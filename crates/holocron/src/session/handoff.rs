@@ -32,8 +32,10 @@ impl Session {
         self.note_epoch(record.epoch);
         let mut to_release = Vec::new();
         let mut refused: Vec<(Call, ReplyTo)> = Vec::new();
+        // A session acts only on a record that lists it.
+        let slots = record.slots_around(self.id()).expect("a listed session has a domain");
         let mut table = self.slots.lock();
-        for (slot, effect) in self.journal.learn(&record.home().slots) {
+        for (slot, effect) in self.journal.learn(slots) {
             match effect {
                 // The recovery task reads the wanted slots from the residency.
                 Effect::Recover => {}

@@ -14,7 +14,9 @@ use holocron_protocol::{
     control::{
         admission::Cleared,
         hints::HostHint,
-        leader::{Base, Effect, Event, Leadership, Next, Own, StoreHealth, Writer, next_record},
+        leader::{
+            Base, Effect, Event, Founded, Leadership, Next, Own, StoreHealth, Writer, next_record,
+        },
         load::{Coarse, LoadReport},
         member::Identity,
         report::{Health, JoinRequest, Progress},
@@ -187,6 +189,7 @@ impl Driven {
             awaiting: awaits.iter().map(|&at| self.live[at]).collect(),
             copying: Copying::Complete,
             loads: (!waiting).then(LoadReport::default),
+            domains: Vec::new(),
         };
         self.says(at, health);
         if !waiting && self.leadership.is_some() && self.newest().is_open(self.live[at]) {
@@ -216,6 +219,7 @@ impl Driven {
                 awaiting: Vec::new(),
                 copying: Copying::Complete,
                 loads: Some(report),
+                domains: Vec::new(),
             };
             self.says(at, health);
         }
@@ -287,7 +291,10 @@ impl Driven {
         let identity =
             Identity { address: address(&name), name, weight: WEIGHT_DEFAULT, zone: None };
         let (epoch, base) = match &newest {
-            None => (Epoch::new(1), Base::Founding(&cluster)),
+            None => (
+                Epoch::new(1),
+                Base::Founding(Founded { cluster: &cluster, home: &[], domains: &[] }),
+            ),
             Some(record) => (record.epoch.next(), Base::After(record, digest(record))),
         };
         let unlisted =

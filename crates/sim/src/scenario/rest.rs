@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use holocron_protocol::format::keys;
 
-use super::Story;
+use super::{Story, domain};
 
 /// How long a cluster may take to settle after everything was healed. Its longest timeouts are those for hints of
 /// unknown hosts (10 s) and for a leader that was heard only by hints.
@@ -18,6 +18,8 @@ struct State {
     leaders: Vec<String>,
     leaving: Vec<String>,
     serving: u32,
+    /// Slots of the domain besides the home domain.
+    serving_further: u32,
     waiting: u32,
 }
 
@@ -26,10 +28,12 @@ impl Story {
     pub(super) fn rest(&mut self, nodes: &[String]) {
         let until = self.cluster.world.now() + REST_WITHIN;
         let slots = u32::from(super::SLOTS);
+        let further = domain::drawn(self.scenario.seed).map_or(0, |_| slots);
         loop {
             let state = self.state(nodes);
             let settled = state.leaving.is_empty() && state.waiting == 0;
-            if settled && state.leaders.len() == 1 && state.serving == slots {
+            let served = state.serving == slots && state.serving_further == further;
+            if settled && state.leaders.len() == 1 && served {
                 return;
             }
             if self.cluster.world.now() >= until {
@@ -66,6 +70,10 @@ impl Story {
             }
             state.serving += status.slots_serving;
             state.waiting += status.slots_waiting;
+            for session in status.domains.iter().filter_map(|domain| domain.session) {
+                state.serving_further += session.slots_serving;
+                state.waiting += session.slots_waiting;
+            }
         }
         state
     }
