@@ -95,6 +95,7 @@ impl Deadline {
             other @ (ReadError::GaveUp(GaveUp::Stopped | GaveUp::Rejected(_))
             | ReadError::NoCluster(_)
             | ReadError::StoreLost(_)
+            | ReadError::NoDomain(_)
             | ReadError::Malformed(_)
             | ReadError::Missing(_)) => other.into(),
         }

@@ -9,7 +9,7 @@ use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail},
     leader::{ask_leader, known_host},
-    settle::{Moved, Order, session_of, slots_of},
+    settle::{Moved, Order, session_of},
     store::StoreArguments,
 };
 
@@ -51,14 +51,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         }
         return Ok(());
     }
-    let (slots, session) = (slots_of(&record, &host), session_of(&record, &host));
+    let (slots, session) = (record.slots_to_hand_over(&host), session_of(&record, &host));
     let order = PeerMessage::Drain(host.clone());
     ask_leader(&client, order.clone(), deadline).await?;
     let reader = deadline.reader(&arguments.store).await?;
     let drain = Order { client: &client, reader: &reader, deadline, order, host: &host };
     let epoch = drain.until_done(record, |record| {
         let state = record.hosts.get(&host).map(|host| host.state);
-        match (slots_of(record, &host), state) {
+        match (record.slots_to_hand_over(&host), state) {
             _ if session_of(record, &host) != session => Moved::Gone,
             (0, Some(HostState::Draining)) => Moved::Done,
             (left, _) => Moved::Left(left),

@@ -119,6 +119,7 @@ impl From<StartError> for Fail {
             | StartError::Cluster(_)
             | StartError::NoCluster
             | StartError::IsElection
+            | StartError::Domain(_)
             | StartError::Remains { .. }
             | StartError::Shards(_)
             | StartError::Listen { .. } => Failure::Failed,
@@ -150,6 +151,7 @@ impl From<ReadError> for Fail {
             }
             ReadError::StoreLost(_) => Failure::Unfit,
             ReadError::NoCluster(_)
+            | ReadError::NoDomain(_)
             | ReadError::GaveUp(GaveUp::Rejected(_))
             | ReadError::Malformed(_) => Failure::Failed,
         };

@@ -17,11 +17,12 @@ use holocron_protocol::{
         changes::{Change, Moved, changes},
         record::{EpochRecord, HostEntry},
     },
-    ids::{Epoch, HostName, SessionId, Slot, Tenure, VnodeName},
+    ids::{DomainId, Epoch, HostName, SessionId, Tenure, VnodeName},
 };
 
 use crate::{
     deadline::{Deadline, DeadlineArguments},
+    domains::DomainArguments,
     exit::{self, Fail, Failure},
     output::print,
     store::StoreArguments,
@@ -51,6 +52,8 @@ Examples:
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
+    #[command(flatten)]
+    domains: DomainArguments,
     /// The vnode's kind.
     kind: String,
     /// The vnode's key.
@@ -66,14 +69,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let name = VnodeName::new(&arguments.kind, &arguments.key)
         .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
     let deadline = arguments.deadline.start();
-    let reader = deadline.reader(&arguments.store).await?;
+    let mut reader = deadline.reader(&arguments.store).await?;
+    for domain in arguments.domains.load()?.domains {
+        let store = domain.open(deadline).await?;
+        reader = reader.with_domain(&domain.name, store);
+    }
     let found = deadline.read(reader.find_vnode(&name)).await?;
     let owner = match found.holding.owner {
         Some(tenure) => Some(explain_owner(&reader, deadline, &found, tenure).await?),
         None => None,
     };
     let memory = match &owner {
-        Some(owner) => in_memory(&owner.entry.address, &name, deadline).await,
+        Some(owner) => in_memory(&owner.entry.address, found.domain, &name, deadline).await,
         None => Memory::Unknown("no host owns its slot".to_owned()),
     };
     let explained = Explained { name, found, owner, memory };
@@ -132,12 +139,16 @@ async fn explain_owner(
 ) -> Result<Owner, Fail> {
     let listed = found.record.host_of(tenure.session);
     let (host, entry) = listed.expect("a record is checked: owners are open sessions of hosts");
-    let given = deadline.read(given(reader, tenure.epoch, found.slot)).await?;
+    let given = deadline.read(given(reader, tenure.epoch, found)).await?;
     Ok(Owner { host: host.clone(), entry: entry.clone(), tenure, given })
 }
 
 /// Reads the epoch that gave the slot to its owner, and the one before.
-async fn given(reader: &ClusterReader, epoch: Epoch, slot: Slot) -> Result<Given, ReadError> {
+async fn given(
+    reader: &ClusterReader,
+    epoch: Epoch,
+    found: &FoundVnode,
+) -> Result<Given, ReadError> {
     let record = match reader.entry(epoch).await? {
         Entry::Record(record) => record,
         Entry::Undecodable(malformed) => return Ok(Given::Unknown(malformed.to_string())),
@@ -157,15 +168,21 @@ async fn given(reader: &ClusterReader, epoch: Epoch, slot: Slot) -> Result<Given
     };
     let moved = changes(before.as_deref(), &record).into_iter().find_map(|change| {
         let Change::SlotsMoved(moved) = change else { return None };
-        moved.slots.contains(slot).then_some(moved)
+        (moved.domain == found.domain && moved.slots.contains(found.slot)).then_some(moved)
     });
     Ok(Given::By { record, moved })
 }
 
 /// Asks the owner whether the vnode is in its memory.
-async fn in_memory(address: &str, name: &VnodeName, deadline: Deadline) -> Memory {
+async fn in_memory(
+    address: &str,
+    domain: DomainId,
+    name: &VnodeName,
+    deadline: Deadline,
+) -> Memory {
     let within = deadline.left().min(ANSWER_WITHIN);
-    match ask(&Tcp, address, PeerMessage::Vnode(name.hash()), within).await {
+    let message = PeerMessage::Vnode { domain, hash: name.hash() };
+    match ask(&Tcp, address, message, within).await {
         Ok(PeerReply::Vnode(status)) => Memory::Known(status),
         // A release that doesn't know the question refuses it.
         Ok(PeerReply::Refused(why)) => {

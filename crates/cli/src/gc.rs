@@ -2,12 +2,16 @@
 
 use clap::Args;
 use holocron::{Clock, SystemClock, audit::GarbageReport};
-use holocron_protocol::audit::garbage::{Fate, Judged, Total};
+use holocron_protocol::{
+    audit::garbage::{Fate, Judged, Total},
+    epoch::domain::HOME_NAME,
+};
 use serde_json::{Value, json};
 
 use crate::{
+    domains::DomainArguments,
     exit::{self, Fail},
-    scrub::{RequestArguments, size, with_progress},
+    scrub::{RequestArguments, left_out_as_text, not_given, size, with_progress},
     store::StoreArguments,
     table::{render, thousands},
 };
@@ -23,6 +27,8 @@ use crate::{
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
+    #[command(flatten)]
+    domains: DomainArguments,
     /// Only show. Required: this command never deletes.
     #[arg(long, required = true)]
     dry_run: bool,
@@ -35,13 +41,30 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     assert!(arguments.dry_run, "the option is required");
-    let audit = arguments.requests.audit(&arguments.store).await?;
-    let judging = audit.garbage(SystemClock.wall_ms());
-    let report = with_progress("gc", audit.progress(), judging).await?;
+    let audits = arguments.requests.audits(&arguments.store, &arguments.domains).await?;
+    let given: Vec<String> = audits.iter().map(|(name, _)| name.clone()).collect();
+    let (mut json, mut further, mut left_out) = (Value::Null, Vec::new(), Vec::new());
+    for (name, audit) in audits {
+        let judging = audit.garbage(SystemClock.wall_ms());
+        let report = with_progress("gc", audit.progress(), judging).await?;
+        left_out = not_given(&report.domains, &given);
+        match (arguments.json, name == HOME_NAME) {
+            (true, true) => json = as_json(&report),
+            (true, false) => {
+                let mut report = as_json(&report);
+                report["domain"] = json!(name);
+                further.push(report);
+            }
+            (false, true) => print!("{}", as_text(&report)),
+            (false, false) => print!("\ndomain {name}, {}", as_text(&report)),
+        }
+    }
     if arguments.json {
-        println!("{:#}", as_json(&report));
+        json["domains"] = json!(further);
+        json["domains_left_out"] = json!(left_out);
+        println!("{json:#}");
     } else {
-        print!("{}", as_text(&report));
+        print!("{}", left_out_as_text(&left_out));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use holocron_protocol::epoch::log::EPOCHS_KEPT_MIN;
 use serde_json::json;
 
 use crate::{
+    domains::DomainArguments,
     exit::{self, Fail, Failure},
     kinds,
     signals::Signals,
@@ -27,10 +28,13 @@ crash; no acknowledged command is lost. RUST_LOG sets what is logged, for exampl
 
 Examples:
   mkdir /tmp/h; holocron host --store file:///tmp/h --name h1
-  holocron host --store s3://bucket/prefix --listen 10.0.0.7:7400 --allow-remote"))]
+  holocron host --store s3://bucket/prefix --listen 10.0.0.7:7400 --allow-remote
+  holocron host --store file:///tmp/h --config domains.toml --domain acme=s3://acme-data/holocron"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
+    #[command(flatten)]
+    domains: DomainArguments,
     /// Stable name of the host; random if not given. A second host with the same name replaces the first, which stops.
     #[arg(long)]
     name: Option<String>,
@@ -158,7 +162,8 @@ impl Arguments {
         }
     }
 
-    fn builder(&self) -> HostBuilder {
+    fn builder(&self) -> Result<HostBuilder, Fail> {
+        let configured = self.domains.load()?;
         let mut builder = kinds::register(Host::builder(&self.store.url))
             .listen(&self.listen)
             .weight(self.weight)
@@ -176,7 +181,11 @@ impl Arguments {
         if let Some(address) = &self.advertise {
             builder = builder.advertise(address);
         }
-        builder
+        builder = builder.home_rules(configured.home_rules);
+        for domain in configured.domains {
+            builder = builder.domain(domain.for_host());
+        }
+        Ok(builder)
     }
 }
 
@@ -184,12 +193,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     if !arguments.allow_remote {
         refuse_remote(&arguments.listen).await?;
     }
+    let builder = arguments.builder()?;
     let mut signals = Signals::new()?;
     let host = tokio::select! {
         biased;
         // The host owns no slots yet, so there is nothing to hand off.
         () = signals.next() => return Ok(()),
-        started = arguments.builder().start() => started?,
+        started = builder.start() => started?,
     };
     if arguments.json {
         println!("{}", json!({ "host": host.name().as_str(), "address": host.address() }));

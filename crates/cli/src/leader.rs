@@ -30,7 +30,8 @@ pub(crate) async fn ask_leader(
             other @ (PeerReply::View(_)
             | PeerReply::Health(_)
             | PeerReply::Status(_)
-            | PeerReply::Vnode(_)) => {
+            | PeerReply::Vnode(_)
+            | PeerReply::Sealed(_)) => {
                 return Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}")));
             }
         }

@@ -7,6 +7,8 @@
 mod call;
 mod deadline;
 mod demo;
+mod domain;
+mod domains;
 mod drain;
 mod elect;
 pub mod exit;
@@ -52,6 +54,7 @@ enum Command {
     Demo(demo::Arguments),
     Host(host::Arguments),
     Call(call::Arguments),
+    Domain(domain::Arguments),
     Status(status::Arguments),
     Top(top::Arguments),
     Drain(drain::Arguments),
@@ -106,6 +109,7 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
         Command::Host(arguments) => Box::pin(host::run(arguments)).await,
         Command::Call(arguments) => Box::pin(call::run(arguments)).await,
+        Command::Domain(arguments) => Box::pin(domain::run(arguments)).await,
         Command::Status(arguments) => Box::pin(status::run(arguments)).await,
         Command::Top(arguments) => Box::pin(top::run(arguments)).await,
         Command::Drain(arguments) => Box::pin(drain::run(arguments)).await,
@@ -131,6 +135,7 @@ fn log_to_stderr(command: &Command) {
         Command::RunWithParent(_)
         | Command::Demo(_)
         | Command::Call(_)
+        | Command::Domain(_)
         | Command::Status(_)
         | Command::Top(_)
         | Command::Drain(_)

@@ -11,13 +11,17 @@ use holocron::{
     Audit,
     audit::{AuditError, Progress, ScrubReport},
 };
-use holocron_protocol::audit::finding::{Damage, Finding};
+use holocron_protocol::{
+    audit::finding::{Damage, Finding},
+    epoch::domain::HOME_NAME,
+};
 use holocron_store::explain;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
     deadline::Deadline,
+    domains::DomainArguments,
     exit::{self, Fail, Failure},
     store::StoreArguments,
     table::thousands,
@@ -37,6 +41,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
+    #[command(flatten)]
+    domains: DomainArguments,
     /// Print a JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -59,11 +65,22 @@ pub(crate) struct RequestArguments {
 }
 
 impl RequestArguments {
-    /// An audit of a store.
-    pub(crate) async fn audit(self, store: &StoreArguments) -> Result<Audit, Fail> {
+    /// An audit of the home domain's store, and one of each further domain's store, by its name.
+    pub(crate) async fn audits(
+        self,
+        store: &StoreArguments,
+        domains: &DomainArguments,
+    ) -> Result<Vec<(String, Audit)>, Fail> {
         let timeout = Duration::from_secs(self.seconds);
-        let opened = Deadline::within(timeout).open(&store.url, &store.options).await?;
-        Ok(Audit::new(opened).request_timeout(timeout))
+        let home = Deadline::within(timeout).open(&store.url, &store.options).await?;
+        let mut audits = vec![(HOME_NAME.to_owned(), Audit::new(Arc::clone(&home)))];
+        for domain in domains.load()?.domains {
+            let opened = domain.open(Deadline::within(timeout)).await?;
+            let audit = Audit::of_domain(Arc::clone(&home), &domain.name, opened);
+            audits.push((domain.name, audit));
+        }
+        let bounded = |(name, audit): (String, Audit)| (name, audit.request_timeout(timeout));
+        Ok(audits.into_iter().map(bounded).collect())
     }
 }
 
@@ -71,7 +88,7 @@ impl From<AuditError> for Fail {
     fn from(error: AuditError) -> Self {
         let failure = match &error {
             AuditError::Store(_) => Failure::Later,
-            AuditError::NoCluster => Failure::Failed,
+            AuditError::NoCluster | AuditError::Domain { .. } => Failure::Failed,
             AuditError::Cluster(_) => Failure::Damaged,
         };
         Self::new(failure, explain(&error))
@@ -79,21 +96,55 @@ impl From<AuditError> for Fail {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
-    let audit = arguments.requests.audit(&arguments.store).await?;
-    let begun = Instant::now();
-    let report = with_progress("scrub", audit.progress(), audit.scrub()).await?;
-    if arguments.json {
-        println!("{:#}", as_json(&report, begun.elapsed()));
-    } else {
-        print!("{}", as_text(&report, begun.elapsed()));
+    let audits = arguments.requests.audits(&arguments.store, &arguments.domains).await?;
+    let given: Vec<String> = audits.iter().map(|(name, _)| name.clone()).collect();
+    let (mut findings, mut json, mut further, mut left_out) =
+        (0, Value::Null, Vec::new(), Vec::new());
+    for (name, audit) in audits {
+        let begun = Instant::now();
+        let report = with_progress("scrub", audit.progress(), audit.scrub()).await?;
+        findings += report.findings.len();
+        left_out = not_given(&report.domains, &given);
+        match (arguments.json, name == HOME_NAME) {
+            (true, true) => json = as_json(&report, begun.elapsed()),
+            (true, false) => {
+                let mut report = as_json(&report, begun.elapsed());
+                report["domain"] = json!(name);
+                further.push(report);
+            }
+            (false, true) => print!("{}", as_text(&report, begun.elapsed())),
+            (false, false) => {
+                print!("\ndomain {name}\n{}", as_text(&report, begun.elapsed()));
+            }
+        }
     }
-    match report.findings.len() {
+    if arguments.json {
+        json["domains"] = json!(further);
+        json["domains_left_out"] = json!(left_out);
+        println!("{json:#}");
+    } else {
+        print!("{}", left_out_as_text(&left_out));
+    }
+    match findings {
         0 => Ok(()),
         1 => Err(Fail::new(Failure::Damaged, "the store is damaged: 1 finding")),
         count => {
             Err(Fail::new(Failure::Damaged, format!("the store is damaged: {count} findings")))
         }
     }
+}
+
+/// The domains of a cluster whose stores were not given.
+pub(crate) fn not_given(domains: &[String], given: &[String]) -> Vec<String> {
+    domains.iter().filter(|name| !given.contains(name)).cloned().collect()
+}
+
+/// Says which domains a command did not look into.
+pub(crate) fn left_out_as_text(left_out: &[String]) -> String {
+    let line = |name: &String| {
+        format!("\ndomain {name} was not looked into: give its URL with --domain {name}=URL\n")
+    };
+    left_out.iter().map(line).collect()
 }
 
 /// Prints to standard error how far an audit has come, while it runs.

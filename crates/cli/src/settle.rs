@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use holocron::{Client, PeerMessage, inspect::ClusterReader};
+use holocron::{Client, HostStatus, PeerMessage, inspect::ClusterReader};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     ids::{DomainId, Epoch, HostName, SessionId},
@@ -114,7 +114,11 @@ async fn serve_all(record: &EpochRecord) -> bool {
     let owners = record.hosts.iter().filter(|(name, _)| slots_of(record, name) > 0);
     for (_, host) in owners {
         let status = status_of(&host.address).await;
-        if !status.is_ok_and(|status| status.epoch >= record.epoch && status.slots_waiting == 0) {
+        let waits = |status: &HostStatus| {
+            let mut further = status.domains.iter().filter_map(|domain| domain.session);
+            status.slots_waiting > 0 || further.any(|session| session.slots_waiting > 0)
+        };
+        if !status.is_ok_and(|status| status.epoch >= record.epoch && !waits(&status)) {
             return false;
         }
     }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     deadline::{Deadline, DeadlineArguments},
+    domain,
     exit::{self, Fail},
     settle::slots_of,
     store::StoreArguments,
@@ -136,6 +137,7 @@ fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
         "slots": record.slot_count,
         "shards": record.shards,
         "hosts": hosts,
+        "domains": domain::as_json(record),
     })
 }
 
@@ -202,16 +204,26 @@ fn as_text(record: &EpochRecord, answers: &Answers) -> String {
         })
         .collect();
     out.push_str(&render(&header, &rows));
+    if record.domains.len() > 1 {
+        out.push('\n');
+        out.push_str(&domain::as_text(record));
+    }
     answers.values().flatten().for_each(|status| out.push_str(&under_way(status)));
     answers.iter().for_each(|(name, answer)| out.push_str(&trouble(name, answer)));
     out
 }
 
-/// What a host does about slots that move.
+/// What a host does about slots that move, and which domains it doesn't serve.
 fn under_way(status: &HostStatus) -> String {
+    let name = &status.name;
     let mut out = String::new();
+    for domain in &status.domains {
+        if let Some(why) = &domain.trouble {
+            out.push_str(&format!("{name} doesn't serve domain {}: {why}\n", domain.name));
+        }
+    }
     if status.copying == Copying::Remaining {
-        out.push_str(&format!("{} copies the states of slots that it got\n", status.name));
+        out.push_str(&format!("{name} copies the states of slots that it got\n"));
     }
     for sentence in status.leading.iter().flat_map(sentences) {
         out.push_str(&format!("{sentence}\n"));

@@ -29,13 +29,14 @@ pub use api::settings::Settings;
 pub use api::vnode::{Context, Vnode};
 pub use audit::Audit;
 pub use holocron_protocol::control::founding::Founding;
+pub use holocron_protocol::epoch::domain::{Offer, Rule};
 pub use holocron_protocol::epoch::log::Retention;
 pub use holocron_protocol::ids::Epoch;
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};
-pub use host::{Host, HostBuilder, StartError, Stopped};
+pub use host::{Domain, Host, HostBuilder, StartError, Stopped};
 pub use transport::peer::{
-    Health, HostStatus, JoinRequest, NOT_OPEN_MAX, NotOpen, PeerMessage, PeerReply, Progress,
-    ShardsStatus, VnodeStatus,
+    DomainStatus, Health, HostStatus, JoinRequest, NOT_OPEN_MAX, NotOpen, PeerMessage, PeerReply,
+    Progress, ServeRequest, SessionStatus, ShardsStatus, VnodeStatus,
 };
 pub use transport::serve::{Serve, View};
 pub use transport::{frame, link, net, server};

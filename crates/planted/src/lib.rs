@@ -145,6 +145,14 @@ bugs! {
     ResignAsLeader = "resign-as-leader",
     /// A session that ends deletes the packs of its last checkpoint although its record is in flight and may land (7).
     DeletePacksInFlight = "delete-packs-in-flight",
+    /// A host opens its session in a store that isn't the one a domain is bound to, and finds its journals empty (1).
+    OpenUnboundStore = "open-unbound-store",
+    /// A new domain takes names whose vnodes exist in the home domain, where they aren't found any more (1).
+    TakeOverNames = "take-over-names",
+    /// A host that can't reach the store of one domain loses its sessions in all domains (12).
+    EndHostForDomain = "end-host-for-domain",
+    /// Every host is blamed for an outage of a domain's store, and loses its slots there (12).
+    BlameHostsForOutage = "blame-hosts-for-outage",
     /// A detached session is forgotten after one look, so that what lands later stays for ever (16).
     ForgetAtOnce = "forget-at-once",
     /// A command runs before what its vnode holds outside its state is open (17).

@@ -194,6 +194,11 @@ random_id!(
     /// The random id of an election used alone, drawn at its creation, so that a replaced store is noticed.
     ElectionId
 );
+random_id!(
+    /// The random id of a domain's store, drawn when its `domain` object is created, so that a URL that leads elsewhere is
+    /// noticed.
+    StoreId
+);
 
 /// A storage location for some kinds of vnodes. 0 is the home domain, which holds the epoch log.
 #[derive(
@@ -203,7 +208,7 @@ random_id!(
 pub struct DomainId(pub u16);
 
 impl DomainId {
-    /// The domain that holds the epoch log; the only one in use so far.
+    /// The domain that holds the epoch log.
     pub const HOME: Self = Self(0);
 }
 

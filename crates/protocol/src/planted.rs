@@ -96,6 +96,14 @@ pub(crate) fn purpose_of_last(rule: Purpose) -> Purpose {
     if is_planted(Bug::ResignAsLeader) { Purpose::Rotate } else { rule }
 }
 
+// control/domain_member.rs
+
+/// [`Bug::OpenUnboundStore`]: a session is opened in a store that the record doesn't name.
+#[inline]
+pub(crate) fn is_bound(rule: bool) -> bool {
+    rule || is_planted(Bug::OpenUnboundStore)
+}
+
 // control/election.rs
 
 /// [`Bug::ClaimFromAnswer`]: a leadership counts as confirmed when the answer arrived.
@@ -110,6 +118,14 @@ pub(crate) fn confirmed(asked_at: Time, now: Time) -> Time {
 #[inline]
 pub(crate) fn looked_twice(rule: bool) -> bool {
     rule || is_planted(Bug::ForgetAtOnce)
+}
+
+// control/leader/domains.rs
+
+/// [`Bug::BlameHostsForOutage`]: a host counts as at fault for a domain's store that no other host reaches either.
+#[inline]
+pub(crate) fn another_reaches(rule: bool) -> bool {
+    rule || is_planted(Bug::BlameHostsForOutage)
 }
 
 // control/leader/hosts.rs
@@ -176,7 +192,21 @@ pub(crate) fn after_seal(rule: AfterSeal) -> AfterSeal {
     if is_planted(Bug::RejoinWhenReplaced) { AfterSeal::Rejoin } else { rule }
 }
 
+// epoch/domain.rs
+
+/// [`Bug::TakeOverNames`]: a new domain may take names whose vnodes exist in the home domain.
+#[inline]
+pub(crate) fn are_new(rule: bool) -> bool {
+    rule || is_planted(Bug::TakeOverNames)
+}
+
 // epoch/draft.rs
+
+/// [`Bug::EndHostForDomain`]: a host that can't reach the store of one domain loses all its sessions.
+#[inline]
+pub(crate) fn ends_host(rule: bool) -> bool {
+    rule || is_planted(Bug::EndHostForDomain)
+}
 
 /// [`Bug::JudgeByName`]: a session that is over counts as lived by the host that has its name now.
 #[inline]

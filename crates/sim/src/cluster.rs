@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use holocron::{Client, Host, HostBuilder, HostStatus, Random, Settings, TokioClock};
+use holocron::{Client, Domain, Host, HostBuilder, HostStatus, Random, Rule, Settings, TokioClock};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -34,6 +34,8 @@ pub struct Cluster {
     processes: u64,
     notes: Arc<Mutex<Notes>>,
     resident: Option<Resident>,
+    /// What lives in the domain acme, if there is one.
+    domain: Option<Rule>,
 }
 
 /// What observers know of hosts, by node.
@@ -71,6 +73,7 @@ impl Cluster {
             processes: 0,
             notes: Arc::default(),
             resident: None,
+            domain: None,
         }
     }
 
@@ -80,6 +83,11 @@ impl Cluster {
         equip: impl Fn(&str, HostBuilder) -> HostBuilder + Send + Sync + 'static,
     ) {
         self.equip = Some(Box::new(equip));
+    }
+
+    /// Every host that starts from now on is configured with a domain acme, which has these vnodes and a store of its own.
+    pub fn set_domain(&mut self, rule: Rule) {
+        self.domain = Some(rule);
     }
 
     /// Every host that starts from now on has callers in its own process.
@@ -114,6 +122,13 @@ impl Cluster {
             .listen(&format!("{node}:0"))
             .settings(self.settings.clone());
         let builder = (self.kinds)(builder);
+        let builder = match &self.domain {
+            Some(rule) => {
+                let store = Arc::new(self.world.further.of(node));
+                builder.domain(Domain::new("acme", "memory://").store(store).rule(rule.clone()))
+            }
+            None => builder,
+        };
         let process = HostProcess {
             node: node.to_owned(),
             builder: match &self.equip {

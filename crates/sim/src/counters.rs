@@ -97,6 +97,10 @@ counters! {
     leaves,
     /// Processes started under the name of a host that runs elsewhere.
     namesakes,
+    /// Outages of a further domain's store, and nodes that lost their access to it or became slow there.
+    domain_strikes,
+    /// Sessions of a further domain that an epoch ended while their hosts went on.
+    domain_sessions_ended,
     /// Stores lost while hosts served from them.
     lost_stores,
 }

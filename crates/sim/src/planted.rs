@@ -93,6 +93,10 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::BalanceUnheard => traced!("balance_by_the_loads_that_are_known"),
         Bug::BalanceNoise => traced!("balance_after_one_look"),
         Bug::BlameHostForStore => traced!("a_host_blamed_for_the_store"),
+        Bug::OpenUnboundStore => traced!("a_session_in_a_store_that_is_not_the_domains"),
+        Bug::TakeOverNames => traced!("a_domain_that_takes_over_names"),
+        Bug::EndHostForDomain => traced!("a_host_ended_for_one_domain"),
+        Bug::BlameHostsForOutage => traced!("hosts_blamed_for_an_outage"),
         // Rules of an election used alone, whose members are not in the default workload.
         Bug::ClaimFromAnswer => in_election("switched::a_claim_from_the_time_of_the_answer"),
         Bug::ClaimAtOnce => in_election("switched::a_claim_that_begins_at_once"),

@@ -5,6 +5,7 @@
 //! back and compared with what was acknowledged. A run never panics: panics in it are reported as violations.
 
 mod audit;
+mod domain;
 mod lost;
 mod operator;
 mod rest;
@@ -127,6 +128,9 @@ impl Story {
         }
         let settings = settings(scenario.seed, &chance);
         let mut cluster = Cluster::new(scenario.seed, settings, workload::kinds);
+        if let Some(rule) = domain::drawn(scenario.seed) {
+            cluster.set_domain(rule);
+        }
         let trace = cluster.world.trace.clone();
         let mut work = Work::new(plan, trace.clone());
         if Chance::new(scenario.seed ^ 0x5a4d).below(3) == 0 {
@@ -215,6 +219,7 @@ impl Story {
     fn outcome(self, told: &Result<(), Box<dyn Any + Send>>) -> Outcome {
         let mut counters = *self.work.counters();
         counters += self.cluster.world.shelf.census();
+        counters += self.cluster.world.further.census();
         counters.duplicates = self.cluster.repeats();
         counters.passivations = self.cluster.evictions();
         let span = self.cluster.world.now();
@@ -257,6 +262,7 @@ fn shows_nothing(scenario: &Scenario, counters: &Counters) -> Option<String> {
         + counters.joins
         + counters.leaves
         + counters.namesakes
+        + counters.domain_strikes
         + counters.lost_stores;
     let asked = scenario.faults.iter().any(|fault| fault != Fault::Store && fault != Fault::Lost);
     if asked && strikes == 0 {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use holocron_protocol::{
     epoch::record::EpochRecord,
     format::keys,
-    ids::{Epoch, HostName, SessionId},
+    ids::{DomainId, Epoch, HostName, SessionId},
 };
 use holocron_store::{Error, Listed};
 use tokio::sync::oneshot;
@@ -35,7 +35,7 @@ use crate::{
     chance::Chance,
     counters::Counters,
     trace::Trace,
-    watch::{Event, Watch},
+    watch::{Event, Place, Watch},
 };
 
 /// The store.
@@ -45,12 +45,15 @@ pub struct Shelf(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     now: Duration,
+    place: Place,
     chance: Chance,
     trace: Trace,
     faults: StoreFaults,
     /// The end of the current outage.
     out_until: Duration,
     paces: Paces,
+    /// The nodes without access.
+    denied: BTreeSet<String>,
     objects: BTreeMap<String, Bytes>,
     due: BTreeMap<(Duration, u64), Due>,
     /// Answers in flight.
@@ -72,14 +75,16 @@ pub enum Replacement {
 }
 
 impl Shelf {
-    pub(crate) fn new(chance: Chance, trace: Trace, watch: Watch) -> Self {
+    pub(crate) fn new(place: Place, chance: Chance, trace: Trace, watch: Watch) -> Self {
         Self(Arc::new(Mutex::new(State {
             now: Duration::ZERO,
+            place,
             chance,
             trace,
             faults: StoreFaults::none(),
             out_until: Duration::ZERO,
             paces: Paces::default(),
+            denied: BTreeSet::new(),
             objects: BTreeMap::new(),
             due: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -107,15 +112,28 @@ impl Shelf {
     /// Starts an outage.
     pub fn set_outage(&self, span: Duration) {
         let mut state = self.state();
-        state.trace.note(format_args!("the store is away for {span:?}"));
+        let place = state.place;
+        state.trace.note(format_args!("{place}the store is away for {span:?}"));
         state.out_until = state.now + span;
+    }
+
+    /// Takes one node's access, or gives it back.
+    pub fn set_denied(&self, node: &str, denied: bool) {
+        let mut state = self.state();
+        let changed =
+            if denied { state.denied.insert(node.to_owned()) } else { state.denied.remove(node) };
+        if changed {
+            let place = state.place;
+            state.trace.note(format_args!("{place}{node} has access: {}", !denied));
+        }
     }
 
     /// Makes one node's requests slow, or normal again.
     pub fn set_slow(&self, node: &str, slow: Option<Slow>) {
         let mut state = self.state();
         if let Some(slow) = slow {
-            state.trace.note(format_args!("{node} is slow: {slow:?}"));
+            let place = state.place;
+            state.trace.note(format_args!("{place}{node} is slow: {slow:?}"));
         }
         state.paces.set(node, slow);
     }
@@ -155,8 +173,9 @@ impl Shelf {
             let key = keys::epoch(Epoch::new(number));
             let record = state.objects.get(&key).map(|object| EpochRecord::decode(&key, object));
             let Some(Ok(record)) = record else { return false };
-            let sessions = record.hosts.get(host).map(|entry| entry.sessions.values());
-            sessions.into_iter().flatten().any(|session| !ours.contains(session))
+            let entry = record.hosts.get(host);
+            let session = entry.and_then(|entry| entry.sessions.get(&DomainId::HOME));
+            session.is_some_and(|session| !ours.contains(session))
         })
     }
 
@@ -234,8 +253,9 @@ impl State {
         let (reply, answer) = oneshot::channel();
         let pace = self.paces.of(node, &verb, self.faults.latency, &self.chance);
         if let Verb::Create(..) = verb {
-            // The minimum latency is half of the usual one.
-            self.watch.asked(node, self.now, self.faults.latency / 2);
+            // The minimum latency is half of the usual one. Each domain has a journal of its own.
+            let asker = format!("{}{node}", self.place);
+            self.watch.asked(&asker, self.now, self.faults.latency / 2);
         }
         let mut due = Due {
             node: node.to_owned(),
@@ -245,7 +265,10 @@ impl State {
             told_after: pace.back,
         };
         let faults = self.faults.clone();
-        if self.now < self.out_until {
+        if self.denied.contains(node) {
+            self.count("denied");
+            due.is_denied();
+        } else if self.now < self.out_until {
             self.count("refused by an outage");
             due.fails_unheard();
         } else if self.chance.happens(faults.fail_before) {
@@ -309,6 +332,9 @@ impl State {
                 Err(Error::Unclear { key, source: "the simulated store says nothing".into() })
             }
             Report::Conflict => Err(Error::Conflict { key }),
+            Report::Denied => {
+                Err(Error::Denied { key, source: "the simulated key was revoked".into() })
+            }
         };
         if let Some(reply) = reply {
             self.next += 1;
@@ -318,22 +344,23 @@ impl State {
 
     fn apply(&mut self, node: &str, verb: Verb) -> Result<Answer, Error> {
         self.count(verb.name());
+        let place = self.place;
         match verb {
             Verb::Create(key, body) => {
                 if let Some(existing) = self.objects.get(&key) {
                     self.census.met(&key, &body, existing);
                     return Err(Error::Conflict { key });
                 }
-                self.trace.note(format_args!("{node} create {key} {} B", body.len()));
+                self.trace.note(format_args!("{place}{node} create {key} {} B", body.len()));
                 self.census.created(&key, &body);
                 self.objects.insert(key.clone(), body.clone());
-                self.watch.created(Event { node, key: &key, objects: &self.objects }, &body);
+                self.watch.created(Event { place, node, key: &key, objects: &self.objects }, &body);
                 Ok(Answer::Done)
             }
             Verb::Put(key, body) => {
-                self.trace.note(format_args!("{node} put {key} {} B", body.len()));
+                self.trace.note(format_args!("{place}{node} put {key} {} B", body.len()));
                 self.objects.insert(key.clone(), body.clone());
-                self.watch.put(Event { node, key: &key, objects: &self.objects }, &body);
+                self.watch.put(Event { place, node, key: &key, objects: &self.objects }, &body);
                 Ok(Answer::Done)
             }
             Verb::Get(key) => Ok(Answer::Got(self.objects.get(&key).cloned())),
@@ -366,8 +393,8 @@ impl State {
             }
             Verb::Delete(key) => {
                 if self.objects.remove(&key).is_some() {
-                    self.trace.note(format_args!("{node} delete {key}"));
-                    self.watch.deleted(Event { node, key: &key, objects: &self.objects });
+                    self.trace.note(format_args!("{place}{node} delete {key}"));
+                    self.watch.deleted(Event { place, node, key: &key, objects: &self.objects });
                 }
                 Ok(Answer::Done)
             }

@@ -49,7 +49,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use holocron_protocol::ids::Epoch;
+use holocron::Call;
+use holocron_protocol::ids::{DomainId, Epoch};
 
 use self::{
     elections::Elections,
@@ -73,6 +74,10 @@ pub(crate) struct Watch(Arc<Mutex<State>>);
 struct State {
     trace: Trace,
     facts: Facts,
+    /// What is in the store of the domain besides the home domain, if the scenario has one.
+    further: Facts,
+    /// The objects there now.
+    further_objects: Objects,
     elections: Elections,
     connections: Connections,
     epochs: EpochsSeen,
@@ -81,9 +86,34 @@ struct State {
     lost: Option<Lost>,
 }
 
-/// An event of an object in the store.
+/// The domain besides the home domain.
+pub(crate) const FURTHER: DomainId = DomainId(1);
+
+/// Which store it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// That of the home domain.
+    #[default]
+    Home,
+    /// That of the other domain.
+    Further,
+}
+
+/// What the trace says before events of the store; nothing of the home domain's.
+impl core::fmt::Display for Place {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Home => Ok(()),
+            Self::Further => f.write_str("acme: "),
+        }
+    }
+}
+
+/// An event of an object in a store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event<'a> {
+    /// Which store.
+    pub(crate) place: Place,
     /// The node that caused it.
     pub(crate) node: &'a str,
     /// The object's key.
@@ -97,7 +127,9 @@ impl Watch {
     pub(crate) fn new(trace: Trace) -> Self {
         Self(Arc::new(Mutex::new(State {
             trace,
-            facts: Facts::default(),
+            facts: Facts::of(DomainId::HOME),
+            further: Facts::of(FURTHER),
+            further_objects: Objects::new(),
             elections: Elections::default(),
             connections: Connections::default(),
             epochs: EpochsSeen::default(),
@@ -141,8 +173,20 @@ impl Watch {
         let mut state = self.state();
         let broken = match &mut state.lost {
             _ if Elections::own(event.key) => state.elections.created(event, body),
-            Some(lost) => lost.created(event.key, body).into_iter().collect(),
-            None => state.facts.created(event, body),
+            Some(lost) if event.place == Place::Home => {
+                lost.created(event.key, body).into_iter().collect()
+            }
+            Some(_) => Vec::new(),
+            None if event.place == Place::Further => {
+                state.further_objects.insert(event.key.to_owned(), body.clone());
+                state.further.created(event, body)
+            }
+            None => {
+                let mut broken = state.facts.created(event, body);
+                let State { further, further_objects, .. } = &mut *state;
+                broken.extend(further.follow(event.key, body, event.objects, further_objects));
+                broken
+            }
         };
         state.violate(event.node, event.key, broken);
     }
@@ -155,6 +199,10 @@ impl Watch {
         }
         let broken = match Elections::own(event.key) {
             true => Elections::put(event),
+            false if event.place == Place::Further => {
+                state.further_objects.insert(event.key.to_owned(), body.clone());
+                state.further.put(event, body)
+            }
             false => state.facts.put(event, body),
         };
         state.violate(event.node, event.key, broken);
@@ -168,6 +216,10 @@ impl Watch {
         }
         let broken = match Elections::own(event.key) {
             true => Elections::deleted(event),
+            false if event.place == Place::Further => {
+                state.further_objects.remove(event.key);
+                state.further.deleted(event)
+            }
             false => state.facts.deleted(event),
         };
         state.violate(event.node, event.key, broken);
@@ -194,10 +246,14 @@ impl Watch {
         let state = &mut *state;
         for said in state.connections.wrote(pipe, bytes) {
             let broken = match said {
+                // The store of the other domain isn't lost.
+                Said::Answer(call, ..) if state.lost.is_some() && state.is_further(&call) => None,
                 Said::Answer(call, answer, Came::AfterLoss) => Lost::answered(&call, &answer),
                 Said::Answer(..) if state.lost.is_some() => None,
                 Said::Answer(call, answer, Came::BeforeLoss) => {
-                    state.facts.answered(&call, &answer)
+                    let is_further = state.is_further(&call);
+                    let facts = if is_further { &state.further } else { &state.facts };
+                    facts.answered(&call, &answer)
                 }
                 // Messages are in order only within one connection.
                 Said::Epoch(epoch) => state.epochs.says(&format!("{node} in {pipe}"), epoch),
@@ -208,6 +264,12 @@ impl Watch {
 }
 
 impl State {
+    /// Whether a vnode lives in the domain besides the home domain. That never changes.
+    fn is_further(&self, call: &Call) -> bool {
+        let record = self.facts.log.newest();
+        record.is_some_and(|record| record.domain_of(&call.name) == Some(FURTHER))
+    }
+
     fn violate(&self, node: &str, place: &str, broken: impl IntoIterator<Item = Broken>) {
         for Broken { invariant, how } in broken {
             self.trace.violate(format_args!("{invariant}: {how} ({node}, {place})"));

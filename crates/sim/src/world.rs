@@ -13,7 +13,7 @@ use crate::{
     network::{SimNetwork, Wire},
     store::{Shelf, SimStore},
     trace::Trace,
-    watch::Watch,
+    watch::{Place, Watch},
 };
 
 /// The time that a node advances per turn; also the resolution of latencies.
@@ -42,6 +42,8 @@ pub struct World {
     pub wire: Wire,
     /// The store.
     pub shelf: Shelf,
+    /// The store of another domain, for clusters that have one.
+    pub further: Shelf,
     /// The source of randomness.
     pub chance: Chance,
     /// The trace of events.
@@ -60,7 +62,14 @@ impl World {
             now: Duration::ZERO,
             nodes: BTreeMap::new(),
             wire: Wire::new(chance.clone(), trace.clone(), watch.clone()),
-            shelf: Shelf::new(chance.clone(), trace.clone(), watch.clone()),
+            shelf: Shelf::new(Place::Home, chance.clone(), trace.clone(), watch.clone()),
+            // From a separate generator, so that other draws of the seed don't change.
+            further: Shelf::new(
+                Place::Further,
+                Chance::new(seed ^ 0xac3e),
+                trace.clone(),
+                watch.clone(),
+            ),
             chance,
             trace,
             watch,
@@ -162,6 +171,7 @@ impl World {
         self.trace.set_now(self.now);
         self.wire.deliver(self.now);
         self.shelf.deliver(self.now);
+        self.further.deliver(self.now);
         for (name, node) in &mut self.nodes {
             if let Some(until) = node.paused_until {
                 if self.now < until {

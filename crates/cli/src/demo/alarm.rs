@@ -86,7 +86,8 @@ async fn seal(leader: &str, host: &HostName) -> Result<Result<(), String>, Fail>
             other @ (PeerReply::View(_)
             | PeerReply::Health(_)
             | PeerReply::Status(_)
-            | PeerReply::Vnode(_)),
+            | PeerReply::Vnode(_)
+            | PeerReply::Sealed(_)),
         ) => Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}"))),
     }
 }

@@ -21,6 +21,7 @@ impl Explained {
         json!({
             "kind": name.kind(),
             "key": name.key(),
+            "domain": found.record.domains[&found.domain].name,
             "slot": found.slot.0,
             "slots": found.record.slot_count,
             "epoch": found.record.epoch.get(),

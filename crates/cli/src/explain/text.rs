@@ -6,8 +6,10 @@ use holocron::{Clock as _, SystemClock, VnodeStatus, inspect::NewestRecord};
 use holocron_protocol::{
     epoch::{
         changes::{How, Moved},
+        domain::DomainState,
         record::SessionState,
     },
+    ids::DomainId,
     slot::replay::JournalEnd,
     state::place::{FileObject, PlaceKind},
 };
@@ -26,10 +28,21 @@ impl Explained {
         let Self { name, found, owner, memory } = self;
         let mut lines = Lines::default();
         lines.add("vnode", &name.to_string());
+        let domain = &found.record.domains[&found.domain];
+        if found.domain != DomainId::HOME {
+            let removed = match domain.state {
+                DomainState::Serving => "",
+                DomainState::Removed => ", which was removed: the vnode can't be called",
+            };
+            lines.add("domain", &format!("{}{removed}", domain.name));
+        }
         let slots = thousands(found.record.slot_count.into());
         lines.add("slot", &format!("{} of {slots}, by the hash of its name", found.slot.0));
         match owner {
             Some(owner) => owner.tell(&mut lines),
+            None if found.domain != DomainId::HOME => {
+                lines.add("owner", "none: no host has access to the store of its domain");
+            }
             None => lines.add("owner", "none: the cluster has no host that could own its slot"),
         }
         let epoch = thousands(found.record.epoch.get());

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Source, teller::Form};
 use crate::{
+    domain,
     exit::Fail,
     output::print,
     table::{render, thousands},
@@ -102,6 +103,10 @@ pub(super) fn state_as_text(record: &EpochRecord) -> String {
     let mut out =
         format!("{} leads; {} slots\n", record.leader.host, thousands(record.slot_count.into()));
     out.push_str(&render(&header, &rows));
+    if record.domains.len() > 1 {
+        out.push('\n');
+        out.push_str(&domain::as_text(record));
+    }
     let unowned = u64::from(record.slot_count) - owned.values().sum::<u64>();
     if unowned > 0 {
         out.push_str(&format!("{} slots have no owner\n", thousands(unowned)));
@@ -141,5 +146,6 @@ pub(super) fn state_as_json(record: &EpochRecord) -> Value {
         "slots": record.slot_count,
         "slots_with_sources": slots_with_sources(record),
         "hosts": hosts,
+        "domains": domain::as_json(record),
     })
 }

@@ -14,6 +14,8 @@ mod demo;
 #[cfg(test)]
 mod demo_on_s3;
 #[cfg(test)]
+mod domains;
+#[cfg(test)]
 mod elect;
 #[cfg(test)]
 mod history;

@@ -7,6 +7,7 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 use std::{
+    collections::BTreeSet,
     io,
     sync::{Arc, Mutex},
 };
@@ -31,6 +32,8 @@ pub(crate) enum Fault {
     /// Every delete of an epoch record is answered with 500 and not carried out. (Other deletes must work, because the
     /// probe of a starting host deletes its objects.)
     RefusesEpochDeletes,
+    /// A request to a bucket is answered with 403, unless it is signed with a key that was let in.
+    ChecksKeys,
 }
 
 /// A running proxy; ends when dropped.
@@ -46,6 +49,8 @@ struct Faulty {
     dice: Mutex<StdRng>,
     injected: AtomicU64,
     injected_in_deletes: AtomicU64,
+    /// The keys that are let in, each with its bucket.
+    keys: Mutex<BTreeSet<(String, String)>>,
 }
 
 /// What happens to one request.
@@ -55,6 +60,7 @@ enum Fate {
     DropAnswer,
     Fail,
     FailAfter,
+    Deny,
 }
 
 impl Proxy {
@@ -69,9 +75,20 @@ impl Proxy {
             dice: Mutex::new(StdRng::seed_from_u64(8)),
             injected: AtomicU64::new(0),
             injected_in_deletes: AtomicU64::new(0),
+            keys: Mutex::default(),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&faulty)));
         Self { endpoint, faulty, serving }
+    }
+
+    /// Lets a key into a bucket.
+    pub(crate) fn let_in(&self, key: &str, bucket: &str) {
+        self.faulty.keys.lock().unwrap().insert((key.to_owned(), bucket.to_owned()));
+    }
+
+    /// Refuses a key from now on.
+    pub(crate) fn revoke(&self, key: &str) {
+        self.faulty.keys.lock().unwrap().retain(|(other, _)| other != key);
     }
 
     /// Faults so far.
@@ -104,14 +121,16 @@ impl Faulty {
     async fn one(&self, mut client: TcpStream) -> io::Result<()> {
         let Some(request) = read_request(&mut client).await? else { return Ok(()) };
         let line = String::from_utf8_lossy(request.split(|&byte| byte == b'\r').next().unwrap());
-        let fate = self.fate(&line);
+        let checks = matches!(self.fault, Fault::ChecksKeys);
+        let fate = if checks && !self.is_let_in(&request) { Fate::Deny } else { self.fate(&line) };
         let answer = match fate {
-            Fate::Fail => Vec::new(),
+            Fate::Fail | Fate::Deny => Vec::new(),
             Fate::Pass | Fate::DropAnswer | Fate::FailAfter => self.forward(&request).await?,
         };
         match fate {
             Fate::Pass => client.write_all(&closing(&answer)).await?,
             Fate::DropAnswer => return Ok(()),
+            Fate::Deny => client.write_all(&denied()).await?,
             Fate::Fail | Fate::FailAfter => {
                 client
                     .write_all(
@@ -138,9 +157,10 @@ impl Faulty {
                     }
                 }
                 Fault::RefusesEpochDeletes if is_delete && line.contains("/epochs/") => Fate::Fail,
-                Fault::DropsAnswers(_) | Fault::Answers500(_) | Fault::RefusesEpochDeletes => {
-                    Fate::Pass
-                }
+                Fault::DropsAnswers(_)
+                | Fault::Answers500(_)
+                | Fault::RefusesEpochDeletes
+                | Fault::ChecksKeys => Fate::Pass,
             }
         };
         if fate != Fate::Pass {
@@ -148,6 +168,16 @@ impl Faulty {
             self.injected_in_deletes.fetch_add(is_delete.into(), Ordering::Relaxed);
         }
         fate
+    }
+
+    /// Whether the key that signs a request was let into its bucket.
+    fn is_let_in(&self, request: &[u8]) -> bool {
+        let head = String::from_utf8_lossy(request);
+        let path = head.split_whitespace().nth(1).unwrap_or_default();
+        let bucket = path.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
+        let key = head.split("Credential=").nth(1).and_then(|rest| rest.split('/').next());
+        let key = key.unwrap_or_default().to_owned();
+        self.keys.lock().unwrap().contains(&(key, bucket.to_owned()))
     }
 
     /// Forwards a request and reads the whole answer.
@@ -186,6 +216,16 @@ async fn read_request(client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(request))
 }
 
+/// How S3 answers a key that is revoked.
+fn denied() -> Vec<u8> {
+    let body = "<Error><Code>AccessDenied</Code><Message>the key was revoked</Message></Error>";
+    let length = body.len();
+    format!(
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
 /// The message with a header that closes the connection after it.
 fn closing(message: &[u8]) -> Vec<u8> {
     let Some(at) = message.windows(2).position(|two| two == b"\r\n") else {
@@ -193,4 +233,18 @@ fn closing(message: &[u8]) -> Vec<u8> {
     };
     let (first, rest) = message.split_at(at + 2);
     [first, b"connection: close\r\n", rest].concat()
+}
+
+/// Makes a bucket at the server, unless it exists.
+pub(crate) async fn make_bucket(endpoint: &str, bucket: &str) {
+    let upstream = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut server = TcpStream::connect(&upstream).await.unwrap();
+    let request = format!(
+        "PUT /{bucket} HTTP/1.1\r\nhost: {upstream}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    );
+    server.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).await.unwrap();
+    let line = String::from_utf8_lossy(answer.split(|&byte| byte == b'\r').next().unwrap());
+    assert!(line.contains(" 200") || line.contains(" 409"), "{line}");
 }

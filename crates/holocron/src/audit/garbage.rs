@@ -15,7 +15,10 @@ use holocron_protocol::{
 };
 use holocron_store::GaveUp;
 
-use super::{Audit, AuditError, reading::unlisted};
+use super::{
+    Audit, AuditError,
+    reading::{further_domains, sessions_in, unlisted},
+};
 
 /// What becomes of each object.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct GarbageReport {
     /// Whether everything was listed. `false` if there are too many objects for one list: then those of sessions that no
     /// record lists are left out.
     pub complete: bool,
+    /// The further domains in use, by name; each has a store of its own.
+    pub domains: Vec<String>,
 }
 
 impl Audit {
@@ -43,10 +48,10 @@ impl Audit {
         let newest = self.newest(&log).await?;
         let retention = Retention::default();
         let old = self.old_epochs(&log, retention, wall_ms).await?;
-        let sessions = newest.iter().flat_map(|record| &record.sessions);
-        let sessions = sessions.map(|(session, entry)| (*session, entry.state)).collect();
+        let domain = self.judged(newest.as_ref()).await?;
+        let sessions = sessions_in(domain, newest.as_ref()).collect();
         let sessions = self.sessions(&cluster, sessions).await?;
-        let listing = self.everything(newest.as_ref()).await?;
+        let listing = self.everything(domain, newest.as_ref()).await?;
         let unlisted = unlisted(&listing.objects, newest.as_ref());
         let mut seals = BTreeSet::new();
         for (&session, left) in &unlisted {
@@ -67,8 +72,9 @@ impl Audit {
         for object in &listing.objects {
             totals.add(content.judge(&object.key), &object.key, object.len);
         }
-        let epoch = newest.map(|record| record.epoch).unwrap_or_default();
-        Ok(GarbageReport { epoch, totals, complete: listing.complete })
+        let epoch = newest.as_ref().map(|record| record.epoch).unwrap_or_default();
+        let domains = further_domains(newest.as_ref());
+        Ok(GarbageReport { epoch, totals, complete: listing.complete, domains })
     }
 
     /// The last epochs of the segments that may go, by their number and their age.
@@ -83,7 +89,7 @@ impl Audit {
         while segment < retention.due(log.newest(), segments) {
             let last = segments.last(segment);
             let key = keys::epoch(last);
-            let stored = self.get(&key).await?;
+            let stored = self.get_logged(&key).await?;
             let record = stored.and_then(|stored| EpochRecord::decode(&key, &stored).ok());
             // Later segments aren't older.
             if !retention.is_old(record.map(|record| record.wall_ms), wall_ms) {

@@ -16,6 +16,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use holocron_protocol::epoch::domain::HOME_NAME;
 use holocron_store::{GaveUp, Listed, Patience, Store, get_until, list_until};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +45,12 @@ const SESSIONS_MAX: usize = 4;
 /// ```
 #[derive(Debug)]
 pub struct Audit {
+    /// The home domain's store, with the cluster's epoch log.
+    log: Arc<dyn Store>,
+    /// The store that is judged.
     store: Arc<dyn Store>,
+    /// The domain whose store it is.
+    domain: String,
     patience: Patience,
     stop: CancellationToken,
     gets: Semaphore,
@@ -77,6 +83,14 @@ pub enum AuditError {
     /// The `cluster` object can't be read, so the keys of everything else can't be known.
     #[error("{0}: nothing else can be judged without it")]
     Cluster(holocron_protocol::format::codec::Malformed),
+    /// The store isn't that of the domain; the text says why.
+    #[error("domain {name}: {why}: check its URL")]
+    Domain {
+        /// The domain.
+        name: String,
+        /// Why.
+        why: String,
+    },
 }
 
 impl Audit {
@@ -84,13 +98,22 @@ impl Audit {
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
+            log: Arc::clone(&store),
             store,
+            domain: HOME_NAME.to_owned(),
             patience: Patience::within(Duration::from_secs(30)),
             stop: CancellationToken::new(),
             gets: Semaphore::new(GETS_MAX),
             packs: Semaphore::new(PACKS_MAX),
             progress: Arc::default(),
         }
+    }
+
+    /// An audit of the store of a further domain. What is there is judged by the epoch log, which is in the home domain's
+    /// store.
+    #[must_use]
+    pub fn of_domain(home: Arc<dyn Store>, name: &str, store: Arc<dyn Store>) -> Self {
+        Self { store, domain: name.to_owned(), ..Self::new(home) }
     }
 
     /// How long each request is repeated while the store doesn't answer. Longer: survives longer outages. Shorter: a store
@@ -109,12 +132,28 @@ impl Audit {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, GaveUp> {
         let _permit = self.gets.acquire().await.expect("the semaphore is never closed");
-        let got = get_until(&*self.store, key, self.patience, &self.stop).await?;
-        if let Some(body) = &got {
+        get_until(&*self.store, key, self.patience, &self.stop)
+            .await
+            .inspect(|got| self.count(got.as_ref()))
+    }
+
+    /// Gets an object of the cluster or its epoch log.
+    async fn get_logged(&self, key: &str) -> Result<Option<Bytes>, GaveUp> {
+        let _permit = self.gets.acquire().await.expect("the semaphore is never closed");
+        get_until(&*self.log, key, self.patience, &self.stop)
+            .await
+            .inspect(|got| self.count(got.as_ref()))
+    }
+
+    fn count(&self, got: Option<&Bytes>) {
+        if let Some(body) = got {
             self.progress.objects.fetch_add(1, Ordering::Relaxed);
             self.progress.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         }
-        Ok(got)
+    }
+
+    async fn list_logged(&self, prefix: &str) -> Result<Vec<Listed>, GaveUp> {
+        list_until(&*self.log, prefix, self.patience, &self.stop).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, GaveUp> {

@@ -13,12 +13,15 @@ use holocron_protocol::{
         unlisted::Unlisted,
     },
     control::hints::LeaderHint,
-    epoch::record::{EpochRecord, SessionState},
+    epoch::{
+        domain::{DomainState, DomainStore, HOME_NAME},
+        record::{EpochRecord, SessionState},
+    },
     format::{
         cluster::Cluster,
         keys::{self, Key},
     },
-    ids::{Epoch, SessionId},
+    ids::{DomainId, Epoch, SessionId},
 };
 use holocron_store::{GaveUp, Listed};
 
@@ -34,11 +37,11 @@ pub(super) struct Listing {
 impl Audit {
     /// The `cluster` object; `None` if it is missing though other objects exist.
     pub(super) async fn cluster(&self) -> Result<Option<Cluster>, AuditError> {
-        if let Some(stored) = self.get(keys::CLUSTER).await? {
+        if let Some(stored) = self.get_logged(keys::CLUSTER).await? {
             return Cluster::decode(keys::CLUSTER, &stored).map(Some).map_err(AuditError::Cluster);
         }
         for prefix in [keys::EPOCHS, keys::EPOCH_MARKS, keys::SESSIONS] {
-            match self.list(prefix).await {
+            match self.list_logged(prefix).await {
                 Ok(listed) if listed.is_empty() => {}
                 // More objects than one list may return.
                 Ok(_) | Err(GaveUp::Rejected(_)) => return Ok(None),
@@ -50,10 +53,10 @@ impl Audit {
 
     /// Reads the leader's hint, then lists the epochs, then their marks.
     pub(super) async fn log_keys(&self, cluster: &Cluster) -> Result<LogKeys, GaveUp> {
-        let hint = self.get(keys::LEADER_HINT).await?;
+        let hint = self.get_logged(keys::LEADER_HINT).await?;
         let hint = hint.and_then(|hint| LeaderHint::decode(keys::LEADER_HINT, &hint).ok());
-        let epochs = self.list(keys::EPOCHS).await?;
-        let marks = self.list(keys::EPOCH_MARKS).await?;
+        let epochs = self.list_logged(keys::EPOCHS).await?;
+        let marks = self.list_logged(keys::EPOCH_MARKS).await?;
         let epoch = |listed: &Listed| match keys::parse(&listed.key) {
             Some(Key::Epoch(epoch)) => Some(epoch),
             _ => None,
@@ -75,7 +78,7 @@ impl Audit {
         let kept = log.epochs.range(log.first_kept()..);
         for &epoch in kept.rev() {
             let key = keys::epoch(epoch);
-            let stored = self.get(&key).await?;
+            let stored = self.get_logged(&key).await?;
             if let Some(Ok(record)) = stored.map(|stored| EpochRecord::decode(&key, &stored)) {
                 return Ok(Some(record));
             }
@@ -86,7 +89,30 @@ impl Audit {
     /// Whether an epoch that was listed is missing now and no mark allows that.
     pub(super) async fn is_lost(&self, log: &LogKeys, epoch: Epoch) -> Result<bool, GaveUp> {
         let mark = keys::epoch_mark(log.segments.segment(epoch));
-        Ok(self.get(&mark).await?.is_none())
+        Ok(self.get_logged(&mark).await?.is_none())
+    }
+
+    /// The number of the domain that is judged, by the newest record; checks that the store is the domain's.
+    pub(super) async fn judged(
+        &self,
+        newest: Option<&EpochRecord>,
+    ) -> Result<DomainId, AuditError> {
+        if self.domain == HOME_NAME {
+            return Ok(DomainId::HOME);
+        }
+        let wrong =
+            |why: &str| AuditError::Domain { name: self.domain.clone(), why: why.to_owned() };
+        let named = newest.and_then(|record| record.domain_named(&self.domain));
+        let (id, entry) = named.ok_or_else(|| wrong("the cluster has no domain of this name"))?;
+        let Some(bound) = entry.store else { return Err(wrong("it has no store yet")) };
+        let object = self.get(keys::DOMAIN).await?;
+        let object = object.ok_or_else(|| wrong("the store has no `domain` object"))?;
+        let found = DomainStore::decode(keys::DOMAIN, &object);
+        let found = found.map_err(|malformed| wrong(&malformed.to_string()))?;
+        if found.store != bound {
+            return Err(wrong("the store is another one than the domain's"));
+        }
+        Ok(id)
     }
 
     /// Reads sessions of a record, except their packs.
@@ -153,21 +179,44 @@ impl Audit {
     }
 
     /// Lists everything.
-    pub(super) async fn everything(&self, newest: Option<&EpochRecord>) -> Result<Listing, GaveUp> {
+    pub(super) async fn everything(
+        &self,
+        domain: DomainId,
+        newest: Option<&EpochRecord>,
+    ) -> Result<Listing, GaveUp> {
         match self.list("").await {
             Ok(objects) => return Ok(Listing { objects, complete: true }),
             Err(GaveUp::Rejected(_)) => {}
             Err(gave_up) => return Err(gave_up),
         }
         let mut objects = Vec::new();
-        let sessions = newest.into_iter().flat_map(|record| record.sessions.keys());
-        let sessions = sessions.map(|&session| keys::session(session));
+        let sessions = sessions_in(domain, newest);
+        let sessions = sessions.map(|(session, _)| keys::session(session));
         let others = [keys::EPOCHS, keys::EPOCH_MARKS, "hints/", keys::PROBE].map(str::to_owned);
         for prefix in others.into_iter().chain(sessions) {
             objects.extend(self.list(&prefix).await?);
         }
         Ok(Listing { objects, complete: false })
     }
+}
+
+/// The sessions of a domain that a record lists.
+pub(super) fn sessions_in(
+    domain: DomainId,
+    newest: Option<&EpochRecord>,
+) -> impl Iterator<Item = (SessionId, SessionState)> {
+    let sessions = newest.into_iter().flat_map(|record| &record.sessions);
+    let of_domain = sessions.filter(move |(_, entry)| entry.domain == domain);
+    of_domain.map(|(session, entry)| (*session, entry.state))
+}
+
+/// The further domains in use, by name.
+pub(super) fn further_domains(newest: Option<&EpochRecord>) -> Vec<String> {
+    let domains = newest.into_iter().flat_map(|record| &record.domains);
+    let in_use = domains.filter(|(id, domain)| {
+        **id != DomainId::HOME && domain.store.is_some() && domain.state == DomainState::Serving
+    });
+    in_use.map(|(_, domain)| domain.name.clone()).collect()
 }
 
 /// The listed sessions that a record doesn't list.
@@ -184,6 +233,7 @@ pub(super) fn unlisted(
             | Key::EndMark(session)
             | Key::Pack(session, _) => session,
             Key::Cluster
+            | Key::Domain
             | Key::Epoch(_)
             | Key::EpochMark(_)
             | Key::LeaderHint

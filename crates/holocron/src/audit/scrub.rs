@@ -17,12 +17,15 @@ use holocron_protocol::{
     },
     epoch::record::{EpochRecord, SessionState},
     format::{cluster::Cluster, keys},
-    ids::{ClusterId, Epoch, Position, SessionId},
+    ids::{ClusterId, DomainId, Epoch, Position, SessionId},
     state::pack::PackRef,
 };
 use holocron_store::GaveUp;
 
-use super::{Audit, AuditError, GETS_MAX, PACKS_MAX, reading::unlisted};
+use super::{
+    Audit, AuditError, GETS_MAX, PACKS_MAX,
+    reading::{further_domains, sessions_in, unlisted},
+};
 
 /// The result of a scrub.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub struct ScrubReport {
     pub foreign: u64,
     /// Whether sessions that no record lists were looked at. `false` if there are too many objects for one list.
     pub unlisted_checked: bool,
+    /// The further domains in use, by name; each has a store of its own.
+    pub domains: Vec<String>,
     /// What is wrong. Empty: the store is sound.
     pub findings: Vec<Finding>,
 }
@@ -121,14 +126,19 @@ impl Audit {
         report.cluster = Some(cluster.cluster);
         let log = self.log_keys(&cluster).await?;
         let (newest, findings) = self.records(&log).await?;
-        found.log = findings;
-        report.epochs = log.epochs.len() as u64;
+        let domain = self.judged(newest.as_deref()).await?;
+        report.domains = further_domains(newest.as_deref());
+        // The log is judged once, with the home domain.
+        if domain == DomainId::HOME {
+            found.log = findings;
+            report.epochs = log.epochs.len() as u64;
+        }
         // From here on the order matters: the record was read before the sessions are.
         if let Some(newest) = &newest {
             report.epoch = newest.epoch;
-            self.listed(&cluster, newest, (report, scope), &mut found).await?;
+            self.listed((&cluster, domain), newest, (report, scope), &mut found).await?;
         }
-        self.others(&cluster, newest.as_deref(), (report, scope), &mut found).await?;
+        self.others((&cluster, domain), newest.as_deref(), (report, scope), &mut found).await?;
         Ok(found)
     }
 
@@ -139,12 +149,11 @@ impl Audit {
     ) -> Result<(Option<Arc<EpochRecord>>, Vec<Finding>), GaveUp> {
         let (mut chain, mut findings) = (Chain::default(), log.findings());
         let kept: Vec<Epoch> = log.epochs.range(log.first_kept()..).copied().collect();
-        let mut gets =
-            stream::iter(kept)
-                .map(|epoch| async move {
-                    Ok::<_, GaveUp>((epoch, self.get(&keys::epoch(epoch)).await?))
-                })
-                .buffered(GETS_MAX);
+        let mut gets = stream::iter(kept)
+            .map(|epoch| async move {
+                Ok::<_, GaveUp>((epoch, self.get_logged(&keys::epoch(epoch)).await?))
+            })
+            .buffered(GETS_MAX);
         while let Some((epoch, stored)) = gets.try_next().await? {
             if stored.is_none() && self.is_lost(log, epoch).await? {
                 let why = "listed, and missing a moment later";
@@ -158,7 +167,7 @@ impl Audit {
     /// Reads the sessions that the record lists.
     async fn listed(
         &self,
-        cluster: &Cluster,
+        (cluster, domain): (&Cluster, DomainId),
         newest: &EpochRecord,
         (report, scope): (&mut ScrubReport, &Scope),
         found: &mut Found,
@@ -167,8 +176,8 @@ impl Audit {
             Scope::Everything => true,
             Scope::Suspects(suspects) => suspects.contains(session),
         };
-        let listed = newest.sessions.iter().filter(|(session, _)| in_scope(session));
-        let sessions = listed.map(|(session, entry)| (*session, entry.state)).collect();
+        let listed = sessions_in(domain, Some(newest));
+        let sessions = listed.filter(|(session, _)| in_scope(session)).collect();
         for view in self.sessions(cluster, sessions).await?.into_values() {
             match view.state {
                 SessionState::Open => report.sessions_open += 1,
@@ -212,12 +221,12 @@ impl Audit {
     /// Looks at the keys of everything else.
     async fn others(
         &self,
-        cluster: &Cluster,
+        (cluster, domain): (&Cluster, DomainId),
         newest: Option<&EpochRecord>,
         (report, scope): (&mut ScrubReport, &Scope),
         found: &mut Found,
     ) -> Result<(), GaveUp> {
-        let listing = self.everything(newest).await?;
+        let listing = self.everything(domain, newest).await?;
         report.unlisted_checked = listing.complete;
         let foreign = |key: &str| keys::parse(key).is_none() && !key.starts_with(keys::PROBE);
         report.foreign =

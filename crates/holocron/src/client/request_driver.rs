@@ -106,11 +106,12 @@ impl<'a> RequestDriver<'a> {
 
     async fn attempt(&mut self, routes: &Routes) -> Next {
         let shared = self.ask.shared;
-        let Some(route) = routes.route(self.hash) else {
-            self.obstacle = unavailable(&match routes.view() {
-                Some(_) => "no host serves the vnode's slot".into(),
-                None => format!("no view of the cluster yet: {}", shared.obstacle()),
-            });
+        let Some(route) = routes.route(self.ask.name) else {
+            let why = routes.obstacle(self.ask.name);
+            self.obstacle =
+                unavailable(&why.unwrap_or_else(|| {
+                    format!("no view of the cluster yet: {}", shared.obstacle())
+                }));
             return Next::Pause;
         };
         let epoch = shared.newest_epoch(routes);
@@ -119,7 +120,7 @@ impl<'a> RequestDriver<'a> {
             biased;
             sent = send(&self.ask, epoch, &mut self.request, &route.target) => sent,
             answer = self.abandoned.final_answer() => return self.judge(answer),
-            () = moved(shared, self.hash, route.session) => return Next::Again,
+            () = moved(shared, self.ask.name, route.session) => return Next::Again,
         };
         let mut receiver = match sent {
             Ok(receiver) => receiver,
@@ -135,7 +136,7 @@ impl<'a> RequestDriver<'a> {
                 Err(_lost) => self.unanswered("the connection was lost"),
             },
             answer = self.abandoned.final_answer() => self.judge(answer),
-            () = moved(shared, self.hash, route.session) => {
+            () = moved(shared, self.ask.name, route.session) => {
                 self.abandoned.push(receiver);
                 match self.unanswered("the vnode's slot moved") {
                     Next::Pause => Next::Again,
@@ -305,7 +306,7 @@ fn no_request(shared: &Shared) -> Request {
 }
 
 /// Completes when the newest view no longer names a session as owner.
-async fn moved(shared: &Shared, vnode: VnodeHash, owner: SessionId) {
+async fn moved(shared: &Shared, vnode: &VnodeName, owner: SessionId) {
     loop {
         // Registered before the check, so that a view that arrives in between is not missed.
         let changed = shared.changed();

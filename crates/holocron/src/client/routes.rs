@@ -3,7 +3,10 @@
 use core::fmt;
 use std::{collections::BTreeMap, sync::Arc};
 
-use holocron_protocol::ids::{DomainId, Epoch, SessionId, VnodeHash};
+use holocron_protocol::{
+    epoch::domain::DomainState,
+    ids::{DomainId, Epoch, SessionId, VnodeName},
+};
 
 use super::connection::Connection;
 use crate::transport::serve::View;
@@ -81,17 +84,35 @@ impl Routes {
     }
 
     /// Where a vnode's calls go; `None` when its slot has no owner that can be called.
-    pub(super) fn route(&self, vnode: VnodeHash) -> Option<Route> {
+    pub(super) fn route(&self, vnode: &VnodeName) -> Option<Route> {
         let session = self.owner(vnode)?;
         let target = self.targets.get(&session)?.clone();
         Some(Route { session, target })
     }
 
     /// The session that owns a vnode's slot.
-    pub(super) fn owner(&self, vnode: VnodeHash) -> Option<SessionId> {
+    pub(super) fn owner(&self, vnode: &VnodeName) -> Option<SessionId> {
         let record = &self.view.as_ref()?.record;
-        let slot = vnode.slot(record.slot_count);
-        Some(record.holding(DomainId::HOME, slot)?.owner?.session)
+        let (domain, slot) = (record.domain_of(vnode)?, vnode.hash().slot(record.slot_count));
+        Some(record.holding(domain, slot)?.owner?.session)
+    }
+
+    /// Why a vnode has no route, for the caller.
+    pub(super) fn obstacle(&self, vnode: &VnodeName) -> Option<String> {
+        let record = &self.view.as_ref()?.record;
+        let Some(id) = record.domain_of(vnode) else {
+            return Some(format!("no domain of the cluster takes the name {vnode}"));
+        };
+        let domain = record.domains.get(&id)?;
+        if domain.state == DomainState::Removed {
+            return Some(format!("the vnode's domain, {}, was removed", domain.name));
+        }
+        let is_served = record.hosts.values().any(|host| host.sessions.contains_key(&id));
+        Some(if is_served || id == DomainId::HOME {
+            "no host serves the vnode's slot".to_owned()
+        } else {
+            format!("no host has access to the store of the vnode's domain, {}", domain.name)
+        })
     }
 
     /// Connections to all hosts that may know a newer view, in order of address.

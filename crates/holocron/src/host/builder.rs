@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use holocron_protocol::{
     control::founding::{Founding, Remains},
-    epoch::{record::LABEL_LEN_MAX, shards::Shards},
+    epoch::{
+        domain::{Rule, check_rules},
+        record::LABEL_LEN_MAX,
+        shards::Shards,
+    },
     format::{cluster::Cluster, keys},
     ids::{HostName, InvalidName},
 };
 use holocron_store::{Counting, GaveUp, OpenError, Patience, Probe, ProbeError, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::{Host, Parts, found::Finder};
+use super::{Host, Parts, domain::Domain, found::Finder};
 use crate::{
     api::{
         clock::{Clock, SystemClock},
@@ -21,7 +25,10 @@ use crate::{
         vnode::Vnode,
     },
     store_io::source::{MissingDirectory, StoreSource},
-    store_io::{loss::LossWatch, store_watch::WatchedStore},
+    store_io::{
+        loss::{Identity, LossWatch},
+        store_watch::WatchedStore,
+    },
     transport::net::{Network, Tcp},
 };
 
@@ -38,6 +45,8 @@ pub struct HostBuilder {
     founding: Founding,
     settings: Settings,
     kinds: Kinds,
+    home_rules: Vec<Rule>,
+    domains: Vec<Domain>,
     clock: Arc<dyn Clock>,
     network: Arc<dyn Network>,
     random: Random,
@@ -89,6 +98,9 @@ pub enum StartError {
     /// The kinds have too many shards, or none; the text says which.
     #[error("{0}")]
     Shards(String),
+    /// The configuration of a domain is wrong: its name, its rules or its URL.
+    #[error("{0}")]
+    Domain(String),
     /// The host can't listen at the address.
     #[error("can't listen at {address}")]
     Listen {
@@ -111,6 +123,8 @@ impl HostBuilder {
             founding: Founding::default(),
             settings: Settings::default(),
             kinds: Kinds::default(),
+            home_rules: Vec::new(),
+            domains: Vec::new(),
             clock: Arc::new(SystemClock),
             network: Arc::new(Tcp),
             random: Random::from_system(),
@@ -142,6 +156,23 @@ impl HostBuilder {
     /// When another kind has the same name.
     pub fn kind<V: Vnode>(mut self, kind: Kind<V>) -> Self {
         self.kinds.add(kind);
+        self
+    }
+
+    /// A domain besides the home domain, which is where [`Host::builder`]'s URL leads. If this host founds the cluster, its
+    /// domains are added to it; later, a domain is added by the leader if its vnodes can't exist elsewhere, and otherwise
+    /// by an operator (`holocron domain add`). A host that can't reach a domain's store starts all the same, and serves the
+    /// others.
+    pub fn domain(mut self, domain: Domain) -> Self {
+        self.domains.push(domain);
+        self
+    }
+
+    /// Only vnodes that one of these rules takes live in the home domain, if this host founds the cluster. Without rules, it
+    /// takes what no other domain takes; then domains can't be added later without an operator's word that their vnodes
+    /// don't exist yet.
+    pub fn home_rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
+        self.home_rules = rules.into_iter().collect();
         self
     }
 
@@ -233,6 +264,7 @@ impl HostBuilder {
             return Err(StartError::Zone(zone.clone()));
         }
         Shards::default().check_declared(&self.kinds.shards()).map_err(StartError::Shards)?;
+        check_domains(&self.home_rules, &self.domains, self.settings.store_start_timeout).await?;
         // A missing directory may be on a file system that isn't mounted, so only an operator may create it.
         let missing = match self.founding {
             Founding::Anew => MissingDirectory::Made,
@@ -266,7 +298,7 @@ impl HostBuilder {
         let watched = Arc::new(WatchedStore::new(Arc::clone(&store) as Arc<dyn Store>));
         let loss = LossWatch::new(
             Arc::clone(&watched) as Arc<dyn Store>,
-            found.object,
+            Identity::Cluster(found.object),
             Arc::clone(&self.clock),
             self.settings.store_try_timeout,
         );
@@ -285,10 +317,32 @@ impl HostBuilder {
             random: self.random,
             settings: Arc::new(self.settings),
             kinds: self.kinds,
+            home_rules: self.home_rules,
+            domains: self.domains,
             stop,
         };
         Host::launch(parts, listener).await
     }
+}
+
+/// Finds mistakes in the configuration of domains. What may pass by itself, a missing directory among it, is none: the host
+/// starts, and looks again.
+async fn check_domains(
+    home: &[Rule],
+    domains: &[Domain],
+    within: core::time::Duration,
+) -> Result<(), StartError> {
+    check_rules(home).map_err(StartError::Domain)?;
+    for (at, domain) in domains.iter().enumerate() {
+        domain.check().map_err(StartError::Domain)?;
+        if domains[..at].iter().any(|other| other.name == domain.name) {
+            return Err(StartError::Domain(format!("domain {} is configured twice", domain.name)));
+        }
+        if let Some(why) = domain.mistake(within).await {
+            return Err(StartError::Domain(format!("domain {}: {why}", domain.name)));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

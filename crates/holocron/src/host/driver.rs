@@ -12,7 +12,9 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use bytes::Bytes;
 use futures::FutureExt;
 use holocron_protocol::{
+    checkpoint::retain::Copying,
     control::{
+        domain_member,
         election::{self, CreateOutcome, Election, ElectionSettings, HeardBy, News, ReadOutcome},
         leader,
         member::{self, Identity, Member, MemberSettings},
@@ -26,10 +28,11 @@ use holocron_store::Patience;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::current_session::CurrentSession;
+pub(super) use self::current_session::{CurrentSession, Place};
 pub(crate) use self::event::Event;
 use super::{
     Stopped,
+    domain::DomainHost,
     leader_io::Lead,
     shared::{Shared, why},
 };
@@ -51,6 +54,8 @@ pub(crate) struct Driver {
     pub(super) view: Option<View>,
     pub(super) current: CurrentSession,
     pub(super) member: Member,
+    /// The domains that this host is configured with, besides the home domain.
+    pub(super) domains: Vec<DomainHost>,
     /// Ends the task that watches the leader's connection.
     pub(super) leader_watch: Option<CancellationToken>,
     pub(super) lead: Option<Lead>,
@@ -113,6 +118,7 @@ async fn run_to_end(shared: Arc<Shared>, mut events: mpsc::UnboundedReceiver<Eve
         session.close_all().await;
     }
     run.current.end("the host stops");
+    run.end_domains("the host stops");
     stopped
 }
 
@@ -137,7 +143,7 @@ impl Driver {
             confirm_every: parts.settings.leader_hint_every,
             ..ElectionSettings::default()
         };
-        let current = CurrentSession::open(shared);
+        let current = CurrentSession::open(shared, Place::home(parts));
         let identity = Identity {
             name: parts.name.clone(),
             address: parts.address.clone(),
@@ -160,6 +166,7 @@ impl Driver {
             view: None,
             current,
             member,
+            domains: DomainHost::all(parts),
             leader_watch: None,
             lead: None,
             created: None,
@@ -199,6 +206,7 @@ impl Driver {
         }
         self.elect(election::Event::Tick);
         self.member(member::Event::Tick);
+        self.domains_tick();
         self.lead_tick();
     }
 
@@ -231,10 +239,19 @@ impl Driver {
                 self.on_own_end_mark(session, epoch, mark);
             }
             Event::Marked(outcome) => self.elect(election::Event::Marked(outcome)),
-            Event::Opened(session) => self.on_opened(session),
+            Event::Opened(session) => match self.domain_with(session) {
+                Some(at) => self.on_domain_opened(at, session),
+                None => self.on_opened(session),
+            },
             // The host stops: the end of its session is expected.
             Event::SessionOver(_) if self.shared.parts.stop.is_cancelled() => {}
-            Event::SessionOver(session) => self.member(member::Event::SessionOver(session)),
+            Event::SessionOver(session) => match self.domain_with(session) {
+                Some(at) => self.domain(at, domain_member::Event::SessionOver(session)),
+                None => self.member(member::Event::SessionOver(session)),
+            },
+            Event::DomainLooked(at, look, store) => self.on_domain_looked(at, look, store),
+            Event::Domain(at, event) => self.domain(at, event),
+            Event::DomainAsked(asked, reply) => self.ask_lead(leader::Event::Domain(asked), reply),
             Event::Failed(why) => self.stopped = Some(Stopped::Failed(why)),
             Event::Heartbeat { epoch, leader, loads_heard, reply } => {
                 self.member(member::Event::Heartbeat(epoch, leader));
@@ -257,15 +274,15 @@ impl Driver {
             }
             Event::LeaveSelf => self.member(member::Event::LeaveAsked),
             Event::Prefetch { session, progress, reply } => {
-                self.current.recovery(Input::Prefetch(session, progress, reply));
+                self.with_session_like(session).recovery(Input::Prefetch(session, progress, reply));
             }
             Event::Sealed { session, position } => {
                 let sealed = recovery::Event::Sealed(session, position);
-                self.current.recovery(Input::Event(sealed));
+                self.with_session_like(session).recovery(Input::Event(sealed));
             }
             Event::Released { session, position } => {
                 let released = recovery::Event::Released(session, position);
-                self.current.recovery(Input::Event(released));
+                self.with_session_like(session).recovery(Input::Event(released));
             }
             Event::Facts(facts) => {
                 self.member(member::Event::Facts(facts));
@@ -333,16 +350,26 @@ impl Driver {
         tracing::info!(host = %self.shared.parts.name, epoch = %view.record.epoch, leader = %view.record.leader.host,
             reason = %view.record.reason, "new epoch");
         self.view = Some(view.clone());
+        self.shared.route_by(&view.record);
         self.shared.views.replace(view);
         self.current.note_epoch(view.record.epoch);
+        self.domains.iter().for_each(|domain| domain.note_epoch(view.record.epoch));
     }
 
     /// The live sessions whose Release our slots wait for.
     pub(super) fn awaited(&self) -> Vec<SessionId> {
-        match (self.current.session(), &self.view) {
-            (Some(session), Some(view)) => session.awaited(&view.record),
-            _ => Vec::new(),
-        }
+        let Some(view) = &self.view else { return Vec::new() };
+        let further = self.domains.iter().filter_map(DomainHost::session);
+        let sessions = self.current.session().into_iter().chain(further);
+        sessions.flat_map(|session| session.awaited(&view.record)).collect()
+    }
+
+    /// Whether states of slots that it got are still to be copied, in any domain.
+    pub(super) fn copying(&self) -> Copying {
+        let further = self.domains.iter().filter_map(DomainHost::session);
+        let mut sessions = self.current.session().into_iter().chain(further);
+        let remaining = sessions.any(|session| session.copying() == Copying::Remaining);
+        if remaining { Copying::Remaining } else { Copying::Complete }
     }
 
     fn health(&self, loads_heard: u64) -> Health {
@@ -353,8 +380,9 @@ impl Driver {
             progress: session.map(|session| session.journal.progress()).unwrap_or_default(),
             facts: self.member.facts(),
             awaiting: self.awaited(),
-            copying: session.map(|session| session.copying()).unwrap_or_default(),
+            copying: self.copying(),
             loads: session.and_then(|session| session.load_news(loads_heard)),
+            domains: self.domain_healths(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Carries out what `protocol::control::leader` decides, while this host leads.
 
 mod collect;
+mod elsewhere;
 mod history;
 mod hosts;
 mod stale;
@@ -11,7 +12,8 @@ use holocron_protocol::{
     control::{
         election,
         leader::{
-            Answer, Effect, Event as LeaderEvent, LeaderSettings, Leadership, Own, StoreHealth,
+            Answer, DomainEvent, Effect, Event as LeaderEvent, LeaderSettings, Leadership, Own,
+            StoreHealth,
         },
         member,
         suspicion::SuspicionSettings,
@@ -146,8 +148,11 @@ impl Driver {
             lead.own_loads_heard = report.number;
             self.lead(LeaderEvent::OwnLoads(report));
         }
-        let copying = self.current.session().map(|session| session.copying());
-        let own = Own { store, awaiting: self.awaited(), copying: copying.unwrap_or_default() };
+        let domains = self.domain_healths();
+        if !domains.is_empty() {
+            self.lead(LeaderEvent::Domain(DomainEvent::Own(domains)));
+        }
+        let own = Own { store, awaiting: self.awaited(), copying: self.copying() };
         self.lead(LeaderEvent::Tick(own));
         let status = self.lead.as_ref().map(|lead| lead.leadership.describe(self.now()));
         self.shared.set_leading(status);

@@ -24,19 +24,27 @@ use holocron_store::{Patience, put_until};
 
 use super::{
     Stopped,
-    driver::{CurrentSession, Driver, Event},
+    driver::{CurrentSession, Driver, Event, Place},
 };
 use crate::{
-    session::recovery::Input,
+    session::{Session, recovery::Input},
     store_io::loss::Object,
-    transport::peer::{PeerMessage, PeerReply},
+    transport::{
+        peer::{PeerMessage, PeerReply},
+        serve::View,
+    },
 };
 
 impl Driver {
     /// Hands the member an event and carries out its effects.
     pub(super) fn member(&mut self, event: MemberEvent) {
+        let record =
+            if let MemberEvent::Epoch(record) = &event { Some(Arc::clone(record)) } else { None };
         for effect in self.member.step(self.now(), event) {
             self.member_effect(effect);
+        }
+        if let Some(record) = record {
+            self.domains_learn(&record);
         }
     }
 
@@ -52,7 +60,7 @@ impl Driver {
             }
             Effect::OpenSession => {
                 tracing::warn!(host = %name, session = %self.current.id(), "session was sealed; host opens a new one and rejoins");
-                self.current = CurrentSession::open(&self.shared);
+                self.current = CurrentSession::open(&self.shared, Place::home(&self.shared.parts));
                 self.member.opens(self.current.id());
             }
             Effect::ReadEpochLog => self.shared.tell_self(Event::ReadEpochLog),
@@ -98,25 +106,25 @@ impl Driver {
     }
 
     /// The session acts on the newest record.
-    fn apply(&mut self) {
-        let (Some(session), Some(view)) = (self.current.session().cloned(), self.view.clone())
-        else {
+    fn apply(&self) {
+        self.apply_to(&self.current);
+    }
+
+    /// A session acts on the newest record.
+    pub(super) fn apply_to(&self, current: &CurrentSession) {
+        let (Some(session), Some(view)) = (current.session().cloned(), self.view.clone()) else {
             return;
         };
         let to_release = session.apply(&view.record);
         // After the session acted on it: the recovery looks at the session's state.
         let epoch = recovery::Event::Epoch(Arc::clone(&view.record));
-        self.current.recovery(Input::Event(epoch));
+        current.recovery(Input::Event(epoch));
         for slots in session.release_groups(to_release) {
-            self.release(slots);
+            self.release(Arc::clone(&session), view.clone(), slots);
         }
     }
 
-    fn release(&self, releases: Vec<Slot>) {
-        let (Some(session), Some(view)) = (self.current.session().cloned(), self.view.clone())
-        else {
-            return;
-        };
+    fn release(&self, session: Arc<Session>, view: View, releases: Vec<Slot>) {
         tracing::info!(host = %self.shared.parts.name, session = %session.id(), epoch = %view.record.epoch,
             slots = releases.len(), "session releases slots");
         let links = Arc::clone(&self.shared.links);
@@ -126,8 +134,8 @@ impl Driver {
                 return;
             };
             // Tells the new owners the position, so that they need not poll for the Release.
-            let domain = view.record.home();
-            let owners = slots.iter().filter_map(|&slot| domain.slots.holding(slot).owner);
+            let Some(table) = view.record.slots_around(session.id()) else { return };
+            let owners = slots.iter().filter_map(|&slot| table.holding(slot).owner);
             let owners: BTreeSet<SessionId> = owners.map(|owner| owner.session).collect();
             for owner in owners {
                 if let Some((_, host)) = view.record.host_of(owner) {
@@ -153,7 +161,8 @@ impl Driver {
                     | PeerReply::View(_)
                     | PeerReply::Health(_)
                     | PeerReply::Status(_)
-                    | PeerReply::Vnode(_),
+                    | PeerReply::Vnode(_)
+                    | PeerReply::Sealed(_),
                 ) => {}
                 None => {
                     tracing::debug!(%host, %epoch, leader = %leader.host, "leader did not answer the join; host retries");

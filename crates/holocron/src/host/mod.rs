@@ -5,6 +5,7 @@
 //! don't pass through here: they go directly to the session.
 
 mod builder;
+mod domain;
 mod driver;
 mod found;
 mod leader_io;
@@ -19,10 +20,13 @@ use std::sync::Arc;
 use holocron_protocol::ids::HostName;
 use tokio::task::JoinHandle;
 
-pub use self::builder::{HostBuilder, StartError};
 use self::driver::Event;
 pub(crate) use self::parts::Parts;
 pub(crate) use self::shared::Shared;
+pub use self::{
+    builder::{HostBuilder, StartError},
+    domain::Domain,
+};
 use crate::{
     client::Client,
     transport::{
@@ -107,7 +111,7 @@ impl Host {
         self.shared.status()
     }
 
-    /// The store requests that it has made, by verb and purpose.
+    /// The requests that it has made to the home domain's store, by verb and purpose.
     #[must_use]
     pub fn requests(&self) -> holocron_store::Counts {
         self.shared.parts.store.counts()

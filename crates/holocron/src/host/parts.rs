@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use holocron_protocol::{control::founding::Founding, format::cluster::Cluster, ids::HostName};
+use holocron_protocol::{
+    control::founding::Founding, epoch::domain::Rule, format::cluster::Cluster, ids::HostName,
+};
 use holocron_store::{Counting, Patience, Store};
 use tokio_util::sync::CancellationToken;
 
+use super::domain::Domain;
 use crate::{
     api::{clock::Clock, kinds::Kinds, random::Random, settings::Settings},
     store_io::{loss::LossWatch, sealer::Sealer, store_watch::WatchedStore},
@@ -33,6 +36,10 @@ pub(crate) struct Parts {
     pub(crate) random: Random,
     pub(crate) settings: Arc<Settings>,
     pub(crate) kinds: Kinds,
+    /// The rules of the home domain, if this host founds the cluster.
+    pub(crate) home_rules: Vec<Rule>,
+    /// The domains that it is configured with, besides the home domain.
+    pub(crate) domains: Vec<Domain>,
     /// Cancelled to stop the host.
     pub(crate) stop: CancellationToken,
 }
@@ -42,10 +49,15 @@ impl Parts {
         Arc::clone(&self.watched) as Arc<dyn Store>
     }
 
-    /// Seals journals in this host's name.
+    /// Seals journals of the home domain in this host's name.
     pub(crate) fn sealer(&self) -> Sealer {
+        self.sealer_of(&self.store())
+    }
+
+    /// Seals journals in this store in this host's name.
+    pub(crate) fn sealer_of(&self, store: &Arc<dyn Store>) -> Sealer {
         Sealer {
-            store: self.store(),
+            store: Arc::clone(store),
             by: self.name.clone(),
             random: self.random.clone(),
             segment_len: self.cluster.journal_segments(),

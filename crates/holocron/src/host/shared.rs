@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, RwLock, atomic::Ordering},
 };
@@ -11,30 +12,38 @@ use bytes::Bytes;
 use futures::FutureExt;
 use holocron_protocol::{
     checkpoint::retain::Copying,
-    control::leader::LeaderStatus,
-    ids::{ClusterId, Epoch},
+    control::leader::{DomainEvent, LeaderStatus},
+    epoch::record::EpochRecord,
+    ids::{ClusterId, DomainId, Epoch, SessionId, VnodeName},
 };
 use ractor::ActorCell;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Parts, driver::Event, links::Links, views::Views};
+use super::{Parts, domain::DomainStore, driver::Event, links::Links, views::Views};
 use crate::{
     api::call::{Call, Outcome, ReplyTo},
     client::{Client, ClientParts, IN_FLIGHT_MAX_DEFAULT, LocalHost},
     session::{Counts, Session, supervisor::Supervisor},
     transport::{
         frame::Hello,
-        peer::{HostStatus, PeerMessage, PeerReply, Progress, ShardsStatus, VnodeStatus},
+        peer::{
+            DomainStatus, HostStatus, PeerMessage, PeerReply, Progress, ShardsStatus, VnodeStatus,
+        },
         serve::{Serve, View},
     },
 };
+
+const MAP_LOCK: &str = "nothing panics under a map's lock";
 
 /// The shared state of a host.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) parts: Parts,
-    /// The open session; `None` before the first and between two.
-    session: RwLock<Option<Arc<Session>>>,
+    serving: RwLock<Serving>,
+    /// The opened stores of further domains, by the domain's name.
+    stores: Mutex<BTreeMap<String, DomainStore>>,
+    /// What keeps this host from serving a domain, by the domain's name.
+    troubles: Mutex<BTreeMap<String, String>>,
     pub(crate) views: Views,
     /// Unbounded, because its senders must not wait. The transport bounds what comes from outside: a message counts as in
     /// flight until it is answered.
@@ -46,6 +55,26 @@ pub(crate) struct Shared {
     leading: Mutex<Option<LeaderStatus>>,
 }
 
+/// What a call needs to find its session.
+#[derive(Debug, Default)]
+struct Serving {
+    /// The newest record, by whose rules a vnode is in a domain.
+    record: Option<Arc<EpochRecord>>,
+    /// The open session of each domain.
+    sessions: BTreeMap<DomainId, Arc<Session>>,
+}
+
+impl Serving {
+    /// The session that may run a vnode's calls, or why there is none.
+    fn session_of(&self, vnode: &VnodeName) -> Result<&Arc<Session>, Outcome> {
+        let domain = match &self.record {
+            Some(record) => record.domain_of(vnode).ok_or(Outcome::NotOwner)?,
+            None => DomainId::HOME,
+        };
+        self.sessions.get(&domain).ok_or(Outcome::NotOwner)
+    }
+}
+
 impl Shared {
     pub(crate) async fn new(parts: Parts) -> (Arc<Self>, mpsc::UnboundedReceiver<Event>) {
         let (events, received) = mpsc::unbounded_channel();
@@ -54,7 +83,9 @@ impl Shared {
         let (top, _) = Supervisor::top().await;
         let shared = Self {
             parts,
-            session: RwLock::new(None),
+            serving: RwLock::default(),
+            stores: Mutex::default(),
+            troubles: Mutex::default(),
             views: Views::default(),
             events,
             links,
@@ -65,13 +96,55 @@ impl Shared {
         (Arc::new(shared), received)
     }
 
-    /// The open session.
+    /// The open session in the home domain.
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
-        self.session.read().expect("a pointer's lock").clone()
+        self.session_in(DomainId::HOME)
     }
 
-    pub(crate) fn set_session(&self, session: Option<Arc<Session>>) {
-        *self.session.write().expect("a pointer's lock") = session;
+    /// The open session in a domain.
+    pub(crate) fn session_in(&self, domain: DomainId) -> Option<Arc<Session>> {
+        self.serving.read().expect(MAP_LOCK).sessions.get(&domain).cloned()
+    }
+
+    /// A session was opened in a domain.
+    pub(crate) fn add_session(&self, domain: DomainId, session: &Arc<Session>) {
+        let mut serving = self.serving.write().expect(MAP_LOCK);
+        serving.sessions.insert(domain, Arc::clone(session));
+    }
+
+    /// A session is over; another one may have been opened since.
+    pub(crate) fn remove_session(&self, domain: DomainId, session: SessionId) {
+        let mut serving = self.serving.write().expect(MAP_LOCK);
+        if serving.sessions.get(&domain).is_some_and(|open| open.id() == session) {
+            serving.sessions.remove(&domain);
+        }
+    }
+
+    /// Calls go by the rules of this record from now on.
+    pub(crate) fn route_by(&self, record: &Arc<EpochRecord>) {
+        self.serving.write().expect(MAP_LOCK).record = Some(Arc::clone(record));
+    }
+
+    /// What keeps this host from serving a domain, for its status.
+    pub(crate) fn set_trouble(&self, name: &str, why: Option<&str>) {
+        let mut troubles = self.troubles.lock().expect(MAP_LOCK);
+        match why {
+            Some(why) => drop(troubles.insert(name.to_owned(), why.to_owned())),
+            None => drop(troubles.remove(name)),
+        }
+    }
+
+    /// The store of a domain is open.
+    pub(crate) fn add_store(&self, name: &str, store: DomainStore) {
+        self.stores.lock().expect(MAP_LOCK).insert(name.to_owned(), store);
+    }
+
+    /// The store of a domain besides the home domain, if it was opened and is the one that the record names.
+    pub(crate) fn store_of(&self, domain: DomainId) -> Option<DomainStore> {
+        let record = self.view()?.record;
+        let entry = record.domains.get(&domain)?;
+        let store = self.stores.lock().expect(MAP_LOCK).get(&entry.name).cloned()?;
+        (entry.store == Some(store.id)).then_some(store)
     }
 
     /// Notes what this host is about to do as the leader, or that it doesn't lead.
@@ -118,8 +191,8 @@ impl Shared {
 
     /// Ends the session, the tasks and the actors. Works also after an assertion failed anywhere.
     pub(crate) fn abandon(&self) {
-        if let Some(session) = self.session() {
-            self.set_session(None);
+        let sessions = core::mem::take(&mut self.serving.write().expect(MAP_LOCK).sessions);
+        for session in sessions.values() {
             session.journal.end("the host stops");
         }
         self.parts.stop.cancel();
@@ -136,9 +209,7 @@ impl Shared {
         let session = self.session();
         let mut status = HostStatus {
             name: self.parts.name.clone(),
-            session: session
-                .as_ref()
-                .map_or(holocron_protocol::ids::SessionId::new(0), |session| session.id()),
+            session: session.as_ref().map_or(SessionId::new(0), |session| session.id()),
             epoch: self.epoch(),
             leads: false,
             progress: Progress::default(),
@@ -153,18 +224,56 @@ impl Shared {
             packs: 0,
             shards: ShardsStatus::default(),
             in_flight: self.counts.in_flight.load(Ordering::Relaxed),
-            requests: self.parts.store.counts().total().requests,
+            requests: self.requests(),
+            domains: Vec::new(),
             slots_going: 0,
             copying: Copying::Complete,
             load: 0,
             leading: self.leading.lock().expect("only assigned under this lock").clone(),
         };
-        let Some(session) = session else {
-            return status;
-        };
-        status.leads = view.is_some_and(|view| view.record.leader.session == session.id());
-        session.describe(&mut status);
+        if let Some(session) = session {
+            status.leads =
+                view.as_ref().is_some_and(|view| view.record.leader.session == session.id());
+            let of_home = session.describe();
+            status.progress = of_home.progress;
+            status.slots_serving = of_home.slots_serving;
+            status.slots_waiting = of_home.slots_waiting;
+            status.vnodes_active = of_home.vnodes_active;
+            status.vnodes_known = of_home.vnodes_known;
+            status.packs = of_home.packs;
+            status.slots_going = of_home.slots_going;
+            status.copying = of_home.copying;
+            status.load = of_home.load;
+            session.describe_shards(&mut status.shards);
+        }
+        status.domains = self.domain_statuses(view.as_ref());
         status
+    }
+
+    fn domain_statuses(&self, view: Option<&View>) -> Vec<DomainStatus> {
+        let troubles = self.troubles.lock().expect(MAP_LOCK);
+        let configured = self.parts.domains.iter().map(|domain| {
+            let named = view.and_then(|view| view.record.domain_named(&domain.name));
+            let session = named.and_then(|(id, _)| self.session_in(id));
+            DomainStatus {
+                name: domain.name.clone(),
+                session: session.map(|session| session.describe()),
+                trouble: troubles.get(&domain.name).cloned(),
+            }
+        });
+        configured.collect()
+    }
+
+    /// Store requests since the start, in all domains.
+    fn requests(&self) -> u64 {
+        let stores = self.stores.lock().expect(MAP_LOCK);
+        let further = stores.values().map(|store| store.counted.counts().total().requests);
+        self.parts.store.counts().total().requests + further.sum::<u64>()
+    }
+
+    /// Asks the host's own task for something about domains.
+    pub(super) async fn ask_domain(&self, asked: DomainEvent) -> PeerReply {
+        self.ask_self(|reply| Event::DomainAsked(asked, reply)).await
     }
 
     /// Asks the host's own task, and waits for the reply.
@@ -186,13 +295,13 @@ impl Serve for Shared {
 
     fn call(&self, call: Call, reply: ReplyTo) {
         let reply = reply.counted(&self.counts.in_flight);
-        let session = self.session.read().expect("a pointer's lock");
-        match &*session {
-            Some(session) => session.call(call, reply),
-            None => {
+        let serving = self.serving.read().expect(MAP_LOCK);
+        match serving.session_of(&call.name) {
+            Ok(session) => session.call(call, reply),
+            Err(outcome) => {
                 let epoch = self.epoch();
                 let commit = holocron_protocol::ids::CommitNumber::ZERO;
-                let outcome = self.parts.loss.why().map_or(Outcome::NotOwner, Outcome::Unreadable);
+                let outcome = self.parts.loss.why().map_or(outcome, Outcome::Unreadable);
                 reply.send(crate::api::call::Answer { epoch, commit, outcome });
             }
         }
@@ -205,10 +314,12 @@ impl Serve for Shared {
                 PeerReply::View(stored)
             }
             PeerMessage::Status => PeerReply::Status(Box::new(self.status())),
-            PeerMessage::Vnode(hash) => PeerReply::Vnode(match self.session() {
-                Some(session) => session.vnode_status(hash),
-                None => VnodeStatus::NotServed,
-            }),
+            PeerMessage::Vnode { domain, hash } => {
+                PeerReply::Vnode(match self.session_in(domain) {
+                    Some(session) => session.vnode_status(hash),
+                    None => VnodeStatus::NotServed,
+                })
+            }
             PeerMessage::Join(request) => self.ask_self(|reply| Event::Join(request, reply)).await,
             PeerMessage::Seal(host) => self.ask_self(|reply| Event::SealHost(host, reply)).await,
             PeerMessage::Leave(session) => {
@@ -226,6 +337,13 @@ impl Serve for Shared {
             PeerMessage::Move { slots, to } => {
                 self.ask_self(|reply| Event::Move(slots, to, reply)).await
             }
+            PeerMessage::OfferDomain(offer) => self.ask_domain(DomainEvent::Offer(offer)).await,
+            PeerMessage::RemoveDomain(name) => self.ask_domain(DomainEvent::Remove(name)).await,
+            PeerMessage::Serve(request) => self.ask_domain(DomainEvent::Serve(request)).await,
+            PeerMessage::SealSession { session, committed } => {
+                self.seal_for_leader(session, committed).await
+            }
+            PeerMessage::CollectSession(session) => self.collect_for_leader(session).await,
             PeerMessage::Sealed { session, position } => {
                 self.tell_self(Event::Sealed { session, position });
                 PeerReply::Noted

@@ -8,12 +8,14 @@ mod history;
 mod vnode;
 
 use core::time::Duration;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use holocron_protocol::{
     control::loss::Look,
+    epoch::{domain::DomainStore, record::DomainEntry},
     format::{cluster::Cluster, codec::Malformed, keys},
+    ids::DomainId,
 };
 use holocron_store::{GaveUp, Patience, Store, get_until};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +45,9 @@ pub enum ReadError {
     /// An object is damaged. Bring it back, from a version or a snapshot of the bucket.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// A domain is needed that can't be read; the sentence is for the operator.
+    #[error("{0}")]
+    NoDomain(String),
     /// An object that must exist is missing, or changed each time it was read. Try again; if the error stays, the object
     /// was deleted from outside.
     #[error("{0} is missing each time it is read")]
@@ -87,6 +92,8 @@ pub struct ClusterReader {
     log: EpochLog,
     /// The `cluster` object as it was first read. It never changes.
     cluster: Bytes,
+    /// The stores of further domains, by the domain's name.
+    domains: BTreeMap<String, Arc<dyn Store>>,
 }
 
 impl ClusterReader {
@@ -98,7 +105,40 @@ impl ClusterReader {
     pub async fn open(store: Arc<dyn Store>, within: Duration) -> Result<Self, ReadError> {
         let (patience, stop) = (Patience::at_start(within), CancellationToken::new());
         let (cluster, object) = read_cluster(&*store, patience, &stop).await?;
-        Ok(Self { log: EpochLog { store, cluster, patience, stop }, cluster: object })
+        let log = EpochLog { store, cluster, patience, stop };
+        Ok(Self { log, cluster: object, domains: BTreeMap::new() })
+    }
+
+    /// The same reader, which also knows the store of this domain.
+    #[must_use]
+    pub fn with_domain(mut self, name: &str, store: Arc<dyn Store>) -> Self {
+        self.domains.insert(name.to_owned(), store);
+        self
+    }
+
+    /// A reader of what is in the store of a domain.
+    pub(crate) async fn in_domain(
+        &self,
+        id: DomainId,
+        domain: &DomainEntry,
+    ) -> Result<Self, ReadError> {
+        if id == DomainId::HOME {
+            return Ok(self.clone());
+        }
+        let no_domain = |why: &str| ReadError::NoDomain(format!("domain {}: {why}", domain.name));
+        let store = self
+            .domains
+            .get(&domain.name)
+            .ok_or_else(|| no_domain("its store is needed: give its URL with --domain NAME=URL"))?;
+        let mut there = self.clone();
+        there.log.store = Arc::clone(store);
+        let object = there.get(keys::DOMAIN).await?;
+        let object =
+            object.ok_or_else(|| no_domain("the store at its URL has no `domain` object"))?;
+        if Some(DomainStore::decode(keys::DOMAIN, &object)?.store) != domain.store {
+            return Err(no_domain("the store at its URL is another one"));
+        }
+        Ok(there)
     }
 
     /// The same reader; later requests take at most this time each.

@@ -38,7 +38,9 @@ const ATTEMPT_PAUSE: Duration = Duration::from_millis(200);
 pub struct FoundVnode {
     /// The newest epoch record, by which it was searched.
     pub record: Arc<EpochRecord>,
-    /// The vnode's slot.
+    /// The vnode's domain.
+    pub domain: DomainId,
+    /// The vnode's slot, in its domain.
     pub slot: Slot,
     /// The slot's owner and sources.
     pub holding: Holding,
@@ -101,7 +103,7 @@ impl From<ReadError> for Attempt {
 }
 
 impl ClusterReader {
-    /// Finds a vnode's newest committed record in the home domain. Reads the journals and the indexes of packs of the
+    /// Finds a vnode's newest committed record. Reads the journals and the indexes of packs of the
     /// slot's tenures as far as needed, then the record.
     ///
     /// # Errors
@@ -115,7 +117,7 @@ impl ClusterReader {
             let newer = self.newest(Some(view)).await?;
             match attempt {
                 Ok(found) => {
-                    if newer.record.holding(DomainId::HOME, found.slot) == Some(&found.holding) {
+                    if newer.record.holding(found.domain, found.slot) == Some(&found.holding) {
                         return Ok(FoundVnode { record: newer.record, ..found });
                     }
                     gone = format!("the owner of {}", found.slot);
@@ -140,9 +142,14 @@ impl ClusterReader {
         name: &VnodeName,
     ) -> Result<FoundVnode, Attempt> {
         let (hash, slot) = (name.hash(), name.hash().slot(record.slot_count));
-        let holding = record.home().slots.holding(slot).clone();
+        let domain = record.domain_of(name).ok_or_else(|| {
+            ReadError::NoDomain(format!("no domain of the cluster takes the name {name}"))
+        })?;
+        let entry = &record.domains[&domain];
+        let holding = entry.slots.holding(slot).clone();
+        let there = self.in_domain(domain, entry).await?;
         let reader = JournalReader::new(
-            Arc::clone(&self.log.store),
+            Arc::clone(&there.log.store),
             self.log.patience,
             self.log.stop.clone(),
         );
@@ -153,18 +160,18 @@ impl ClusterReader {
                 replays.iter().map(|(&session, replay)| (session, replay.source(slot))).collect();
             match find(&holding, &sources, hash) {
                 Find::Read(session) => {
-                    let (replay, read) = self.replay(session, slot, &reader, &mut files).await?;
+                    let (replay, read) = there.replay(session, slot, &reader, &mut files).await?;
                     journals.push(read);
                     replays.insert(session, replay);
                 }
                 Find::At(tenure, place) => {
                     let found = stored_at(&files, tenure, &place);
-                    break self.verify(found, place, name).await?;
+                    break there.verify(found, place, name).await?;
                 }
                 Find::Nowhere => break NewestRecord::Never,
             }
         };
-        Ok(FoundVnode { record: Arc::clone(record), slot, holding, journals, newest })
+        Ok(FoundVnode { record: Arc::clone(record), domain, slot, holding, journals, newest })
     }
 
     /// Replays a journal as it is now, for one slot.
@@ -327,6 +334,12 @@ mod tests {
             check_all(&store, 1).await;
         }
         call_all(&second).await;
+        let moved = tokio::time::timeout(Duration::from_secs(20), async {
+            while second.status().slots_serving == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        moved.await.expect("half of the slots move");
         let found = check_all(&store, 2).await;
         let owners: BTreeSet<SessionId> =
             found.iter().filter_map(|found| Some(found.holding.owner?.session)).collect();
@@ -370,7 +383,7 @@ mod tests {
         let host = host(&store, "h1").await;
         host.client().get::<Count>("v1").command(()).await.unwrap();
         let status = async |number| {
-            let message = PeerMessage::Vnode(name(number).hash());
+            let message = PeerMessage::Vnode { domain: DomainId::HOME, hash: name(number).hash() };
             match ask(&Tcp, host.address(), message, Duration::from_secs(20)).await {
                 Ok(PeerReply::Vnode(status)) => status,
                 other => panic!("{other:?}"),

@@ -23,7 +23,7 @@ use holocron_protocol::{
         record::EpochRecord,
     },
     format::keys,
-    ids::{DomainId, Position, Tenure},
+    ids::{Position, Tenure},
     journal::batch::{self, JournalObject},
     slot::replay::for_each_slot_record,
     state::{
@@ -231,7 +231,9 @@ impl Checkpoints {
         let files = self.session.slots.files();
         let (mut slots, mut survey) = (BTreeMap::new(), Survey::default());
         let open = self.session.journal.open_tenures();
-        for (slot, holding) in record.home().slots.iter() {
+        // A session that the record doesn't list is named by no slot of any domain.
+        let slots_by_record = record.slots_around(session).unwrap_or(&record.home().slots);
+        for (slot, holding) in slots_by_record.iter() {
             let state = table.get_mut(slot);
             if state.log.keep_listed(session, holding) {
                 slots.insert(slot, state.log.checkpoint_entry());
@@ -349,7 +351,7 @@ impl Checkpoints {
         for (slot, epoch) in plan.settled(content) {
             table.get_mut(slot).log.settled(epoch);
             let fact = SourceFact::Full(Tenure { epoch, session });
-            facts.push(SlotReport { domain: DomainId::HOME, slot, fact });
+            facts.push(SlotReport { domain: held.parts.domain, slot, fact });
         }
         let copying = Copying::of(table.iter().map(|(_, state)| &state.log));
         let unlogged = table.iter().map(|(_, state)| state.recovered.len()).sum();

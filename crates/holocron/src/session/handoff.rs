@@ -8,7 +8,7 @@ use std::{
 
 use holocron_protocol::{
     epoch::record::EpochRecord,
-    ids::{Epoch, Position, Slot},
+    ids::{DomainId, Epoch, Position, Slot},
     slot::{recovery::Recovered, residency::Effect},
 };
 use tokio::sync::oneshot;
@@ -32,8 +32,10 @@ impl Session {
         self.note_epoch(record.epoch);
         let mut to_release = Vec::new();
         let mut refused: Vec<(Call, ReplyTo)> = Vec::new();
+        // A session acts only on a record that lists it.
+        let slots = record.slots_around(self.id()).expect("a listed session has a domain");
         let mut table = self.slots.lock();
-        for (slot, effect) in self.journal.learn(&record.home().slots) {
+        for (slot, effect) in self.journal.learn(slots) {
             match effect {
                 // The recovery task reads the wanted slots from the residency.
                 Effect::Recover => {}
@@ -43,7 +45,10 @@ impl Session {
             }
         }
         drop(table);
-        self.shards.learn(&record.shards, record.slot_count);
+        // Shards are in the home domain: another domain's session has slots of the same numbers.
+        if self.parts.domain == DomainId::HOME {
+            self.shards.learn(&record.shards, record.slot_count);
+        }
         for (_, reply) in refused {
             self.refuse(reply, Outcome::NotOwner);
         }

@@ -31,7 +31,7 @@ use dashmap::DashMap;
 use holocron_protocol::{
     epoch::draft::SlotReport,
     format::cluster::Cluster,
-    ids::{CommitNumber, Epoch, HostName, SessionId, VnodeHash},
+    ids::{CommitNumber, DomainId, Epoch, HostName, SessionId, VnodeHash},
     slot::residency::{Admission, SlotState},
     state::pack::PackRef,
 };
@@ -56,7 +56,7 @@ use crate::{
         slots::Slots,
     },
     store_io::loss::LossWatch,
-    transport::peer::{HostStatus, VnodeStatus},
+    transport::peer::{SessionStatus, VnodeStatus},
 };
 
 /// The parts that a host passes to each of its sessions.
@@ -64,6 +64,7 @@ use crate::{
 pub(crate) struct SessionParts {
     pub(crate) host: HostName,
     pub(crate) cluster: Cluster,
+    pub(crate) domain: DomainId,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) loss: Arc<LossWatch>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -262,14 +263,20 @@ impl Session {
         drop(actor.cast(Message::Call(call, reply)));
     }
 
-    /// Fills in the session's part of a host's status.
-    pub(crate) fn describe(&self, status: &mut HostStatus) {
-        status.progress = self.journal.progress();
-        status.vnodes_active = self.active_count();
-        status.packs = self.packs.load(Ordering::Relaxed);
-        status.copying = self.copying();
-        status.load = self.measured();
-        self.describe_shards(&mut status.shards);
+    /// What a host's status says of this session.
+    pub(crate) fn describe(&self) -> SessionStatus {
+        let mut status = SessionStatus {
+            session: self.id(),
+            progress: self.journal.progress(),
+            slots_serving: 0,
+            slots_waiting: 0,
+            slots_going: 0,
+            vnodes_active: self.active_count(),
+            vnodes_known: 0,
+            packs: self.packs.load(Ordering::Relaxed),
+            copying: self.copying(),
+            load: self.measured(),
+        };
         let table = self.slots.lock();
         self.journal.with_residency(|residency| {
             for (slot, state) in residency.states() {
@@ -286,6 +293,7 @@ impl Session {
                 }
             }
         });
+        status
     }
 
     /// Whether a vnode is in memory, and whether its slot is served here.

@@ -130,7 +130,7 @@ impl Session {
     }
 
     /// The shards of the slots that it serves, and every vnode that should be open and isn't.
-    pub(super) fn describe_shards(&self, status: &mut ShardsStatus) {
+    pub(crate) fn describe_shards(&self, status: &mut ShardsStatus) {
         let served = self.served_shards();
         let mut not_open = BTreeMap::new();
         for Shard { name, hash } in &served {

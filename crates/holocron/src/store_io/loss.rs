@@ -30,10 +30,62 @@ pub(crate) const FOREIGN: &str = "the store is lost: it holds another cluster wh
 pub(crate) const EMPTIED: &str = "the store is lost: the `cluster` object is missing. The bucket or directory was \
                                   emptied, recreated, or replaced";
 
+/// The store of a domain holds another domain's object.
+const FOREIGN_DOMAIN: &str =
+    "the domain's store is lost: it holds another domain where this one was";
+/// There is no `domain` object.
+const EMPTIED_DOMAIN: &str = "the domain's store is lost: the `domain` object is missing. The bucket or directory was \
+                              emptied, recreated, or replaced";
+
+/// The object that says whose store it is. It never changes.
+#[derive(Clone, Debug)]
+pub(crate) enum Identity {
+    /// The `cluster` object of the home domain.
+    Cluster(Bytes),
+    /// The `domain` object of another domain.
+    Domain(Bytes),
+}
+
+impl Identity {
+    const fn key(&self) -> &'static str {
+        match self {
+            Self::Cluster(_) => keys::CLUSTER,
+            Self::Domain(_) => keys::DOMAIN,
+        }
+    }
+
+    const fn object(&self) -> &Bytes {
+        match self {
+            Self::Cluster(object) | Self::Domain(object) => object,
+        }
+    }
+
+    fn look(&self, found: Option<&[u8]>) -> Look {
+        match self {
+            Self::Cluster(ours) => Look::at_cluster(ours, found),
+            Self::Domain(ours) => Look::at_domain(ours, found),
+        }
+    }
+
+    const fn foreign(&self) -> &'static str {
+        match self {
+            Self::Cluster(_) => FOREIGN,
+            Self::Domain(_) => FOREIGN_DOMAIN,
+        }
+    }
+
+    const fn emptied(&self) -> &'static str {
+        match self {
+            Self::Cluster(_) => EMPTIED,
+            Self::Domain(_) => EMPTIED_DOMAIN,
+        }
+    }
+}
+
 /// The object that a look reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Object {
-    /// The `cluster` object, as it was when the host started.
+    /// The `cluster` object, as it was when the host started; of another domain, the `domain` object.
     Cluster,
     /// A committed batch of this host's session.
     Batch(SessionId, Position),
@@ -54,8 +106,7 @@ pub(crate) enum NotSame {
 #[derive(Debug)]
 pub(crate) struct LossWatch {
     store: Arc<dyn Store>,
-    /// The `cluster` object. It never changes.
-    cluster: Bytes,
+    identity: Identity,
     clock: Arc<dyn Clock>,
     patience: Patience,
     lost: watch::Sender<Option<String>>,
@@ -80,16 +131,16 @@ impl Drop for CountedDoubt<'_> {
 }
 
 impl LossWatch {
-    /// A watch over a store in which `cluster` was found. One try of a request takes at most `try_timeout`.
+    /// A watch over a store in which `identity` was found. One try of a request takes at most `try_timeout`.
     pub(crate) fn new(
         store: Arc<dyn Store>,
-        cluster: Bytes,
+        identity: Identity,
         clock: Arc<dyn Clock>,
         try_timeout: Duration,
     ) -> Self {
         let patience = Patience { try_timeout, ..Patience::forever() };
         let (lost, doubts) = (watch::Sender::new(None), watch::Sender::new(0));
-        Self { store, cluster, clock, patience, lost, doubts }
+        Self { store, identity, clock, patience, lost, doubts }
     }
 
     /// How the store was lost, if it was.
@@ -172,11 +223,11 @@ impl LossWatch {
     async fn look(&self, object: Object, stop: &CancellationToken) -> Result<Look, GaveUp> {
         match object {
             Object::Cluster => {
-                let found = self.get(keys::CLUSTER, stop).await?;
-                let look = Look::at_cluster(&self.cluster, found.as_deref());
-                if look == Look::There && found.as_ref() != Some(&self.cluster) {
+                let found = self.get(self.identity.key(), stop).await?;
+                let look = self.identity.look(found.as_deref());
+                if look == Look::There && found.as_ref() != Some(self.identity.object()) {
                     tracing::error!(
-                        key = keys::CLUSTER,
+                        key = self.identity.key(),
                         "object is damaged; hosts that start now will stop"
                     );
                 }
@@ -217,13 +268,13 @@ impl LossWatch {
     /// The reason, for the operator.
     async fn explain(&self, object: Object, stop: &CancellationToken) -> String {
         let key = match object {
-            Object::Cluster => keys::CLUSTER.to_owned(),
+            Object::Cluster => self.identity.key().to_owned(),
             Object::Batch(session, position) => keys::journal_position(session, position),
             Object::Epoch(epoch, _) => keys::epoch(epoch),
         };
         match self.look(Object::Cluster, stop).await {
-            Ok(Look::Foreign) => FOREIGN.to_owned(),
-            Ok(Look::Missing) => EMPTIED.to_owned(),
+            Ok(Look::Foreign) => self.identity.foreign().to_owned(),
+            Ok(Look::Missing) => self.identity.emptied().to_owned(),
             Ok(Look::There | Look::Detached) | Err(_) => format!(
                 "the store is lost: {key} is missing, though it was committed. An older copy was restored, or it was \
                  deleted"
@@ -235,8 +286,9 @@ impl LossWatch {
 #[cfg(test)]
 mod tests {
     use holocron_protocol::{
+        epoch::domain::DomainStore,
         format::cluster::Cluster,
-        ids::{ClusterId, Nonce},
+        ids::{ClusterId, Nonce, StoreId},
     };
     use holocron_store::Memory;
 
@@ -256,7 +308,7 @@ mod tests {
         store.put(&batch_key(1), Bytes::from(vec![0; 64])).await.unwrap();
         let clock = Arc::new(TokioClock::new());
         let of = Arc::clone(&store);
-        (store, LossWatch::new(of, cluster(1), clock, Duration::from_secs(5)))
+        (store, LossWatch::new(of, Identity::Cluster(cluster(1)), clock, Duration::from_secs(5)))
     }
 
     fn batch_key(position: u64) -> String {
@@ -318,6 +370,28 @@ mod tests {
         store.put(keys::CLUSTER, cluster(2)).await.unwrap();
         assert_eq!(look(&watch, Object::Cluster).await, Err(NotSame::Lost));
         assert!(watch.why().unwrap().contains("another cluster"), "{:?}", watch.why());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_domains_store_is_lost_with_its_own_object() {
+        let store: Arc<dyn Store> = Arc::new(Memory::default());
+        let object = |store| {
+            let (cluster, store) = (ClusterId::new(1), StoreId::new(store));
+            DomainStore { cluster, name: "acme".to_owned(), store }.encode(Nonce::new(1))
+        };
+        store.put(keys::DOMAIN, object(7)).await.unwrap();
+        let watch = || {
+            let (of, clock) = (Arc::clone(&store), Arc::new(TokioClock::new()));
+            LossWatch::new(of, Identity::Domain(object(7)), clock, Duration::from_secs(5))
+        };
+        let (same, other, emptied) = (watch(), watch(), watch());
+        assert_eq!(look(&same, Object::Cluster).await, Ok(()));
+        store.put(keys::DOMAIN, object(8)).await.unwrap();
+        assert_eq!(look(&other, Object::Cluster).await, Err(NotSame::Lost));
+        assert!(other.why().unwrap().contains("another domain"), "{:?}", other.why());
+        store.delete(keys::DOMAIN).await.unwrap();
+        assert_eq!(look(&emptied, Object::Cluster).await, Err(NotSame::Lost));
+        assert!(emptied.why().unwrap().contains("`domain` object"), "{:?}", emptied.why());
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holocron_store::{OpenError, Store};
 
 /// A store that may still have to be opened.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct StoreSource {
     url: Option<String>,
     options: Vec<(String, String)>,

@@ -2,11 +2,12 @@
 //! a hint that saves a wait or a request, and its content is checked in the store before use.
 
 use bytes::Bytes;
-pub use holocron_protocol::control::report::{Health, JoinRequest, Progress};
+pub use holocron_protocol::control::report::{Health, JoinRequest, Progress, ServeRequest};
 use holocron_protocol::{
     checkpoint::retain::Copying,
     control::leader::LeaderStatus,
-    ids::{Epoch, HostName, Position, SessionId, Slot, VnodeHash},
+    epoch::domain::Offer,
+    ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, VnodeHash},
 };
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +75,29 @@ pub enum PeerMessage {
         to: HostName,
     },
     /// Asks whether a vnode is in the host's memory; the reply is its [`VnodeStatus`].
-    Vnode(VnodeHash),
+    Vnode {
+        /// The vnode's domain.
+        domain: DomainId,
+        /// The hash of its name.
+        hash: VnodeHash,
+    },
+    /// Offers a domain to the leader.
+    OfferDomain(Offer),
+    /// Asks the leader to take a domain out of use.
+    RemoveDomain(String),
+    /// Asks the leader to let a host serve a domain.
+    Serve(ServeRequest),
+    /// Asks a host with access to a domain's store to seal a session there, which its own newest record says is over. The
+    /// leader asks that has no access.
+    SealSession {
+        /// Which.
+        session: SessionId,
+        /// The position up to which it was known to have committed.
+        committed: Option<Position>,
+    },
+    /// Asks a host with access to a domain's store to delete what is left of a session there, which its own newest record
+    /// says is detached.
+    CollectSession(SessionId),
 }
 
 /// The reply to a [`PeerMessage`].
@@ -97,6 +120,8 @@ pub enum PeerReply {
     Status(Box<HostStatus>),
     /// The status of a vnode at this host, for people.
     Vnode(VnodeStatus),
+    /// The session is sealed at this position.
+    Sealed(Position),
 }
 
 /// What a host says of a vnode.
@@ -185,4 +210,43 @@ pub struct HostStatus {
     pub load: u64,
     /// What it is about to do as the leader.
     pub leading: Option<LeaderStatus>,
+    /// The domains that it is configured with, besides the home domain, by name. Everything above except the counts since
+    /// it started is about the home domain.
+    pub domains: Vec<DomainStatus>,
+}
+
+/// What `holocron status` shows of one host in a domain besides the home domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainStatus {
+    /// The domain's name.
+    pub name: String,
+    /// Its session there, if one is open.
+    pub session: Option<SessionStatus>,
+    /// What keeps it from serving the domain, if anything does.
+    pub trouble: Option<String>,
+}
+
+/// What a host says of one of its sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// Its id.
+    pub session: SessionId,
+    /// The progress of its journal.
+    pub progress: Progress,
+    /// Slots it serves.
+    pub slots_serving: u32,
+    /// Slots it was given and is still recovering or waiting for.
+    pub slots_waiting: u32,
+    /// Vnodes with an actor.
+    pub vnodes_active: u64,
+    /// Vnodes in its indexes, active or not.
+    pub vnodes_known: u64,
+    /// Packs named by its newest checkpoint.
+    pub packs: u32,
+    /// Slots it gives away and hasn't released yet.
+    pub slots_going: u32,
+    /// Whether states of slots that it got are still to be copied.
+    pub copying: Copying,
+    /// The measured load of its slots: as much as that many commands per second. 0 before the first report.
+    pub load: u64,
 }

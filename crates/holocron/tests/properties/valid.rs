@@ -2,16 +2,20 @@
 
 use bytes::Bytes;
 use holocron::{
-    Answer, Call, Health, JoinRequest, Mode, Outcome, PeerMessage, PeerReply, Progress,
-    VnodeStatus,
+    Answer, Call, Health, JoinRequest, Mode, Offer, Outcome, PeerMessage, PeerReply, Progress,
+    Rule, ServeRequest, VnodeStatus,
     frame::{Frame, Hello, TRANSPORT_VERSION, Welcome},
 };
 use holocron_protocol::{
     checkpoint::retain::Copying,
-    control::load::{Coarse, LoadReport},
+    control::{
+        load::{Coarse, LoadReport},
+        report::{Access, DomainHealth},
+    },
+    epoch::domain::Names,
     ids::{
-        ClientId, ClusterId, CommitNumber, Epoch, HostName, Position, RequestNumber, SessionId,
-        Slot, VnodeHash, VnodeName,
+        ClientId, ClusterId, CommitNumber, DomainId, Epoch, HostName, Position, RequestNumber,
+        SessionId, Slot, StoreId, VnodeHash, VnodeName,
     },
     request::window::{Request, RequestId},
 };
@@ -107,13 +111,34 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         (epoch(), bytes()).prop_map(|(epoch, stored)| PeerMessage::Epoch { epoch, stored }),
         session().prop_map(PeerMessage::Leave),
         Just(PeerMessage::Status),
-        any::<u128>().prop_map(|bits| PeerMessage::Vnode(VnodeHash::from_bits(bits))),
+        any::<(u16, u128)>().prop_map(|(domain, bits)| PeerMessage::Vnode {
+            domain: DomainId(domain),
+            hash: VnodeHash::from_bits(bits),
+        }),
+        offer().prop_map(PeerMessage::OfferDomain),
+        text().prop_map(PeerMessage::RemoveDomain),
+        (session(), any::<u16>(), session(), epoch()).prop_map(|(home, domain, session, as_of)| {
+            let domain = DomainId(domain);
+            PeerMessage::Serve(ServeRequest { home, domain, session, as_of })
+        }),
+        (session(), option::of(any::<u64>())).prop_map(|(session, committed)| {
+            PeerMessage::SealSession { session, committed: committed.map(Position::new) }
+        }),
+        session().prop_map(PeerMessage::CollectSession),
     ]
 }
 
 fn load_report() -> impl Strategy<Value = LoadReport> {
     let slots = vec((any::<u16>().prop_map(Slot), any::<u64>().prop_map(Coarse::of)), 0..9);
     (any::<u64>(), slots).prop_map(|(number, slots)| LoadReport { number, slots })
+}
+
+fn offer() -> impl Strategy<Value = Offer> {
+    let rule = prop_oneof![text().prop_map(Rule::Kind), text().prop_map(Rule::KeyPrefix)];
+    let names = select(vec![Names::Unverified, Names::New]);
+    (text(), vec(rule, 0..3), option::of(any::<u128>()), names).prop_map(
+        |(name, rules, store, names)| Offer { name, rules, store: store.map(StoreId::new), names },
+    )
 }
 
 fn reply() -> impl Strategy<Value = PeerReply> {
@@ -126,6 +151,7 @@ fn reply() -> impl Strategy<Value = PeerReply> {
         Just(PeerReply::Vnode(VnodeStatus::NotServed)),
         (session(), epoch(), progress(), vec(session(), 0..4), option::of(load_report())).prop_map(
             |(session, epoch, progress, awaiting, loads)| {
+                let access = Access::Failing;
                 PeerReply::Health(Health {
                     session,
                     epoch,
@@ -134,9 +160,11 @@ fn reply() -> impl Strategy<Value = PeerReply> {
                     awaiting,
                     copying: Copying::Remaining,
                     loads,
+                    domains: vec![DomainHealth { session, progress, access }],
                 })
             }
         ),
+        any::<u64>().prop_map(|position| PeerReply::Sealed(Position::new(position))),
     ]
 }
 

@@ -98,7 +98,7 @@ impl Content<'_> {
                 true => judged(
                     "probe objects",
                     Fate::Goes,
-                    "scratch of a start-up probe: the leader deletes what a probe leaves behind",
+                    "scratch of a start-up probe: the leader deletes what a probe leaves behind in the home domain",
                 ),
                 false => {
                     judged("foreign objects", Fate::Foreign, "the name isn't one of Holocron's")
@@ -107,6 +107,7 @@ impl Content<'_> {
         };
         match parsed {
             Key::Cluster => judged("cluster", Fate::Needed, "what every host must agree on"),
+            Key::Domain => judged("domain", Fate::Needed, "whose store it is"),
             Key::Epoch(epoch) => self.epoch(epoch),
             Key::EpochMark(_) => {
                 judged("epoch marks", Fate::Permanent, "shows that epochs are deleted")

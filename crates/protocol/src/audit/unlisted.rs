@@ -48,6 +48,7 @@ impl Unlisted {
             Key::TrimMark(_, segment) => drop(self.marks.insert(segment)),
             Key::EndMark(_) => self.ended = true,
             Key::Cluster
+            | Key::Domain
             | Key::Epoch(_)
             | Key::EpochMark(_)
             | Key::LeaderHint

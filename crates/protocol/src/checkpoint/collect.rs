@@ -73,6 +73,7 @@ impl Detached {
             Key::Pack(session, _) => session == self.session,
             Key::TrimMark(..) | Key::EndMark(_) => false,
             Key::Cluster
+            | Key::Domain
             | Key::Epoch(_)
             | Key::EpochMark(_)
             | Key::LeaderHint

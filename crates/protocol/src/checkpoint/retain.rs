@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     checkpoint::trim::next_trim,
-    epoch::record::EpochRecord,
+    epoch::record::{EpochRecord, SlotTable},
     format::{
         keys::Key,
         segment::{SegmentLen, TrimStep, Trimmed},
@@ -241,6 +241,7 @@ impl Retention {
                     && !self.written.contains(&number)
             }
             Key::Cluster
+            | Key::Domain
             | Key::Epoch(_)
             | Key::EpochMark(_)
             | Key::LeaderHint
@@ -311,7 +312,8 @@ impl Retention {
     }
 
     fn unneeded_pack(&self, newest: &EpochRecord) -> Option<PackNumber> {
-        let mut holdings = newest.home().slots.distinct().iter();
+        let slots = newest.slots_around(self.session);
+        let mut holdings = slots.into_iter().flat_map(SlotTable::distinct);
         let listed = holdings.any(|holding| holding.newest_source_of(self.session).is_some());
         let packs = OwnPacks {
             written: &self.written,

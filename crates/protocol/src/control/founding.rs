@@ -74,7 +74,7 @@ impl Remains {
                 Key::Journal(..) | Key::TrimMark(..) | Key::EndMark(_) | Key::Pack(..) => {
                     remains.sessions += 1;
                 }
-                Key::Cluster => {}
+                Key::Cluster | Key::Domain => {}
             }
         }
         remains

@@ -24,6 +24,7 @@
 use core::time::Duration;
 
 use crate::{
+    epoch::domain::DomainStore,
     format::{cluster::Cluster, keys},
     ids::Position,
     journal::writer::Writer,
@@ -96,6 +97,12 @@ impl Look {
     #[must_use]
     pub fn at_cluster(ours: &[u8], found: Option<&[u8]>) -> Self {
         Self::at_unchanging(ours, found, |found| Cluster::decode(keys::CLUSTER, found).is_ok())
+    }
+
+    /// The result of a get of `domain` in the store of a domain; `ours` is its original content.
+    #[must_use]
+    pub fn at_domain(ours: &[u8], found: Option<&[u8]>) -> Self {
+        Self::at_unchanging(ours, found, |found| DomainStore::decode(keys::DOMAIN, found).is_ok())
     }
 
     /// The result of a get of an object that is created once and never changes; `ours` is its original content, and

@@ -191,7 +191,7 @@ impl Member {
 
     /// Why this host can't be a member: it would have other shards than the cluster.
     fn contradicts(&self) -> Option<String> {
-        self.record.as_ref()?.shards.check_declared(&self.identity.shards).err()
+        self.record.as_ref()?.check_shards(&self.identity.shards).err()
     }
 
     /// What the newest record means for the current session.

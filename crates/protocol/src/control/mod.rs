@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod candidate;
+pub mod domain_member;
 pub mod election;
 pub mod founding;
 pub mod hints;

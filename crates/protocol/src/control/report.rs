@@ -8,7 +8,7 @@ use crate::{
     checkpoint::retain::Copying,
     control::load::LoadReport,
     epoch::{draft::SlotReport, shards::DeclaredShards},
-    ids::{Epoch, HostName, Position, SessionId},
+    ids::{DomainId, Epoch, HostName, Position, SessionId},
 };
 
 /// The progress of a session's journal, as its host reports it. A hint for hosts that seal or read the journal.
@@ -41,6 +41,40 @@ pub struct JoinRequest {
     pub shards: DeclaredShards,
 }
 
+/// A host's request to serve a domain besides the home domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServeRequest {
+    /// Its session in the home domain, which is a member.
+    pub home: SessionId,
+    /// The domain.
+    pub domain: DomainId,
+    /// Its session there.
+    pub session: SessionId,
+    /// The epoch as of which the host has seen that this session has no end mark. It looked itself: the leader may have no
+    /// access to the domain's store.
+    pub as_of: Epoch,
+}
+
+/// Whether a host's requests to a domain's store succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// They do.
+    Working,
+    /// They don't.
+    Failing,
+}
+
+/// What a host says of its session in a domain besides the home domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainHealth {
+    /// The session.
+    pub session: SessionId,
+    /// The progress of its journal.
+    pub progress: Progress,
+    /// Whether the domain's store answers this host.
+    pub access: Access,
+}
+
 /// A host's reply to a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
@@ -52,10 +86,12 @@ pub struct Health {
     pub progress: Progress,
     /// Reports that let the leader drop sources of its slots; repeated until an epoch record reflects them. Bounded.
     pub facts: Vec<SlotReport>,
-    /// Sessions whose Release it waits for.
+    /// Sessions whose Release it waits for, in any domain.
     pub awaiting: Vec<SessionId>,
     /// Whether states of slots that it got are still to be copied.
     pub copying: Copying,
     /// The load of its slots, if the leader hasn't heard it.
     pub loads: Option<LoadReport>,
+    /// Its sessions in further domains.
+    pub domains: Vec<DomainHealth>,
 }

@@ -21,7 +21,7 @@ use serde::Serialize;
 pub use self::{compare::changes, ranges::SlotRanges};
 use crate::{
     epoch::record::{HostState, Leader},
-    ids::{DomainId, Epoch, HostName, Position, SessionId},
+    ids::{DomainId, Epoch, HostName, Position, SessionId, StoreId},
 };
 
 /// One difference between two records. Displays as a sentence without a full stop; in JSON, `change` names the variant.
@@ -54,21 +54,21 @@ pub enum Change {
         /// Its name.
         name: String,
     },
-    /// The cluster no longer has this domain.
+    /// A host opened the store of a domain, which is bound to it from now on.
+    DomainBound {
+        /// The domain.
+        domain: DomainId,
+        /// Its name.
+        name: String,
+        /// The store's id.
+        store: StoreId,
+    },
+    /// The cluster no longer uses this domain.
     DomainRemoved {
         /// The domain.
         domain: DomainId,
         /// Its name.
         name: String,
-    },
-    /// A domain has another name.
-    DomainRenamed {
-        /// The domain.
-        domain: DomainId,
-        /// Its name before.
-        before: String,
-        /// Its name now.
-        after: String,
     },
     /// A host is new in the cluster.
     HostJoined {
@@ -94,6 +94,8 @@ pub enum Change {
         host: HostName,
         /// The domain.
         domain: DomainId,
+        /// The domain's name.
+        domain_name: String,
         /// Its session before; `None` if it didn't serve the domain.
         before: Option<SessionId>,
         /// Its session now; `None` if it no longer serves the domain.
@@ -148,6 +150,8 @@ pub enum Change {
     SourcesDropped {
         /// The slots' domain.
         domain: DomainId,
+        /// The domain's name.
+        domain_name: String,
         /// The slots.
         slots: SlotRanges,
         /// Their owner.
@@ -180,6 +184,8 @@ pub struct Party {
 pub struct Moved {
     /// The slots' domain.
     pub domain: DomainId,
+    /// The domain's name.
+    pub domain_name: String,
     /// The slots.
     pub slots: SlotRanges,
     /// The owner before.

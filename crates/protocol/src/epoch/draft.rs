@@ -22,7 +22,6 @@
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
-    string::ToString,
     vec::Vec,
 };
 use core::mem;
@@ -34,10 +33,11 @@ pub use self::{
 };
 use crate::{
     epoch::{
+        domain::{HOME_NAME, Names, Offer, Rule, check_rules},
         placement::Mobility,
         record::{
-            DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Handover, HostEntry, HostState,
-            Leader, RecordDigest, SessionEntry, SessionState,
+            DomainEntry, EpochRecord, HOSTS_MAX, Handover, HostEntry, HostState, Leader,
+            RecordDigest, SessionEntry, SessionState,
         },
         shards::Shards,
     },
@@ -48,6 +48,7 @@ use crate::{
 
 mod changes;
 mod domains;
+mod further;
 mod placing;
 mod shards;
 
@@ -65,9 +66,19 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The first record of a cluster: no hosts yet, the home domain with all its slots free.
+    /// The first record of a cluster with the home domain only: no hosts yet, all its slots free.
     #[must_use]
     pub fn first(cluster: &Cluster) -> Self {
+        Self::founding(cluster, &[], &[]).expect("the home domain alone breaks no rule")
+    }
+
+    /// The first record of a cluster, with these rules of the home domain and these domains.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Domain`] when an offer isn't sound.
+    pub fn founding(cluster: &Cluster, home: &[Rule], offers: &[Offer]) -> Result<Self, Refused> {
+        check_rules(home).map_err(Refused::Domain)?;
         let mut draft = Self {
             base: None,
             slot_count: cluster.slots,
@@ -77,8 +88,15 @@ impl Draft {
             shards: Shards::default(),
             handover: Handover::Stays,
         };
-        draft.add_domain(DomainId::HOME, "home").expect("it is the first");
-        draft
+        draft.domains.insert(DomainId::HOME, DomainDraft::free(HOME_NAME, home, cluster.slots));
+        // One without rules is known only to hosts that join a cluster which has it.
+        for offer in offers.iter().filter(|offer| !offer.rules.is_empty()) {
+            offer.check().map_err(Refused::Domain)?;
+            // There is no vnode yet.
+            let names = Names::New;
+            draft.offer(&Offer { names, ..offer.clone() })?;
+        }
+        Ok(draft)
     }
 
     /// The draft after a record, whose stored bytes have this digest.
@@ -106,23 +124,6 @@ impl Draft {
     #[must_use]
     pub const fn hosts(&self) -> &BTreeMap<HostName, HostEntry> {
         &self.hosts
-    }
-
-    /// Adds a domain with all slots free. An existing domain keeps its slots and gets the name.
-    ///
-    /// # Errors
-    ///
-    /// [`Refused::TooLarge`] beyond [`DOMAINS_MAX`].
-    pub fn add_domain(&mut self, id: DomainId, name: &str) -> Result<(), Refused> {
-        if let Some(domain) = self.domains.get_mut(&id) {
-            domain.name = name.to_string();
-            return Ok(());
-        }
-        if self.domains.len() == DOMAINS_MAX {
-            return Err(Refused::TooLarge(format!("at most {DOMAINS_MAX} domains")));
-        }
-        self.domains.insert(id, DomainDraft::free(name, self.slot_count));
-        Ok(())
     }
 
     /// Adds a host, or updates its entry. If it has a new session in a domain, its earlier session there is to be sealed,
@@ -312,13 +313,8 @@ impl Draft {
     pub fn finish(mut self, leader: Leader, reason: &str, wall_ms: u64) -> EpochRecord {
         self.settle();
         let epoch = self.epoch();
-        let domains: BTreeMap<DomainId, DomainEntry> = self
-            .domains
-            .iter()
-            .map(|(id, domain)| {
-                (*id, DomainEntry { name: domain.name.clone(), slots: domain.table(epoch) })
-            })
-            .collect();
+        let domains: BTreeMap<DomainId, DomainEntry> =
+            self.domains.iter().map(|(id, domain)| (*id, domain.entry(epoch))).collect();
         detach(&mut self.sessions, &domains);
         let hosts = &self.hosts;
         self.shards.keep_hosts(|host| hosts.contains_key(host));

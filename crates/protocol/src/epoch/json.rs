@@ -21,16 +21,19 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    epoch::record::{
-        DOMAINS_MAX, DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader,
-        RecordDigest, SessionEntry, SessionState, SlotTable,
-    },
     epoch::shards::Shards,
+    epoch::{
+        domain::{DomainState, Rule},
+        record::{
+            DOMAINS_MAX, DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader,
+            RecordDigest, SessionEntry, SessionState, SlotTable,
+        },
+    },
     format::{
         codec::{self, Malformed},
         keys,
     },
-    ids::{DomainId, Epoch, HostName, Nonce, Position, SessionId, Tenure},
+    ids::{DomainId, Epoch, HostName, Nonce, Position, SessionId, StoreId, Tenure},
 };
 
 const NOUN: &str = "epoch";
@@ -83,6 +86,12 @@ enum StateForm {
 #[derive(Serialize, Deserialize)]
 struct DomainForm {
     name: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<Rule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store: Option<StoreId>,
+    #[serde(default, skip_serializing_if = "is_serving")]
+    state: DomainState,
     slots: Vec<GroupForm>,
 }
 
@@ -148,6 +157,10 @@ impl EpochRecord {
     }
 }
 
+fn is_serving(state: &DomainState) -> bool {
+    *state == DomainState::Serving
+}
+
 fn place(session: SessionId, sessions: &[SessionId]) -> usize {
     sessions.binary_search(&session).expect("checked: every session is listed")
 }
@@ -197,7 +210,13 @@ fn domain_form(domain: &DomainEntry, sessions: &[SessionId]) -> DomainForm {
         owner: holding.owner.as_ref().map(tenure),
         sources: holding.sources.iter().map(tenure).collect::<Vec<_>>().join(" "),
     });
-    DomainForm { name: domain.name.clone(), slots: groups.collect() }
+    DomainForm {
+        name: domain.name.clone(),
+        rules: domain.rules.clone(),
+        store: domain.store,
+        state: domain.state,
+        slots: groups.collect(),
+    }
 }
 
 fn from_form(form: RecordForm) -> Result<EpochRecord, String> {
@@ -232,7 +251,8 @@ fn from_form(form: RecordForm) -> Result<EpochRecord, String> {
     for (id, domain) in form.domains {
         let slots = slot_table(&domain.slots, form.slot_count, &ids)
             .map_err(|why| format!("domain {}: {why}", id.0))?;
-        domains.insert(id, DomainEntry { name: domain.name, slots });
+        let DomainForm { name, rules, store, state, .. } = domain;
+        domains.insert(id, DomainEntry { name, rules, store, state, slots });
     }
     Ok(EpochRecord {
         epoch: form.epoch,
@@ -522,7 +542,7 @@ mod tests {
                 let held: Vec<Holding> =
                     held.into_iter().map(|chain| holding(chain, open)).collect();
                 let slots = SlotTable::new(&held);
-                let home = DomainEntry { name: "home".into(), slots };
+                let home = DomainEntry::home(slots);
                 record.domains = BTreeMap::from([(DomainId::HOME, home)]);
                 record.hosts = BTreeMap::new();
                 record.sessions = BTreeMap::new();

@@ -3,6 +3,7 @@
 //! Imports [`crate::format`].
 
 pub mod changes;
+pub mod domain;
 pub mod draft;
 pub mod election_record;
 mod json;

@@ -18,8 +18,13 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::epoch::shards::Shards;
-use crate::ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, Tenure};
+use crate::{
+    epoch::{
+        domain::{DomainState, Rule},
+        shards::Shards,
+    },
+    ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, StoreId, Tenure},
+};
 
 /// Most hosts in one record.
 pub const HOSTS_MAX: usize = 4096;
@@ -152,8 +157,14 @@ pub enum SessionState {
 /// A domain and the owners of its slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainEntry {
-    /// Its name, for people.
+    /// Its name, by which configurations and operators call it.
     pub name: String,
+    /// Which vnodes live in it; never changes. Empty only for a home domain that takes what no other domain takes.
+    pub rules: Vec<Rule>,
+    /// The store it is bound to, once a host has opened it; never changes. `None` for the home domain.
+    pub store: Option<StoreId>,
+    /// Whether it is in use.
+    pub state: DomainState,
     /// Its slots.
     pub slots: SlotTable,
 }

@@ -10,9 +10,12 @@ use alloc::{
 };
 
 use crate::{
-    epoch::record::{
-        ADDRESS_LEN_MAX, DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Handover, Holding,
-        HostEntry, LABEL_LEN_MAX, REASON_LEN_MAX, RecordDigest, SessionState, WEIGHT_MAX,
+    epoch::{
+        domain::{self, DomainState},
+        record::{
+            ADDRESS_LEN_MAX, DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Handover, Holding,
+            HostEntry, LABEL_LEN_MAX, REASON_LEN_MAX, RecordDigest, SessionState, WEIGHT_MAX,
+        },
     },
     ids::{DomainId, Epoch, HostName, Slot, Tenure},
 };
@@ -130,6 +133,28 @@ impl EpochRecord {
 
     fn check_domain(&self, id: DomainId, domain: &DomainEntry) -> Result<(), String> {
         ensure!(domain.name.len() <= LABEL_LEN_MAX, "domain {}: its name is too long", id.0);
+        domain::check_rules(&domain.rules).map_err(|why| format!("domain {}: {why}", id.0))?;
+        let namesake =
+            self.domains.iter().find(|(other, entry)| **other != id && entry.name == domain.name);
+        ensure!(namesake.is_none(), "two domains are named {}", domain.name);
+        let is_home = id == DomainId::HOME;
+        let is_served = self.hosts.values().any(|host| host.sessions.contains_key(&id));
+        if is_home {
+            ensure!(domain.store.is_none(), "the home domain has a store of its own");
+            ensure!(domain.state == DomainState::Serving, "the home domain is removed");
+        } else {
+            ensure!(!domain.rules.is_empty(), "domain {} takes no vnodes", id.0);
+            ensure!(
+                !is_served || domain.store.is_some(),
+                "domain {} is served without a store",
+                id.0
+            );
+            ensure!(
+                !is_served || domain.state == DomainState::Serving,
+                "domain {} is served though it was removed",
+                id.0
+            );
+        }
         ensure!(
             domain.slots.slot_count() == self.slot_count,
             "domain {}: {} slots instead of {}",
@@ -137,7 +162,6 @@ impl EpochRecord {
             domain.slots.slot_count(),
             self.slot_count
         );
-        let is_served = self.hosts.values().any(|host| host.sessions.contains_key(&id));
         for holding in domain.slots.distinct() {
             match holding.owner {
                 Some(owner) => {
@@ -203,6 +227,7 @@ impl EpochRecord {
             let Some(after) = self.domains.get(id) else {
                 return Err(format!("domain {} is gone", id.0));
             };
+            follows_domain(before, after).map_err(|why| format!("domain {}: {why}", id.0))?;
             // Only distinct pairs: thousands of slots have few distinct histories.
             let mut checked = BTreeSet::new();
             for slot in (0..self.slot_count).map(Slot) {
@@ -244,6 +269,16 @@ impl EpochRecord {
     }
 }
 
+/// What of a domain never changes. Its vnodes would be looked for elsewhere.
+fn follows_domain(before: &DomainEntry, after: &DomainEntry) -> Result<(), String> {
+    ensure!(before.name == after.name, "its name changed");
+    ensure!(before.rules == after.rules, "its rules changed");
+    ensure!(before.store.is_none() || before.store == after.store, "it has another store");
+    let revived = before.state == DomainState::Removed && after.state == DomainState::Serving;
+    ensure!(!revived, "it was removed and is served again");
+    Ok(())
+}
+
 /// Whether a session may go from one state to another, or leave the record, in one epoch.
 fn may_become(before: SessionState, after: Option<SessionState>) -> bool {
     use SessionState::{Detached, Open, Sealed};
@@ -266,6 +301,7 @@ mod tests {
     use super::*;
     use crate::{
         epoch::{
+            domain::Rule,
             draft::Draft,
             record::{HostState, Leader, SessionEntry, SlotTable},
         },
@@ -405,9 +441,20 @@ mod tests {
         assert!(why.contains("an unknown domain"), "{why}");
         let why = refused(|record| hold(record, &[Holding::default()]));
         assert!(why.contains("1 slots instead of 2"), "{why}");
-        let why = refused(|record| {
-            record.domains.insert(DomainId(1), record.domains[&DomainId::HOME].clone());
-        });
+        fn second(record: &EpochRecord) -> DomainEntry {
+            let rules = vec![Rule::Kind("order".into())];
+            DomainEntry { name: "acme".into(), rules, ..record.domains[&DomainId::HOME].clone() }
+        }
+        let why = refused(|record| drop(record.domains.insert(DomainId(1), second(record))));
         assert!(why.contains("in another domain"), "{why}");
+        let why = refused(|record| {
+            let namesake = DomainEntry { name: "home".into(), ..second(record) };
+            record.domains.insert(DomainId(1), namesake);
+        });
+        assert!(why.contains("two domains are named home"), "{why}");
+        let why = refused(|record| {
+            record.domains.insert(DomainId(1), DomainEntry { rules: vec![], ..second(record) });
+        });
+        assert!(why.contains("takes no vnodes"), "{why}");
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! * The number of shards of a kind never changes, also when no host has the kind any more.
 //! * A host is listed with a kind only while it is in the record.
+//! * Every shard is in the home domain: no rule of a further domain takes one.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +19,10 @@ use alloc::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{HostName, KIND_LEN_MAX, Slot, VnodeHash, VnodeName};
+use crate::{
+    epoch::record::EpochRecord,
+    ids::{DomainId, HostName, KIND_LEN_MAX, Slot, VnodeHash, VnodeName},
+};
 
 /// Most kinds with shards in one cluster.
 pub const SHARD_KINDS_MAX: usize = 64;
@@ -172,6 +176,32 @@ pub fn shards_by_slot(kind: &str, count: u16, slots: u16) -> Vec<u16> {
         by_slot[usize::from(slot)] += 1;
     }
     by_slot
+}
+
+impl EpochRecord {
+    /// Whether a host that declares these kinds with shards can be a member.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator: the numbers of shards differ, or a rule of a domain takes a shard.
+    pub fn check_shards(&self, declared: &DeclaredShards) -> Result<(), String> {
+        self.shards.check_declared(declared)?;
+        for (kind, &count) in declared {
+            for shard in (0..count).map(|number| shard_name(kind, number)) {
+                let domain = self.domain_of(&shard);
+                if domain != Some(DomainId::HOME) {
+                    let domain = domain.map_or("none", |id| &self.domains[&id].name);
+                    return Err(not_at_home(&shard, domain));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a rule may not take a shard.
+pub(super) fn not_at_home(shard: &VnodeName, domain: &str) -> String {
+    format!("shard {shard} would be in domain {domain}: kinds with shards are in the home domain")
 }
 
 #[cfg(test)]

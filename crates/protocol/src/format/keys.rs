@@ -10,6 +10,8 @@ use crate::ids::{Epoch, HostName, PackNumber, Position, Segment, SessionId};
 
 /// Format version and slot count; created once.
 pub const CLUSTER: &str = "cluster";
+/// Whose store it is, in the root of a domain other than the home domain; created once.
+pub const DOMAIN: &str = "domain";
 /// Prefix of the epoch log.
 pub const EPOCHS: &str = "epochs/";
 /// Prefix of the marks that say which epochs may be deleted.
@@ -104,6 +106,8 @@ pub fn pack(session: SessionId, number: PackNumber) -> String {
 pub enum Key {
     /// The cluster's own object.
     Cluster,
+    /// The object of a domain's store.
+    Domain,
     /// A record of the epoch log.
     Epoch(Epoch),
     /// A mark of the epoch log.
@@ -128,6 +132,7 @@ impl Key {
     pub fn path(&self) -> String {
         match self {
             Self::Cluster => CLUSTER.into(),
+            Self::Domain => DOMAIN.into(),
             Self::Epoch(number) => epoch(*number),
             Self::EpochMark(segment) => epoch_mark(*segment),
             Self::LeaderHint => LEADER_HINT.into(),
@@ -145,6 +150,7 @@ impl Key {
 pub fn parse(key: &str) -> Option<Key> {
     match key {
         CLUSTER => return Some(Key::Cluster),
+        DOMAIN => return Some(Key::Domain),
         LEADER_HINT => return Some(Key::LeaderHint),
         _ => {}
     }
@@ -186,6 +192,7 @@ pub fn position_in(session: SessionId, key: &str) -> Option<Position> {
 pub fn purpose(key: &str) -> &'static str {
     match key.split('/').next() {
         Some("cluster") => "cluster",
+        Some("domain") => "domain",
         Some("election" | "elections") => "election",
         Some("epochs") => "epoch",
         Some("epoch-marks") => "epoch-mark",
@@ -221,6 +228,7 @@ mod tests {
         let host = HostName::new("h1").unwrap();
         for (key, meaning) in [
             (CLUSTER.to_string(), Key::Cluster),
+            (DOMAIN.to_string(), Key::Domain),
             (epoch(Epoch::new(42)), Key::Epoch(Epoch::new(42))),
             (epoch_mark(Segment::new(3)), Key::EpochMark(Segment::new(3))),
             (LEADER_HINT.to_string(), Key::LeaderHint),

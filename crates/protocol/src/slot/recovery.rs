@@ -261,7 +261,12 @@ impl Recovery {
             match fold(&adopter, &wanted.sources, &journals) {
                 Ok(Fold::Recovered(folded)) => {
                     let (slot, tenure) = (wanted.slot, wanted.tenure);
-                    effects.extend(folded.empty.iter().map(|&empty| report_empty(slot, empty)));
+                    let domain = self.domain();
+                    let report = |&empty: &Tenure| {
+                        let fact = SourceFact::Empty(empty);
+                        Effect::Report(SlotReport { domain, slot, fact })
+                    };
+                    effects.extend(folded.empty.iter().map(report));
                     let (sources, index) = (folded.sources, folded.index);
                     effects.push(Effect::Adopt(Recovered { slot, tenure, sources, index }));
                 }
@@ -353,6 +358,12 @@ impl Recovery {
         effects
     }
 
+    /// The domain of the session: that of a slot which is recovered.
+    fn domain(&self) -> DomainId {
+        let record = self.record.as_ref();
+        record.and_then(|record| record.domain_of_session(self.session)).unwrap_or_default()
+    }
+
     fn look_again(&mut self, at: Time) {
         self.look_at = planted::look_at(Some(self.look_at.map_or(at, |before| before.min(at))));
     }
@@ -367,9 +378,4 @@ impl Missing {
             Self::End(tenure) => tenure.session,
         }
     }
-}
-
-fn report_empty(slot: Slot, tenure: Tenure) -> Effect {
-    let fact = SourceFact::Empty(tenure);
-    Effect::Report(SlotReport { domain: DomainId::HOME, slot, fact })
 }

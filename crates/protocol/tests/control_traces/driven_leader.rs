@@ -14,14 +14,16 @@ use holocron_protocol::{
     control::{
         admission::Cleared,
         hints::HostHint,
-        leader::{Base, Effect, Event, Leadership, Next, Own, StoreHealth, Writer, next_record},
+        leader::{
+            Base, Effect, Event, Founded, Leadership, Next, Own, StoreHealth, Writer, next_record,
+        },
         load::{Coarse, LoadReport},
         member::Identity,
         report::{Health, JoinRequest, Progress},
     },
     epoch::{
         draft::{SlotReport, SourceFact},
-        record::{EpochRecord, Handover, HostState, SessionState, WEIGHT_DEFAULT},
+        record::{EpochRecord, Handover, SessionState, WEIGHT_DEFAULT},
     },
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot},
     time::Time,
@@ -187,6 +189,7 @@ impl Driven {
             awaiting: awaits.iter().map(|&at| self.live[at]).collect(),
             copying: Copying::Complete,
             loads: (!waiting).then(LoadReport::default),
+            domains: Vec::new(),
         };
         self.says(at, health);
         if !waiting && self.leadership.is_some() && self.newest().is_open(self.live[at]) {
@@ -216,6 +219,7 @@ impl Driven {
                 awaiting: Vec::new(),
                 copying: Copying::Complete,
                 loads: Some(report),
+                domains: Vec::new(),
             };
             self.says(at, health);
         }
@@ -288,7 +292,10 @@ impl Driven {
             shards: BTreeMap::new(),
         };
         let (epoch, base) = match &newest {
-            None => (Epoch::new(1), Base::Founding(&cluster)),
+            None => (
+                Epoch::new(1),
+                Base::Founding(Founded { cluster: &cluster, home: &[], domains: &[] }),
+            ),
             Some(record) => (record.epoch.next(), Base::After(record, digest(record))),
         };
         let unlisted =

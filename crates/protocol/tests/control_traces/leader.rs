@@ -34,6 +34,12 @@
 //! 50 move #0 #2 to h2                  an operator asks for slots to be moved
 //! 50 fetched h2a from h1a              the host of h2a has fetched the journal of h1a
 //! 50 fact #0 full h1a@3                what lets sources go was learned
+//! 50 offer acme/7                      a host offers a domain and its store
+//! 50 add acme                          an operator adds a domain, and says that its vnodes don't exist
+//! 50 remove acme                       an operator removes it
+//! 50 serve h2p as of e3                a host asks to serve acme with that session, which it found without an end mark
+//! 50 health h2a e3 acme h2p fails      the same as above, and whether acme's store answers h2
+//! 50 own acme h1p works                whether acme's store answers h1
 //! ```
 //!
 //! Indented below: what it does, and the records that it makes. That the next epoch is to be written is said once a line.
@@ -51,8 +57,8 @@ use holocron_protocol::{
     checkpoint::retain::Copying,
     control::{
         leader::{
-            Base, Effect, Event, LeaderSettings, Leadership, Next, Own, StoreHealth, Writer,
-            next_record,
+            Base, Effect, Event, Founded, LeaderSettings, Leadership, Next, Own, StoreHealth,
+            Writer, next_record,
         },
         load::LoadReport,
         member::Identity,
@@ -267,9 +273,10 @@ impl Told {
 
     fn makes(&mut self, epoch: Epoch) -> Option<Arc<EpochRecord>> {
         let (cluster, newest) = (cluster(), self.newest.clone());
-        let base = newest
-            .as_ref()
-            .map_or(Base::Founding(&cluster), |record| Base::After(record, digest(record)));
+        let base = newest.as_ref().map_or(
+            Base::Founding(Founded { cluster: &cluster, home: &[], domains: &[] }),
+            |record| Base::After(record, digest(record)),
+        );
         let writer = Writer {
             identity: &self.identity,
             session: self.session,

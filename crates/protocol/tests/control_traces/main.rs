@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a trace that can't be read fails its test")]
 
+mod domain;
 mod driven_leader;
 mod driven_member;
 mod leader;
@@ -19,7 +20,8 @@ mod words;
 
 use traces::Folder;
 
-const FOLDERS: [Folder; 2] = [("member", 27, member::play), ("leader", 83, leader::play)];
+const FOLDERS: [Folder; 3] =
+    [("member", 27, member::play), ("domain", 8, domain::play), ("leader", 94, leader::play)];
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
@@ -82,6 +84,30 @@ mod switched {
     fn shards_that_are_placed_by_chance() {
         let trace = "leader/shards_are_spread_before_other_slots.txt";
         switch::is_missed(Bug::ShardsByChance, ALL, trace);
+    }
+
+    #[test]
+    fn a_session_in_a_store_that_is_not_the_domains() {
+        let trace = "domain/a_url_that_leads_to_another_store.txt";
+        switch::is_missed(Bug::OpenUnboundStore, ALL, trace);
+    }
+
+    #[test]
+    fn a_domain_that_takes_over_names() {
+        let trace = "leader/a_domain_is_added_by_an_operator.txt";
+        switch::is_missed(Bug::TakeOverNames, ALL, trace);
+    }
+
+    #[test]
+    fn a_host_ended_for_one_domain() {
+        let trace = "leader/a_host_loses_access_to_a_domain.txt";
+        switch::is_missed(Bug::EndHostForDomain, ALL, trace);
+    }
+
+    #[test]
+    fn hosts_blamed_for_an_outage() {
+        let trace = "leader/an_outage_of_a_domain.txt";
+        switch::is_missed(Bug::BlameHostsForOutage, ALL, trace);
     }
 
     #[test]

@@ -8,12 +8,21 @@
 //! with `/` and the weight if it isn't 100, or `/draining`; `none` if there is no host. Then the slots and the sessions
 //! that are over, `sealed`, `sealed at p9` or `detached at p9`. Slots that aren't mentioned are placed since e1. A host that has
 //! a kind with shards says so, as `h1a+index:4`; one that no host has is a part, `kind index:4`.
+//!
+//! There may be one more domain, acme, which takes the kind `order`. Its sessions have letters from p on:
+//!
+//! ```text
+//! e5 by h1a | h1a h2a | acme/7 h1p h2p | acme #0-1 h2p@4 from h1p@1 | h3p sealed
+//! ```
+//!
+//! Behind the name stands its store, unless it has none yet, then the sessions that serve it, or `removed`.
 
 use std::collections::BTreeMap;
 
 use holocron_protocol::{
     control::report::JoinRequest,
     epoch::{
+        domain::{DomainState, Rule},
         draft::{SlotReport, SourceFact},
         placement,
         record::{
@@ -22,8 +31,11 @@ use holocron_protocol::{
         },
         shards::{DeclaredShards, Shards},
     },
-    ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, Tenure},
+    ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, StoreId, Tenure},
 };
+
+/// The domain besides the home domain.
+pub(crate) const ACME: DomainId = DomainId(1);
 
 /// How many slots there are.
 pub(crate) const SLOT_COUNT: u16 = 4;
@@ -102,7 +114,8 @@ pub(crate) fn report(words: &[&str]) -> SlotReport {
         _ => panic!("{words:?} is no fact"),
     };
     let slot = Slot(self::number('#', number).try_into().unwrap());
-    SlotReport { domain: DomainId::HOME, slot, fact }
+    let (SourceFact::Full(tenure) | SourceFact::Empty(tenure)) = fact;
+    SlotReport { domain: domain_of(tenure.session), slot, fact }
 }
 
 pub(crate) fn report_words(report: &SlotReport) -> String {
@@ -188,13 +201,22 @@ pub(crate) fn record(words: &[&str]) -> EpochRecord {
     };
     let mut states: BTreeMap<SessionId, SessionState> =
         hosts.keys().map(|&session| (session, SessionState::Open)).collect();
-    let mut holdings = placed(&hosts);
+    let mut hosts = hosts;
+    let mut holdings =
+        placed(hosts.values().map(|host| (host.sessions[&DomainId::HOME], host.share())));
+    let mut acme = None;
     for part in parts {
         match part {
+            ["acme", slots, words @ ..] if slots.starts_with('#') => {
+                let (slots, entry) = (slot_range(slots), acme.as_mut());
+                let (_, holdings): &mut (DomainEntry, Vec<Holding>) = entry.unwrap();
+                holdings[slots].fill(holding(words));
+            }
+            [name, words @ ..] if name.split('/').next() == Some("acme") => {
+                acme = Some(domain(name, words, &mut hosts, &mut states));
+            }
             [slots, words @ ..] if slots.starts_with('#') => {
-                let (first, last) = slots.split_once('-').unwrap_or((slots, &slots[1..]));
-                let (first, last) = (usize::try_from(number('#', first)), last.parse::<usize>());
-                holdings[first.unwrap()..=last.unwrap()].fill(holding(words));
+                holdings[slot_range(slots)].fill(holding(words));
             }
             // No host runs it.
             ["kind", word] => {
@@ -207,9 +229,11 @@ pub(crate) fn record(words: &[&str]) -> EpochRecord {
         }
     }
     let entry = |(session, state)| {
-        (session, SessionEntry { host: host_of(session), domain: DomainId::HOME, state })
+        (session, SessionEntry { host: host_of(session), domain: domain_of(session), state })
     };
-    let home = DomainEntry { name: "home".into(), slots: SlotTable::new(&holdings) };
+    let home = DomainEntry::home(SlotTable::new(&holdings));
+    let acme = acme
+        .map(|(entry, holdings)| (ACME, DomainEntry { slots: SlotTable::new(&holdings), ..entry }));
     let record = EpochRecord {
         epoch,
         previous: (epoch > Epoch::new(1)).then(|| RecordDigest::of(b"the record before")),
@@ -220,7 +244,7 @@ pub(crate) fn record(words: &[&str]) -> EpochRecord {
         slot_count: SLOT_COUNT,
         hosts: hosts.into_iter().map(|(session, entry)| (host_of(session), entry)).collect(),
         sessions: states.into_iter().map(entry).collect(),
-        domains: BTreeMap::from([(DomainId::HOME, home)]),
+        domains: core::iter::once((DomainId::HOME, home)).chain(acme).collect(),
         shards,
     };
     record.check().unwrap_or_else(|why| panic!("{words:?}: {why}"));
@@ -243,10 +267,58 @@ pub(crate) fn leader_of(session: SessionId) -> Leader {
     Leader { address: address(&host), host, session }
 }
 
+/// `#0-1` or `#2`.
+fn slot_range(word: &str) -> core::ops::RangeInclusive<usize> {
+    let (first, last) = word.split_once('-').unwrap_or((word, &word[1..]));
+    usize::try_from(number('#', first)).unwrap()..=last.parse().unwrap()
+}
+
+/// The domain of a session, by its letter.
+pub(crate) fn domain_of(session: SessionId) -> DomainId {
+    let is_acme = session.get() % SESSIONS_MAX >= u128::from('p' as u32 - 'a' as u32);
+    if is_acme { ACME } else { DomainId::HOME }
+}
+
+/// What hosts are configured with for the further domain.
+pub(crate) fn acme_rules() -> Vec<Rule> {
+    vec![Rule::Kind("order".into())]
+}
+
+/// `acme/7 h1p h2p`: the domain, which these sessions serve, and its slots placed in e1.
+fn domain(
+    name: &str,
+    words: &[&str],
+    hosts: &mut BTreeMap<SessionId, HostEntry>,
+    states: &mut BTreeMap<SessionId, SessionState>,
+) -> (DomainEntry, Vec<Holding>) {
+    let store = name.split_once('/').map(|(_, store)| StoreId::new(store.parse().unwrap()));
+    let is_removed = words == ["removed"];
+    let state = if is_removed { DomainState::Removed } else { DomainState::Serving };
+    let serving = if is_removed { Vec::new() } else { sessions(words) };
+    let mut weights = Vec::new();
+    for &session in &serving {
+        let host = hosts
+            .values_mut()
+            .find(|host| host_of(host.sessions[&DomainId::HOME]) == host_of(session));
+        let host = host.unwrap();
+        host.sessions.insert(ACME, session);
+        states.insert(session, SessionState::Open);
+        weights.push((session, host.share()));
+    }
+    let slots = placed(weights.into_iter());
+    let entry = DomainEntry {
+        name: "acme".into(),
+        rules: acme_rules(),
+        store,
+        state,
+        slots: SlotTable::new(&slots),
+    };
+    (entry, slots)
+}
+
 /// Every slot placed in e1, according to the weights.
-fn placed(hosts: &BTreeMap<SessionId, HostEntry>) -> Vec<Holding> {
-    let sessions: Vec<SessionId> = hosts.keys().copied().collect();
-    let weights: Vec<u32> = hosts.values().map(HostEntry::share).collect();
+fn placed(hosts: impl Iterator<Item = (SessionId, u32)>) -> Vec<Holding> {
+    let (sessions, weights): (Vec<SessionId>, Vec<u32>) = hosts.unzip();
     let mut owners = vec![None; SLOT_COUNT.into()];
     let hosts = placement::Hosts { weights: &weights, zones: &[] };
     placement::settle(hosts, &mut owners, None);
@@ -295,13 +367,16 @@ pub(crate) fn record_words(record: &EpochRecord) -> String {
         vec![format!("{} by {}{leaves}", record.epoch, session_word(record.leader.session)), hosts];
     let nowhere = record.shards.kinds().filter(|(_, kind)| kind.hosts.is_empty());
     parts.extend(nowhere.map(|(kind, shards)| format!("kind {kind}:{}", shards.count)));
-    let holdings: Vec<&Holding> = record.home().slots.iter().map(|(_, holding)| holding).collect();
-    let mut first = 0;
-    for run in holdings.chunk_by(|one, other| one == other) {
-        let last = first + run.len() - 1;
-        let slots = if first == last { format!("#{first}") } else { format!("#{first}-{last}") };
-        parts.push(format!("{slots} {}", holding_words(run[0])));
-        first = last + 1;
+    parts.extend(slot_words(&record.home().slots));
+    if let Some(acme) = record.domains.get(&ACME) {
+        let store = acme.store.map(|store| format!("/{}", store.get())).unwrap_or_default();
+        let served = record.hosts.values().filter_map(|host| host.sessions.get(&ACME).copied());
+        let said = match acme.state {
+            DomainState::Serving => session_words(served),
+            DomainState::Removed => "removed".into(),
+        };
+        parts.push(format!("acme{store} {said}").trim_end().into());
+        parts.extend(slot_words(&acme.slots).iter().map(|words| format!("acme {words}")));
     }
     for (&session, entry) in &record.sessions {
         let state = match entry.state {
@@ -313,6 +388,18 @@ pub(crate) fn record_words(record: &EpochRecord) -> String {
         parts.push(format!("{} {state}", session_word(session)));
     }
     parts.join(" | ")
+}
+
+fn slot_words(slots: &SlotTable) -> Vec<String> {
+    let holdings: Vec<&Holding> = slots.iter().map(|(_, holding)| holding).collect();
+    let (mut words, mut first) = (Vec::new(), 0);
+    for run in holdings.chunk_by(|one, other| one == other) {
+        let last = first + run.len() - 1;
+        let slots = if first == last { format!("#{first}") } else { format!("#{first}-{last}") };
+        words.push(format!("{slots} {}", holding_words(run[0])));
+        first = last + 1;
+    }
+    words
 }
 
 fn holding_words(holding: &Holding) -> String {

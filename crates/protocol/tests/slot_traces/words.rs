@@ -124,7 +124,7 @@ fn written(
         (session, SessionEntry { host: host(session), domain: DomainId::HOME, state })
     });
     let leader = session("E");
-    let home = DomainEntry { name: "home".into(), slots: SlotTable::new(holdings) };
+    let home = DomainEntry::home(SlotTable::new(holdings));
     EpochRecord {
         epoch,
         previous: (epoch > Epoch::new(1)).then(|| RecordDigest::of(b"the record before")),

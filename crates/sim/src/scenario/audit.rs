@@ -9,8 +9,8 @@ use holocron::{
 };
 use holocron_protocol::audit::garbage::{Fate, Judged};
 
-use super::Story;
-use crate::watch::invariant::Invariant;
+use super::{Story, domain};
+use crate::watch::{Place, invariant::Invariant};
 
 /// How long garbage may stay after the cluster has settled: former owners' data is copied, sources are dropped, sessions
 /// are sealed, collected and looked at again.
@@ -25,9 +25,17 @@ const NODE: &str = "auditor";
 impl Story {
     /// Waits until all garbage is gone, then scrubs the store. Hosts run meanwhile.
     pub(super) fn audit(&mut self) {
+        self.audit_at(Place::Home);
+        if domain::drawn(self.scenario.seed).is_some() {
+            self.audit_at(Place::Further);
+        }
+    }
+
+    fn audit_at(&mut self, place: Place) {
         let until = self.cluster.world.now() + GONE_WITHIN;
         loop {
-            let Some(report) = self.ask(|audit| async move { audit.garbage(0).await }) else {
+            let Some(report) = self.ask(place, |audit| async move { audit.garbage(0).await })
+            else {
                 return;
             };
             let left = left(&report);
@@ -36,7 +44,7 @@ impl Story {
             }
             if self.cluster.world.now() >= until {
                 self.trace.violate(format_args!(
-                    "{}: {GONE_WITHIN:?} after the cluster has settled: {}",
+                    "{}: {place}{GONE_WITHIN:?} after the cluster has settled: {}",
                     Invariant::NoGarbage,
                     left.join("; ")
                 ));
@@ -44,22 +52,34 @@ impl Story {
             }
             self.cluster.world.run(LOOK_EVERY);
         }
-        let Some(report) = self.ask(|audit| async move { audit.scrub().await }) else { return };
+        let Some(report) = self.ask(place, |audit| async move { audit.scrub().await }) else {
+            return;
+        };
         for finding in report.findings {
             self.trace.violate(format_args!(
-                "scrub finds damage in a store that only hosts wrote: {}: {} ({})",
+                "{place}scrub finds damage in a store that only hosts wrote: {}: {} ({})",
                 finding.damage, finding.why, finding.key
             ));
         }
     }
 
-    fn ask<T, F>(&mut self, work: impl FnOnce(Audit) -> F + Send + 'static) -> Option<T>
+    fn ask<T, F>(
+        &mut self,
+        place: Place,
+        work: impl FnOnce(Audit) -> F + Send + 'static,
+    ) -> Option<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, AuditError>> + Send + 'static,
     {
-        let store = Arc::new(self.cluster.world.store(NODE));
-        let asking = self.cluster.world.start(NODE, work(Audit::new(store)));
+        let home = Arc::new(self.cluster.world.store(NODE));
+        let audit = match place {
+            Place::Home => Audit::new(home),
+            Place::Further => {
+                Audit::of_domain(home, "acme", Arc::new(self.cluster.world.further.of(NODE)))
+            }
+        };
+        let asking = self.cluster.world.start(NODE, work(audit));
         if !self.cluster.world.run_until(&asking, AUDIT_WITHIN) {
             self.trace.violate(format_args!("an audit takes longer than {AUDIT_WITHIN:?}"));
             return None;

@@ -8,7 +8,7 @@ use holocron_protocol::{
     format::keys,
 };
 
-use super::Story;
+use super::{Story, domain};
 use crate::workload::shards;
 
 /// How long a cluster may take to settle after everything was healed. Its longest timeouts are those for hints of
@@ -23,6 +23,8 @@ struct State {
     leaders: Vec<String>,
     leaving: Vec<String>,
     serving: u32,
+    /// Slots of the domain besides the home domain.
+    serving_further: u32,
     waiting: u32,
     /// Shards in slots that are served, and those of them that are open.
     shards: (u32, u32),
@@ -35,6 +37,7 @@ impl Story {
     pub(super) fn rest(&mut self, nodes: &[String]) {
         let until = self.cluster.world.now() + REST_WITHIN;
         let slots = u32::from(super::SLOTS);
+        let further = domain::drawn(self.scenario.seed).map_or(0, |_| slots);
         loop {
             let state = self.state(nodes);
             let settled = state.leaving.is_empty() && state.waiting == 0;
@@ -42,7 +45,8 @@ impl Story {
             let spread = state.spread.iter().max()
                 <= state.spread.iter().min().map(|least| least + 1).as_ref();
             let open = state.shards == (shards, shards) && spread;
-            if settled && open && state.leaders.len() == 1 && state.serving == slots {
+            let served = state.serving == slots && state.serving_further == further;
+            if settled && open && state.leaders.len() == 1 && served {
                 return;
             }
             if self.cluster.world.now() >= until {
@@ -81,6 +85,10 @@ impl Story {
             state.waiting += status.slots_waiting;
             state.shards.0 += status.shards.serving;
             state.shards.1 += status.shards.open;
+            for session in status.domains.iter().filter_map(|domain| domain.session) {
+                state.serving_further += session.slots_serving;
+                state.waiting += session.slots_waiting;
+            }
         }
         state.spread = self.spread();
         state

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use holocron::PeerMessage;
 use holocron_protocol::ids::HostName;
 
-use super::{CALLING_NODES, Story};
+use super::{CALLING_NODES, Story, domain::DomainStrikes};
 use crate::{
     chance::Chance,
     counters::Counters,
@@ -55,6 +55,8 @@ pub(super) struct Strikes<'a> {
     long_outages: u32,
     /// A separate generator, so that other draws of the seed don't change.
     pub(super) apart: Chance,
+    /// What goes wrong with the store of the domain besides the home domain, if there is one.
+    pub(super) domain: Option<DomainStrikes>,
 }
 
 impl<'a> Strikes<'a> {
@@ -67,6 +69,10 @@ impl<'a> Strikes<'a> {
         Self {
             gap_max: calm / share,
             apart: Chance::new(story.scenario.seed ^ 0x7a4e),
+            domain: story
+                .has_domain_strikes()
+                .then(|| DomainStrikes::new(story.scenario.seed, story.cluster.world.now()))
+                .flatten(),
             story,
             hosts,
             deck: Vec::new(),
@@ -82,6 +88,7 @@ impl<'a> Strikes<'a> {
         let mut next = self.now() + self.span(MILLISECOND, self.gap_max);
         while self.now() < self.until {
             self.story.cluster.world.step();
+            self.strike_domain();
             while let Some(entry) = self
                 .ends
                 .first_entry()
@@ -108,6 +115,7 @@ impl<'a> Strikes<'a> {
     /// Ends all strikes, and restarts each host that is down or leaving.
     pub(super) fn heal(&mut self) {
         self.ends.clear();
+        self.heal_domain();
         let nodes = self.nodes();
         let world = &mut self.story.cluster.world;
         world.trace.note(format_args!("everything is healed"));

@@ -44,6 +44,7 @@ impl Census {
             Some(Key::EndMark(_)) => self.counters.detached += 1,
             Some(
                 Key::Cluster
+                | Key::Domain
                 | Key::EpochMark(_)
                 | Key::LeaderHint
                 | Key::HostHint(_)
@@ -123,10 +124,25 @@ impl Census {
         let before = self.newest.take_if(|newest| newest.epoch < epoch);
         if let Some(before) = before {
             self.counters.takeovers += takeovers(&before, &record);
+            self.counters.domain_sessions_ended += ended_alone(&before, &record);
         }
         // An old epoch that lands again late is ignored.
         self.newest.get_or_insert(record);
     }
+}
+
+/// The number of sessions outside the home domain that were ended while their hosts went on with their sessions there.
+fn ended_alone(before: &EpochRecord, now: &EpochRecord) -> u64 {
+    let ended = before.hosts.iter().flat_map(|(name, host)| {
+        let goes_on = now.hosts.get(name).filter(|after| {
+            after.sessions.get(&DomainId::HOME) == host.sessions.get(&DomainId::HOME)
+        });
+        let over = |(domain, session): &(&DomainId, &SessionId)| {
+            **domain != DomainId::HOME && !now.is_open(**session)
+        };
+        goes_on.into_iter().flat_map(move |_| host.sessions.iter().filter(over))
+    });
+    ended.count() as u64
 }
 
 /// The number of sealed sessions that lost slots from one record to the next.

@@ -38,6 +38,7 @@ pub(super) enum Report {
     Truth,
     Failed,
     Conflict,
+    Denied,
 }
 
 #[derive(Debug)]
@@ -52,6 +53,12 @@ impl Due {
     pub(super) fn fails_unheard(&mut self) {
         self.verb = Verb::Nothing(self.verb.key().to_owned());
         self.report = Report::Failed;
+    }
+
+    /// It is never carried out, because its sender has no access.
+    pub(super) fn is_denied(&mut self) {
+        self.verb = Verb::Nothing(self.verb.key().to_owned());
+        self.report = Report::Denied;
     }
 
     /// A duplicate without an answer.

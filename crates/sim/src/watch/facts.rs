@@ -11,7 +11,7 @@ use holocron_protocol::{
         keys::{self, Key},
         segment::{EpochSegments, SegmentLen},
     },
-    ids::{Epoch, PackNumber, Position, SLOTS_DEFAULT, Segment, SessionId, Slot, Tenure},
+    ids::{DomainId, Epoch, PackNumber, Position, SLOTS_DEFAULT, Segment, SessionId, Slot, Tenure},
     state::{checkpoint::Coverage, pack::PackRef},
 };
 
@@ -27,9 +27,10 @@ use super::{
     truth::Truth,
 };
 
-/// Everything that was ever in the store.
+/// Everything that was ever in the store of one domain.
 #[derive(Debug)]
 pub(super) struct Facts {
+    domain: DomainId,
     pub(super) slots: u16,
     segments: SegmentLen,
     epoch_segments: EpochSegments,
@@ -42,9 +43,11 @@ pub(super) struct Facts {
     pub(super) deleted_outside: BTreeSet<String>,
 }
 
-impl Default for Facts {
-    fn default() -> Self {
+impl Facts {
+    /// Nothing yet, of this domain.
+    pub(super) fn of(domain: DomainId) -> Self {
         Self {
+            domain,
             slots: SLOTS_DEFAULT,
             segments: SegmentLen::JOURNAL,
             epoch_segments: EpochSegments::new(
@@ -52,28 +55,55 @@ impl Default for Facts {
             ),
             journals: BTreeMap::new(),
             packs: Packs::default(),
-            log: Log::default(),
+            log: Log::of(domain),
             truth: Truth::default(),
             tenures: Tenures::default(),
             deleted_outside: BTreeSet::new(),
         }
     }
-}
 
-impl Facts {
+    /// Takes what was created in the home domain's store and concerns every domain: the cluster's numbers, and epochs.
+    /// `log` is what is in that store, and `objects` what is in this domain's.
+    pub(super) fn follow(
+        &mut self,
+        key: &str,
+        body: &Bytes,
+        log: &Objects,
+        objects: &Objects,
+    ) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        match keys::parse(key) {
+            Some(Key::Cluster) => self.cluster(key, body, &mut broken),
+            Some(Key::Epoch(epoch)) => {
+                let segment_state = self.segment_state_of_epoch(epoch, log);
+                // The log itself is checked once, with the home domain.
+                let change = self.log.landed((key, epoch), body, segment_state, &mut Vec::new());
+                if let Some(change) = change {
+                    self.epoch(&change, objects, &mut broken);
+                }
+            }
+            _ => {}
+        }
+        broken
+    }
+
+    fn cluster(&mut self, key: &str, body: &Bytes, broken: &mut Vec<Broken>) {
+        match Cluster::decode(key, body) {
+            Ok(cluster) => {
+                self.slots = cluster.slots;
+                self.segments = cluster.journal_segments();
+                self.epoch_segments = cluster.epoch_segments();
+            }
+            Err(malformed) => broken.push(Invariant::OneWinner.broken(malformed)),
+        }
+    }
+
     /// An object was created.
     pub(super) fn created(&mut self, event: Event<'_>, body: &Bytes) -> Vec<Broken> {
         let mut broken = Vec::new();
         let (key, objects) = (event.key, event.objects);
         match keys::parse(key) {
-            Some(Key::Cluster) => match Cluster::decode(key, body) {
-                Ok(cluster) => {
-                    self.slots = cluster.slots;
-                    self.segments = cluster.journal_segments();
-                    self.epoch_segments = cluster.epoch_segments();
-                }
-                Err(malformed) => broken.push(Invariant::OneWinner.broken(malformed)),
-            },
+            Some(Key::Cluster) => self.cluster(key, body, &mut broken),
             Some(Key::Journal(session, position)) => {
                 self.journal_landed((key, session, position), body, objects, &mut broken);
             }
@@ -96,6 +126,7 @@ impl Facts {
             }
             Some(Key::EndMark(_)) => {}
             Some(Key::EpochMark(segment)) => self.epochs_marked(segment, objects, &mut broken),
+            Some(Key::Domain) => {}
             Some(Key::LeaderHint | Key::HostHint(_) | Key::Pack(..)) => {
                 broken.push(Invariant::OneWinner.broken("created, but this kind of object is put"));
             }
@@ -142,7 +173,7 @@ impl Facts {
             Some(Key::Pack(session, number)) => {
                 self.pack_deleted(session, number, objects, &mut broken);
             }
-            Some(Key::Cluster) => {
+            Some(Key::Cluster | Key::Domain) => {
                 broken.push(Invariant::OneWinner.broken("the cluster's own object is deleted"));
             }
             Some(Key::LeaderHint | Key::HostHint(_)) => {}
@@ -252,7 +283,7 @@ impl Facts {
     fn needed_from(&self, session: SessionId) -> BTreeSet<Slot> {
         let Some(record) = self.log.newest() else { return BTreeSet::new() };
         let needs = |slot: &Slot| {
-            let holding = log::holding(record, *slot);
+            let holding = self.log.holding_in(record, *slot);
             holding.is_some_and(|it| log::chain(it).iter().any(|it| it.session == session))
         };
         (0..self.slots).map(Slot).filter(needs).collect()
@@ -260,7 +291,8 @@ impl Facts {
 
     /// An epoch is the newest one now.
     fn epoch(&mut self, change: &Change, objects: &Objects, broken: &mut Vec<Broken>) {
-        for (session, entry) in &change.now.sessions {
+        let sessions = change.now.sessions.iter();
+        for (session, entry) in sessions.filter(|(_, entry)| entry.domain == self.domain) {
             let (SessionState::Sealed(Some(said)) | SessionState::Detached(said)) = entry.state
             else {
                 continue;
@@ -324,7 +356,7 @@ impl Facts {
     fn releases_listed(&self, session: SessionId) -> Vec<(Slot, Position)> {
         let Some(record) = self.log.newest() else { return Vec::new() };
         let released = |slot: Slot| {
-            let holding = log::holding(record, slot)?;
+            let holding = self.log.holding_in(record, slot)?;
             let reader = holding.owner?;
             let source = holding.newest_source_of(session)?;
             Some((slot, self.tenures.release_of(slot, source, reader)?))

@@ -17,9 +17,10 @@ use super::{
     journal::SegmentState,
 };
 
-/// Every effective epoch.
+/// Every effective epoch, and the slots of one domain.
 #[derive(Debug, Default)]
 pub(super) struct Log {
+    domain: DomainId,
     records: BTreeMap<Epoch, Landed>,
 }
 
@@ -30,6 +31,11 @@ struct Landed {
 }
 
 impl Log {
+    /// An empty log, read for this domain.
+    pub(super) fn of(domain: DomainId) -> Self {
+        Self { domain, ..Self::default() }
+    }
+
     /// The newest record.
     pub(super) fn newest(&self) -> Option<&Arc<EpochRecord>> {
         self.records.last_key_value().map(|(_, landed)| &landed.record)
@@ -42,7 +48,16 @@ impl Log {
 
     /// The holding of a slot in an epoch.
     pub(super) fn holding(&self, epoch: Epoch, slot: Slot) -> Option<&Holding> {
-        holding(self.record(epoch)?, slot)
+        self.holding_in(self.record(epoch)?, slot)
+    }
+
+    /// The holding of a slot of the domain in a record; `None` while the record lacks the domain.
+    pub(super) fn holding_in<'a>(
+        &self,
+        record: &'a EpochRecord,
+        slot: Slot,
+    ) -> Option<&'a Holding> {
+        holding(record, self.domain, slot)
     }
 
     /// Whether any epoch says that a session is detached.
@@ -95,7 +110,7 @@ impl Log {
             broken.push(Invariant::Heals.broken(how));
         }
         self.records.insert(epoch, Landed { record: Arc::clone(&record), digest });
-        Some(Change { before, now: record })
+        Some(Change { domain: self.domain, before, now: record })
     }
 
     /// A record is deleted.
@@ -125,7 +140,11 @@ fn ended_besides<'a>(
     let takes_over = now.leader.session != before.leader.session;
     let open = before.sessions.iter().filter(|(session, _)| before.is_open(**session));
     open.filter(move |(session, entry)| {
-        let accounted = **session == before.leader.session || entry.host == now.leader.host;
+        let host = before.hosts.get(&entry.host);
+        let home = host.and_then(|host| host.sessions.get(&DomainId::HOME));
+        // With the old leader go its sessions in all domains.
+        let led = home == Some(&before.leader.session);
+        let accounted = led || entry.host == now.leader.host;
         takes_over && !accounted && !now.is_open(**session)
     })
     .map(|(session, entry)| (*session, &entry.host))
@@ -134,6 +153,7 @@ fn ended_besides<'a>(
 /// A new epoch.
 #[derive(Debug)]
 pub(super) struct Change {
+    domain: DomainId,
     pub(super) before: Option<Arc<EpochRecord>>,
     pub(super) now: Arc<EpochRecord>,
 }
@@ -142,16 +162,15 @@ impl Change {
     /// The slots whose holding changed, with the tenures listed before and now.
     pub(super) fn slots(&self) -> impl Iterator<Item = (Slot, Vec<Tenure>, Vec<Tenure>)> {
         (0..self.now.slot_count).map(Slot).filter_map(|slot| {
-            let before = self.before.as_ref().and_then(|before| holding(before, slot));
-            let now = holding(&self.now, slot)?;
+            let before = self.before.as_ref().and_then(|before| holding(before, self.domain, slot));
+            let now = holding(&self.now, self.domain, slot)?;
             (before != Some(now)).then(|| (slot, before.map(chain).unwrap_or_default(), chain(now)))
         })
     }
 }
 
-/// The holding of a slot in the only domain in use.
-pub(super) fn holding(record: &EpochRecord, slot: Slot) -> Option<&Holding> {
-    let domain = record.domains.get(&DomainId::HOME)?;
+fn holding(record: &EpochRecord, domain: DomainId, slot: Slot) -> Option<&Holding> {
+    let domain = record.domains.get(&domain)?;
     (slot.0 < record.slot_count).then(|| domain.slots.holding(slot))
 }
 

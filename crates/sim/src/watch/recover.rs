@@ -36,7 +36,7 @@ pub(super) fn check(facts: &Facts, slots: &BTreeSet<Slot>, objects: &Objects) ->
     let record = facts.log.newest()?;
     let mut reads: BTreeMap<SessionId, Read> = BTreeMap::new();
     for &slot in slots {
-        let Some(holding) = log::holding(record, slot) else { continue };
+        let Some(holding) = facts.log.holding_in(record, slot) else { continue };
         let chain = log::chain(holding);
         for tenure in &chain {
             reads.entry(tenure.session).or_insert_with(|| read(facts, tenure.session, objects));

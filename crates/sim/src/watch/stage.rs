@@ -118,17 +118,26 @@ impl Stage {
 
     pub(super) fn create(&mut self, key: &str, body: &Bytes) {
         self.objects.insert(key.to_owned(), body.clone());
-        self.watch.created(Event { node: "n", key, objects: &self.objects }, body);
+        self.watch.created(
+            Event { place: super::Place::Home, node: "n", key, objects: &self.objects },
+            body,
+        );
     }
 
     pub(super) fn put(&mut self, key: &str, body: &Bytes) {
         self.objects.insert(key.to_owned(), body.clone());
-        self.watch.put(Event { node: "n", key, objects: &self.objects }, body);
+        self.watch
+            .put(Event { place: super::Place::Home, node: "n", key, objects: &self.objects }, body);
     }
 
     pub(super) fn delete(&mut self, key: &str) {
         assert!(self.objects.remove(key).is_some(), "{key} doesn't exist");
-        self.watch.deleted(Event { node: "n", key, objects: &self.objects });
+        self.watch.deleted(Event {
+            place: super::Place::Home,
+            node: "n",
+            key,
+            objects: &self.objects,
+        });
     }
 
     pub(super) fn delete_outside(&mut self, key: &str) {
@@ -266,7 +275,7 @@ impl Stage {
             owner: chain.first().copied(),
             sources: chain[chain.len().min(1)..].to_vec(),
         };
-        let home = DomainEntry { name: "home".to_owned(), slots: SlotTable::new(&[holding]) };
+        let home = DomainEntry::home(SlotTable::new(&[holding]));
         EpochRecord {
             epoch: self.record.as_ref().map_or(Epoch::new(1), |(record, _)| record.epoch.next()),
             previous: self.record.as_ref().map(|(_, digest)| *digest),

@@ -61,6 +61,7 @@ fn status(number: u128, load: u64, commands: u64) -> HostStatus {
         leading: None,
         shards: holocron::ShardsStatus::default(),
         evictions: 0,
+        domains: Vec::new(),
     }
 }
 

@@ -7,23 +7,40 @@ use holocron_protocol::{
     ids::{DomainId, Epoch, Position, SessionId},
     journal::batch::Opening,
 };
-use holocron_store::{Created, create_once};
+use holocron_store::{Created, Store, create_once};
 use tokio::sync::mpsc;
 
 use super::Event;
 use crate::{
-    host::shared::Shared,
+    host::{Parts, shared::Shared},
     planted,
     session::{
         Checkpoints, Notice, Session, SessionParts,
         recovery::{Input, RecoveryTask},
         supervisor::Supervisor,
     },
+    store_io::loss::LossWatch,
 };
 
-/// The session that a host has open, or is opening.
+/// The domain that a session is in, and its store.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) domain: DomainId,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) loss: Arc<LossWatch>,
+}
+
+impl Place {
+    /// The home domain.
+    pub(crate) fn home(parts: &Parts) -> Self {
+        Self { domain: DomainId::HOME, store: parts.store(), loss: Arc::clone(&parts.loss) }
+    }
+}
+
+/// The session that a host has open in a domain, or is opening.
 pub(crate) struct CurrentSession {
     id: SessionId,
+    place: Place,
     shared: Arc<Shared>,
     open: Option<OpenSession>,
 }
@@ -35,18 +52,19 @@ struct OpenSession {
 
 impl CurrentSession {
     /// Draws a session id and creates position 0 of its journal; answered by [`Event::Opened`].
-    pub(crate) fn open(shared: &Arc<Shared>) -> Self {
+    pub(crate) fn open(shared: &Arc<Shared>, place: Place) -> Self {
         let parts = &shared.parts;
         let id = planted::session_id(parts.random.session(), &parts.name);
         let opening = Opening {
             session: id,
             host: parts.name.clone(),
-            domain: DomainId::HOME,
+            domain: place.domain,
             cluster: parts.cluster.cluster,
         };
         let body = opening.encode(parts.random.nonce());
         let key = keys::journal_position(id, Position::ZERO);
-        let (store, patience, stop) = (parts.store(), parts.patience(), parts.stop.clone());
+        let (store, patience, stop) =
+            (Arc::clone(&place.store), parts.patience(), parts.stop.clone());
         let teller = Arc::clone(shared);
         shared.spawn(async move {
             match create_once(&store, &key, body, patience, &stop).await {
@@ -59,7 +77,7 @@ impl CurrentSession {
                 Created::Unknown => {}
             }
         });
-        Self { id, shared: Arc::clone(shared), open: None }
+        Self { id, place, shared: Arc::clone(shared), open: None }
     }
 
     pub(crate) fn id(&self) -> SessionId {
@@ -80,8 +98,9 @@ impl CurrentSession {
         let of_session = SessionParts {
             host: parts.name.clone(),
             cluster: parts.cluster,
-            store: parts.store(),
-            loss: Arc::clone(&parts.loss),
+            domain: self.place.domain,
+            store: Arc::clone(&self.place.store),
+            loss: Arc::clone(&self.place.loss),
             clock: Arc::clone(&parts.clock),
             random: parts.random.clone(),
             settings: Arc::clone(&parts.settings),
@@ -92,7 +111,8 @@ impl CurrentSession {
         let session = Arc::new(Session::new(self.id, of_session, root));
         let (recovery, inputs) = mpsc::unbounded_channel();
         let notices = self.relay_notices();
-        let task = RecoveryTask::new(Arc::clone(&session), parts.sealer(), inputs, notices.clone());
+        let sealer = parts.sealer_of(&self.place.store);
+        let task = RecoveryTask::new(Arc::clone(&session), sealer, inputs, notices.clone());
         self.shared.spawn(task.run());
         self.shared.spawn(Arc::clone(&session.journal).run());
         self.shared.spawn(Arc::clone(&session.journal).run_barrier());
@@ -101,8 +121,8 @@ impl CurrentSession {
         let views = self.shared.views.follow();
         self.shared.spawn(Checkpoints::new(Arc::clone(&session), views, notices).run());
         self.watch_end(&session);
-        self.shared.set_session(Some(Arc::clone(&session)));
-        tracing::info!(host = %parts.name, session = %self.id, "session opened");
+        self.shared.add_session(self.place.domain, &session);
+        tracing::info!(host = %parts.name, session = %self.id, domain = self.place.domain.0, "session opened");
         self.open = Some(OpenSession { session, recovery });
     }
 
@@ -150,7 +170,7 @@ impl CurrentSession {
         let Some(open) = self.open.take() else {
             return;
         };
-        self.shared.set_session(None);
+        self.shared.remove_session(self.place.domain, self.id);
         open.session.journal.end(why);
         open.session.drop_actors();
     }

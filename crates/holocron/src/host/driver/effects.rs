@@ -8,7 +8,7 @@ use holocron_protocol::{
         admission::{Admission, admission},
         election::{self, CreateOutcome, Effect, MarkOutcome},
         hints::LeaderHint,
-        leader::{Base, Next, Writer, next_record},
+        leader::{Base, Founded, Next, Writer, next_record},
     },
     epoch::{
         log::MarkState,
@@ -89,8 +89,13 @@ impl Driver {
     /// The next record, if there is one to write.
     fn next_record(&mut self, epoch: Epoch) -> Option<EpochRecord> {
         let parts = &self.shared.parts;
+        let offers: Vec<_> = self.domains.iter().map(|domain| domain.member.offer(None)).collect();
         let base = match &self.view {
-            None => Base::Founding(&parts.cluster),
+            None => Base::Founding(Founded {
+                cluster: &parts.cluster,
+                home: &parts.home_rules,
+                domains: &offers,
+            }),
             Some(view) => Base::After(&view.record, RecordDigest::of(&view.stored)),
         };
         let writer = Writer {

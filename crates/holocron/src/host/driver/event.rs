@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use holocron_protocol::{
     control::{
+        domain_member::{self, Look},
         election::{CreateOutcome, MarkOutcome},
-        leader,
+        leader::{self, DomainEvent},
     },
     epoch::draft::SlotReport,
     ids::{Epoch, HostName, Position, SessionId, Slot},
@@ -12,6 +13,7 @@ use holocron_protocol::{
 use tokio::sync::oneshot;
 
 use crate::{
+    host::domain::DomainStore,
     store_io::epoch_log::LogError,
     transport::{
         peer::{JoinRequest, PeerReply, Progress},
@@ -65,6 +67,12 @@ pub(crate) enum Event {
     Undrain(HostName, oneshot::Sender<PeerReply>),
     /// An operator asks for slots to be moved to a host.
     Move(Vec<Slot>, HostName, oneshot::Sender<PeerReply>),
+    /// A host or an operator asks for something about domains.
+    DomainAsked(DomainEvent, oneshot::Sender<PeerReply>),
+    /// The store of a domain was looked at; it is open if that succeeded. The number is that of the configuration.
+    DomainLooked(usize, Look, Option<DomainStore>),
+    /// An event of this host in one of its domains.
+    Domain(usize, domain_member::Event),
     /// The user asks this host to leave.
     LeaveSelf,
     /// The journal of a session may soon be needed here; the reply is sent once what is known of it was fetched.

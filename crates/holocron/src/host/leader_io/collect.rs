@@ -8,7 +8,7 @@ use holocron_protocol::{
     ids::SessionId,
     journal::{batch::Mark, sealing::Hint},
 };
-use holocron_store::{Created, create_once, delete_until, list_until};
+use holocron_store::{Created, Store, create_once, delete_until, list_until};
 use tokio_util::sync::CancellationToken;
 
 use super::LeaderEvent;
@@ -28,6 +28,19 @@ impl Driver {
     pub(super) fn seal(&self, session: SessionId, hint: Hint) {
         let Some(lead) = &self.lead else { return };
         let (shared, stop, epoch) = (Arc::clone(&self.shared), lead.stop.clone(), self.epoch());
+        if let Some(elsewhere) = self.elsewhere(session) {
+            self.shared.spawn(async move {
+                let sealed = elsewhere.seal(&shared, hint, epoch, &stop).await;
+                if sealed.is_none() {
+                    tokio::time::sleep(SEAL_AGAIN).await;
+                }
+                shared.tell_self(Event::Lead(match sealed {
+                    Some(position) => LeaderEvent::Sealed(session, position),
+                    None => LeaderEvent::NotSealed(session),
+                }));
+            });
+            return;
+        }
         self.shared.spawn(async move {
             match shared.parts.sealer().seal(session, epoch, hint, &stop).await {
                 SealEnd::Sealed(sealed) => {
@@ -48,8 +61,12 @@ impl Driver {
     pub(super) fn collect(&self, detached: Detached) {
         let Some(lead) = &self.lead else { return };
         let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
+        let elsewhere = self.elsewhere(detached.session);
         self.shared.spawn(async move {
-            let collected = collect(&shared, detached, &stop).await;
+            let collected = match elsewhere {
+                Some(elsewhere) => elsewhere.collect(&shared, detached, &stop).await,
+                None => collect(&shared, shared.parts.store(), detached, &stop).await,
+            };
             shared.tell_self(Event::Lead(match collected {
                 Some(()) => LeaderEvent::Collected(detached.session),
                 None => LeaderEvent::NotCollected(detached.session),
@@ -59,8 +76,13 @@ impl Driver {
 }
 
 /// Deletes all objects of a detached session except its seal and marks. `None` if it was stopped or a request failed.
-async fn collect(shared: &Shared, detached: Detached, stop: &CancellationToken) -> Option<()> {
-    let (store, patience) = (shared.parts.store(), shared.parts.patience());
+pub(super) async fn collect(
+    shared: &Shared,
+    store: Arc<dyn Store>,
+    detached: Detached,
+    stop: &CancellationToken,
+) -> Option<()> {
+    let patience = shared.parts.patience();
     let mut end_mark = EndMark::NotKnown;
     loop {
         let listed = match end_mark {

@@ -20,7 +20,10 @@ use crate::{
         call::{Answer, Mode, Outcome, ReplyTo},
         clock::SystemClock,
     },
-    store_io::sealer::{SealEnd, Sealer},
+    store_io::{
+        loss::Identity,
+        sealer::{SealEnd, Sealer},
+    },
 };
 
 const SLOT: Slot = Slot(0);
@@ -50,7 +53,8 @@ async fn open(random: &Random) -> (Arc<Journal>, Sealer) {
     let object = Cluster::new(cluster).encode(random.nonce());
     store.put(keys::CLUSTER, object.clone()).await.unwrap();
     let clock = Arc::new(SystemClock);
-    let loss = LossWatch::new(Arc::clone(&store), object, clock, options.try_timeout);
+    let identity = Identity::Cluster(object);
+    let loss = LossWatch::new(Arc::clone(&store), identity, clock, options.try_timeout);
     let (loss, random_of) = (Arc::new(loss), random.clone());
     let journal = Journal::new(session, Arc::clone(&store), loss, random_of, options);
     let journal = Arc::new(journal);

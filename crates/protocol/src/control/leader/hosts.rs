@@ -123,6 +123,7 @@ impl Leadership {
         };
         self.note(now, suspicion::Event::Heartbeat(health.session, progress));
         self.changes.report(&self.record, &health.facts, now);
+        self.domains.heard(now, &health.domains);
         self.by_hint.remove(&health.session);
         if let Some(report) = health.loads.take() {
             self.loads.report(health.session, &report);
@@ -164,6 +165,27 @@ impl Leadership {
         for session in owing {
             self.note(now, suspicion::Event::HandoffBegan(session, epoch));
         }
+    }
+
+    /// The sessions whose Release some host's slots wait for; `None` until every host has acted on the newest epoch and said
+    /// so. A host that is known by its hints alone can't say it.
+    pub(super) fn awaited(&self) -> Option<BTreeSet<SessionId>> {
+        let own = &self.own_state.as_ref()?.awaiting;
+        for (name, host) in self.record.hosts.iter().filter(|(name, _)| **name != self.own) {
+            let by_hint = host.sessions.values().any(|session| self.by_hint.contains(session));
+            let acted = self.heard.get(name).map(|health| health.epoch >= self.record.epoch);
+            if !acted.unwrap_or(by_hint) {
+                return None;
+            }
+        }
+        let heard = self.heard.values().flat_map(|health| &health.awaiting);
+        let awaited = heard.chain(own).copied();
+        // A Release that waits for the outage of a domain's store keeps no other slot from moving.
+        let is_out = |session| {
+            let domain = self.record.domain_of_session(session);
+            domain.is_some_and(|domain| self.domains.is_out(&self.record, domain))
+        };
+        Some(awaited.filter(|&session| !is_out(session)).collect())
     }
 
     /// A handoff is done when every host has acted on its epoch and none waits for the session any more.

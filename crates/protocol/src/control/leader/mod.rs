@@ -14,6 +14,7 @@
 mod changes;
 mod collecting;
 mod describe;
+mod domains;
 mod hosts;
 mod loads;
 mod moves;
@@ -33,16 +34,18 @@ use core::time::Duration;
 pub use self::{
     changes::GARBAGE_DELAY,
     describe::{LeaderStatus, PlannedMove},
+    domains::{ACCESS_FAILS_MAX, DomainEvent},
     hosts::AT_ONCE,
     loads::{COPY_MAX, LASTS, Waits},
     moves::{FETCH_MAX, LOOK_EVERY, ORDERS_MAX},
-    next::{Base, MOVES_MAX, Next, Writer, next_record},
+    next::{Base, Founded, MOVES_MAX, Next, Writer, next_record},
     requests::Answer,
     terms::{Effect, Event, LeaderSettings, Own, StoreHealth},
 };
 use self::{
     changes::{Changes, Noted},
     collecting::{Collecting, Looked},
+    domains::Domains,
     loads::Loads,
     moves::Plan,
 };
@@ -73,6 +76,7 @@ pub struct Leadership {
     record: Arc<EpochRecord>,
     digest: RecordDigest,
     changes: Changes,
+    domains: Domains,
     watch: Watch,
     backoff: SlotBackoff,
     /// What each host said last.
@@ -116,6 +120,7 @@ impl Leadership {
             record,
             digest,
             changes: Changes::default(),
+            domains: Domains::default(),
             watch: Watch::new(settings.suspicion, now),
             backoff: SlotBackoff::default(),
             heard: BTreeMap::new(),
@@ -213,6 +218,7 @@ impl Leadership {
             Event::Drain(host) => self.on_drain(now, &host),
             Event::Undrain(host) => self.on_undrain(now, &host),
             Event::Move(slots, host) => self.on_move(now, &slots, &host),
+            Event::Domain(event) => self.on_domain(now, event),
         }
     }
 
@@ -238,6 +244,7 @@ impl Leadership {
         let left = self.have_left(&record);
         (self.record, self.digest) = (record, digest);
         self.changes.written(&self.record);
+        self.domains.written(&self.record);
         self.own_state = None;
         self.loads.written(now, &self.record);
         self.look_at = now + LOOK_AFTER;
@@ -271,7 +278,8 @@ impl Leadership {
     /// How far a session had come, by what its host said last.
     fn progress(&self, host: &HostName, session: SessionId) -> Option<Progress> {
         let health = self.heard.get(host).filter(|health| health.session == session);
-        health.map(|health| health.progress)
+        let home = health.map(|health| health.progress);
+        home.or_else(|| self.domains.progress(session))
     }
 
     /// Deletes what is left of detached sessions. The record that says so is the newest: we have just written or read it.
@@ -322,8 +330,13 @@ impl Leadership {
         }
         effects.extend(self.tidy(now));
         self.end_backoffs(now);
+        self.judge_domains(now);
         effects.extend(self.plan_moves(now));
-        if self.changes.is_due(now) || self.moves_next() || self.one_can_go() {
+        if self.changes.is_due(now)
+            || self.domains.is_due()
+            || self.moves_next()
+            || self.one_can_go()
+        {
             effects.push(Effect::WriteEpoch);
         }
         effects
@@ -347,21 +360,6 @@ impl Leadership {
                 self.changes.shares.insert(host, request);
             }
         }
-    }
-
-    /// The sessions whose Release some host's slots wait for; `None` until every host has acted on the newest epoch and said
-    /// so. A host that is known by its hints alone can't say it.
-    fn awaited(&self) -> Option<BTreeSet<SessionId>> {
-        let own = &self.own_state.as_ref()?.awaiting;
-        for (name, host) in self.record.hosts.iter().filter(|(name, _)| **name != self.own) {
-            let by_hint = host.sessions.values().any(|session| self.by_hint.contains(session));
-            let acted = self.heard.get(name).map(|health| health.epoch >= self.record.epoch);
-            if !acted.unwrap_or(by_hint) {
-                return None;
-            }
-        }
-        let heard = self.heard.values().flat_map(|health| &health.awaiting);
-        Some(heard.chain(own).copied().collect())
     }
 
     /// The host that lives a session counts as failed: it is sealed, and the next epoch gives its slots to others.

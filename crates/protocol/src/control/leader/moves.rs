@@ -306,9 +306,11 @@ impl Leadership {
 
     /// Whether a host that leaves has nothing left to hand over: no slot is its own, and no new owner waits for its Release.
     pub(super) fn is_drained(&self, session: SessionId) -> bool {
-        let mut holdings = self.record.domains.values().flat_map(|domain| domain.slots.distinct());
-        let owns = holdings.any(|holding| holding.is_owned_by(session));
-        let released = self.awaited().is_some_and(|awaited| !awaited.contains(&session));
+        let host = self.record.host_of(session);
+        let own: BTreeSet<SessionId> =
+            host.map(|(_, entry)| entry.sessions.values().copied().collect()).unwrap_or_default();
+        let owns = host.is_some_and(|(name, _)| self.record.slots_to_hand_over(name) > 0);
+        let released = self.awaited().is_some_and(|awaited| awaited.is_disjoint(&own));
         planted::is_drained(!owns && released)
     }
 

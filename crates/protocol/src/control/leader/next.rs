@@ -6,6 +6,7 @@ use super::{Changes, Leadership, moves::Plan};
 use crate::{
     control::{member::Identity, report::JoinRequest, suspicion::SlotBackoff},
     epoch::{
+        domain::{Offer, Rule},
         draft::{Draft, Refused},
         record::{EpochRecord, Handover, HostEntry, HostState, Leader, RecordDigest},
     },
@@ -21,9 +22,20 @@ pub const MOVES_MAX: usize = 1_024;
 #[derive(Clone, Copy, Debug)]
 pub enum Base<'a> {
     /// An empty log.
-    Founding(&'a Cluster),
+    Founding(Founded<'a>),
     /// The newest record, and the digest of its stored bytes.
     After(&'a EpochRecord, RecordDigest),
+}
+
+/// What a cluster is founded with.
+#[derive(Clone, Copy, Debug)]
+pub struct Founded<'a> {
+    /// What never changes.
+    pub cluster: &'a Cluster,
+    /// The rules of the home domain; none: it takes what no other domain takes.
+    pub home: &'a [Rule],
+    /// The domains besides the home domain.
+    pub domains: &'a [Offer],
 }
 
 /// Who writes the next record, and when.
@@ -61,7 +73,12 @@ pub fn next_record(
     leadership: Option<&mut Leadership>,
 ) -> Next {
     let mut draft = match base {
-        Base::Founding(cluster) => Draft::first(cluster),
+        Base::Founding(founding) => {
+            match Draft::founding(founding.cluster, founding.home, founding.domains) {
+                Ok(draft) => draft,
+                Err(refused) => return Next::Refused(refused),
+            }
+        }
         Base::After(record, digest) => Draft::after(record, digest),
     };
     if draft.epoch() != epoch {
@@ -94,6 +111,7 @@ pub fn next_record(
             if let Some(leadership) = leadership {
                 leadership.plan = Plan::None;
                 leadership.changes.without_effect();
+                leadership.domains.without_effect();
             }
             Next::NothingNew
         }
@@ -125,7 +143,8 @@ fn take_over(
     });
     let state = state_of(draft, writer.session);
     let request = writer.identity.joins_with(writer.session);
-    draft.join(name, HostEntry { state, ..requested(&request) })
+    let sessions = draft.kept_with(name, writer.session);
+    draft.join(name, with_domains(HostEntry { state, ..requested(&request) }, sessions))
 }
 
 /// A drained host stays one as long as it has its session.
@@ -148,6 +167,7 @@ impl Leadership {
                 reasons.push(why.clone());
             }
         }
+        self.domains.end(draft, reasons);
         let Changes { seals, reports, forgets, .. } = &self.changes;
         for (&session, &position) in seals {
             draft.seal_known(session, position);
@@ -160,6 +180,7 @@ impl Leadership {
         }
         self.give_shares(draft, reasons, record);
         self.admit(draft, reasons, record.epoch, now);
+        self.domains.apply(draft, reasons, record);
         self.let_leave(draft, reasons, record);
         self.move_as_planned(now, draft, reasons);
     }
@@ -167,6 +188,7 @@ impl Leadership {
     fn give_shares(&self, draft: &mut Draft, reasons: &mut Vec<String>, record: &EpochRecord) {
         for (name, request) in &self.changes.shares {
             let entry = HostEntry { state: state_of(draft, request.session), ..requested(request) };
+            let entry = with_domains(entry, draft.kept_with(name, request.session));
             if record.is_open(request.session)
                 && draft.declare(name, &request.shards).is_ok()
                 && draft.join(name, entry).is_ok()
@@ -230,6 +252,14 @@ fn first_entry(
     }
     waiting.insert(request.name.clone(), request.clone());
     HostEntry { weight: 0, ..requested(request) }
+}
+
+/// A host that stays with its session in the home domain keeps those in the others.
+fn with_domains(mut entry: HostEntry, kept: BTreeMap<DomainId, SessionId>) -> HostEntry {
+    for (domain, session) in kept {
+        entry.sessions.entry(domain).or_insert(session);
+    }
+    entry
 }
 
 fn requested(request: &JoinRequest) -> HostEntry {

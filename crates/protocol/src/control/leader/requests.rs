@@ -28,7 +28,7 @@ pub enum Answer {
 
 impl Leadership {
     pub(super) fn on_join(&mut self, request: JoinRequest) -> Vec<Effect> {
-        if let Err(why) = self.record.shards.check_declared(&request.shards) {
+        if let Err(why) = self.record.check_shards(&request.shards) {
             return vec![Effect::Answer(Answer::Refused(why))];
         }
         match admission(&self.record, request.session) {

@@ -8,7 +8,7 @@ use alloc::{
 };
 use core::time::Duration;
 
-use super::Answer;
+use super::{Answer, DomainEvent};
 use crate::{
     checkpoint::{collect::Detached, retain::Copying},
     control::{
@@ -95,6 +95,8 @@ pub enum Event {
     Undrain(HostName),
     /// An operator asks for slots to be moved to a host.
     Move(Vec<Slot>, HostName),
+    /// Something about domains besides the home domain.
+    Domain(DomainEvent),
 }
 
 /// How the leader's own host is.

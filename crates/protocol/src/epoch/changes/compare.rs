@@ -7,8 +7,9 @@ use alloc::{
 
 use super::{Change, How, Moved, Party, SessionEnd, SlotRanges};
 use crate::{
-    epoch::record::{
-        DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, SessionState,
+    epoch::{
+        domain::DomainState,
+        record::{DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, SessionState},
     },
     ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
 };
@@ -48,17 +49,19 @@ fn leader(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Chang
 }
 
 fn domains(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Change>) {
-    let name_in = |record: Option<&EpochRecord>, domain| {
-        record.and_then(|record| record.domains.get(domain)).map(|entry| entry.name.clone())
-    };
-    for domain in keys(before.map(|before| &before.domains), &after.domains) {
-        match (name_in(before, domain), name_in(Some(after), domain)) {
-            (Some(before), Some(after)) if before != after => {
-                all.push(Change::DomainRenamed { domain: *domain, before, after });
-            }
-            (None, Some(name)) => all.push(Change::DomainAdded { domain: *domain, name }),
-            (Some(name), None) => all.push(Change::DomainRemoved { domain: *domain, name }),
-            (Some(_), Some(_)) | (None, None) => {}
+    for (&domain, entry) in &after.domains {
+        let earlier = before.and_then(|before| before.domains.get(&domain));
+        let name = || entry.name.clone();
+        if earlier.is_none() {
+            all.push(Change::DomainAdded { domain, name: name() });
+        }
+        let bound = entry.store.filter(|_| earlier.is_none_or(|earlier| earlier.store.is_none()));
+        if let Some(store) = bound {
+            all.push(Change::DomainBound { domain, name: name(), store });
+        }
+        let was_removed = earlier.is_some_and(|earlier| earlier.state == DomainState::Removed);
+        if entry.state == DomainState::Removed && !was_removed {
+            all.push(Change::DomainRemoved { domain, name: name() });
         }
     }
 }
@@ -67,7 +70,9 @@ fn hosts(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Change
     for host in keys(before.map(|before| &before.hosts), &after.hosts) {
         let earlier = before.and_then(|before| before.hosts.get(host));
         match (earlier, after.hosts.get(host)) {
-            (Some(before), Some(after)) => host_changes(host, before, after, all),
+            (Some(before), Some(entry)) => {
+                host_changes(host, (before, entry), &after.domains, all);
+            }
             (None, Some(entry)) => {
                 all.push(Change::HostJoined {
                     host: host.clone(),
@@ -96,12 +101,20 @@ fn shards(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Chang
     }
 }
 
-fn host_changes(host: &HostName, before: &HostEntry, after: &HostEntry, all: &mut Vec<Change>) {
+fn host_changes(
+    host: &HostName,
+    (before, after): (&HostEntry, &HostEntry),
+    names: &BTreeMap<DomainId, DomainEntry>,
+    all: &mut Vec<Change>,
+) {
     for domain in keys(Some(&before.sessions), &after.sessions) {
         let (before, after) = (before.sessions.get(domain), after.sessions.get(domain));
         if before != after {
             let (before, after) = (before.copied(), after.copied());
-            all.push(Change::HostSession { host: host.clone(), domain: *domain, before, after });
+            let (host, domain) = (host.clone(), *domain);
+            let domain_name = names.get(&domain).map(|entry| entry.name.clone());
+            let domain_name = domain_name.unwrap_or_default();
+            all.push(Change::HostSession { host, domain, domain_name, before, after });
         }
     }
     if before.state != after.state {
@@ -183,13 +196,13 @@ impl Pair<'_> {
         let mut groups: Vec<(Group, Vec<Slot>)> = groups.into_iter().collect();
         groups.sort_by_key(|(group, slots)| (matches!(group, Group::Dropped { .. }), slots[0]));
         all.extend(groups.into_iter().map(|(group, slots)| {
-            let slots = SlotRanges::of(&slots);
+            let (slots, domain_name) = (SlotRanges::of(&slots), after.name.clone());
             match group {
                 Group::Moved { from, to, since, how } => {
-                    Change::SlotsMoved(Moved { domain, slots, from, to, since, how })
+                    Change::SlotsMoved(Moved { domain, domain_name, slots, from, to, since, how })
                 }
                 Group::Dropped { owner, dropped } => {
-                    Change::SourcesDropped { domain, slots, owner, dropped }
+                    Change::SourcesDropped { domain, domain_name, slots, owner, dropped }
                 }
             }
         }));

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     epoch::{
+        domain::{Names, Offer, Rule},
         draft::{Draft, SlotReport, SourceFact},
         record::{EpochRecord, HostEntry, HostState, RecordDigest},
     },
@@ -95,6 +96,38 @@ fn failover() -> Log {
     });
     log.write(|draft| draft.forget(session(2)));
     log
+}
+
+#[test]
+fn a_domain_is_told_by_its_name() {
+    let mut log = failover();
+    let begin = log.0.len();
+    let acme = DomainId(1);
+    let offer = |store| Offer {
+        name: "acme".into(),
+        rules: vec![Rule::Kind("order".into())],
+        store,
+        names: Names::New,
+    };
+    log.write(|draft| assert!(draft.offer(&offer(None)).is_ok()));
+    log.write(|draft| assert!(draft.offer(&offer(Some(StoreId::new(7)))).is_ok()));
+    log.write(|draft| draft.serve_domain(session(1), acme, session(9)).unwrap());
+    log.write(|draft| assert!(draft.remove_domain("acme")));
+    let said = |at: usize| log.said(begin + at, begin + at + 1);
+    assert_eq!(said(0), ["domain acme is added"]);
+    let bound = format!("domain acme has its store now, with the id {}", StoreId::new(7));
+    assert_eq!(said(1), [bound]);
+    let given = "8 slots of domain acme without an owner were given to a: 0-7";
+    assert_eq!(said(2), ["a serves domain acme now", given]);
+    assert_eq!(
+        said(3),
+        [
+            "domain acme is removed: no host serves it any more",
+            "a no longer serves domain acme",
+            "8 slots of domain acme of a have no owner now (no host is left): 0-7",
+            "session 00000009 of a is over and is being sealed",
+        ]
+    );
 }
 
 #[test]

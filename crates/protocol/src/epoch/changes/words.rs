@@ -23,10 +23,14 @@ impl fmt::Display for Change {
             Self::DomainAdded { domain: DomainId::HOME, .. } => {
                 f.write_str("the cluster is founded")
             }
-            Self::DomainAdded { name, .. } => write!(f, "domain {name} is added"),
-            Self::DomainRemoved { name, .. } => write!(f, "domain {name} is removed"),
-            Self::DomainRenamed { before, after, .. } => {
-                write!(f, "domain {before} is now named {after}")
+            Self::DomainAdded { name, .. } => {
+                write!(f, "domain {name} is added")
+            }
+            Self::DomainBound { name, store, .. } => {
+                write!(f, "domain {name} has its store now, with the id {store}")
+            }
+            Self::DomainRemoved { name, .. } => {
+                write!(f, "domain {name} is removed: no host serves it any more")
             }
             Self::HostJoined { host, address, weight, zone, .. } => {
                 write!(f, "{host} joined at {address}")?;
@@ -36,8 +40,8 @@ impl fmt::Display for Change {
                 zone.as_ref().map_or(Ok(()), |zone| write!(f, ", in zone {zone}"))
             }
             Self::HostGone { host } => write!(f, "{host} is out of the cluster"),
-            Self::HostSession { host, domain, before, after } => {
-                host_session(f, host, *domain, (*before, *after))
+            Self::HostSession { host, domain, domain_name, before, after } => {
+                host_session(f, host, &In(*domain, domain_name), (*before, *after))
             }
             Self::HostState { host, state: HostState::Draining } => {
                 write!(f, "{host} drains: its slots move to other hosts")
@@ -64,8 +68,9 @@ impl fmt::Display for Change {
                 }
             }
             Self::SlotsMoved(moved) => fmt::Display::fmt(moved, f),
-            Self::SourcesDropped { domain, slots, owner, dropped } => {
-                let (what, dropped) = (Counted(slots, *domain), names(dropped, owner.as_ref()));
+            Self::SourcesDropped { domain, domain_name, slots, owner, dropped } => {
+                let what = Counted(slots, *domain, domain_name);
+                let (what, dropped) = (what, names(dropped, owner.as_ref()));
                 match owner {
                     Some(owner) => write!(f, "{what} of {}", owner.host)?,
                     None => write!(f, "{what} without an owner")?,
@@ -79,8 +84,8 @@ impl fmt::Display for Change {
 
 impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { domain, slots, from, to, since, how } = self;
-        let what = Counted(slots, *domain);
+        let Self { domain, domain_name, slots, from, to, since, how } = self;
+        let what = Counted(slots, *domain, domain_name);
         match (from, to) {
             (Some(from), Some(to)) if from == to => {
                 write!(f, "{what} of {} went to other hosts and came back", to.host)?;
@@ -121,13 +126,13 @@ fn leads(f: &mut fmt::Formatter<'_>, leader: &Leader, before: Option<&Leader>) -
 fn host_session(
     f: &mut fmt::Formatter<'_>,
     host: &HostName,
-    domain: DomainId,
+    domain: &In<'_>,
     (before, after): (Option<SessionId>, Option<SessionId>),
 ) -> fmt::Result {
     match (before, after) {
-        (Some(_), Some(_)) => write!(f, "{host} rejoined with a new session{}", In(domain)),
-        (None, _) => write!(f, "{host} serves{} now", In(domain)),
-        (Some(_), None) => write!(f, "{host} no longer serves{}", In(domain)),
+        (Some(_), Some(_)) => write!(f, "{host} rejoined with a new session{domain}"),
+        (None, _) => write!(f, "{host} serves{domain} now"),
+        (Some(_), None) => write!(f, "{host} no longer serves{domain}"),
     }
 }
 
@@ -170,7 +175,7 @@ fn short(session: SessionId) -> String {
 }
 
 /// `1 slot` or `12 slots`, with its domain if that isn't the home domain.
-struct Counted<'a>(&'a SlotRanges, DomainId);
+struct Counted<'a>(&'a SlotRanges, DomainId, &'a str);
 
 impl fmt::Display for Counted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -178,18 +183,18 @@ impl fmt::Display for Counted<'_> {
             1 => f.write_str("1 slot")?,
             count => write!(f, "{count} slots")?,
         }
-        if self.1 == DomainId::HOME { Ok(()) } else { write!(f, " of domain {}", self.1.0) }
+        if self.1 == DomainId::HOME { Ok(()) } else { write!(f, " of domain {}", self.2) }
     }
 }
 
-/// ` domain 3`, or nothing for the home domain.
-struct In(DomainId);
+/// ` domain acme`, or nothing for the home domain.
+struct In<'a>(DomainId, &'a str);
 
-impl fmt::Display for In {
+impl fmt::Display for In<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             DomainId::HOME => Ok(()),
-            DomainId(number) => write!(f, " domain {number}"),
+            DomainId(_) => write!(f, " domain {}", self.1),
         }
     }
 }

@@ -57,9 +57,12 @@ pub enum Refused {
     /// The session belongs to another host or another domain: two processes share a name or a session.
     #[error("session {0} belongs to another host or domain")]
     SessionTaken(SessionId),
-    /// The cluster has no such domain.
-    #[error("there is no domain {}", .0.0)]
+    /// The cluster has no such domain, or it isn't in use.
+    #[error("there is no domain {}, or it was removed", .0.0)]
     NoDomain(DomainId),
+    /// A domain can't be added, or not in this way; the text is for the operator.
+    #[error("{0}")]
+    Domain(String),
     /// The cluster has no such slot.
     #[error("there is no slot {0}")]
     NoSlot(Slot),

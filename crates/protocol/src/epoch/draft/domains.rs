@@ -10,13 +10,14 @@ use alloc::{
 
 use crate::{
     epoch::{
+        domain::{DomainState, Rule},
         draft::changes::{SOURCES_MAX, SourceFact},
         placement::{self, Hosts, Mobility, Need},
         record::{DomainEntry, Holding, HostEntry, SessionEntry, SessionState, SlotTable},
         shards::{Shards, shards_by_slot},
         spread::{self, Pinned},
     },
-    ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
+    ids::{DomainId, Epoch, HostName, SessionId, Slot, StoreId, Tenure, VnodeName},
     planted,
 };
 
@@ -24,6 +25,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct DomainDraft {
     pub(super) name: String,
+    rules: Vec<Rule>,
+    pub(super) store: Option<StoreId>,
+    pub(super) state: DomainState,
     pub(super) before: Vec<Holding>,
     pub(super) owners: Vec<Option<SessionId>>,
     /// Slots that were given to a host by name.
@@ -45,10 +49,13 @@ pub struct Move {
 
 impl DomainDraft {
     /// A new domain with all slots free.
-    pub(super) fn free(name: &str, slots: u16) -> Self {
+    pub(super) fn free(name: &str, rules: &[Rule], slots: u16) -> Self {
         let slots = usize::from(slots);
         Self {
             name: name.into(),
+            rules: rules.to_vec(),
+            store: None,
+            state: DomainState::Serving,
             before: vec![Holding::default(); slots],
             owners: vec![None; slots],
             placed: BTreeSet::new(),
@@ -60,6 +67,9 @@ impl DomainDraft {
     pub(super) fn after(domain: &DomainEntry) -> Self {
         Self {
             name: domain.name.clone(),
+            rules: domain.rules.clone(),
+            store: domain.store,
+            state: domain.state,
             before: domain.slots.iter().map(|(_, holding)| holding.clone()).collect(),
             owners: owners_of(&domain.slots)
                 .map(|owner| owner.map(|owner| owner.session))
@@ -67,6 +77,14 @@ impl DomainDraft {
             placed: BTreeSet::new(),
             loads: None,
         }
+    }
+
+    pub(super) fn has_no_rules(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    pub(super) fn takes(&self, vnode: &VnodeName) -> bool {
+        self.rules.iter().any(|rule| rule.takes(vnode))
     }
 
     /// The slots whose owner changes from one session to another.
@@ -155,8 +173,19 @@ impl DomainDraft {
         }
     }
 
+    /// The domain in the next record.
+    pub(super) fn entry(&self, epoch: Epoch) -> DomainEntry {
+        DomainEntry {
+            name: self.name.clone(),
+            rules: self.rules.clone(),
+            store: self.store,
+            state: self.state,
+            slots: self.table(epoch),
+        }
+    }
+
     /// The next holdings, from comparing the previous owners with the next ones.
-    pub(super) fn table(&self, epoch: Epoch) -> SlotTable {
+    fn table(&self, epoch: Epoch) -> SlotTable {
         let holdings: Vec<Holding> = self
             .before
             .iter()

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     epoch::record::{Holding, REASON_LEN_MAX},
     format::keys,
-    ids::{ClusterId, Nonce, Tenure},
+    ids::{ClusterId, Nonce, StoreId, Tenure},
 };
 
 const HOME: DomainId = DomainId::HOME;
@@ -348,11 +348,18 @@ fn an_epoch_is_needed_only_when_something_changes() {
     assert!(is_needed(draft, &leader()));
 }
 
+fn offer() -> Offer {
+    let rules = vec![Rule::Kind("archive".into())];
+    Offer { name: "archive".into(), rules, store: Some(StoreId::new(7)), names: Names::New }
+}
+
 #[test]
 fn a_domain_is_served_only_by_hosts_with_a_session_there() {
     let mut log = Log::of_two(4);
     let archive = DomainId(1);
-    log.change(|draft| draft.add_domain(archive, "archive").unwrap());
+    log.change(|draft| {
+        draft.offer(&offer()).unwrap();
+    });
     assert_eq!(log.record.holding(archive, Slot(0)), Some(&Holding::default()));
     log.change(|draft| {
         let mut both = host(2);
@@ -373,7 +380,7 @@ fn a_host_whose_session_is_over_in_one_domain_continues_in_the_other() {
     let mut both = host(2);
     both.sessions.insert(archive, SessionId::new(20));
     log.change(|draft| {
-        draft.add_domain(archive, "archive").unwrap();
+        draft.offer(&offer()).unwrap();
         draft.join(&name("b"), both.clone()).unwrap();
     });
     both.sessions.insert(archive, SessionId::new(21));
@@ -382,6 +389,41 @@ fn a_host_whose_session_is_over_in_one_domain_continues_in_the_other() {
     assert_eq!(log.holding(3).owner, Some(tenure(2, 2)));
     let archived = log.record.holding(archive, Slot(0)).unwrap();
     assert_eq!(*archived, holding(tenure(21, 4), &[tenure(20, 3)]));
+}
+
+#[test]
+fn a_session_that_ends_alone_leaves_the_host_its_others() {
+    let mut log = Log::of_two(4);
+    log.change(|draft| {
+        draft.offer(&offer()).unwrap();
+    });
+    let archive = DomainId(1);
+    log.change(|draft| draft.serve_domain(SessionId::new(1), archive, SessionId::new(10)).unwrap());
+    log.change(|draft| draft.serve_domain(SessionId::new(2), archive, SessionId::new(20)).unwrap());
+    log.change(|draft| assert!(draft.end_session(SessionId::new(10))));
+    assert_eq!(log.state(1), Some(SessionState::Open));
+    assert_eq!(log.state(10), Some(SessionState::Sealed(None)));
+    let archived = log.record.holding(archive, Slot(0)).unwrap();
+    assert_eq!(*archived, holding(tenure(20, 6), &[tenure(10, 4)]));
+    assert_eq!(log.holding(0).owner, Some(tenure(1, 1)), "home is as before");
+}
+
+#[test]
+fn a_removed_domain_keeps_its_sources_and_is_never_served_again() {
+    let mut log = Log::of_two(4);
+    log.change(|draft| {
+        draft.offer(&offer()).unwrap();
+    });
+    let archive = DomainId(1);
+    log.change(|draft| draft.serve_domain(SessionId::new(1), archive, SessionId::new(10)).unwrap());
+    log.change(|draft| assert!(draft.remove_domain("archive")));
+    let archived = log.record.holding(archive, Slot(0)).unwrap();
+    assert_eq!(*archived, Holding { owner: None, sources: vec![tenure(10, 4)] });
+    let mut draft = log.draft();
+    assert!(!draft.remove_domain("archive") && !draft.remove_domain("home"));
+    let served = draft.serve_domain(SessionId::new(1), archive, SessionId::new(11));
+    assert_eq!(served, Err(Refused::NoDomain(archive)));
+    assert!(matches!(draft.offer(&offer()), Err(Refused::Domain(why)) if why.contains("removed")));
 }
 
 #[test]

@@ -27,10 +27,11 @@ pub struct Wanted {
 /// The slots that a session recovers, by the newest record it has read.
 #[must_use]
 pub fn wanted(residency: &Residency, session: SessionId, record: &EpochRecord) -> Vec<Wanted> {
+    let Some(slots) = record.slots_around(session) else { return Vec::new() };
     let recovering = residency.states().filter_map(|(slot, state)| {
         let SlotState::Recovering { tenure } = state else { return None };
         let tenure = Tenure { epoch: tenure, session };
-        let holding = record.home().slots.holding(slot);
+        let holding = slots.holding(slot);
         // A record older or newer than the residency's says nothing about this tenure.
         (holding.owner == Some(tenure)).then(|| Wanted {
             slot,

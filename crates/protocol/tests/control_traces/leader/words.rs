@@ -7,17 +7,18 @@ use holocron_protocol::{
     control::{
         admission::Cleared,
         hints::HostHint,
-        leader::{Answer, Effect, Event},
+        leader::{Answer, DomainEvent, Effect, Event},
         load::{Coarse, LoadReport},
-        report::{Health, Progress},
+        report::{Access, DomainHealth, Health, Progress, ServeRequest},
     },
-    ids::{DomainId, HostName, Position, SessionId, Slot},
+    epoch::domain::{Names, Offer},
+    ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, StoreId},
     journal::sealing::Hint,
 };
 
 use crate::words::{
-    address, epoch, host, host_of, join_request, join_word, number, position, report, session,
-    session_word, session_words, sessions,
+    ACME, acme_rules, address, epoch, host, host_of, join_request, join_word, number, position,
+    report, session, session_word, session_words, sessions,
 };
 
 pub(super) fn event(words: &[&str]) -> Event {
@@ -46,8 +47,46 @@ pub(super) fn event(words: &[&str]) -> Event {
         }
         ["fetched", to, "from", from] => Event::Prefetched { to: session(to), from: session(from) },
         ["fact", words @ ..] => Event::Facts(vec![report(words)]),
+        ["offer", name] => Event::Domain(DomainEvent::Offer(offer(name, Names::Unverified))),
+        ["add", name] => Event::Domain(DomainEvent::Offer(offer(name, Names::New))),
+        ["remove", name] => Event::Domain(DomainEvent::Remove((*name).into())),
+        ["serve", name, "as", "of", number] => {
+            Event::Domain(DomainEvent::Serve(serve_request(name, epoch(number))))
+        }
+        ["own", "acme", words @ ..] => Event::Domain(DomainEvent::Own(domain_healths(words))),
         _ => panic!("{words:?} never happens"),
     }
+}
+
+/// `acme/7`, or `acme` without a store.
+fn offer(word: &str, names: Names) -> Offer {
+    let (name, store) = word
+        .split_once('/')
+        .map_or((word, None), |(name, store)| (name, Some(StoreId::new(store.parse().unwrap()))));
+    Offer { name: name.into(), rules: acme_rules(), store, names }
+}
+
+/// `h2p`, as the session that h2 serves acme with; its first session is its member.
+fn serve_request(word: &str, as_of: Epoch) -> ServeRequest {
+    let session = session(word);
+    let home = self::session(&format!("{}a", host_of(session)));
+    ServeRequest { home, domain: ACME, session, as_of }
+}
+
+/// `h2p works`, or `h2p p7 fails`.
+fn domain_healths(words: &[&str]) -> Vec<DomainHealth> {
+    let (name, at, access) = match words {
+        [name, access] => (name, "p0", access),
+        [name, at, access] => (name, *at, access),
+        _ => panic!("{words:?} is no health in a domain"),
+    };
+    let access = match *access {
+        "works" => Access::Working,
+        "fails" => Access::Failing,
+        _ => panic!("{access} is no access"),
+    };
+    let progress = Progress { committed: position(at), ..Progress::default() };
+    vec![DomainHealth { session: session(name), progress, access }]
 }
 
 fn hint(words: &[&str]) -> (HostName, HostHint) {
@@ -73,6 +112,7 @@ pub(super) fn health(words: &[&str]) -> Health {
         awaiting: Vec::new(),
         copying: Copying::Complete,
         loads: Some(LoadReport::default()),
+        domains: Vec::new(),
     };
     let mut words = words;
     loop {
@@ -93,6 +133,10 @@ pub(super) fn health(words: &[&str]) -> Health {
             }
             ["awaits", words @ ..] => {
                 health.awaiting = sessions(words);
+                &[]
+            }
+            ["acme", words @ ..] => {
+                health.domains = domain_healths(words);
                 &[]
             }
             ["fact", words @ ..] => {

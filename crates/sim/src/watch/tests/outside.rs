@@ -120,6 +120,7 @@ fn the_epochs_in_a_hosts_messages_never_go_down() {
             awaiting,
             copying: Copying::Complete,
             loads: None,
+            domains: Vec::new(),
         };
         Frame::PeerReply(1, PeerReply::Health(health))
     };
