@@ -169,13 +169,15 @@ impl Leadership {
         let others = self.heard.values().any(|health| health.copying == Copying::Remaining);
         let own = self.own_state.as_ref().is_some_and(|own| own.copying == Copying::Remaining);
         let copying = if others || own { Copying::Remaining } else { Copying::Complete };
-        let sessions =
-            self.record.hosts.values().filter_map(|host| host.sessions.get(&DomainId::HOME));
-        // A host that is known by its hints alone reports nothing.
-        let connected = sessions.copied().filter(|session| !self.by_hint.contains(session));
-        let all = self.loads.have_reported(connected);
-        let reported = if all { Reported::All } else { Reported::Some };
-        self.loads.look(now, Look { need: draft.need(), copying }, reported);
+        self.loads.look(now, Look { need: draft.need(), copying }, self.reported());
+    }
+
+    /// Whether every host has reported its loads to this leader; one that is known by its hints alone reports nothing.
+    fn reported(&self) -> Reported {
+        let hosts = self.record.hosts.values();
+        let sessions = hosts.filter_map(|host| host.sessions.get(&DomainId::HOME)).copied();
+        let connected = sessions.filter(|session| !self.by_hint.contains(session));
+        if self.loads.have_reported(connected) { Reported::All } else { Reported::Some }
     }
 
     /// Weighs the slots of a draft by what is known of their load.
@@ -246,8 +248,9 @@ impl Leadership {
     ) -> Vec<Move> {
         let draining = draft.draining();
         // Balance waits for an order that takes several records, or it would take back what the first of them moved.
-        let waits =
-            !self.changes.orders.slots.is_empty() || self.loads.balancing() == Balancing::No;
+        let waits = !self.changes.orders.slots.is_empty()
+            || self.loads.balancing() == Balancing::No
+            || self.reported() == Reported::Some;
         let wanted = !draining.is_empty() || (!waits && draft.need() != Need::Nothing);
         let moved = if wanted { draft.rebalance(MOVES_MAX - ordered) } else { 0 };
         if moved > 0 && reasons.is_empty() {

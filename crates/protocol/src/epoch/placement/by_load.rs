@@ -254,18 +254,34 @@ fn take_back(fill: &mut Fill<'_>, before: &Owners, owners: &mut Owners, slots: &
     let mut moved: Vec<usize> =
         (0..slots.len()).filter(|&slot| before[slot] != owners[slot]).collect();
     moved.sort_by_key(|&slot| (slots[slot], slot));
-    for slot in moved {
-        let (Some(from), Some(to)) = (before[slot], owners[slot]) else { continue };
-        fill.shift(slots[slot], to, from);
-        let is_good = fill.weights[from] > 0
-            && fill.is_within(from, EVEN_PERCENT)
-            && fill.is_within(to, EVEN_PERCENT);
-        if is_good {
-            owners[slot] = Some(from);
-        } else {
-            fill.shift(slots[slot], from, to);
+    // One that was needed may not be any more once another was taken back.
+    loop {
+        let count = moved.len();
+        moved.retain(|&slot| !takes_back(fill, slots[slot], before[slot], &mut owners[slot]));
+        if moved.len() == count {
+            break;
         }
     }
+}
+
+/// Takes one move back if the hosts stay within their shares.
+fn takes_back(
+    fill: &mut Fill<'_>,
+    load: u64,
+    before: Option<usize>,
+    owner: &mut Option<usize>,
+) -> bool {
+    let (Some(from), Some(to)) = (before, *owner) else { return false };
+    fill.shift(load, to, from);
+    let is_good = fill.weights[from] > 0
+        && fill.is_within(from, EVEN_PERCENT)
+        && fill.is_within(to, EVEN_PERCENT);
+    if is_good {
+        *owner = before;
+    } else {
+        fill.shift(load, from, to);
+    }
+    is_good
 }
 
 #[cfg(test)]
