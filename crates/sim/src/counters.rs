@@ -97,6 +97,8 @@ counters! {
     leaves,
     /// Processes started under the name of a host that runs elsewhere.
     namesakes,
+    /// Leaderships of members of an election used alone.
+    member_leaderships,
     /// Outages of a further domain's store, and nodes that lost their access to it or became slow there.
     domain_strikes,
     /// Sessions of a further domain that an epoch ended while their hosts went on.

@@ -7,6 +7,7 @@
 mod audit;
 mod domain;
 mod lost;
+mod members;
 mod operator;
 mod rest;
 mod strikes;
@@ -21,7 +22,7 @@ use holocron::Settings;
 use holocron_protocol::request::window::{WindowLimits, WindowSize};
 use serde::{Deserialize, Serialize};
 
-use self::strikes::Strikes;
+use self::{members::Members, strikes::Strikes};
 use crate::{
     chance::Chance,
     cluster::Cluster,
@@ -109,6 +110,8 @@ struct Story {
     cluster: Cluster,
     chance: Chance,
     work: Arc<Work>,
+    /// Members of an election used alone, in some seeds.
+    members: Option<Members>,
     trace: Trace,
 }
 
@@ -144,7 +147,11 @@ impl Story {
             drop(workload::call(&residents, &client, seed));
             workload::look(&residents, &client, seed);
         }));
-        Self { scenario: scenario.clone(), cluster, chance, work, trace }
+        // A store that is lost ends the members too.
+        let faults = &scenario.faults;
+        let struck = faults.contains(Fault::Crash) && !faults.contains(Fault::Lost);
+        let members = struck.then(|| Members::new(scenario.seed)).flatten();
+        Self { scenario: scenario.clone(), cluster, chance, work, members, trace }
     }
 
     fn tell(&mut self) {
@@ -182,6 +189,10 @@ impl Story {
         self.work.end();
         self.finish_calls();
         self.rest(&nodes);
+        if let Some(members) = self.members.take() {
+            let led = members.finish(self);
+            self.work.counters().member_leaderships += led;
+        }
         self.audit();
         self.read_back();
         cell::check(&self.work);

@@ -93,6 +93,11 @@ impl Content<'_> {
     /// What becomes of the object at `key`.
     #[must_use]
     pub fn judge(&self, key: &str) -> Judged {
+        if key.starts_with(keys::ELECTIONS) {
+            let why =
+                "of an election used alone below this prefix: its own members delete what is old";
+            return judged("objects of elections", Fate::Needed, why);
+        }
         let Some(parsed) = keys::parse(key) else {
             return match key.starts_with(keys::PROBE) {
                 true => judged(

@@ -2,7 +2,7 @@
 //!
 //! If nothing is known of loads, all slots count the same, and this module decides. A host's share of `n` slots is then `n`
 //! times its weight divided by the sum of weights, rounded up or down; the hosts to round up are chosen so that fewer slots
-//! move, and then so that zones are even. If loads are known, [`by_load`] decides. All functions are pure: every leader
+//! move, and then so that zones are even. If loads are known, `by_load` decides. All functions are pure: every leader
 //! computes the same.
 //!
 //! Invariants, of placement by count:

@@ -89,6 +89,10 @@ impl<'a> Strikes<'a> {
         while self.now() < self.until {
             self.story.cluster.world.step();
             self.strike_domain();
+            if let Some(mut members) = self.story.members.take() {
+                members.go_on(self.story);
+                self.story.members = Some(members);
+            }
             while let Some(entry) = self
                 .ends
                 .first_entry()

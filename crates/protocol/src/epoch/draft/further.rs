@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Draft {
-    /// Adds a domain with all slots free, or binds one to its store, as [`EpochRecord::offered`] allows. Returns what it
+    /// Adds a domain with all slots free, or binds one to its store, as [`EpochRecord::offered`](crate::epoch::record::EpochRecord::offered) allows. Returns what it
     /// changed.
     ///
     /// # Errors
