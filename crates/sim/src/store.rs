@@ -7,6 +7,7 @@
 mod census;
 mod faults;
 mod handle;
+mod list;
 mod pace;
 mod request;
 
@@ -22,7 +23,7 @@ use holocron_protocol::{
     format::keys,
     ids::{DomainId, Epoch, HostName, SessionId},
 };
-use holocron_store::{Error, Listed};
+use holocron_store::Error;
 use tokio::sync::oneshot;
 
 use self::{
@@ -378,18 +379,7 @@ impl State {
                 }
             }
             Verb::List(prefix) => {
-                let mut listed: Vec<Listed> = self
-                    .objects
-                    .range(prefix.clone()..)
-                    .take_while(|(key, _)| key.starts_with(&prefix))
-                    .map(|(key, object)| Listed { key: key.clone(), len: object.len() as u64 })
-                    .collect();
-                // Some stores list in no order.
-                let bits = self.chance.bits();
-                listed.sort_by_key(|object| {
-                    xxhash_rust::xxh3::xxh3_64_with_seed(object.key.as_bytes(), bits)
-                });
-                Ok(Answer::Listed(listed))
+                Ok(Answer::Listed(list::in_no_order(&self.objects, &prefix, &self.chance)))
             }
             Verb::Delete(key) => {
                 if self.objects.remove(&key).is_some() {

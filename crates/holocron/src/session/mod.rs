@@ -238,7 +238,6 @@ impl Session {
             return self.refuse(reply, Outcome::Busy);
         }
         let hash = call.name.hash();
-        self.load.called(hash.slot(self.parts.cluster.slots));
         match self.active.get(&hash) {
             Some(entry) => self.send(&entry, call, reply),
             None => self.call_dormant(hash, call, reply),
@@ -259,6 +258,7 @@ impl Session {
         if !handle.used.load(Ordering::Relaxed) {
             handle.used.store(true, Ordering::Relaxed);
         }
+        self.load.called(handle.slot);
         // A stopped actor drops the message: the client gets Unclear and retries.
         drop(actor.cast(Message::Call(call, reply)));
     }
