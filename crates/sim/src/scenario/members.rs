@@ -185,7 +185,7 @@ mod tests {
         board.says(2, &leading(4));
         assert_eq!(board.broken, Vec::<String>::new());
         board.says(3, &leading(4));
-        assert_eq!(board.broken, ["token 4 has two leaders"]);
+        assert_eq!(board.broken, ["token e4 has two leaders"]);
         board.says(2, &Role::Unconfirmed { token: Epoch::new(2) });
         assert_eq!(board.broken.len(), 2);
     }
