@@ -11,9 +11,9 @@
 //! Invariants:
 //!
 //! * At most [`super::MOVES_MAX`] slots are moved by one record, and none while a Release of an earlier one is awaited.
-//! * No slot is moved while the store fails or a host is suspected, or failed without its seal being known: what is left of the cluster has
-//!   takeovers to do, and a slot that waits for a Release besides would wait longer. A session that can't be sealed doesn't
-//!   count: an operator has to look, and that may take long.
+//! * No slot is moved while the store fails, a host is suspected, or one has failed without its seal being known: what is
+//!   left of the cluster has takeovers to do, and a slot that waits for a Release besides would wait longer. A session that
+//!   can't be sealed doesn't count: an operator has to look, and that may take long.
 //! * A record that moves slots of hosts that live admits and removes no host.
 //! * Every host that gets a slot was asked to fetch its journal before, and has answered or had [`FETCH_MAX`] for it, unless
 //!   nothing is known of that journal.
