@@ -53,6 +53,9 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::WaitForBatchInFlight => {
             in_model("journal_model", "switched::a_read_that_waits_for_the_batch_in_flight")
         }
+        Bug::IgnoreBatchInFlight => {
+            in_model("journal_model", "switched::a_read_that_ignores_the_batch_in_flight")
+        }
         Bug::WitnessTooNew => in_model("journal_loss", "switched::a_witness_that_is_too_new"),
         // A slot would have to move away and back during the one request of a Release.
         Bug::DropSourceOfOldTenure => {
@@ -109,7 +112,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::LooseRelease | Bug::DropSourceEarly | Bug::PartAsFull | Bug::ReuseSessionId
         | Bug::RetryOtherBytes | Bug::AnswerOpenBatch | Bug::RollBackInFlight | Bug::EndOnOutage
         | Bug::CheckpointNamesPrevious | Bug::WindowByAge | Bug::NoWindow | Bug::KeepCache
-        | Bug::SkipWitness | Bug::JudgeByName | Bug::IgnoreBatchInFlight
+        | Bug::SkipWitness | Bug::JudgeByName
         | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse | Bug::ForgetAtOnce | Bug::ShardsByCall | Bug::EvictBeforeClose
         => Noticed::InSimulation,
     }
