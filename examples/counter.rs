@@ -14,7 +14,7 @@ impl Vnode for Counter {
     type Reply = u64;
     type Query = ();
     type Answer = u64;
-    type Lifecycle = ();
+    type Env = ();
 
     fn command(&mut self, _: &mut Context<'_, Self>, add: u64) -> u64 {
         self.0 += add;

@@ -58,7 +58,7 @@ impl Vnode for Shard {
     type Reply = ();
     type Query = Query;
     type Answer = Answer;
-    type Lifecycle = ShardFiles;
+    type Env = ShardFiles;
 
     fn command(&mut self, _: &mut Context<'_, Self>, command: Command) {
         self.commands += 1;
@@ -109,7 +109,7 @@ impl OpenShard {
     }
 }
 
-impl Lifecycle for ShardFiles {
+impl Lifecycle<Shard> for ShardFiles {
     type Resource = OpenShard;
 
     async fn open(&self, activation: &Activation) -> Result<OpenShard, BoxError> {

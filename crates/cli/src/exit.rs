@@ -121,6 +121,7 @@ impl From<StartError> for Fail {
             | StartError::IsElection
             | StartError::Domain(_)
             | StartError::Remains { .. }
+            | StartError::Environment(_)
             | StartError::Shards(_)
             | StartError::Listen { .. } => Failure::Failed,
         };

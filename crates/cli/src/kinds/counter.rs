@@ -33,7 +33,7 @@ impl Vnode for Counter {
     type Reply = i64;
     type Query = Query;
     type Answer = i64;
-    type Lifecycle = ();
+    type Env = ();
 
     fn command(&mut self, _: &mut Context<'_, Self>, Command::Add(amount): Command) -> i64 {
         self.value = self.value.saturating_add(amount);

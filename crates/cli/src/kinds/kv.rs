@@ -82,7 +82,7 @@ impl Vnode for Kv {
     type Reply = Change;
     type Query = Query;
     type Answer = Answer;
-    type Lifecycle = ();
+    type Env = ();
 
     fn command(&mut self, _: &mut Context<'_, Self>, command: Command) -> Change {
         match command {

@@ -3,7 +3,7 @@
 //! This is the only place that knows both a user's types and their bytes.
 
 use core::{
-    any::{Any, TypeId},
+    any::{Any, type_name},
     fmt,
     marker::PhantomData,
 };
@@ -17,6 +17,7 @@ use holocron_protocol::{
 };
 
 use crate::api::{
+    env::{AnyEnv, Environments},
     lifecycle::{Activation, Lifecycle, Resource},
     vnode::{Context, Vnode},
 };
@@ -33,21 +34,28 @@ use crate::api::{
 /// #     type Reply = u64;
 /// #     type Query = ();
 /// #     type Answer = u64;
-/// #     type Lifecycle = ();
+/// #     type Env = ();
 /// #     fn command(&mut self, _: &mut Context<'_, Self>, add: u64) -> u64 { self.0 += add; self.0 }
 /// #     fn query(&self, _: &Context<'_, Self>, (): ()) -> u64 { self.0 }
 /// # }
 /// let builder = holocron::Host::builder("memory://").kind(Kind::<Index>::new(()).shards(64));
 /// ```
 pub struct Kind<V: Vnode> {
-    lifecycle: V::Lifecycle,
+    env: Option<Arc<V::Env>>,
     shards: Option<u16>,
 }
 
+/// A kind whose vnodes find the environment that the host was given with [`crate::HostBuilder::env`].
+impl<V: Vnode> Default for Kind<V> {
+    fn default() -> Self {
+        Self { env: None, shards: None }
+    }
+}
+
 impl<V: Vnode> Kind<V> {
-    /// A kind whose vnodes are opened and closed by these hooks.
-    pub const fn new(lifecycle: V::Lifecycle) -> Self {
-        Self { lifecycle, shards: None }
+    /// A kind whose vnodes find this environment.
+    pub fn new(env: V::Env) -> Self {
+        Self { env: Some(Arc::new(env)), shards: None }
     }
 
     /// Makes the vnodes with the keys `"0"` to `"{count - 1}"` shards: each is active at some host at all times, without a
@@ -73,15 +81,17 @@ pub(crate) type AnyResource = dyn Any + Send;
 pub(crate) struct AnyContext<'a> {
     pub(crate) name: &'a VnodeName,
     pub(crate) epoch: Epoch,
+    pub(crate) env: &'a AnyEnv,
     pub(crate) resource: &'a mut AnyResource,
 }
 
 impl<'a> AnyContext<'a> {
     fn typed<V: Vnode>(self) -> Context<'a, V> {
-        let Self { name, epoch, resource } = self;
+        let Self { name, epoch, env, resource } = self;
+        let env = env.downcast_ref().expect("a vnode runs in the environment of its kind");
         let resource =
             resource.downcast_mut().expect("a vnode holds what the hooks of its kind opened");
-        Context { name, epoch, resource }
+        Context { name, epoch, env, resource }
     }
 }
 
@@ -103,6 +113,8 @@ pub(crate) trait AnyKind: Send + Sync {
     fn fresh(&self) -> Box<dyn AnyVnode>;
     /// Loads a state that was stored by that version; the error says why it can't be read.
     fn load(&self, version: u32, state: &[u8]) -> Result<Box<dyn AnyVnode>, String>;
+    /// What its handlers find in their process.
+    fn env(&self) -> &AnyEnv;
     /// Whether its vnodes hold anything outside their state.
     fn has_hooks(&self) -> bool;
     /// Opens what a vnode holds; the error says why it can't.
@@ -118,23 +130,61 @@ pub(crate) trait AnyKind: Send + Sync {
     ) -> BoxFuture<'static, ()>;
 }
 
-/// All kinds of a host, by name.
-#[derive(Clone, Default)]
-pub(crate) struct Kinds(BTreeMap<&'static str, Arc<dyn AnyKind>>);
+/// The kinds that a host is set up with, by name, before their environments are looked up.
+#[derive(Default)]
+pub(crate) struct DeclaredKinds(BTreeMap<&'static str, Box<dyn Declared>>);
 
-impl Kinds {
+impl DeclaredKinds {
     /// Adds a kind.
     ///
     /// # Panics
     ///
     /// When two types have the same name: that is a mistake in the program.
     pub(crate) fn add<V: Vnode>(&mut self, kind: Kind<V>) {
-        let Kind { lifecycle, shards } = kind;
-        let runs = Runs::<V> { lifecycle, shards, vnode: PhantomData };
-        let replaced = self.0.insert(V::KIND, Arc::new(runs));
+        let replaced = self.0.insert(V::KIND, Box::new(kind));
         assert!(replaced.is_none(), "two kinds are named {:?}", V::KIND);
     }
 
+    /// The kinds with their environments; the error names one that is missing.
+    pub(crate) fn in_environments(self, envs: &Environments) -> Result<Kinds, String> {
+        let kinds = self.0.into_iter();
+        kinds
+            .map(|(name, kind)| Ok((name, kind.in_environment(envs)?)))
+            .collect::<Result<_, _>>()
+            .map(Kinds)
+    }
+}
+
+impl fmt::Debug for DeclaredKinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// A kind before its environment is looked up, its type erased.
+trait Declared: Send {
+    fn in_environment(self: Box<Self>, envs: &Environments) -> Result<Arc<dyn AnyKind>, String>;
+}
+
+impl<V: Vnode> Declared for Kind<V> {
+    fn in_environment(self: Box<Self>, envs: &Environments) -> Result<Arc<dyn AnyKind>, String> {
+        let env = self.env.or_else(|| envs.get()).ok_or_else(|| {
+            format!(
+                "kind {:?} needs an environment of type {}, and the host was not given one: add .env(…) to its builder, \
+                 or register the kind with Kind::new(…)",
+                V::KIND,
+                type_name::<V::Env>(),
+            )
+        })?;
+        Ok(Arc::new(Runs::<V> { env, shards: self.shards, vnode: PhantomData }))
+    }
+}
+
+/// All kinds of a host, by name.
+#[derive(Clone, Default)]
+pub(crate) struct Kinds(BTreeMap<&'static str, Arc<dyn AnyKind>>);
+
+impl Kinds {
     pub(crate) fn get(&self, kind: &str) -> Option<&Arc<dyn AnyKind>> {
         self.0.get(kind)
     }
@@ -154,7 +204,7 @@ impl fmt::Debug for Kinds {
 
 /// A kind that a host runs.
 struct Runs<V: Vnode> {
-    lifecycle: V::Lifecycle,
+    env: Arc<V::Env>,
     shards: Option<u16>,
     vnode: PhantomData<fn() -> V>,
 }
@@ -188,8 +238,12 @@ impl<V: Vnode> AnyKind for Runs<V> {
         Ok(Box::new(Typed(vnode)))
     }
 
+    fn env(&self) -> &AnyEnv {
+        &*self.env
+    }
+
     fn has_hooks(&self) -> bool {
-        TypeId::of::<V::Lifecycle>() != TypeId::of::<()>()
+        V::Env::HAS_HOOKS
     }
 
     fn open(
@@ -197,7 +251,7 @@ impl<V: Vnode> AnyKind for Runs<V> {
         activation: Activation,
     ) -> BoxFuture<'static, Result<Box<AnyResource>, String>> {
         async move {
-            match self.lifecycle.open(&activation).await {
+            match Lifecycle::<V>::open(&*self.env, &activation).await {
                 Ok(resource) => Ok(Box::new(resource) as Box<AnyResource>),
                 Err(error) => Err(sentence(&*error)),
             }
@@ -212,7 +266,7 @@ impl<V: Vnode> AnyKind for Runs<V> {
     ) -> BoxFuture<'static, ()> {
         let resource: Box<Resource<V>> =
             resource.downcast().expect("a vnode holds what the hooks of its kind opened");
-        async move { self.lifecycle.close(*resource, &activation).await }.boxed()
+        async move { Lifecycle::<V>::close(&*self.env, *resource, &activation).await }.boxed()
     }
 }
 

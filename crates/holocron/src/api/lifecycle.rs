@@ -1,4 +1,4 @@
-//! What a vnode holds outside its state while it is active: how it is opened and closed.
+//! The environment of a kind, and what a vnode holds outside its state while it is active: how it is opened and closed.
 
 use core::{fmt, future};
 
@@ -10,9 +10,14 @@ use crate::api::vnode::Vnode;
 /// An error of a hook; its text is for the operator.
 pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
 
-/// The hooks of a kind: what a vnode of it holds outside its state while it is active (open files, a cache, background
-/// work), opened before its first call runs and closed before it leaves. The value is made when a host is set up
-/// ([`crate::Kind::new`]), so it is also where hooks and handlers find what the process has: stores, clients, settings.
+/// What an environment opens and closes for the vnodes of a kind.
+///
+/// The *environment* of a kind ([`Vnode::Env`]) is what its vnodes find in their process: stores, clients, configuration.
+/// It is given to a host at its start ([`crate::HostBuilder::env`], [`crate::Kind::new`]) and never stored. Handlers get it with
+/// [`crate::Context::env`]. Several kinds may share one.
+///
+/// The *resource* is what one vnode holds outside its state while it is active (open files, a cache, background work): opened
+/// before its first call runs and closed before it leaves.
 ///
 /// The resource is never stored. When a command panics or is rolled back, the resource may be half changed: it is dropped,
 /// without [`Lifecycle::close`], and opened again for the state before; then the commands since run again.
@@ -30,7 +35,8 @@ pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
 /// /// Gives each vnode a file of its own.
 /// struct Files(PathBuf);
 ///
-/// impl Lifecycle for Files {
+/// # struct Notebook;
+/// impl Lifecycle<Notebook> for Files {
 ///     type Resource = File;
 ///
 ///     async fn open(&self, activation: &Activation) -> Result<File, BoxError> {
@@ -42,9 +48,13 @@ pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
 ///     }
 /// }
 /// ```
-pub trait Lifecycle: Send + Sync + 'static {
+pub trait Lifecycle<V>: Send + Sync + 'static {
     /// What an active vnode holds. Handlers get it with [`crate::Context::resource`].
     type Resource: Send + 'static;
+
+    /// Whether anything is opened. `false` leaves out [`Lifecycle::open`] and [`Lifecycle::close`], and what they cost per
+    /// active vnode; the resource must then be `()`.
+    const HAS_HOOKS: bool = true;
 
     /// Opens it. Calls wait meanwhile. An attempt that takes longer than [`crate::Settings::open_timeout`] is dropped at
     /// its next await, as one is whose slot leaves; after an error it is tried again, with growing pauses. `holocron
@@ -72,9 +82,10 @@ pub trait Lifecycle: Send + Sync + 'static {
     }
 }
 
-/// Nothing is held.
-impl Lifecycle for () {
+/// No environment, and nothing is held.
+impl<V> Lifecycle<V> for () {
     type Resource = ();
+    const HAS_HOOKS: bool = false;
 
     async fn open(&self, _: &Activation) -> Result<(), BoxError> {
         Ok(())
@@ -82,7 +93,7 @@ impl Lifecycle for () {
 }
 
 /// What the vnodes of a kind hold.
-pub(crate) type Resource<V> = <<V as Vnode>::Lifecycle as Lifecycle>::Resource;
+pub(crate) type Resource<V> = <<V as Vnode>::Env as Lifecycle<V>>::Resource;
 
 /// One activation of a vnode: from opening what it holds to closing it.
 #[derive(Clone)]

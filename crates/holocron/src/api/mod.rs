@@ -5,6 +5,7 @@
 
 pub(crate) mod call;
 pub(crate) mod clock;
+pub(crate) mod env;
 pub(crate) mod kinds;
 pub(crate) mod lifecycle;
 pub(crate) mod random;

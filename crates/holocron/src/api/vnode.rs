@@ -33,7 +33,7 @@ use crate::api::lifecycle::{Lifecycle, Resource};
 ///     type Reply = u64;
 ///     type Query = ();
 ///     type Answer = u64;
-///     type Lifecycle = ();
+///     type Env = ();
 ///
 ///     fn command(&mut self, _: &mut Context<'_, Self>, Command::Deposit(amount): Command) -> u64 {
 ///         self.balance += amount;
@@ -64,8 +64,9 @@ pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
     /// What a query answers.
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 
-    /// What a vnode holds outside its state while it is active, and how that is opened and closed; `()` for nothing.
-    type Lifecycle: Lifecycle;
+    /// The environment: what the vnodes of this kind find in their process, such as clients and configuration, and how
+    /// what each of them holds outside its state is opened and closed ([`Lifecycle`]); `()` for none.
+    type Env: Lifecycle<Self>;
 
     /// Runs one command. Its reply is sent once the state that it left is committed. It may run again when another
     /// command panics, on the state before both; effects other than the state and the reply are the user's own
@@ -90,6 +91,7 @@ pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
 pub struct Context<'a, V: Vnode> {
     pub(crate) name: &'a VnodeName,
     pub(crate) epoch: Epoch,
+    pub(crate) env: &'a V::Env,
     pub(crate) resource: &'a mut Resource<V>,
 }
 
@@ -105,6 +107,12 @@ impl<V: Vnode> Context<'_, V> {
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// What the host was given for this kind: clients, configuration ([`crate::HostBuilder::env`]).
+    #[must_use]
+    pub const fn env(&self) -> &V::Env {
+        self.env
     }
 
     /// What the vnode holds outside its state, opened by its [`Lifecycle`].

@@ -640,7 +640,7 @@ impl Vnode for Account {
     type Reply = u64;
     type Query = ();
     type Answer = u64;
-    type Lifecycle = ();
+    type Env = ();
 
     fn command(&mut self, _: &mut Context<'_, Self>, amount: u64) -> u64 {
         self.balance += amount;

@@ -19,7 +19,8 @@ use super::{Host, Parts, domain::Domain, found::Finder};
 use crate::{
     api::{
         clock::{Clock, SystemClock},
-        kinds::{Kind, Kinds},
+        env::Environments,
+        kinds::{DeclaredKinds, Kind},
         random::Random,
         settings::Settings,
         vnode::Vnode,
@@ -44,7 +45,8 @@ pub struct HostBuilder {
     zone: Option<String>,
     founding: Founding,
     settings: Settings,
-    kinds: Kinds,
+    kinds: DeclaredKinds,
+    envs: Environments,
     home_rules: Vec<Rule>,
     domains: Vec<Domain>,
     clock: Arc<dyn Clock>,
@@ -95,6 +97,9 @@ pub enum StartError {
         /// What is there.
         remains: Remains,
     },
+    /// A kind has no environment; the text says which.
+    #[error("{0}")]
+    Environment(String),
     /// The kinds have too many shards, or none; the text says which.
     #[error("{0}")]
     Shards(String),
@@ -122,7 +127,8 @@ impl HostBuilder {
             zone: None,
             founding: Founding::default(),
             settings: Settings::default(),
-            kinds: Kinds::default(),
+            kinds: DeclaredKinds::default(),
+            envs: Environments::default(),
             home_rules: Vec::new(),
             domains: Vec::new(),
             clock: Arc::new(SystemClock),
@@ -142,14 +148,22 @@ impl HostBuilder {
     /// # Panics
     ///
     /// When another kind has the same name.
-    pub fn vnode<V: Vnode>(self) -> Self
-    where
-        V::Lifecycle: Default,
-    {
-        self.kind(Kind::<V>::new(V::Lifecycle::default()))
+    pub fn vnode<V: Vnode>(self) -> Self {
+        self.kind(Kind::<V>::default())
     }
 
-    /// The same, with hooks that are made here.
+    /// The environment of all kinds that name its type as their [`Vnode::Env`], except kinds that are given their own with
+    /// [`Kind::new`]. Kinds with different environments: call it once for each type.
+    ///
+    /// # Panics
+    ///
+    /// When it was given one of that type already.
+    pub fn env<E: Send + Sync + 'static>(mut self, env: E) -> Self {
+        self.envs.add(env);
+        self
+    }
+
+    /// A kind with an environment of its own, or with shards.
     ///
     /// # Panics
     ///
@@ -263,7 +277,8 @@ impl HostBuilder {
         {
             return Err(StartError::Zone(zone.clone()));
         }
-        Shards::default().check_declared(&self.kinds.shards()).map_err(StartError::Shards)?;
+        let kinds = self.kinds.in_environments(&self.envs).map_err(StartError::Environment)?;
+        Shards::default().check_declared(&kinds.shards()).map_err(StartError::Shards)?;
         check_domains(&self.home_rules, &self.domains, self.settings.store_start_timeout).await?;
         // A missing directory may be on a file system that isn't mounted, so only an operator may create it.
         let missing = match self.founding {
@@ -316,7 +331,7 @@ impl HostBuilder {
             network: self.network,
             random: self.random,
             settings: Arc::new(self.settings),
-            kinds: self.kinds,
+            kinds,
             home_rules: self.home_rules,
             domains: self.domains,
             stop,

@@ -190,7 +190,7 @@ mod tests {
         type Reply = u64;
         type Query = ();
         type Answer = u64;
-        type Lifecycle = ();
+        type Env = ();
 
         fn command(&mut self, _: &mut Context<'_, Self>, (): ()) -> u64 {
             self.0 += 1;

@@ -45,7 +45,7 @@ impl Vnode for Account {
     type Reply = bool;
     type Query = ();
     type Answer = u64;
-    type Lifecycle = ();
+    type Env = ();
 
     fn command(&mut self, _: &mut Context<'_, Self>, command: Command) -> bool {
         match command {

@@ -38,7 +38,7 @@ impl Vnode for Cell {
     type Reply = u64;
     type Query = ();
     type Answer = u64;
-    type Lifecycle = ();
+    type Env = ();
 
     fn command(&mut self, _: &mut Context<'_, Self>, command: Command) -> u64 {
         let before = self.value;

@@ -109,7 +109,7 @@ impl Drop for Open {
     }
 }
 
-impl Lifecycle for Keys {
+impl Lifecycle<Shard> for Keys {
     type Resource = Open;
 
     async fn open(&self, activation: &Activation) -> Result<Open, BoxError> {
@@ -152,7 +152,7 @@ impl Vnode for Shard {
     type Reply = u64;
     type Query = ();
     type Answer = u64;
-    type Lifecycle = Keys;
+    type Env = Keys;
 
     fn command(&mut self, context: &mut Context<'_, Self>, (): ()) -> u64 {
         let epoch = context.epoch();

@@ -57,7 +57,7 @@ impl Vnode for Tally {
     type Reply = (u64, String);
     type Query = ();
     type Answer = (u64, u64);
-    type Lifecycle = ();
+    type Env = ();
 
     fn command(&mut self, _: &mut Context<'_, Self>, command: Command) -> (u64, String) {
         let reply_len = match command {

@@ -84,7 +84,7 @@ impl Drop for Opened {
     }
 }
 
-impl Lifecycle for Keys {
+impl Lifecycle<Guest> for Keys {
     type Resource = Opened;
 
     async fn open(&self, activation: &Activation) -> Result<Opened, BoxError> {
@@ -130,7 +130,7 @@ impl Vnode for Guest {
     type Reply = (u64, u64);
     type Query = ();
     type Answer = u64;
-    type Lifecycle = Keys;
+    type Env = Keys;
 
     /// Counts in the state and in what is held; panics if told so.
     fn command(&mut self, context: &mut Context<'_, Self>, panics: bool) -> (u64, u64) {

@@ -19,7 +19,7 @@ impl Vnode for Tally {
     type Reply = u64;
     type Query = ();
     type Answer = (u64, u64);
-    type Lifecycle = ();
+    type Env = ();
 
     fn command(&mut self, _: &mut Context<'_, Self>, token: u64) -> u64 {
         self.count += 1;

@@ -247,6 +247,7 @@ impl Active {
             let context = AnyContext {
                 name: &self.handle.name,
                 epoch: self.tenure,
+                env: self.kind.env(),
                 resource: resource(&mut self.hooks, &mut nothing),
             };
             match catch_unwind(AssertUnwindSafe(|| vnode.command(context, &work.call.body))) {
@@ -286,6 +287,7 @@ impl Active {
         let context = AnyContext {
             name: &self.handle.name,
             epoch: self.tenure,
+            env: self.kind.env(),
             resource: resource(&mut self.hooks, &mut nothing),
         };
         let outcome = match catch_unwind(AssertUnwindSafe(|| vnode.query(context, &work.call.body)))
