@@ -22,13 +22,17 @@ pub use client::{
     connect::{AskError, ClientBuilder, ConnectError, ask},
 };
 
+pub use api::context::Context;
+pub use api::deferred::{Amendment, DeferredItem, DeferredKind, DeferredWork};
+pub use api::effect::{Done, Effect, EffectId, Failed, Finished, NoEffectId, Retry};
 pub use api::kinds::Kind;
 pub use api::lifecycle::{Activation, BoxError, Lifecycle};
 pub use api::random::Random;
 pub use api::settings::Settings;
-pub use api::vnode::{Context, Vnode};
+pub use api::vnode::Vnode;
 pub use audit::Audit;
 pub use holocron_protocol::control::founding::Founding;
+pub use holocron_protocol::deferred::limits::Limits as DeferredLimits;
 pub use holocron_protocol::epoch::domain::{Offer, Rule};
 pub use holocron_protocol::epoch::log::Retention;
 pub use holocron_protocol::ids::Epoch;

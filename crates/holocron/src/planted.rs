@@ -11,6 +11,16 @@ use holocron_protocol::{
 
 use crate::{session::journal::Journal, store_io::fetch::NotFetched};
 
+/// [`Bug::EffectOverAtStart`]: whether an effect is crossed out when it starts.
+pub(crate) fn effect_is_over_at_start() -> bool {
+    is_planted(Bug::EffectOverAtStart)
+}
+
+/// [`Bug::ForgetWakes`]: whether a new owner looks which vnodes want to be woken.
+pub(crate) fn looks_for_wakes() -> bool {
+    !is_planted(Bug::ForgetWakes)
+}
+
 /// [`Bug::MissingIsEmpty`]: whether to leave out an object of a journal because it is missing.
 pub(crate) fn missing_is_empty<T>(object: &Result<T, NotFetched>) -> bool {
     is_planted(Bug::MissingIsEmpty) && matches!(object, Err(NotFetched::Moved(_)))

@@ -165,6 +165,22 @@ bugs! {
     ShardsByChance = "shards-by-chance",
     /// A shard is active only after a call (18).
     ShardsByCall = "shards-by-call",
+    /// A message is sent before the change that asked for it is committed (19).
+    SendBeforeCommit = "send-before-commit",
+    /// The lowest number that a target is told counts answers whose crossing out isn't committed (19).
+    LowestUncommitted = "lowest-uncommitted",
+    /// A message is sent with a newer base that isn't committed (19).
+    RebaseUncommitted = "rebase-uncommitted",
+    /// A target forgets answers that a vnode may still ask for (19).
+    ForgetUnacknowledged = "forget-unacknowledged",
+    /// The newest message to a target is sent first (19).
+    NewestMessageFirst = "newest-message-first",
+    /// A timer that has fired is not crossed out (20).
+    KeepFiredTimer = "keep-fired-timer",
+    /// A new owner doesn't look which of its vnodes want to be woken (20).
+    ForgetWakes = "forget-wakes",
+    /// An effect is crossed out when it starts (20).
+    EffectOverAtStart = "effect-over-at-start",
 }
 
 impl Bug {

@@ -183,7 +183,8 @@ random_id!(
     Nonce
 );
 random_id!(
-    /// One incarnation of a client. Together with a request's number it identifies a request permanently.
+    /// One incarnation of a client, or a vnode that sends messages. Together with a request's number it identifies a request
+    /// permanently.
     ClientId
 );
 random_id!(
@@ -307,6 +308,29 @@ impl fmt::Debug for HostName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidName(pub String);
+
+impl ClientId {
+    /// Set in the ids of vnodes, clear in those of clients.
+    const VNODE: u128 = 1 << 127;
+
+    /// The id of a client that starts, from random bits.
+    #[must_use]
+    pub const fn drawn(bits: u128) -> Self {
+        Self::new(bits & !Self::VNODE)
+    }
+
+    /// The permanent id of a vnode that sends messages.
+    #[must_use]
+    pub const fn of_vnode(vnode: VnodeHash) -> Self {
+        Self::new(vnode.get() | Self::VNODE)
+    }
+
+    /// Whether it is a vnode's.
+    #[must_use]
+    pub const fn is_vnode(self) -> bool {
+        self.get() & Self::VNODE != 0
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -227,6 +227,9 @@
 //! 17. A call runs only while what its vnode holds outside its state is open. Of one vnode, nothing is open twice under one
 //!     token, and on a planned move it is closed before the slot is released.
 //! 18. After faults stop, every shard of a kind is open at a host, and the hosts have their shares of them.
+//! 19. Every message that a committed change asks for takes effect at its target once, after those that its sender sent there
+//!     before; no other message does.
+//! 20. Every timer takes effect once. Every effect is run at least once, and its result takes effect once.
 //!
 //! # Where the rules are
 //!
@@ -251,6 +254,7 @@ extern crate std;
 pub mod audit;
 pub mod checkpoint;
 pub mod control;
+pub mod deferred;
 pub mod epoch;
 pub mod format;
 pub mod ids;

@@ -10,12 +10,13 @@
 //! * Each function is `#[inline]`: in a release build `is_planted` is the constant `false`, and nothing remains of it.
 
 mod control;
+mod deferred;
 
 use alloc::vec::Vec;
 
 use holocron_planted::{Bug, is_planted};
 
-pub(crate) use self::control::*;
+pub(crate) use self::{control::*, deferred::*};
 use crate::{
     format::segment::{TrimStep, Trimmed},
     ids::{CommitNumber, Epoch, PackNumber, Position, Segment, Tenure},

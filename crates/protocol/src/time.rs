@@ -57,6 +57,35 @@ impl AddAssign<Duration> for Time {
     }
 }
 
+/// Milliseconds since 1970 by a host's wall clock. Clocks of hosts differ, and jump: for people, and for timers, which are
+/// early or late by as much. No rule of safety uses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WallTime(u64);
+
+impl WallTime {
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// As milliseconds since 1970.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+}
+
+impl Add<Duration> for WallTime {
+    type Output = Self;
+
+    /// Saturates. Parts of a millisecond are rounded up, so that nothing that waits for it is early.
+    fn add(self, span: Duration) -> Self {
+        let millis = span.as_nanos().div_ceil(1_000_000);
+        Self(self.0.saturating_add(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "@{}.{:06}s", self.0 / 1_000_000, self.0 % 1_000_000)

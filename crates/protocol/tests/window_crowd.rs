@@ -71,7 +71,7 @@ impl Vnode {
             }
             Admission::Rebase if self.dirty => Err(self.open),
             Admission::Rebase => Err(self.open.previous().expect("the first is taken at 1")),
-            other @ (Admission::Recorded(_) | Admission::Stale) => {
+            other @ (Admission::Recorded(_) | Admission::Stale | Admission::Full) => {
                 panic!("{other:?} of {request:?}")
             }
         }
@@ -85,7 +85,7 @@ impl Vnode {
 
     fn encoded_len(&self) -> usize {
         let mut out = Vec::new();
-        envelope::encode_tombstone(&mut out, &self.window);
+        envelope::encode_tombstone(&mut out, &self.window, None);
         out.len()
     }
 }
@@ -269,7 +269,7 @@ fn a_window_that_is_read_back_does_not_evict_a_crowd_at_once() {
     let crowd = Crowd { clients: 1_000, per_round: 4_096, delay: |_, _| 0 };
     crowd.run(&mut vnode, 0, 6);
     let mut out = Vec::new();
-    envelope::encode_tombstone(&mut out, &vnode.window);
+    envelope::encode_tombstone(&mut out, &vnode.window, None);
     vnode.window = envelope::Envelope::decode("read back", &out.into()).unwrap().window;
     let mark = vnode.window.mark();
     // Other clients send first; clients of the failed host may retry later.

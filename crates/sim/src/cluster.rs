@@ -6,14 +6,21 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use holocron::{Client, Domain, Host, HostBuilder, HostStatus, Random, Rule, Settings, TokioClock};
+use holocron::{
+    Client, Clock, Domain, Host, HostBuilder, HostStatus, Random, Rule, Settings, TokioClock,
+};
+use holocron_protocol::time::Time;
 use tokio::task::JoinHandle;
 
 use crate::{
-    network::SimNetwork, sessions::Sessions, store::SimStore, trace::Trace, watch::Watch,
-    world::World,
+    chance::Chance, network::SimNetwork, sessions::Sessions, store::SimStore, trace::Trace,
+    watch::Watch, world::World,
 };
 
+/// 2026-01-01, where simulated wall clocks start.
+const WALL_BEGINS_MS: u64 = 1_767_225_600_000;
+/// How far the wall clocks of hosts may be apart.
+const WALL_APART_MS: u64 = 2_000;
 /// How often a host's status is copied for observers.
 const NOTE_EVERY: Duration = Duration::from_millis(20);
 
@@ -105,6 +112,13 @@ impl Cluster {
         self.seed.wrapping_mul(1_000_003).wrapping_add(self.processes)
     }
 
+    /// What the wall clock of a new process says: the world's time, and up to so much more.
+    fn wall_ms(&self) -> u64 {
+        let world = u64::try_from(self.world.now().as_millis()).expect("a run is short");
+        let chance = Chance::new(self.seed ^ self.processes << 32);
+        WALL_BEGINS_MS + world + chance.below(WALL_APART_MS)
+    }
+
     /// Starts or restarts a host.
     pub fn start(&mut self, name: &str) {
         self.start_at(name, name);
@@ -140,6 +154,7 @@ impl Cluster {
             resident: self.resident.clone(),
             trace: self.world.trace.clone(),
             watch: self.world.watch.clone(),
+            wall_ms: self.wall_ms(),
             sessions: Sessions::new(
                 node.to_owned(),
                 self.world.shelf.clone(),
@@ -299,6 +314,23 @@ impl Door {
     }
 }
 
+/// The clocks of a host's process. Wall clocks of hosts are seconds apart.
+#[derive(Debug)]
+struct HostClock {
+    steady: TokioClock,
+    wall_ms: u64,
+}
+
+impl Clock for HostClock {
+    fn now(&self) -> Time {
+        self.steady.now()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.wall_ms + self.steady.now().as_micros() / 1_000
+    }
+}
+
 /// One process of a host.
 struct HostProcess {
     node: String,
@@ -309,12 +341,15 @@ struct HostProcess {
     trace: Trace,
     watch: Watch,
     sessions: Sessions,
+    /// What its wall clock says at its start.
+    wall_ms: u64,
 }
 
 impl HostProcess {
     async fn run(self) {
-        let Self { node, builder, seed, notes, resident, trace, watch, sessions } = self;
-        let why = match builder.clock(Arc::new(TokioClock::new())).start().await {
+        let Self { node, builder, seed, notes, resident, trace, watch, sessions, wall_ms } = self;
+        let clock = HostClock { steady: TokioClock::new(), wall_ms };
+        let why = match builder.clock(Arc::new(clock)).start().await {
             Ok(host) => {
                 if let Some(resident) = resident {
                     resident(host.client(), seed);

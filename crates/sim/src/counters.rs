@@ -105,6 +105,14 @@ counters! {
     domain_sessions_ended,
     /// Stores lost while hosts served from them.
     lost_stores,
+    /// Messages between vnodes.
+    messages,
+    /// Timers that have fired.
+    timers,
+    /// Effects that have run.
+    effects,
+    /// Of those, effects that have run more than once.
+    repeated_effects,
 }
 
 impl Counters {

@@ -35,6 +35,10 @@ macro_rules! traced {
     };
 }
 
+const fn in_messages(test: &'static str) -> Noticed {
+    in_model("once_model", test)
+}
+
 const fn in_election(test: &'static str) -> Noticed {
     in_model("election_traces", test)
 }
@@ -105,6 +109,11 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::ClaimAtOnce => in_election("switched::a_claim_that_begins_at_once"),
         Bug::LeadUnconfirmed => in_election("switched::a_leader_that_is_not_confirmed"),
         Bug::ResignAsLeader => in_election("switched::a_leader_that_resigns_and_goes_on"),
+        Bug::SendBeforeCommit => in_messages("messages::sent_before_it_is_committed"),
+        Bug::LowestUncommitted => in_messages("messages::a_lowest_number_that_is_not_committed"),
+        Bug::RebaseUncommitted => in_messages("messages::a_base_that_is_not_committed"),
+        Bug::ForgetUnacknowledged => in_messages("messages::answers_forgotten_too_early"),
+        Bug::NewestMessageFirst => in_messages("messages::the_newest_message_first"),
         // One line each would not fit a screen.
         #[rustfmt::skip]
         Bug::TrustAlreadyExists | Bug::ReplyBeforeCommit | Bug::TrimBeforeCommit | Bug::DeleteSeal
@@ -114,6 +123,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::CheckpointNamesPrevious | Bug::WindowByAge | Bug::NoWindow | Bug::KeepCache
         | Bug::SkipWitness | Bug::JudgeByName
         | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse | Bug::ForgetAtOnce | Bug::ShardsByCall | Bug::EvictBeforeClose
+        | Bug::KeepFiredTimer | Bug::ForgetWakes | Bug::EffectOverAtStart
         => Noticed::InSimulation,
     }
 }

@@ -31,7 +31,7 @@ use crate::{
     panics,
     store::StoreFaults,
     trace::Trace,
-    workload::{self, Habit, Plan, Work, bank, cell, shards, tally},
+    workload::{self, Habit, Plan, Work, bank, cell, relay, shards, tally},
 };
 
 /// How long callers may take to finish after the load: their longest deadline, and retried deposits.
@@ -138,9 +138,21 @@ impl Story {
         let mut work = Work::new(plan, trace.clone());
         if Chance::new(scenario.seed ^ 0x5a4d).below(3) == 0 {
             let doors = Arc::new(shards::Doors::new(trace.clone(), scenario.seed));
-            work.doors = Some(Arc::clone(&doors));
-            cluster.equip(move |_, builder| doors.equip(builder));
+            work.doors = Some(doors);
         }
+        if Chance::new(scenario.seed ^ 0x5e1a).below(3) == 0 {
+            work.outside = Some(Arc::new(relay::Outside::new(scenario.seed)));
+        }
+        let (doors, outside) = (work.doors.clone(), work.outside.clone());
+        cluster.equip(move |_, mut builder| {
+            if let Some(doors) = &doors {
+                builder = doors.equip(builder);
+            }
+            match &outside {
+                Some(outside) => outside.equip(builder),
+                None => builder,
+            }
+        });
         let work = Arc::new(work);
         let residents = Arc::clone(&work);
         cluster.set_resident(Arc::new(move |client, seed| {
@@ -169,7 +181,8 @@ impl Story {
                 let callers = workload::call(&work, &client, seed);
                 let crowd = workload::crowd(&work, &door, seed);
                 let counting = shards::call(&work, &client, seed);
-                for caller in callers.into_iter().chain(crowd).chain(counting) {
+                let relaying = relay::call(&work, &client, seed);
+                for caller in callers.into_iter().chain(crowd).chain(counting).chain(relaying) {
                     // Panics are recorded elsewhere.
                     drop(caller.await);
                 }
@@ -219,6 +232,7 @@ impl Story {
             tally::read_back(&client, &work).await;
             cell::read_back(&client, &work).await;
             shards::read_back(&client, &work).await;
+            relay::read_back(&client, &work).await;
         });
         if !self.cluster.world.run_until(&reading, READ_BACK_WITHIN) {
             self.trace.violate(format_args!(

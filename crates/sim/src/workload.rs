@@ -1,4 +1,4 @@
-//! The callers of a scenario, and what they record: bank transfers, counters, cells with their whole history, and shards.
+//! The callers of a scenario, and what they record: bank transfers, counters, cells with their whole history, shards, and relays.
 //!
 //! The records are shared by all callers of a world, on any node: they are an outside observer's knowledge, in one
 //! total order of events. A call without an answer stays recorded as invoked: its caller may have given up, or crashed
@@ -6,6 +6,7 @@
 
 pub(crate) mod bank;
 pub(crate) mod cell;
+pub(crate) mod relay;
 pub(crate) mod shards;
 pub(crate) mod tally;
 
@@ -93,6 +94,8 @@ pub(crate) struct Work {
     pub(crate) tallies: Mutex<tally::Tallies>,
     /// The doors of the shards, if there are shards.
     pub(crate) doors: Option<Arc<shards::Doors>>,
+    /// The outside of the relays, if there are relays.
+    pub(crate) outside: Option<Arc<relay::Outside>>,
     order: AtomicU64,
     over: AtomicBool,
     /// Callers that aren't done, on all nodes.
@@ -115,6 +118,7 @@ impl Work {
             cells: Mutex::default(),
             tallies: Mutex::default(),
             doors: None,
+            outside: None,
             order: AtomicU64::new(1),
             over: AtomicBool::new(false),
             busy: AtomicU64::new(0),

@@ -187,7 +187,7 @@ impl Calling {
             .collect();
         Self {
             counted,
-            client: ClientId::new(Random::from_system().bits()),
+            client: ClientId::drawn(Random::from_system().bits()),
             epoch,
             last: RequestNumber::ZERO,
             waiting: BTreeMap::new(),
@@ -292,12 +292,10 @@ impl Calling {
             | Outcome::Undecodable(_)
             | Outcome::Unreadable(_) => Ended::NotRun,
         };
-        match (mode, ended) {
-            (Mode::Command, ended) => history.added(ended),
-            (Mode::Query | Mode::Local, Ended::Acknowledged(value)) => {
-                history.read(value, Look::Meanwhile);
-            }
-            (Mode::Query | Mode::Local, Ended::NotRun | Ended::Unclear) => {}
+        if mode.is_command() {
+            history.added(ended);
+        } else if let Ended::Acknowledged(value) = ended {
+            history.read(value, Look::Meanwhile);
         }
         // The next command follows each acknowledged one.
         if mode == Mode::Command && matches!(ended, Ended::Acknowledged(_)) {

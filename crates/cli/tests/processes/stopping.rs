@@ -49,9 +49,10 @@ impl Wire {
         self.sent += 1;
         let number = RequestNumber::new(self.sent);
         let mut body = Vec::new();
-        match mode {
-            Mode::Command => codec::to_bincode(&CounterCommand::Add(100), &mut body),
-            Mode::Query | Mode::Local => codec::to_bincode(&CounterQuery::Value, &mut body),
+        if mode.is_command() {
+            codec::to_bincode(&CounterCommand::Add(100), &mut body);
+        } else {
+            codec::to_bincode(&CounterQuery::Value, &mut body);
         }
         let call = Call {
             name: VnodeName::new("counter", key).unwrap(),

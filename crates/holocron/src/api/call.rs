@@ -5,6 +5,7 @@
 //! * Every [`Call`] gets exactly one [`Answer`]: a [`ReplyTo`] dropped without one answers [`Outcome::Unclear`].
 //! * An answer that depends on a state is sent only once that state is committed. A refusal depends on no state.
 
+use core::fmt;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -27,6 +28,31 @@ pub enum Mode {
     Query,
     /// Reads the state; may be stale if the host was fenced a moment ago.
     Local,
+    /// A command of another vnode that doesn't want the content of the reply.
+    Tell,
+    /// A command of another vnode.
+    Ask,
+    /// Another vnode says that it will send nothing below the request's lowest number. Answered after commit.
+    Acknowledge,
+    /// Deletes the vnode; a command without content.
+    Delete,
+    /// Asks whether the vnode exists; a query without content.
+    Exists,
+    /// Asks for the deferred work of the vnode; a query without content.
+    Deferred,
+    /// Retries or drops deferred work that was set aside; a command.
+    Amend,
+}
+
+impl Mode {
+    /// Whether it may change the state, and so takes effect at most once per request id.
+    #[must_use]
+    pub const fn is_command(self) -> bool {
+        match self {
+            Self::Command | Self::Tell | Self::Ask | Self::Delete | Self::Amend => true,
+            Self::Query | Self::Local | Self::Acknowledge | Self::Exists | Self::Deferred => false,
+        }
+    }
 }
 
 /// One attempt of one request at one vnode.
@@ -100,10 +126,20 @@ impl Drop for Counted {
     }
 }
 
-#[derive(Debug)]
 enum Destination {
     Here(oneshot::Sender<Answer>),
     Link { id: u64, answers: mpsc::UnboundedSender<(u64, Answer)> },
+    Then(Box<dyn FnOnce(Answer) + Send>),
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here(_) => "Here",
+            Self::Link { .. } => "Link",
+            Self::Then(_) => "Then",
+        })
+    }
 }
 
 impl ReplyTo {
@@ -119,6 +155,18 @@ impl ReplyTo {
     #[must_use]
     pub fn link(id: u64, answers: mpsc::UnboundedSender<(u64, Answer)>) -> Self {
         Self { destination: Some(Destination::Link { id, answers }), counted_in: None }
+    }
+
+    /// To a function of this process, which must not block.
+    #[must_use]
+    pub(crate) fn then(answered: impl FnOnce(Answer) + Send + 'static) -> Self {
+        Self { destination: Some(Destination::Then(Box::new(answered))), counted_in: None }
+    }
+
+    /// To nobody: what a vnode does by itself has no caller.
+    #[must_use]
+    pub(crate) const fn nobody() -> Self {
+        Self { destination: None, counted_in: None }
     }
 
     /// Counts the call in `in_flight` until it is answered.
@@ -139,6 +187,7 @@ impl ReplyTo {
         match self.destination.take() {
             Some(Destination::Here(sender)) => drop(sender.send(answer)),
             Some(Destination::Link { id, answers }) => drop(answers.send((id, answer))),
+            Some(Destination::Then(answered)) => answered(answer),
             None => {}
         }
     }

@@ -17,9 +17,13 @@ use holocron_protocol::{
 };
 
 use crate::api::{
+    asked::Asked,
+    clock::Clock,
+    context::Context,
+    effect::{Done, Effect, Finished, Retry},
     env::{AnyEnv, Environments},
     lifecycle::{Activation, Lifecycle, Resource},
-    vnode::{Context, Vnode},
+    vnode::Vnode,
 };
 
 /// How a host runs a kind of vnode.
@@ -83,15 +87,17 @@ pub(crate) struct AnyContext<'a> {
     pub(crate) epoch: Epoch,
     pub(crate) env: &'a AnyEnv,
     pub(crate) resource: &'a mut AnyResource,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) asked: &'a mut Asked,
 }
 
 impl<'a> AnyContext<'a> {
     fn typed<V: Vnode>(self) -> Context<'a, V> {
-        let Self { name, epoch, env, resource } = self;
+        let Self { name, epoch, env, resource, clock, asked } = self;
         let env = env.downcast_ref().expect("a vnode runs in the environment of its kind");
         let resource =
             resource.downcast_mut().expect("a vnode holds what the hooks of its kind opened");
-        Context { name, epoch, env, resource }
+        Context { name, epoch, env, resource, clock, asked }
     }
 }
 
@@ -101,6 +107,8 @@ pub(crate) trait AnyVnode: Send {
     fn command(&mut self, context: AnyContext<'_>, body: &[u8]) -> Result<Vec<u8>, String>;
     /// Answers an encoded query; returns the encoded answer, or why the query can't be decoded.
     fn query(&self, context: AnyContext<'_>, body: &[u8]) -> Result<Vec<u8>, String>;
+    /// Takes what came of a message or an effect.
+    fn finished(&mut self, context: AnyContext<'_>, finished: Finished<'_>);
     /// Appends the state.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String>;
 }
@@ -113,6 +121,8 @@ pub(crate) trait AnyKind: Send + Sync {
     fn fresh(&self) -> Box<dyn AnyVnode>;
     /// Loads a state that was stored by that version; the error says why it can't be read.
     fn load(&self, version: u32, state: &[u8]) -> Result<Box<dyn AnyVnode>, String>;
+    /// Runs an effect.
+    fn effect(self: Arc<Self>, effect: Effect) -> BoxFuture<'static, Result<Done, Retry>>;
     /// What its handlers find in their process.
     fn env(&self) -> &AnyEnv;
     /// Whether its vnodes hold anything outside their state.
@@ -238,6 +248,10 @@ impl<V: Vnode> AnyKind for Runs<V> {
         Ok(Box::new(Typed(vnode)))
     }
 
+    fn effect(self: Arc<Self>, effect: Effect) -> BoxFuture<'static, Result<Done, Retry>> {
+        async move { V::effect(&*self.env, effect).await }.boxed()
+    }
+
     fn env(&self) -> &AnyEnv {
         &*self.env
     }
@@ -301,6 +315,10 @@ impl<V: Vnode> AnyVnode for Typed<V> {
         codec::try_to_bincode(&answer, &mut out)
             .expect("an answer that can't be encoded is a panic of its handler");
         Ok(out)
+    }
+
+    fn finished(&mut self, context: AnyContext<'_>, finished: Finished<'_>) {
+        self.0.finished(&mut context.typed(), finished);
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {

@@ -3,8 +3,13 @@
 //!
 //! Imports nothing of this crate.
 
+pub(crate) mod asked;
 pub(crate) mod call;
 pub(crate) mod clock;
+pub(crate) mod context;
+pub(crate) mod courier;
+pub(crate) mod deferred;
+pub(crate) mod effect;
 pub(crate) mod env;
 pub(crate) mod kinds;
 pub(crate) mod lifecycle;

@@ -54,6 +54,6 @@ impl Random {
     }
 
     pub(crate) fn client(&self) -> ClientId {
-        ClientId::new(self.bits())
+        ClientId::drawn(self.bits())
     }
 }

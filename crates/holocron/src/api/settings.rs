@@ -8,7 +8,9 @@ use holocron_protocol::{
     state::checkpoint::{TAIL_LEN_MAX, TAIL_POSITIONS_MAX},
 };
 
-use holocron_protocol::request::window::WindowLimits;
+use holocron_protocol::{
+    deferred::limits::Limits as DeferredLimits, request::window::WindowLimits,
+};
 
 /// The settings of a host. The defaults suit a directory or a bucket in the same region.
 #[derive(Clone, Debug)]
@@ -40,6 +42,13 @@ pub struct Settings {
     /// How long a vnode's [`crate::Lifecycle::close`] may take before it is dropped. A slot that moves to another host
     /// waits for it. Keep it below [`Settings::handoff_timeout`], after which the leader seals the whole session.
     pub close_timeout: Duration,
+    /// How much deferred work (timers, messages, effects) a vnode may have. Higher: larger envelopes, each time the vnode
+    /// changes. A command that asks for more is rolled back and answered `Rejected`.
+    pub deferred: DeferredLimits,
+    /// How long one attempt of an effect ([`crate::Vnode::effect`]) may take before it is dropped and tried again.
+    pub effect_timeout: Duration,
+    /// How long a handler may run before it is named in a warning and counted: while it runs it holds a thread of the host.
+    pub handler_warn_after: Duration,
     /// Batches above the last checkpoint at which the next is due. Higher: longer recovery, fewer packs.
     pub checkpoint_batches: u64,
     /// Bytes of batches above the last checkpoint at which the next is due.
@@ -105,6 +114,9 @@ impl Default for Settings {
             idle_after: Duration::from_secs(60),
             open_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(3),
+            deferred: DeferredLimits::default(),
+            effect_timeout: Duration::from_secs(60),
+            handler_warn_after: Duration::from_millis(100),
             checkpoint_batches: TAIL_POSITIONS_MAX,
             checkpoint_len: TAIL_LEN_MAX,
             copy_pause: Duration::from_millis(200),

@@ -1,11 +1,14 @@
 //! What a user writes: a state, its commands and its queries.
 
-use core::fmt;
+use core::future;
 
-use holocron_protocol::ids::{Epoch, VnodeName};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::api::lifecycle::{Lifecycle, Resource};
+use crate::api::{
+    context::Context,
+    effect::{Done, Effect, Finished, Retry},
+    lifecycle::Lifecycle,
+};
 
 /// A kind of virtual node: a state with a stable name that any host can load and continue.
 ///
@@ -76,6 +79,26 @@ pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
     /// Answers one query.
     fn query(&self, context: &Context<'_, Self>, query: Self::Query) -> Self::Answer;
 
+    /// Takes what came of a message or an effect that was asked for with a tag: runs like a command, once, and its changes are
+    /// committed with the fact that the message or effect is over.
+    #[expect(unused_variables, reason = "the names are for implementers")]
+    fn finished(&mut self, context: &mut Context<'_, Self>, finished: Finished<'_>) {}
+
+    /// Runs an effect that a handler has asked for: calls a service, writes a file. It runs at least once, after the change
+    /// that asked for it is committed, and again after a failover, until it returns something else than [`Retry`]. A slow
+    /// one delays nobody. Make it idempotent with [`Effect::id`].
+    ///
+    /// # Errors
+    ///
+    /// [`Retry`]: it is run again later. After about two hours it is set aside, until an operator retries or drops it.
+    #[expect(unused_variables, reason = "the names are for implementers")]
+    fn effect(env: &Self::Env, effect: Effect) -> impl Future<Output = Result<Done, Retry>> + Send {
+        future::ready(Err(Retry::because(format_args!(
+            "the kind {:?} has no effects in this version",
+            Self::KIND
+        ))))
+    }
+
     /// Reads a state stored under an older version.
     ///
     /// # Errors
@@ -84,51 +107,5 @@ pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
     #[expect(unused_variables, reason = "the names are for implementers")]
     fn migrate(from: u32, stored: &[u8]) -> Result<Self, String> {
         Err(format!("no migration from version {from} to {}", Self::VERSION))
-    }
-}
-
-/// What a handler can see of its vnode.
-pub struct Context<'a, V: Vnode> {
-    pub(crate) name: &'a VnodeName,
-    pub(crate) epoch: Epoch,
-    pub(crate) env: &'a V::Env,
-    pub(crate) resource: &'a mut Resource<V>,
-}
-
-impl<V: Vnode> Context<'_, V> {
-    /// The vnode's key.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        self.name.key()
-    }
-
-    /// The epoch that gave this host the vnode's slot: a fencing token. A later owner has a larger one, so an
-    /// external resource that remembers the largest it has seen can refuse a fenced host.
-    #[must_use]
-    pub const fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
-    /// What the host was given for this kind: clients, configuration ([`crate::HostBuilder::env`]).
-    #[must_use]
-    pub const fn env(&self) -> &V::Env {
-        self.env
-    }
-
-    /// What the vnode holds outside its state, opened by its [`Lifecycle`].
-    #[must_use]
-    pub const fn resource(&self) -> &Resource<V> {
-        self.resource
-    }
-
-    /// The same, to change it. When a command panics or is rolled back, it is dropped and opened again.
-    pub const fn resource_mut(&mut self) -> &mut Resource<V> {
-        self.resource
-    }
-}
-
-impl<V: Vnode> fmt::Debug for Context<'_, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Context").field(self.name).field(&self.epoch).finish()
     }
 }

@@ -13,12 +13,14 @@
 //! * The epochs of a client's views only grow.
 //! * Calls in flight are bounded; further ones wait until their deadline.
 
+mod attempt;
 pub(crate) mod connect;
 mod connection;
 mod request_driver;
 mod request_numbers;
 mod routes;
 mod shared;
+mod upkeep;
 mod view_watcher;
 
 use core::{fmt, marker::PhantomData, time::Duration};
@@ -285,7 +287,7 @@ impl<V: Vnode> VnodeRef<V> {
         ask: T,
     ) -> Result<R, CallError> {
         let reject = |why: String| CallError::Rejected { why };
-        let name = self.name.as_ref().map_err(|invalid| reject(invalid.to_string()))?;
+        let name = self.valid_name()?;
         let mut body = Vec::new();
         codec::try_to_bincode(&ask, &mut body).map_err(reject)?;
         // Frees its memory now: it may be large, and the call may wait long.

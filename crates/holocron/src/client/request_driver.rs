@@ -72,10 +72,7 @@ enum Next {
 impl<'a> RequestDriver<'a> {
     pub(super) fn new(ask: Ask<'a>) -> Self {
         let hash = ask.name.hash();
-        let request = match ask.mode {
-            Mode::Command => Some(ask.shared.numbers.begin(hash)),
-            Mode::Query | Mode::Local => None,
-        };
+        let request = ask.mode.is_command().then(|| ask.shared.numbers.begin(hash));
         let obstacle = unavailable("no answer came in time");
         Self { ask, hash, request, abandoned: AbandonedAttempts::default(), failures: 0, obstacle }
     }
@@ -306,7 +303,7 @@ fn no_request(shared: &Shared) -> Request {
 }
 
 /// Completes when the newest view no longer names a session as owner.
-async fn moved(shared: &Shared, vnode: &VnodeName, owner: SessionId) {
+pub(super) async fn moved(shared: &Shared, vnode: &VnodeName, owner: SessionId) {
     loop {
         // Registered before the check, so that a view that arrives in between is not missed.
         let changed = shared.changed();

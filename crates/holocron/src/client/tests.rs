@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    api::{call::Outcome, vnode::Context},
+    api::{call::Outcome, context::Context},
     transport::fake::{
         CLUSTER, Calls, FakeHost, MemoryNetwork, Served, answer, body, reply, view, view_after,
     },

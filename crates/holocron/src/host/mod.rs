@@ -5,6 +5,7 @@
 //! don't pass through here: they go directly to the session.
 
 mod builder;
+pub(crate) mod courier;
 mod domain;
 mod driver;
 mod found;

@@ -23,6 +23,7 @@ use crate::{
         journal::Closed,
         slots::Table,
         supervisor::Supervisor,
+        wake::Found,
     },
     store_io::state_reader::{Located, Unloadable},
 };
@@ -40,7 +41,7 @@ pub(super) enum NotActivated<'a> {
 impl Session {
     /// Takes a call for a vnode that isn't in memory.
     pub(super) fn call_dormant(self: &Arc<Self>, hash: VnodeHash, call: Call, reply: ReplyTo) {
-        match self.activate(hash, &call.name) {
+        match self.activate(hash, &call.name, None) {
             Ok(entry) => self.send(&entry, call, reply),
             Err(NotActivated::Waits(mut table, slot)) => {
                 if let Err(reply) = table.wait(slot, call, reply) {
@@ -53,11 +54,12 @@ impl Session {
         }
     }
 
-    /// Brings a vnode into memory, unless it is there. While the returned entry is held, it can't be evicted.
+    /// Brings a vnode into memory, unless it is there; its record isn't read if it was `found` where it is. While the returned entry is held, it can't be evicted.
     pub(super) fn activate(
         self: &Arc<Self>,
         hash: VnodeHash,
         name: &VnodeName,
+        found: Option<Found>,
     ) -> Result<RefMut<'_, VnodeHash, ActiveVnode>, NotActivated<'_>> {
         let entry = match self.active.entry(hash) {
             // Another call activated it meanwhile.
@@ -87,13 +89,18 @@ impl Session {
             used: AtomicBool::new(true),
         });
         tracing::trace!(vnode = %handle.name, %slot, %tenure, "vnode is activated");
+        let stored = match (self.locate_in(&table, slot, hash).expect("the slot is served"), found)
+        {
+            (Stored::At(now), Some(found)) if now == found.located => Stored::Here(found.record),
+            (stored, _) => stored,
+        };
         let start = Start {
             session: Arc::clone(self),
             handle: Arc::clone(&handle),
             kind: Arc::clone(kind),
             tenure,
             shown: kind.has_hooks().then(|| self.hooked.add(&handle)),
-            stored: self.locate_in(&table, &handle).expect("the slot is served"),
+            stored,
         };
         let state = table.get_mut(slot);
         state.active += 1;
@@ -110,16 +117,21 @@ impl Session {
 
     /// Where a vnode's newest committed state is; `None` if its slot is no longer served here.
     pub(crate) fn locate(&self, handle: &Handle) -> Option<Stored> {
-        self.locate_in(&self.slots.lock(), handle)
+        self.locate_in(&self.slots.lock(), handle.slot, handle.hash)
     }
 
-    fn locate_in(&self, table: &Table, handle: &Handle) -> Option<Stored> {
-        match self.journal.find(handle.slot, handle.hash) {
+    /// The same, by its hash.
+    pub(super) fn locate_hash(&self, hash: VnodeHash) -> Option<Stored> {
+        self.locate_in(&self.slots.lock(), hash.slot(self.parts.cluster.slots), hash)
+    }
+
+    fn locate_in(&self, table: &Table, slot: Slot, hash: VnodeHash) -> Option<Stored> {
+        match self.journal.find(slot, hash) {
             (Newest::NotServed, _) => None,
             (Newest::InTail, record) => Some(record.map_or(Stored::Nowhere, Stored::Here)),
             (Newest::InIndex(tenure), _) => {
-                let place = table.get(handle.slot).find(tenure, handle.hash);
-                Some(place.map_or(Stored::Nowhere, |place| self.stored_at(handle.hash, place)))
+                let place = table.get(slot).find(tenure, hash);
+                Some(place.map_or(Stored::Nowhere, |place| self.stored_at(hash, place)))
             }
         }
     }

@@ -13,10 +13,13 @@
 //! * A request id takes effect once: the window is checked before a command runs, and stored with its effect.
 
 mod crowd;
+mod deferring;
 mod hand_over;
 mod hooks;
+mod own;
 mod process;
 mod recorded;
+mod running;
 
 use core::fmt;
 use std::{
@@ -38,7 +41,11 @@ use holocron_protocol::{
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-use self::hooks::{Held, Hooks};
+use self::{
+    deferring::Deferring,
+    hooks::{Held, Hooks},
+    own::{Job, Own},
+};
 use crate::{
     api::{
         call::{Answer, Call, Outcome, ReplyTo},
@@ -54,6 +61,14 @@ pub(crate) enum Message {
     Call(Call, ReplyTo),
     /// The stored state was read, or can't be.
     Loaded(Result<Option<StateRecord>, Unloadable>),
+    /// Deferred work came back.
+    Own(Own),
+    /// A spawned task has ended, with a command unless it panicked.
+    SpawnedEnded(Option<Bytes>),
+    /// Deferred work may be due.
+    Wake,
+    /// The envelope with this number is committed.
+    Committed(CommitNumber),
     /// Hand the state to the journal: everything that was in the mailbox before has run.
     Encode,
     /// The slot is leaving: hand over all changes, then reply.
@@ -132,6 +147,8 @@ pub(crate) struct Active {
     quarantine: Quarantine,
     /// What it holds outside its state; none for a kind without hooks, which is as if always open.
     hooks: Option<Box<Hooks>>,
+    /// Its deferred work; none for a vnode that never had any.
+    deferring: Option<Box<Deferring>>,
     scratch: Vec<u8>,
 }
 
@@ -139,9 +156,27 @@ enum Phase {
     /// Its state is being read; calls wait.
     Loading { waiting: VecDeque<Work>, why: LoadReason },
     /// In memory.
-    Running { vnode: Box<dyn AnyVnode>, window: Window, commit: CommitNumber },
+    Running(Running),
     /// Its stored state can't be read; callers get this reason.
     Unreadable { why: String },
+}
+
+/// A vnode in memory.
+struct Running {
+    vnode: Box<dyn AnyVnode>,
+    window: Window,
+    /// The number of the newest envelope that was handed over.
+    commit: CommitNumber,
+    existence: Existence,
+}
+
+/// Whether a vnode has a state of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Existence {
+    /// A command has run since it was last deleted.
+    Exists,
+    /// It is new, or was deleted: its envelope is a tombstone.
+    Absent,
 }
 
 /// Why a state is being read.
@@ -154,13 +189,13 @@ enum LoadReason {
     Rollback(process::StorableCheck),
 }
 
-/// A call waiting to run.
+/// A call, or deferred work that came back, waiting to run.
 struct Work {
-    call: Call,
+    job: Job,
     reply: ReplyTo,
 }
 
-/// A call that ran and whose answer must wait for the hand-over.
+/// Work that ran and whose answer must wait for the hand-over.
 struct Pending {
     work: Work,
     outcome: Outcome,
@@ -205,6 +240,7 @@ impl Actor for VnodeActor {
             failed: BTreeMap::new(),
             quarantine: Quarantine::default(),
             hooks: shown.map(|shown| Box::new(Hooks::new(shown))),
+            deferring: None,
             scratch: Vec::new(),
         };
         active.load(stored);
@@ -220,6 +256,10 @@ impl Actor for VnodeActor {
         match message {
             Message::Call(call, reply) => active.on_call(call, reply),
             Message::Loaded(loaded) => active.on_loaded(loaded),
+            Message::Own(own) => active.on_own(own),
+            Message::SpawnedEnded(result) => active.on_spawned_ended(result),
+            Message::Wake => active.carry_out(),
+            Message::Committed(commit) => active.on_committed(commit),
             Message::Encode => active.on_encode(),
             Message::Flush(done) => active.on_flush(done),
             Message::Passivate => active.on_passivate(),
@@ -274,6 +314,7 @@ impl Active {
             Err(Unloadable::Over) => return,
         };
         self.run(waiting, why);
+        self.carry_out();
     }
 
     /// Decodes the stored record into the state in memory.
@@ -284,11 +325,12 @@ impl Active {
     ) -> Result<Phase, Unloadable> {
         let fresh = |kind: &dyn AnyKind| kind.fresh();
         let Some(record) = loaded? else {
-            return Ok(Phase::Running {
+            return Ok(Phase::Running(Running {
                 vnode: fresh(&*self.kind),
                 window: Window::default(),
                 commit: CommitNumber::ZERO,
-            });
+                existence: Existence::Absent,
+            }));
         };
         if record.name != self.handle.name {
             return Err(Unloadable::Unreadable(format!(
@@ -296,17 +338,18 @@ impl Active {
                 record.name
             )));
         }
-        let (vnode, window) = self.decode(&record.envelope)?;
+        let running = self.decode(record.commit, &record.envelope)?;
         if let LoadReason::Rollback(_) = why {
             // There may be another rollback before the next hand-over.
             let position = self.handed.as_ref().map_or(Position::ZERO, |handed| handed.position);
             let envelope = Some((record.kind, record.envelope));
             self.handed = Some(Handed { position, commit: record.commit, envelope });
         }
-        Ok(Phase::Running { vnode, window, commit: record.commit })
+        Ok(Phase::Running(running))
     }
 
-    fn decode(&self, envelope: &Bytes) -> Result<(Box<dyn AnyVnode>, Window), Unloadable> {
+    /// The vnode as it is in an envelope; its deferred work is set to that of the envelope.
+    fn decode(&mut self, commit: CommitNumber, envelope: &Bytes) -> Result<Running, Unloadable> {
         let name = self.handle.name.to_string();
         let envelope = holocron_protocol::request::envelope::Envelope::decode(&name, envelope)
             .map_err(|malformed| Unloadable::Unreadable(malformed.to_string()))?;
@@ -325,7 +368,12 @@ impl Active {
                 }
             }
         };
-        Ok((vnode, envelope.window))
+        let existence = match &envelope.state {
+            Some(_) => Existence::Exists,
+            None => Existence::Absent,
+        };
+        self.set_deferred(envelope.deferred);
+        Ok(Running { vnode, window: envelope.window, commit, existence })
     }
 
     fn on_passivate(&mut self) {
@@ -333,7 +381,7 @@ impl Active {
             .handed
             .as_ref()
             .is_some_and(|handed| handed.position > self.session.journal.committed());
-        if self.dirty || !self.pending.is_empty() || in_flight {
+        if self.dirty || !self.pending.is_empty() || in_flight || self.is_deferring() {
             return;
         }
         if self.trim_at_rest() {
@@ -346,13 +394,13 @@ impl Active {
         }
         let at_rest = match self.phase {
             Phase::Loading { .. } => false,
-            Phase::Running { .. } | Phase::Unreadable { .. } => true,
+            Phase::Running(_) | Phase::Unreadable { .. } => true,
         };
         if !at_rest {
             return;
         }
         // A shard stays. One that can't be read leaves, and is read again.
-        if matches!(self.phase, Phase::Running { .. }) && self.session.is_shard(self.handle.hash) {
+        if matches!(self.phase, Phase::Running(_)) && self.session.is_shard(self.handle.hash) {
             return;
         }
         if let Some(hooks) = &self.hooks {

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::Session;
 use crate::{
     api::call::{Call, Outcome, ReplyTo},
+    planted,
     session::{
         actor::Message,
         journal::{Adoption, Closed, ReleasedSlots},
@@ -80,6 +81,9 @@ impl Session {
         let since = self.journal.adopt(&adoptions)?;
         for Recovered { slot, tenure, index, .. } in recovered {
             waited.extend(table.take_waiting(slot));
+            if planted::looks_for_wakes() {
+                self.note_wakes(&index);
+            }
             table.get_mut(slot).recovered.insert(tenure.epoch, index);
         }
         drop(table);

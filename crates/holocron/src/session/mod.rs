@@ -17,6 +17,7 @@ pub(crate) mod slots;
 pub(crate) mod supervisor;
 mod sweep;
 mod tail;
+mod wake;
 
 use core::hash::{BuildHasherDefault, Hasher};
 use std::{
@@ -37,12 +38,14 @@ use holocron_protocol::{
 };
 use holocron_store::Store;
 use ractor::{ActorCell, ActorRef};
+use tokio::sync::Semaphore;
 
 pub(crate) use self::checkpointer::Checkpoints;
 use crate::{
     api::{
-        call::{Answer, Call, Mode, Outcome, ReplyTo},
+        call::{Answer, Call, Outcome, ReplyTo},
         clock::Clock,
+        courier::Courier,
         kinds::Kinds,
         random::Random,
         settings::Settings,
@@ -72,7 +75,12 @@ pub(crate) struct SessionParts {
     pub(crate) settings: Arc<Settings>,
     pub(crate) kinds: Kinds,
     pub(crate) counts: Arc<Counts>,
+    /// Carries the messages of its vnodes.
+    pub(crate) courier: Arc<dyn Courier>,
 }
+
+/// Effects of one session that run at a time; further ones wait.
+const EFFECTS_MAX: usize = 256;
 
 /// A message from a session's tasks to the host.
 #[derive(Debug)]
@@ -92,6 +100,8 @@ pub(crate) struct Counts {
     pub(crate) repeats: AtomicU64,
     /// Vnodes that left memory because they were not used.
     pub(crate) evictions: AtomicU64,
+    /// Handlers that ran longer than [`Settings::handler_warn_after`].
+    pub(crate) slow_handlers: AtomicU64,
     /// Calls in flight.
     pub(crate) in_flight: Arc<AtomicU64>,
 }
@@ -120,6 +130,9 @@ pub(crate) struct Session {
     shards: OwnShards,
     /// Active vnodes, in the order in which the sweep checks whether they are idle.
     sweep: Mutex<VecDeque<Arc<Handle>>>,
+    wakes: wake::Wakes,
+    /// Permits of effects that run.
+    effects: Arc<Semaphore>,
 }
 
 /// An active vnode: its handle and its mailbox.
@@ -184,6 +197,8 @@ impl Session {
             hooked: Hooked::default(),
             shards: OwnShards::default(),
             sweep: Mutex::default(),
+            wakes: wake::Wakes::default(),
+            effects: Arc::new(Semaphore::new(EFFECTS_MAX)),
         }
     }
 
@@ -219,11 +234,8 @@ impl Session {
             return self.refuse(reply, Outcome::NotOwner);
         }
         let counts = &self.parts.counts;
-        match call.mode {
-            Mode::Command => &counts.commands,
-            Mode::Query | Mode::Local => &counts.queries,
-        }
-        .fetch_add(1, Ordering::Relaxed);
+        let counter = if call.mode.is_command() { &counts.commands } else { &counts.queries };
+        counter.fetch_add(1, Ordering::Relaxed);
         if call.body.len() > self.settings.call_len_max {
             let why = format!(
                 "the call has {} bytes; the limit is {}",

@@ -116,7 +116,7 @@ impl Session {
         for Shard { name, hash } in self.served_shards() {
             if !self.active.contains_key(&hash) {
                 // Not served any more, or of a kind that this host lacks: the status says so.
-                drop(self.activate(hash, &name));
+                drop(self.activate(hash, &name, None));
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The envelope: the stored form of a vnode, in a batch or a pack.
 //!
 //! A state is always stored with the window of the requests that made it. Both are committed by the same create, so a
-//! request's effect and the record of it can't diverge. Timers and the outbox belong here for the same reason.
+//! request's effect and the record of it can't diverge. Deferred work is here for the same reason: timers, messages to other
+//! vnodes, effects.
 //!
 //! The format: a version, the schema version, then sections, each after its tag and in order of the tags; the last is
 //! the state, up to the end, or the tombstone. Empty sections are omitted. An unknown section is refused, because
@@ -17,6 +18,7 @@ use alloc::{format, string::String, vec::Vec};
 use bytes::Bytes;
 
 use crate::{
+    deferred::Deferred,
     format::{
         codec::Malformed,
         varint::{Reader, put_number},
@@ -28,9 +30,7 @@ use crate::{
 const ENVELOPE_VERSION: u8 = 1;
 
 const TAG_WINDOW: u8 = 1;
-/// Reserved for timers.
 const TAG_TIMERS: u8 = 2;
-/// Reserved for the outbox.
 const TAG_OUTBOX: u8 = 3;
 const TAG_STATE: u8 = 16;
 const TAG_TOMBSTONE: u8 = 17;
@@ -42,6 +42,8 @@ pub struct Envelope {
     pub schema: u32,
     /// The window of the requests that made the state.
     pub window: Window,
+    /// What the vnode has asked for and what isn't done yet.
+    pub deferred: Deferred,
     /// The user's state, a slice of what was decoded; `None` when the vnode was deleted.
     pub state: Option<Bytes>,
 }
@@ -62,6 +64,17 @@ pub enum EncodeError {
     },
 }
 
+/// What an envelope holds besides the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The version of the user's schema that the state is written with.
+    pub schema: u32,
+    /// The window.
+    pub window: &'a Window,
+    /// The deferred work, if the vnode ever used it.
+    pub deferred: Option<&'a Deferred>,
+}
+
 /// Appends an envelope; `state` appends the user's state, which may be at most `state_len_max` bytes.
 ///
 /// # Errors
@@ -73,13 +86,12 @@ pub enum EncodeError {
 /// When `state` shortens `out`.
 pub fn encode(
     out: &mut Vec<u8>,
-    schema: u32,
-    window: &Window,
+    head: Head<'_>,
     state: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
     state_len_max: usize,
 ) -> Result<(), EncodeError> {
     let begin = out.len();
-    encode_head(out, schema, window);
+    encode_head(out, head);
     out.push(TAG_STATE);
     let state_begin = out.len();
     let written = state(out);
@@ -94,18 +106,27 @@ pub fn encode(
 }
 
 /// Appends the envelope of a deleted vnode. It keeps the window, because requests must not run again after a delete
-/// either. No caller yet: the format is fixed before vnodes can be deleted.
-pub fn encode_tombstone(out: &mut Vec<u8>, window: &Window) {
-    encode_head(out, 0, window);
+/// either, and the outbox, because what the vnode has asked for before is still to be done.
+pub fn encode_tombstone(out: &mut Vec<u8>, window: &Window, deferred: Option<&Deferred>) {
+    encode_head(out, Head { schema: 0, window, deferred });
     out.push(TAG_TOMBSTONE);
 }
 
-fn encode_head(out: &mut Vec<u8>, schema: u32, window: &Window) {
+fn encode_head(out: &mut Vec<u8>, Head { schema, window, deferred }: Head<'_>) {
     out.push(ENVELOPE_VERSION);
     put_number(out, u64::from(schema));
     if !window.is_empty() {
         out.push(TAG_WINDOW);
         window.encode(out);
+    }
+    let Some(deferred) = deferred else { return };
+    if deferred.has_timers() {
+        out.push(TAG_TIMERS);
+        deferred.encode_timers(out);
+    }
+    if deferred.has_outbox() {
+        out.push(TAG_OUTBOX);
+        deferred.encode_outbox(out);
     }
 }
 
@@ -134,23 +155,27 @@ impl Envelope {
             }
             tag = reader.byte()?;
         }
+        let mut deferred = Deferred::default();
+        if tag == TAG_TIMERS {
+            deferred.decode_timers(&mut reader)?;
+            tag = reader.byte()?;
+        }
+        if tag == TAG_OUTBOX {
+            deferred.decode_outbox(&mut reader)?;
+            tag = reader.byte()?;
+        }
         let state = match tag {
             TAG_STATE => Some(bytes.slice(reader.at()..)),
             TAG_TOMBSTONE if schema == 0 && reader.left() == 0 => None,
             TAG_TOMBSTONE => return Err(reader.malformed("a tombstone with a state")),
-            _ => return Err(reader.malformed(&unknown_section(tag))),
+            _ => {
+                return Err(reader.malformed(&format!(
+                    "section {tag}, which this release does not know here: use the release that wrote it"
+                )));
+            }
         };
-        Ok(Self { schema, window, state })
+        Ok(Self { schema, window, deferred, state })
     }
-}
-
-fn unknown_section(tag: u8) -> String {
-    let section = match tag {
-        TAG_TIMERS => "timers".into(),
-        TAG_OUTBOX => "an outbox".into(),
-        _ => format!("section {tag}"),
-    };
-    format!("holds {section}, which this release does not know: use the release that wrote it")
 }
 
 #[cfg(test)]
@@ -161,6 +186,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        deferred::tests::any_deferred,
         ids::{ClientId, CommitNumber, RequestNumber},
         request::window::{Outcome, Recorded, Request, RequestId, WindowLimits, WindowSize},
     };
@@ -184,11 +210,14 @@ mod tests {
     }
 
     fn encoded(schema: u32, window: &Window, state: &[u8]) -> Bytes {
+        with_head(Head { schema, window, deferred: None }, state)
+    }
+
+    fn with_head(head: Head<'_>, state: &[u8]) -> Bytes {
         let mut out = Vec::new();
         encode(
             &mut out,
-            schema,
-            window,
+            head,
             |out| {
                 out.extend_from_slice(state);
                 Ok(())
@@ -202,10 +231,14 @@ mod tests {
     /// Encodes a decoded envelope.
     fn again(envelope: &Envelope) -> Bytes {
         match &envelope.state {
-            Some(state) => encoded(envelope.schema, &envelope.window, state),
+            Some(state) => {
+                let Envelope { schema, window, deferred, .. } = envelope;
+                let head = Head { schema: *schema, window, deferred: Some(deferred) };
+                with_head(head, state)
+            }
             None => {
                 let mut out = Vec::new();
-                encode_tombstone(&mut out, &envelope.window);
+                encode_tombstone(&mut out, &envelope.window, Some(&envelope.deferred));
                 out.into()
             }
         }
@@ -239,11 +272,13 @@ mod tests {
     }
 
     #[test]
-    fn a_tombstone_keeps_the_window() {
+    fn a_tombstone_keeps_the_window_and_the_outbox() {
+        let mut deferred = Deferred::default();
+        deferred.effect(Bytes::from_static(b"mail"), None);
         let mut out = Vec::new();
-        encode_tombstone(&mut out, &window());
+        encode_tombstone(&mut out, &window(), Some(&deferred));
         let envelope = Envelope::decode("e", &out.into()).unwrap();
-        assert_eq!(envelope, Envelope { schema: 0, window: window(), state: None });
+        assert_eq!(envelope, Envelope { schema: 0, window: window(), deferred, state: None });
     }
 
     #[test]
@@ -259,22 +294,24 @@ mod tests {
             out.push(9);
             Err("a map with keys that are maps".to_string())
         };
-        let error = encode(&mut out, 1, &window(), refused, 10).unwrap_err();
+        let window = window();
+        let head = Head { schema: 1, window: &window, deferred: None };
+        let error = encode(&mut out, head, refused, 10).unwrap_err();
         assert_eq!(error, EncodeError::Refused("a map with keys that are maps".into()));
         let eleven = |out: &mut Vec<u8>| {
             out.extend_from_slice(&[0; 11]);
             Ok(())
         };
-        let error = encode(&mut out, 1, &window(), eleven, 10).unwrap_err();
+        let error = encode(&mut out, head, eleven, 10).unwrap_err();
         assert_eq!(error, EncodeError::TooLong { length: 11, length_max: 10 });
         assert_eq!(out, [1, 2, 3]);
-        assert_eq!(encode(&mut out, 1, &window(), eleven, 11), Ok(()));
+        assert_eq!(encode(&mut out, head, eleven, 11), Ok(()));
         assert_eq!(out[..3], [1, 2, 3]);
     }
 
     #[test]
     fn unknown_sections_are_refused_by_name_and_never_dropped() {
-        for (tag, name) in [(2, "timers"), (3, "an outbox"), (4, "section 4")] {
+        for (tag, name) in [(4, "section 4"), (15, "section 15"), (18, "section 18")] {
             let mut bytes = encoded(1, &window(), b"").to_vec();
             let last = bytes.len() - 1;
             bytes.splice(last..last, [tag, 1, 0]);
@@ -295,7 +332,7 @@ mod tests {
     fn a_sender_of_an_unknown_kind_is_refused() {
         let mut bytes = encoded(1, &window(), b"").to_vec();
         // Version, schema, tag, mark, count of clients; then the first client's kind.
-        bytes[5] = 1;
+        bytes[5] = 2;
         let error = Envelope::decode("e", &bytes.into()).unwrap_err();
         assert!(error.why.contains("a sender of a kind"), "{error}");
     }
@@ -338,7 +375,9 @@ mod tests {
     }
 
     fn any_window() -> impl Strategy<Value = Window> {
-        let step = (0..5u128, 1..400u64, 0..200u64, outcome());
+        // The upper three are vnodes.
+        let client = prop_oneof![0..5u128, (1u128 << 127)..(3 + (1u128 << 127))];
+        let step = (client, 1..400u64, 0..200u64, outcome());
         proptest::collection::vec(step, 0..20).prop_map(|steps| {
             let mut window = Window::default();
             let mut commit = 1;
@@ -354,12 +393,14 @@ mod tests {
         #[test]
         fn an_envelope_reads_back_and_encodes_to_the_same_bytes(
             window in any_window(),
+            deferred in any_deferred(),
             schema: u32,
             state in proptest::collection::vec(any::<u8>(), 0..50),
         ) {
-            let bytes = encoded(schema, &window, &state);
+            let head = Head { schema, window: &window, deferred: Some(&deferred) };
+            let bytes = with_head(head, &state);
             let envelope = Envelope::decode("e", &bytes).unwrap();
-            prop_assert_eq!(&envelope.window, &window);
+            prop_assert_eq!((&envelope.window, &envelope.deferred), (&window, &deferred));
             prop_assert_eq!(envelope.state.as_deref(), Some(&state[..]));
             prop_assert_eq!(again(&envelope), bytes);
         }
@@ -374,9 +415,11 @@ mod tests {
         #[test]
         fn a_damaged_envelope_is_refused_or_is_another_with_one_encoding(
             window in any_window(),
+            deferred in any_deferred(),
             changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         ) {
-            let mut bytes = encoded(3, &window, b"state").to_vec();
+            let head = Head { schema: 3, window: &window, deferred: Some(&deferred) };
+            let mut bytes = with_head(head, b"state").to_vec();
             for (at, byte) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;

@@ -1,6 +1,6 @@
 //! Exactly once: what a vnode stores with its state, which requests it records, how a client numbers and retries them.
 //!
-//! Imports [`crate::format`].
+//! Imports [`crate::deferred`] and [`crate::format`].
 
 pub mod attempts;
 pub mod envelope;

@@ -26,6 +26,7 @@ mod format;
 mod limits;
 mod reach;
 mod recency;
+mod senders;
 
 use alloc::{boxed::Box, string::String};
 use core::hash::{Hash, Hasher};
@@ -38,8 +39,11 @@ use crate::{
     planted,
 };
 
-pub use self::limits::{WindowLimits, WindowSize};
-use self::{reach::Reach, recency::Recency};
+pub use self::{
+    limits::{WindowLimits, WindowSize},
+    senders::Acknowledged,
+};
+use self::{reach::Reach, recency::Recency, senders::Senders};
 
 /// Bytes counted for a client's record: its id and three numbers.
 const CLIENT_COST: usize = 24;
@@ -100,6 +104,8 @@ pub enum Admission {
     Rebase,
     /// Not run, and never will be: its client got an answer or gave up. Don't answer.
     Stale,
+    /// Not run: the window holds too many answers that vnodes may still ask for. Answer `Busy`.
+    Full,
 }
 
 /// The record of a client.
@@ -123,6 +129,8 @@ pub struct Window {
     answers_cost: usize,
     /// The newest commit number of anything recorded.
     newest: CommitNumber,
+    /// The vnodes that have sent messages.
+    senders: Option<Box<Senders>>,
     /// How far back bases reach; tracked since the first base was too old. Not committed.
     reach: Option<Box<Reach>>,
 }
@@ -137,7 +145,7 @@ impl Window {
     /// Whether it never recorded anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.mark == CommitNumber::ZERO && self.clients.is_empty()
+        self.mark == CommitNumber::ZERO && self.clients.is_empty() && self.senders.is_none()
     }
 
     /// Bytes counted against [`WindowSize::bytes`].
@@ -152,6 +160,9 @@ impl Window {
         // A client sends only requests that are pending. Any other attempt is invalid and must not run.
         if id.number < request.lowest {
             return Admission::Stale;
+        }
+        if id.client.is_vnode() {
+            return self.admit_message(request);
         }
         if let Some(client) = self.clients.touch(&id.client) {
             if client.lowest < request.lowest {
@@ -182,6 +193,9 @@ impl Window {
     pub fn record(&mut self, request: &Request, recorded: Recorded, limits: &WindowLimits) {
         let (id, commit) = (request.id, recorded.commit);
         assert!(request.base >= self.mark, "{id:?} ran below the mark {}", self.mark);
+        if id.client.is_vnode() {
+            return self.record_message(request, recorded);
+        }
         assert!(self.answers.get(&id).is_none(), "{id:?} ran though its answer was there");
         match self.clients.touch(&id.client) {
             Some(client) => {
@@ -235,7 +249,8 @@ fn entry_cost(outcome: &Outcome) -> usize {
 /// Windows are equal if their committed parts are equal.
 impl PartialEq for Window {
     fn eq(&self, other: &Self) -> bool {
-        (self.mark, &self.clients, &self.answers) == (other.mark, &other.clients, &other.answers)
+        (self.mark, &self.clients, &self.answers, &self.senders)
+            == (other.mark, &other.clients, &other.answers, &other.senders)
     }
 }
 
@@ -243,7 +258,7 @@ impl Eq for Window {}
 
 impl Hash for Window {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.mark, &self.clients, &self.answers).hash(state);
+        (self.mark, &self.clients, &self.answers, &self.senders).hash(state);
     }
 }
 

@@ -122,6 +122,13 @@ impl SlotIndex {
         Merged { base: base.peekable(), recent: recent.peekable() }
     }
 
+    /// The vnodes that want to be woken, and when: see [`crate::journal::batch::StateRecord::wake_at`].
+    pub fn wakes(&self) -> impl Iterator<Item = (VnodeHash, u64)> + '_ {
+        self.packed()
+            .map(|(hash, packed)| (hash, packed.wake_at()))
+            .filter(|(_, wake_at)| *wake_at > 0)
+    }
+
     /// The number of vnodes ever written, with tombstones.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -339,6 +339,11 @@ impl Packed {
         (self.tail() >> (FILE_BITS + RANGE_BITS)) as u32 & ((1 << RANGE_BITS) - 1)
     }
 
+    /// Only when its vnode wants to be woken.
+    pub(crate) fn wake_at(self) -> u64 {
+        u64::from(self.0[2]) | u64::from(self.0[1] >> 16) << 32
+    }
+
     /// Whether its origin is [`Origin::Own`].
     pub(crate) const fn is_own(self) -> bool {
         self.0[6] >> 31 == 1

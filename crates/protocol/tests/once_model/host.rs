@@ -5,7 +5,7 @@ use holocron_protocol::{
     ids::CommitNumber,
     request::{
         attempts::Answer,
-        envelope::{self, Envelope},
+        envelope::{self, Envelope, Head},
         window::{Admission, Outcome, Recorded, Request, Window, WindowLimits, WindowSize},
     },
 };
@@ -60,7 +60,8 @@ impl Vnode {
             out.extend_from_slice(&self.log);
             Ok(())
         };
-        envelope::encode(&mut out, 0, &self.window, state, usize::MAX).expect("of any length");
+        let head = Head { schema: 0, window: &self.window, deferred: None };
+        envelope::encode(&mut out, head, state, usize::MAX).expect("of any length");
         out.into()
     }
 
@@ -144,7 +145,7 @@ impl Host {
     ) {
         let (commit, answer, too_early) = match admission {
             Admission::Run => unreachable!("it runs"),
-            Admission::Stale => return,
+            Admission::Stale | Admission::Full => return,
             Admission::Recorded(recorded) => {
                 (recorded.commit, Answer::Done(recorded), Bug::RecordedReplyBeforeCommit)
             }
@@ -202,7 +203,10 @@ impl Host {
         let mut vnode = Vnode::decode(&self.open);
         match plant::admit(rules.bug, &mut vnode.window, &message.request) {
             Admission::Run => self.record(rules, vnode, reply, released),
-            other @ (Admission::Recorded(_) | Admission::Rebase | Admission::Stale) => {
+            other @ (Admission::Recorded(_)
+            | Admission::Rebase
+            | Admission::Stale
+            | Admission::Full) => {
                 self.open = vnode.encode();
                 self.answer_without_running(rules, message, other, released);
             }

@@ -144,7 +144,7 @@ fn knows(window: &Window, client: ClientId) -> bool {
 fn answer(window: &Window, id: RequestId) -> Option<CommitNumber> {
     match window.clone().admit(&probe(id.client, id.number.get())) {
         Admission::Recorded(recorded) => Some(recorded.commit),
-        Admission::Run | Admission::Rebase | Admission::Stale => None,
+        Admission::Run | Admission::Rebase | Admission::Stale | Admission::Full => None,
     }
 }
 
@@ -160,7 +160,7 @@ fn answers(window: &Window) -> impl Iterator<Item = (RequestId, CommitNumber)> {
 /// Forges the mark, which comes after the version, the schema version and the tag.
 fn set_mark(window: &mut Window, mark: CommitNumber) {
     let mut bytes = Vec::new();
-    envelope::encode_tombstone(&mut bytes, window);
+    envelope::encode_tombstone(&mut bytes, window, None);
     assert!(window.mark().get() < 0x80, "a mark of one byte");
     bytes[3] = u8::try_from(mark.get()).expect("a mark of one byte");
     *window = Envelope::decode("forged", &bytes.into()).expect("only the mark differs").window;

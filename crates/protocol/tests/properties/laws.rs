@@ -135,13 +135,15 @@ pub(crate) fn envelope(bytes: &Bytes) -> Reading {
     };
     let mut again = Vec::new();
     match &envelope.state {
-        None => envelope::encode_tombstone(&mut again, &envelope.window),
+        None => envelope::encode_tombstone(&mut again, &envelope.window, Some(&envelope.deferred)),
         Some(state) => {
             let append = |out: &mut Vec<u8>| {
                 out.extend_from_slice(state);
                 Ok(())
             };
-            envelope::encode(&mut again, envelope.schema, &envelope.window, append, state.len())
+            let Envelope { schema, window, deferred, .. } = &envelope;
+            let head = envelope::Head { schema: *schema, window, deferred: Some(deferred) };
+            envelope::encode(&mut again, head, append, state.len())
                 .expect("its length is the limit");
         }
     }

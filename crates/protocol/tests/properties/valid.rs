@@ -1,10 +1,12 @@
 //! Objects as the library writes them; each is read back and compared when it is made.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use holocron_protocol::{
     control::hints::{HostHint, LeaderHint},
+    deferred::Deferred,
     epoch::{
         draft::Draft,
         record::{EpochRecord, HostEntry, HostState, Leader, RecordDigest},
@@ -18,7 +20,7 @@ use holocron_protocol::{
         self, BatchBuilder, BatchHeader, JournalObject, Opening, Seal, StateFields, StateKind,
     },
     request::{
-        envelope::{self, Envelope},
+        envelope::{self, Envelope, Head},
         window::{
             Admission, Outcome, Recorded, Request, RequestId, Window, WindowLimits, WindowSize,
         },
@@ -28,6 +30,7 @@ use holocron_protocol::{
         pack::{PackBuilder, PackIndex, PackRef},
         place::FileNumber,
     },
+    time::WallTime,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -222,22 +225,46 @@ fn window() -> impl Strategy<Value = Window> {
     })
 }
 
+fn deferred() -> impl Strategy<Value = Deferred> {
+    let asked = (any::<bool>(), "[a-z]{1,4}", 0..1_000_u64, bytes(9));
+    vec(asked, 0..4).prop_map(|asked| {
+        let mut deferred = Deferred::default();
+        for (tagged, name, at, content) in asked {
+            let (time, every) = (WallTime::from_millis(at), Duration::from_millis(at / 2));
+            let to = VnodeName::new("kind", &name).expect("it is valid");
+            let tag = tagged.then_some(&*name);
+            match at % 3 {
+                0 => deferred.set_timer(&name, time, every, content),
+                1 => drop(deferred.effect(content, tag)),
+                _ => {
+                    let number = deferred.send(to, content, tag);
+                    deferred.refused(number, time, "refused");
+                }
+            }
+        }
+        deferred
+    })
+}
+
 pub(crate) fn envelope() -> impl Strategy<Value = Bytes> {
-    (any::<u32>(), window(), proptest::option::of(bytes(30))).prop_map(|(schema, window, state)| {
+    let parts = (any::<u32>(), window(), deferred(), proptest::option::of(bytes(30)));
+    parts.prop_map(|(schema, window, deferred, state)| {
         let mut out = Vec::new();
         let schema = if state.is_some() { schema } else { 0 };
         match &state {
-            None => envelope::encode_tombstone(&mut out, &window),
+            None => envelope::encode_tombstone(&mut out, &window, Some(&deferred)),
             Some(state) => {
                 let append = |out: &mut Vec<u8>| {
                     out.extend_from_slice(state);
                     Ok(())
                 };
-                envelope::encode(&mut out, schema, &window, append, 30).expect("it is valid");
+                let head = Head { schema, window: &window, deferred: Some(&deferred) };
+                envelope::encode(&mut out, head, append, 30).expect("it is valid");
             }
         }
         let out = Bytes::from(out);
-        assert_eq!(Envelope::decode("envelope", &out), Ok(Envelope { schema, window, state }));
+        let envelope = Envelope { schema, window, deferred, state };
+        assert_eq!(Envelope::decode("envelope", &out), Ok(envelope));
         out
     })
 }

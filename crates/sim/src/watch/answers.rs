@@ -4,7 +4,7 @@
 //!
 //! The content of a query's answer is checked by the histories of the workloads.
 
-use holocron::{Answer, Call, Mode, Outcome};
+use holocron::{Answer, Call, Outcome};
 use holocron_protocol::{
     ids::CommitNumber,
     request::{
@@ -40,7 +40,7 @@ pub(super) fn check(truth: &Truth, slots: u16, call: &Call, answer: &Answer) -> 
         let how = format!("{}: only {newest} is committed", what());
         return Some(Invariant::NothingEarly.broken(how));
     }
-    if call.mode != Mode::Command || matches!(answer.outcome, Outcome::Rebase(_)) {
+    if !call.mode.is_command() || matches!(answer.outcome, Outcome::Rebase(_)) {
         return None;
     }
     let Some(envelope) = history.and_then(|history| history.envelope(answer.commit)) else {
@@ -63,6 +63,10 @@ pub(super) fn check(truth: &Truth, slots: u16, call: &Call, answer: &Answer) -> 
         }
         // Evicted since: the reply isn't known any more, but the request never runs again.
         Admission::Rebase | Admission::Stale => None,
+        Admission::Full => {
+            let how = format!("{}: a message is answered, and its window is full", what());
+            Some(Invariant::Linearizable.broken(how))
+        }
     }
 }
 

@@ -40,6 +40,10 @@ pub enum Invariant {
     OpenOnce = 17,
     /// Every shard is open somewhere, and the hosts have their shares of them.
     ShardsOpen = 18,
+    /// A message takes effect at its target once, after those that its sender sent before.
+    MessagesOnce = 19,
+    /// A timer takes effect once; an effect runs at least once, and its result takes effect once.
+    TimersAndEffects = 20,
 }
 
 impl Invariant {
@@ -75,6 +79,12 @@ impl Invariant {
             Self::OpenOnce => "of one vnode, nothing is open twice under one token",
             Self::ShardsOpen => {
                 "after faults stop, every shard is open, and the hosts have their shares of them"
+            }
+            Self::MessagesOnce => {
+                "every message of a committed change takes effect once, in the order of its sender; no other does"
+            }
+            Self::TimersAndEffects => {
+                "every timer takes effect once; every effect runs at least once, and its result takes effect once"
             }
         }
     }

@@ -21,7 +21,7 @@ use holocron_protocol::{
         BatchBuilder, BatchHeader, Mark, Opening, Seal, StateFields, StateKind, append_state,
     },
     request::{
-        envelope,
+        envelope::{self, Head},
         window::{Outcome, Recorded, Request, RequestId, Window, WindowLimits},
     },
     state::{
@@ -75,7 +75,8 @@ pub(super) fn answered(number: u64, commit: u64) -> Vec<u8> {
     let outcome = Outcome::Reply(Bytes::from_static(b"ok"));
     let recorded = Recorded { outcome, commit: CommitNumber::new(commit) };
     window.record(&request(number), recorded, &WindowLimits::default());
-    envelope::encode(&mut out, 1, &window, |_| Ok(()), 10).unwrap();
+    let head = Head { schema: 1, window: &window, deferred: None };
+    envelope::encode(&mut out, head, |_| Ok(()), 10).unwrap();
     out
 }
 

@@ -7,6 +7,8 @@ mod bank;
 #[cfg(test)]
 mod counts;
 #[cfg(test)]
+mod deferred;
+#[cfg(test)]
 mod elections;
 #[cfg(test)]
 mod failovers;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::Event;
 use crate::{
-    host::{Parts, shared::Shared},
+    host::{Parts, courier::HostCourier, shared::Shared},
     planted,
     session::{
         Checkpoints, Notice, Session, SessionParts,
@@ -106,6 +106,7 @@ impl CurrentSession {
             settings: Arc::clone(&parts.settings),
             kinds: parts.kinds.clone(),
             counts: Arc::clone(&self.shared.counts),
+            courier: Arc::new(HostCourier::new(&self.shared)),
         };
         let root = Supervisor::below(&self.shared.top);
         let session = Arc::new(Session::new(self.id, of_session, root));
@@ -118,6 +119,7 @@ impl CurrentSession {
         self.shared.spawn(Arc::clone(&session.journal).run_barrier());
         self.shared.spawn(Arc::clone(&session).run_sweep());
         self.shared.spawn(Arc::clone(&session).run_shards());
+        self.shared.spawn(Arc::clone(&session).run_wakes());
         let views = self.shared.views.follow();
         self.shared.spawn(Checkpoints::new(Arc::clone(&session), views, notices).run());
         self.watch_end(&session);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Active, Message, Phase};
+use super::{Active, Message, Phase, Running};
 
 impl Active {
     /// Hands the state over, at once or when the open batch has left.
@@ -22,7 +22,7 @@ impl Active {
     /// vnode; returns whether it did. If so, an Encode message follows then.
     fn defer_to_next_batch(&mut self) -> bool {
         let soft = &self.session.settings.window.soft;
-        let Phase::Running { window, .. } = &self.phase else { return false };
+        let Phase::Running(Running { window, .. }) = &self.phase else { return false };
         let Some(handed) = self.handed.as_ref().filter(|_| window.exceeds(soft)) else {
             return false;
         };
@@ -45,7 +45,7 @@ impl Active {
     /// window is not stored permanently.
     pub(super) fn trim_at_rest(&mut self) -> bool {
         let soft = &self.session.settings.window.soft;
-        let Phase::Running { window, .. } = &mut self.phase else { return false };
+        let Phase::Running(Running { window, .. }) = &mut self.phase else { return false };
         if !window.exceeds(soft) {
             return false;
         }

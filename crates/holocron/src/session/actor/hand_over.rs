@@ -6,11 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use holocron_protocol::{
     journal::batch::{StateFields, StateKind},
-    request::envelope::{self, EncodeError},
+    request::envelope::{self, EncodeError, Head},
 };
 
 use super::{
-    Active, Handed, Pending, Phase,
+    Active, Existence, Handed, Pending, Phase, Running,
     process::{Rollback, StorableCheck},
 };
 use crate::{api::call::Outcome, session::journal::Released};
@@ -44,10 +44,14 @@ impl Active {
     }
 
     fn hand_over(&mut self) {
-        let Phase::Running { commit, .. } = &mut self.phase else {
+        let Phase::Running(Running { commit, existence, .. }) = &mut self.phase else {
             unreachable!("only a state in memory is handed over");
         };
         let next = commit.next();
+        let kind = match existence {
+            Existence::Exists => StateKind::Put,
+            Existence::Absent => StateKind::Delete,
+        };
         let envelope = Bytes::from(mem::take(&mut self.scratch));
         let epoch = self.session.epoch();
         let mut answers: Vec<Released> = self
@@ -58,11 +62,17 @@ impl Active {
                 answer: crate::api::call::Answer { epoch, commit: next, outcome },
             })
             .collect();
+        let mut wake_at = 0;
+        if let Some(deferring) = &mut self.deferring {
+            wake_at = deferring.current().wake_at();
+            let (myself, epoch) = (self.myself.clone(), epoch);
+            answers.extend(deferring.handed(next, epoch, myself));
+        }
         let fields = StateFields {
-            kind: StateKind::Put,
+            kind,
             hash: self.handle.hash,
             commit: next,
-            wake_at: 0,
+            wake_at,
             name: &self.handle.name,
             envelope: &envelope,
         };
@@ -71,11 +81,9 @@ impl Active {
         match self.session.journal.append(self.handle.slot, self.tenure, fields, &mut answers) {
             Ok(position) => {
                 *commit = next;
-                self.handed = Some(Handed {
-                    position,
-                    commit: next,
-                    envelope: Some((StateKind::Put, envelope)),
-                });
+                self.handed =
+                    Some(Handed { position, commit: next, envelope: Some((kind, envelope)) });
+                self.start_spawned();
             }
             // The slot has left, or the session is over: none of these changes is committed, here or later.
             Err(crate::session::journal::Closed) => {
@@ -90,15 +98,21 @@ impl Active {
 
     /// Encodes the envelope into the scratch buffer.
     fn encode(&mut self) -> Result<(), Unstorable> {
-        let Phase::Running { vnode, window, .. } = &self.phase else {
+        let Phase::Running(Running { vnode, window, existence, .. }) = &self.phase else {
             unreachable!("only a state in memory is encoded");
         };
+        let deferred = self.deferring.as_ref().map(|deferring| deferring.current());
         self.scratch.clear();
         let scratch = &mut self.scratch;
+        if let Existence::Absent = existence {
+            envelope::encode_tombstone(scratch, window, deferred);
+            return Ok(());
+        }
         let (version, len_max) = (self.kind.version(), self.session.settings.state_len_max);
         // `Serialize` is the user's: a panic there is this vnode's alone.
         let encoded = catch_unwind(AssertUnwindSafe(|| {
-            envelope::encode(scratch, version, window, |out| vnode.encode(out), len_max)
+            let head = Head { schema: version, window, deferred };
+            envelope::encode(scratch, head, |out| vnode.encode(out), len_max)
         }));
         match encoded {
             Ok(Ok(())) => Ok(()),
@@ -120,7 +134,7 @@ impl Active {
             };
             // The newest command is at fault: the state was storable before it.
             let last = self.pending.last().expect("a change has a pending command");
-            Box::new(Rollback { at_fault: Some((last.work.call.request.id, outcome)), work: None })
+            Box::new(Rollback { at_fault: Some((last.work.job.id(), outcome)), work: None })
         })
     }
 

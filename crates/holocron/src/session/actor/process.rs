@@ -1,29 +1,18 @@
 //! Running calls, and rolling back.
 
-use std::{
-    collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::Ordering,
-};
+use std::{collections::VecDeque, sync::atomic::Ordering};
 
 use holocron_protocol::{
-    ids::{CommitNumber, Position},
-    request::window::{self, Recorded, RequestId},
+    deferred::Deferred,
+    ids::CommitNumber,
+    request::window::{RequestId, Window},
     slot::lifecycle::{self, Admission},
 };
 
-use super::{
-    Active, LoadReason, Message, Pending, Phase, Stored, Work,
-    hooks::Hooks,
-    recorded::{outcome_of, recorded},
-};
+use super::{Active, Existence, LoadReason, Phase, Running, Stored, Work, own::Job};
 use crate::{
-    api::{
-        call::{Call, Mode, Outcome, ReplyTo},
-        kinds::{AnyContext, AnyResource},
-    },
+    api::call::{Call, Outcome, ReplyTo},
     planted,
-    session::journal::Released,
     store_io::state_reader::Unloadable,
 };
 
@@ -44,25 +33,22 @@ pub(super) enum StorableCheck {
     EveryCommand,
 }
 
-/// What a call finds open: what the hooks opened, or nothing for a kind without hooks.
-fn resource<'a>(hooks: &'a mut Option<Box<Hooks>>, nothing: &'a mut ()) -> &'a mut AnyResource {
-    match hooks {
-        Some(hooks) => hooks.resource(),
-        None => nothing,
-    }
-}
-
 impl Active {
     pub(super) fn on_call(&mut self, call: Call, reply: ReplyTo) {
         tracing::trace!(vnode = %self.handle.name, request = ?call.request.id.number, "call leaves the mailbox");
+        self.take(Work { job: Job::Call(call), reply });
+    }
+
+    /// Takes a piece of work that is counted as queued.
+    pub(super) fn take(&mut self, work: Work) {
         match &mut self.phase {
-            Phase::Loading { waiting, .. } => waiting.push_back(Work { call, reply }),
+            Phase::Loading { waiting, .. } => waiting.push_back(work),
             Phase::Unreadable { why } => {
                 let outcome = Outcome::Unreadable(why.clone());
                 self.leave_queue();
-                reply.send(self.answer(CommitNumber::ZERO, outcome));
+                work.reply.send(self.answer(CommitNumber::ZERO, outcome));
             }
-            Phase::Running { .. } => self.admit(Work { call, reply }),
+            Phase::Running(_) => self.admit(work),
         }
     }
 
@@ -133,6 +119,7 @@ impl Active {
         queue.extend(rollback.work);
         queue.extend(rest);
         self.dirty = false;
+        self.drop_spawned();
         self.lifecycle(lifecycle::Event::RolledBack);
         if let Some((id, outcome)) = rollback.at_fault
             && self.failed.insert(id, outcome).is_some()
@@ -148,23 +135,27 @@ impl Active {
             .filter(|handed| !planted::roll_back_in_flight(handed.position, &self.session.journal))
             .and_then(|handed| handed.envelope.clone().map(|envelope| (handed.commit, envelope)));
         let commit = match &self.phase {
-            Phase::Running { commit, .. } => *commit,
+            Phase::Running(running) => running.commit,
             Phase::Loading { .. } | Phase::Unreadable { .. } => CommitNumber::ZERO,
         };
         self.phase = match handed {
-            Some((commit, (_, envelope))) => match self.decode(&envelope) {
-                Ok((vnode, window)) => Phase::Running { vnode, window, commit },
+            Some((commit, (_, envelope))) => match self.decode(commit, &envelope) {
+                Ok(running) => Phase::Running(running),
                 Err(Unloadable::Unreadable(why)) => {
                     self.become_unreadable(queue, &why);
                     return None;
                 }
                 Err(Unloadable::Over) => return None,
             },
-            None if commit == CommitNumber::ZERO => Phase::Running {
-                vnode: self.kind.fresh(),
-                window: window::Window::default(),
-                commit,
-            },
+            None if commit == CommitNumber::ZERO => {
+                self.set_deferred(Deferred::default());
+                Phase::Running(Running {
+                    vnode: self.kind.fresh(),
+                    window: Window::default(),
+                    commit,
+                    existence: Existence::Absent,
+                })
+            }
             // Its envelope was dropped from memory after the commit: read it back. The calls wait, as at the first
             // load.
             None => {
@@ -198,132 +189,5 @@ impl Active {
         }
         let answer = self.answer(CommitNumber::ZERO, Outcome::Unreadable(why.to_owned()));
         queue.into_iter().for_each(|work| work.reply.send(answer.clone()));
-    }
-
-    /// Runs one call on the state in memory.
-    fn step(&mut self, work: Work) -> Result<(), Box<Rollback>> {
-        match work.call.mode {
-            Mode::Command => self.command(work),
-            Mode::Query | Mode::Local => {
-                self.query(work);
-                Ok(())
-            }
-        }
-    }
-
-    fn command(&mut self, work: Work) -> Result<(), Box<Rollback>> {
-        let Phase::Running { vnode, window, commit } = &mut self.phase else {
-            unreachable!("calls run only on a state in memory");
-        };
-        let (request, next) = (&work.call.request, commit.next());
-        planted::no_window(window);
-        match window.admit(request) {
-            window::Admission::Run => {}
-            window::Admission::Recorded(recorded) => {
-                self.session.parts.counts.repeats.fetch_add(1, Ordering::Relaxed);
-                let seen = recorded.commit;
-                self.answer_when_committed(work, seen, outcome_of(recorded.outcome));
-                return Ok(());
-            }
-            window::Admission::Rebase => {
-                let judged_on = if self.dirty { next } else { *commit };
-                self.answer_when_committed(work, judged_on, Outcome::Rebase(judged_on));
-                return Ok(());
-            }
-            // Its client has said that it no longer waits for this request.
-            window::Admission::Stale => return Ok(()),
-        }
-        let outcome = if let Some(outcome) = self.failed.get(&request.id) {
-            outcome.clone()
-        } else {
-            if let Some(until) = self.quarantine.until {
-                if self.session.clock.now() < until {
-                    work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Quarantined));
-                    return Ok(());
-                }
-                self.quarantine.until = None;
-            }
-            let mut nothing = ();
-            let context = AnyContext {
-                name: &self.handle.name,
-                epoch: self.tenure,
-                env: self.kind.env(),
-                resource: resource(&mut self.hooks, &mut nothing),
-            };
-            match catch_unwind(AssertUnwindSafe(|| vnode.command(context, &work.call.body))) {
-                Ok(Ok(reply)) => Outcome::Reply(reply.into()),
-                Ok(Err(why)) => {
-                    // Nothing ran: the state is as it was.
-                    work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Undecodable(why)));
-                    return Ok(());
-                }
-                Err(_) => {
-                    tracing::warn!(vnode = %self.handle.name, "command panicked; the vnode is rolled back");
-                    let at_fault = Some((request.id, Outcome::Panicked));
-                    self.note_panic();
-                    return Err(Box::new(Rollback { at_fault, work: Some(work) }));
-                }
-            }
-        };
-        if let Phase::Running { window, .. } = &mut self.phase {
-            let recorded = Recorded { outcome: recorded(&outcome), commit: next };
-            window.record(&work.call.request, recorded, &self.session.settings.window);
-        }
-        self.dirty = true;
-        self.pending.push(Pending { work, outcome });
-        if !self.encode_queued {
-            self.encode_queued = true;
-            // It comes after everything that is in the mailbox now, so a hot vnode encodes once per drain.
-            drop(self.myself.cast(Message::Encode));
-        }
-        Ok(())
-    }
-
-    fn query(&mut self, work: Work) {
-        let Phase::Running { vnode, .. } = &self.phase else {
-            unreachable!("calls run only on a state in memory");
-        };
-        let mut nothing = ();
-        let context = AnyContext {
-            name: &self.handle.name,
-            epoch: self.tenure,
-            env: self.kind.env(),
-            resource: resource(&mut self.hooks, &mut nothing),
-        };
-        let outcome = match catch_unwind(AssertUnwindSafe(|| vnode.query(context, &work.call.body)))
-        {
-            Ok(Ok(answer)) => Outcome::Reply(answer.into()),
-            Ok(Err(why)) => Outcome::Undecodable(why),
-            Err(_) => {
-                tracing::warn!(vnode = %self.handle.name, "query panicked");
-                Outcome::Panicked
-            }
-        };
-        if outcome == Outcome::Panicked {
-            self.note_panic();
-        }
-        let Phase::Running { commit, .. } = &self.phase else {
-            unreachable!("calls run only on a state in memory");
-        };
-        let seen = if self.dirty { commit.next() } else { *commit };
-        self.answer_when_committed(work, seen, outcome);
-    }
-
-    /// Sends an answer that depends on the state of commit `seen`: with the pending ones if that state is not handed
-    /// over yet, else by the journal's rules.
-    fn answer_when_committed(&mut self, work: Work, seen: CommitNumber, outcome: Outcome) {
-        let Phase::Running { commit, .. } = &self.phase else {
-            unreachable!("calls run only on a state in memory");
-        };
-        if seen > *commit {
-            assert!(self.dirty, "{}: an answer depends on a missing commit", self.handle.name);
-            self.pending.push(Pending { work, outcome });
-            return;
-        }
-        let sees = self.handed.as_ref().map_or(Position::ZERO, |handed| handed.position);
-        let answer = self.answer(*commit, outcome);
-        let served = (self.handle.slot, self.tenure);
-        let released = Released { reply: work.reply, answer };
-        self.session.journal.answer(work.call.mode, served, sees, released);
     }
 }

@@ -151,6 +151,13 @@ fn call(body: &Bytes) -> Result<Call, Malformed> {
         [0] => Mode::Command,
         [1] => Mode::Query,
         [2] => Mode::Local,
+        [3] => Mode::Tell,
+        [4] => Mode::Ask,
+        [5] => Mode::Acknowledge,
+        [6] => Mode::Delete,
+        [7] => Mode::Exists,
+        [8] => Mode::Deferred,
+        [9] => Mode::Amend,
         _ => return Err(Malformed::new("call", "unknown mode")),
     };
     let client = ClientId::new(u128::from_le_bytes(fields.take()?));

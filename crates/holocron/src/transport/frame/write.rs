@@ -29,6 +29,13 @@ pub(crate) fn put_call(out: &mut Vec<u8>, id: u64, call: &Call) -> Result<(), To
             Mode::Command => 0,
             Mode::Query => 1,
             Mode::Local => 2,
+            Mode::Tell => 3,
+            Mode::Ask => 4,
+            Mode::Acknowledge => 5,
+            Mode::Delete => 6,
+            Mode::Exists => 7,
+            Mode::Deferred => 8,
+            Mode::Amend => 9,
         });
         out.extend_from_slice(&client.get().to_le_bytes());
         for number in [number.get(), lowest.get(), base.get(), call.epoch.get()] {

@@ -24,6 +24,7 @@ impl Window {
     /// number is above all recorded ones.
     pub fn trim(&mut self, size: &WindowSize) {
         self.evict(&WindowLimits::exactly(*size), CommitNumber::ZERO);
+        self.forget_senders(size.clients);
         self.reach = None;
     }
 

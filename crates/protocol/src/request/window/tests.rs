@@ -231,7 +231,7 @@ proptest! {
                     prop_assert_eq!(Some(&recorded.commit), ran.get(&request.id));
                 }
                 Admission::Rebase => prop_assert!(request.base < window.mark()),
-                Admission::Stale => {}
+                Admission::Stale | Admission::Full => {}
             }
             prop_assert!(window.mark() <= commit(open));
             prop_assert!(!window.exceeds(&hard));

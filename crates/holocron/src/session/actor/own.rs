@@ -1,0 +1,227 @@
+//! Deferred work that came back: a timer that is due, the answer to a message, the end of an effect, the result of a spawned
+//! task.
+//!
+//! It runs like a call, in the same order, and is rolled back and run again with the others. Nobody waits for an answer.
+//! If its handler panics, it isn't run a second time: a timer is tried again later, a result is lost, and said so.
+
+use bytes::Bytes;
+use holocron_protocol::{
+    deferred::{Finished as Over, Fired, Outcome as CameOf, post::Stamp},
+    ids::{ClientId, CommitNumber, RequestNumber, VnodeName},
+    request::window::RequestId,
+};
+
+use super::{Active, Work, process::Rollback, running::Unrun};
+use crate::api::{
+    asked,
+    call::{Call, Outcome, ReplyTo},
+    deferred::Amendment,
+    effect::Finished,
+};
+
+/// What runs.
+pub(super) enum Job {
+    /// A call.
+    Call(Call),
+    /// Deferred work that came back, under an id of its own.
+    Own(RequestId, Own),
+}
+
+impl Job {
+    pub(super) fn id(&self) -> RequestId {
+        match self {
+            Self::Call(call) => call.request.id,
+            Self::Own(id, _) => *id,
+        }
+    }
+}
+
+/// Deferred work that came back.
+#[derive(Clone, Debug)]
+pub(crate) enum Own {
+    /// A timer may be due.
+    Fire(Box<str>),
+    /// A message was answered, with its outcome.
+    Answered { to: VnodeName, number: RequestNumber, outcome: CameOf },
+    /// A target wants a newer base.
+    Rebased { to: VnodeName, base: CommitNumber },
+    /// A message was refused.
+    Refused { to: VnodeName, number: RequestNumber, why: String },
+    /// An acknowledgement was answered.
+    Acknowledged { to: VnodeName, lowest: RequestNumber },
+    /// A message or an acknowledgement could not be delivered.
+    Lost { to: VnodeName },
+    /// An effect is over.
+    EffectEnded { number: RequestNumber, result: Bytes },
+    /// An effect wants to be run again.
+    EffectFailed { number: RequestNumber, why: String },
+    /// A spawned task has ended; its result is a command.
+    Spawned(Bytes),
+}
+
+impl Own {
+    /// What an answer to an attempt means.
+    pub(super) fn of_answer(to: VnodeName, stamp: Stamp, outcome: Outcome) -> Self {
+        let number = stamp.number;
+        let refused = |why: String| Self::Refused { to: to.clone(), number, why };
+        match outcome {
+            Outcome::Reply(reply) => Self::Answered { to, number, outcome: Ok(reply) },
+            Outcome::Panicked => {
+                let outcome = Err("its command panicked there".to_owned());
+                Self::Answered { to, number, outcome }
+            }
+            Outcome::Rejected(why) => {
+                Self::Answered { to, number, outcome: Err(format!("rejected there: {why}")) }
+            }
+            Outcome::Rebase(base) => Self::Rebased { to, base },
+            Outcome::Quarantined => refused("the target is quarantined after panics".to_owned()),
+            Outcome::UnknownKind => refused("its host doesn't know the kind".to_owned()),
+            Outcome::Undecodable(why) => refused(format!("its host can't decode it: {why}")),
+            Outcome::Unreadable(why) => refused(format!("the target can't be read: {why}")),
+            Outcome::NotOwner | Outcome::Busy | Outcome::Unclear => Self::Lost { to },
+        }
+    }
+}
+
+impl Active {
+    /// Deferred work came back.
+    pub(super) fn on_own(&mut self, own: Own) {
+        if let Own::Lost { to } = &own {
+            if let Some(deferring) = &mut self.deferring {
+                deferring.post.lost(to);
+            }
+            return self.carry_out();
+        }
+        self.take_own(own);
+        self.carry_out();
+    }
+
+    /// Runs it, or queues it behind what waits for the state.
+    pub(super) fn take_own(&mut self, own: Own) {
+        let number = RequestNumber::new(self.deferring().next_job());
+        // No client has this id.
+        let id = RequestId { client: ClientId::new(0), number };
+        self.queue_one();
+        self.take(Work { job: Job::Own(id, own), reply: ReplyTo::nobody() });
+    }
+
+    /// Runs deferred work that came back.
+    pub(super) fn own(&mut self, work: Work) -> Result<(), Box<Rollback>> {
+        let Job::Own(id, own) = &work.job else { unreachable!("a call isn't deferred work") };
+        let (id, failed) = (*id, self.failed.contains_key(&work.job.id()));
+        let ran = match own {
+            Own::Fire(name) => self.fire(name, failed),
+            Own::Answered { to, number, outcome } => {
+                self.deferring().post.attempted(to);
+                let over = self.deferred().answered(*number, outcome.clone());
+                self.finish(over, failed)
+            }
+            Own::Rebased { to, base } => {
+                self.deferring().post.rebased(to, *base);
+                self.deferred().rebase(to, *base);
+                Ok(())
+            }
+            Own::Refused { to, number, why } => {
+                self.deferring().post.attempted(to);
+                let now = self.wall();
+                self.deferred().refused(*number, now, why);
+                Ok(())
+            }
+            Own::Acknowledged { to, lowest } => {
+                self.deferring().post.attempted(to);
+                self.deferred().acknowledged(to, *lowest);
+                Ok(())
+            }
+            Own::Lost { .. } => unreachable!("it changes nothing that is stored"),
+            Own::EffectEnded { number, result } => {
+                self.deferring().post.ran(*number);
+                let over = self.deferred().effect_ended(*number, Ok(result.clone()));
+                self.finish(over, failed)
+            }
+            Own::EffectFailed { number, why } => {
+                self.deferring().post.ran(*number);
+                let now = self.wall();
+                self.deferred().effect_failed(*number, now, why);
+                Ok(())
+            }
+            Own::Spawned(command) if failed => {
+                tracing::error!(vnode = %self.handle.name, len = command.len(), "the command of a spawned task panicked; its result is lost");
+                return Ok(());
+            }
+            Own::Spawned(command) => {
+                self.handle(|vnode, context| vnode.command(context, command)).map(drop)
+            }
+        };
+        match ran {
+            Ok(()) => self.ran(work, Outcome::Reply(Bytes::new())),
+            Err(Unrun::Fault(outcome)) => {
+                let at_fault = Some((id, outcome));
+                return Err(Box::new(Rollback { at_fault, work: Some(work) }));
+            }
+            Err(Unrun::Undecodable(why)) => {
+                tracing::error!(vnode = %self.handle.name, why, "the result of a spawned task can't be decoded");
+            }
+        }
+        Ok(())
+    }
+
+    /// Crosses a timer out and runs its command, if it is due. After a panic, or if this version of the kind doesn't know
+    /// the command, it is tried again later.
+    fn fire(&mut self, name: &str, failed: bool) -> Result<(), Unrun> {
+        let now = self.wall();
+        if failed {
+            self.deferred().timer_failed(name, now, "its command panicked or was rejected");
+            return Ok(());
+        }
+        let before = self.deferring().current_arc();
+        let command = match self.deferred().fire(name, now) {
+            None => return Ok(()),
+            Some(Fired::Expire) => {
+                self.delete();
+                return Ok(());
+            }
+            Some(Fired::Command(command)) => command,
+        };
+        match self.handle(|vnode, context| vnode.command(context, &command)) {
+            Err(Unrun::Undecodable(why)) => {
+                self.deferring().restore(before);
+                self.deferred().timer_failed(name, now, &why);
+                Ok(())
+            }
+            ran => ran.map(drop),
+        }
+    }
+
+    /// Hands the vnode what came of something, if it wants it.
+    fn finish(&mut self, over: Option<Over>, failed: bool) -> Result<(), Unrun> {
+        let Some(Over { tag, outcome }) = over else { return Ok(()) };
+        if failed {
+            tracing::error!(vnode = %self.handle.name, %tag, "the vnode panicked over the outcome of a message or an effect; the outcome is lost");
+            return Ok(());
+        }
+        self.handle(|vnode, context| {
+            let outcome = outcome.as_deref().map_err(String::as_str);
+            vnode.finished(context, Finished { tag: &tag, outcome });
+            Ok(())
+        })
+    }
+
+    /// Retries or drops what was set aside.
+    pub(super) fn amend(&mut self, body: &[u8]) -> Result<Outcome, Unrun> {
+        let amendment = holocron_protocol::format::codec::from_bincode("amendment", body)
+            .map_err(|error| Unrun::Undecodable(error.why))?;
+        let amended = match amendment {
+            Amendment::Retry(number) => self.deferred().retry(RequestNumber::new(number)),
+            Amendment::Discard(number) => self.deferred().discard(RequestNumber::new(number)),
+        };
+        match amended {
+            Ok(()) => Ok(Outcome::Reply(Bytes::new())),
+            Err(why) => Err(Unrun::Undecodable(why)),
+        }
+    }
+
+    /// The time by the wall clock.
+    pub(super) fn wall(&self) -> holocron_protocol::time::WallTime {
+        asked::wall(&*self.session.clock)
+    }
+}

@@ -1,0 +1,325 @@
+//! Running a call on the state in memory.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering,
+};
+
+use bytes::Bytes;
+use holocron_protocol::{
+    ids::{CommitNumber, Position},
+    request::window::{Acknowledged, Admission, Recorded},
+};
+
+use super::{
+    Active, Existence, Message, Pending, Phase, Running, Work,
+    hooks::Hooks,
+    own::Job,
+    process::Rollback,
+    recorded::{outcome_of, recorded},
+};
+use crate::{
+    api::{
+        asked::Asked,
+        call::{Call, Mode, Outcome},
+        kinds::{AnyContext, AnyResource, AnyVnode},
+    },
+    planted,
+    session::journal::Released,
+};
+
+/// Why a handler's changes don't stay.
+pub(super) enum Unrun {
+    /// It didn't run: its arguments can't be decoded.
+    Undecodable(String),
+    /// It ran, and must be rolled back: it panicked, or asks for what can't be.
+    Fault(Outcome),
+}
+
+/// What a handler finds open: what the hooks opened, or nothing for a kind without hooks.
+fn resource<'a>(hooks: &'a mut Option<Box<Hooks>>, nothing: &'a mut ()) -> &'a mut AnyResource {
+    match hooks {
+        Some(hooks) => hooks.resource(),
+        None => nothing,
+    }
+}
+
+impl Active {
+    /// Runs one piece of work on the state in memory.
+    pub(super) fn step(&mut self, work: Work) -> Result<(), Box<Rollback>> {
+        let mode = match &work.job {
+            Job::Own(..) => return self.own(work),
+            Job::Call(call) => call.mode,
+        };
+        match mode {
+            Mode::Command | Mode::Tell | Mode::Ask | Mode::Delete | Mode::Amend => {
+                return self.command(work);
+            }
+            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred => self.query(work),
+            Mode::Acknowledge => self.acknowledge(work),
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, work: Work) -> Result<(), Box<Rollback>> {
+        let Job::Call(call) = &work.job else { unreachable!("deferred work isn't a call") };
+        let Running { window, commit, .. } = self.phase.running();
+        let (request, next) = (call.request, commit.next());
+        planted::no_window(window);
+        match window.admit(&request) {
+            Admission::Run => {}
+            Admission::Recorded(recorded) => {
+                self.session.parts.counts.repeats.fetch_add(1, Ordering::Relaxed);
+                let seen = recorded.commit;
+                self.answer_when_committed(work, seen, outcome_of(recorded.outcome));
+                return Ok(());
+            }
+            Admission::Rebase => {
+                let judged_on = self.judged_on();
+                self.answer_when_committed(work, judged_on, Outcome::Rebase(judged_on));
+                return Ok(());
+            }
+            // Its client has said that it no longer waits for this request.
+            Admission::Stale => return Ok(()),
+            Admission::Full => {
+                work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Busy));
+                return Ok(());
+            }
+        }
+        let ran = match self.failed.get(&request.id).cloned() {
+            Some(outcome) => Ok(outcome),
+            None if self.is_quarantined() => {
+                work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Quarantined));
+                return Ok(());
+            }
+            None => self.run_command(call),
+        };
+        let outcome = match ran {
+            Ok(outcome) => outcome,
+            Err(Unrun::Undecodable(why)) => {
+                // Nothing ran: the state is as it was.
+                work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Undecodable(why)));
+                return Ok(());
+            }
+            Err(Unrun::Fault(outcome)) => {
+                let at_fault = Some((request.id, outcome));
+                return Err(Box::new(Rollback { at_fault, work: Some(work) }));
+            }
+        };
+        let recorded = Recorded { outcome: recorded(&outcome), commit: next };
+        let limits = &self.session.settings.window;
+        self.phase.running().window.record(&request, recorded, limits);
+        self.ran(work, outcome);
+        Ok(())
+    }
+
+    fn run_command(&mut self, call: &Call) -> Result<Outcome, Unrun> {
+        match call.mode {
+            Mode::Delete => {
+                self.delete();
+                Ok(Outcome::Reply(Bytes::new()))
+            }
+            Mode::Amend => self.amend(&call.body),
+            Mode::Tell => {
+                self.handle(|vnode, context| vnode.command(context, &call.body))?;
+                Ok(Outcome::Reply(Bytes::new()))
+            }
+            Mode::Command | Mode::Ask => {
+                let reply = self.handle(|vnode, context| vnode.command(context, &call.body))?;
+                Ok(Outcome::Reply(reply.into()))
+            }
+            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred | Mode::Acknowledge => {
+                unreachable!("{:?} isn't a command", call.mode)
+            }
+        }
+    }
+
+    /// Runs a handler that may change the state, and takes what it asks for.
+    pub(super) fn handle<T>(
+        &mut self,
+        run: impl FnOnce(&mut dyn AnyVnode, AnyContext<'_>) -> Result<T, String>,
+    ) -> Result<T, Unrun> {
+        let Phase::Running(running) = &mut self.phase else {
+            unreachable!("work runs only on a state in memory");
+        };
+        let (mut nothing, mut asked) = ((), Asked::default());
+        let context = AnyContext {
+            name: &self.handle.name,
+            epoch: self.tenure,
+            env: self.kind.env(),
+            resource: resource(&mut self.hooks, &mut nothing),
+            clock: &*self.session.clock,
+            asked: &mut asked,
+        };
+        let began = self.session.clock.now();
+        let ran = catch_unwind(AssertUnwindSafe(|| run(&mut *running.vnode, context)));
+        let took = self.session.clock.now().since(began);
+        let limit = self.session.settings.handler_warn_after;
+        if took > limit {
+            self.session.parts.counts.slow_handlers.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(vnode = %self.handle.name, ?took, ?limit, "a handler blocks its thread; use an effect or spawn for what takes long");
+        }
+        match ran {
+            Ok(Ok(value)) => {
+                self.accept(asked)?;
+                Ok(value)
+            }
+            Ok(Err(why)) => Err(Unrun::Undecodable(why)),
+            Err(_) => {
+                tracing::warn!(vnode = %self.handle.name, "command panicked; the vnode is rolled back");
+                self.note_panic();
+                Err(Unrun::Fault(Outcome::Panicked))
+            }
+        }
+    }
+
+    /// Takes what a handler has asked for.
+    fn accept(&mut self, asked: Asked) -> Result<(), Unrun> {
+        let Asked { list, spawned, delete, refused } = asked;
+        if let Some(why) = refused {
+            return Err(Unrun::Fault(Outcome::Rejected(why)));
+        }
+        self.phase.running().existence = Existence::Exists;
+        if delete {
+            self.delete();
+        }
+        if !list.is_empty() {
+            let limits = self.session.settings.deferred;
+            let deferred = self.deferred();
+            list.into_iter().for_each(|ask| ask.note(deferred));
+            if let Some(why) = deferred.beyond(&limits) {
+                return Err(Unrun::Fault(Outcome::Rejected(why)));
+            }
+        }
+        self.spawn_later(spawned);
+        Ok(())
+    }
+
+    /// Deletes the state and the timers. What was sent before is delivered.
+    pub(super) fn delete(&mut self) {
+        let vnode = self.kind.fresh();
+        let running = self.phase.running();
+        running.vnode = vnode;
+        running.existence = Existence::Absent;
+        if self.deferring.is_some() {
+            self.deferred().cancel_timers();
+        }
+    }
+
+    /// Some work has run: its answer waits for the hand-over.
+    pub(super) fn ran(&mut self, work: Work, outcome: Outcome) {
+        self.dirty = true;
+        self.pending.push(Pending { work, outcome });
+        if !self.encode_queued {
+            self.encode_queued = true;
+            // It comes after everything that is in the mailbox now, so a hot vnode encodes once per drain.
+            drop(self.myself.cast(Message::Encode));
+        }
+    }
+
+    fn query(&mut self, work: Work) {
+        let Job::Call(call) = &work.job else { unreachable!("deferred work isn't a call") };
+        let outcome = match call.mode {
+            Mode::Exists => {
+                let exists = self.phase.running().existence == Existence::Exists;
+                Outcome::Reply(Bytes::from_static(if exists { &[1] } else { &[0] }))
+            }
+            Mode::Deferred => Outcome::Reply(self.describe_deferred()),
+            Mode::Query | Mode::Local => self.ask(&call.body),
+            Mode::Command
+            | Mode::Tell
+            | Mode::Ask
+            | Mode::Delete
+            | Mode::Amend
+            | Mode::Acknowledge => unreachable!("{:?} isn't a query", call.mode),
+        };
+        let seen = self.judged_on();
+        self.answer_when_committed(work, seen, outcome);
+    }
+
+    fn ask(&mut self, body: &[u8]) -> Outcome {
+        let Phase::Running(Running { vnode, .. }) = &self.phase else {
+            unreachable!("work runs only on a state in memory");
+        };
+        let (mut nothing, mut asked) = ((), Asked::default());
+        let context = AnyContext {
+            name: &self.handle.name,
+            epoch: self.tenure,
+            env: self.kind.env(),
+            resource: resource(&mut self.hooks, &mut nothing),
+            clock: &*self.session.clock,
+            asked: &mut asked,
+        };
+        match catch_unwind(AssertUnwindSafe(|| vnode.query(context, body))) {
+            Ok(Ok(answer)) => Outcome::Reply(answer.into()),
+            Ok(Err(why)) => Outcome::Undecodable(why),
+            Err(_) => {
+                tracing::warn!(vnode = %self.handle.name, "query panicked");
+                self.note_panic();
+                Outcome::Panicked
+            }
+        }
+    }
+
+    /// Another vnode will send nothing below a number.
+    fn acknowledge(&mut self, work: Work) {
+        let Job::Call(call) = &work.job else { unreachable!("deferred work isn't a call") };
+        let request = call.request;
+        let window = &mut self.phase.running().window;
+        match window.acknowledged(request.id.client, request.lowest) {
+            Acknowledged::Now => self.ran(work, Outcome::Reply(Bytes::new())),
+            Acknowledged::Before => {
+                let judged_on = self.judged_on();
+                self.answer_when_committed(work, judged_on, Outcome::Reply(Bytes::new()));
+            }
+        }
+    }
+
+    /// The commit of the state in memory: the next one if it has changes.
+    fn judged_on(&mut self) -> CommitNumber {
+        let commit = self.phase.running().commit;
+        if self.dirty { commit.next() } else { commit }
+    }
+
+    /// Whether callers are refused because of panics.
+    pub(super) fn is_quarantined(&mut self) -> bool {
+        match self.quarantine.until {
+            Some(until) if self.session.clock.now() < until => true,
+            Some(_) => {
+                self.quarantine.until = None;
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Sends an answer that depends on the state of commit `seen`: with the pending ones if that state is not handed
+    /// over yet, else by the journal's rules.
+    fn answer_when_committed(&mut self, work: Work, seen: CommitNumber, outcome: Outcome) {
+        let commit = self.phase.running().commit;
+        if seen > commit {
+            assert!(self.dirty, "{}: an answer depends on a missing commit", self.handle.name);
+            self.pending.push(Pending { work, outcome });
+            return;
+        }
+        let sees = self.handed.as_ref().map_or(Position::ZERO, |handed| handed.position);
+        let answer = self.answer(commit, outcome);
+        let served = (self.handle.slot, self.tenure);
+        let mode = match &work.job {
+            Job::Call(call) => call.mode,
+            Job::Own(..) => unreachable!("nobody waits for deferred work"),
+        };
+        let released = Released { reply: work.reply, answer };
+        self.session.journal.answer(mode, served, sees, released);
+    }
+}
+
+impl Phase {
+    /// The vnode in memory. Work runs only then.
+    pub(super) fn running(&mut self) -> &mut Running {
+        let Self::Running(running) = self else {
+            unreachable!("work runs only on a state in memory");
+        };
+        running
+    }
+}
