@@ -6,6 +6,8 @@
 
 mod call;
 mod deadline;
+mod deferred;
+mod delete;
 mod demo;
 mod domain;
 mod domains;
@@ -61,6 +63,8 @@ enum Command {
     Move(move_slots::Arguments),
     History(history::Arguments),
     Explain(explain::Arguments),
+    Deferred(deferred::Arguments),
+    Delete(delete::Arguments),
     Seal(seal::Arguments),
     Elect(elect::Arguments),
     #[command(hide = true)]
@@ -116,6 +120,8 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Move(arguments) => Box::pin(move_slots::run(arguments)).await,
         Command::History(arguments) => Box::pin(history::run(arguments)).await,
         Command::Explain(arguments) => Box::pin(explain::run(arguments)).await,
+        Command::Deferred(arguments) => Box::pin(deferred::run(arguments)).await,
+        Command::Delete(arguments) => Box::pin(delete::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
         Command::Elect(arguments) => Box::pin(elect::run(arguments)).await,
         Command::RunWithParent(arguments) => Err(arguments.become_command()),
@@ -142,6 +148,8 @@ fn log_to_stderr(command: &Command) {
         | Command::Move(_)
         | Command::History(_)
         | Command::Explain(_)
+        | Command::Deferred(_)
+        | Command::Delete(_)
         | Command::Seal(_)
         | Command::Probe(_)
         | Command::Scrub(_)
