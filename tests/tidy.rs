@@ -110,7 +110,8 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("slot", &["format", "journal", "epoch", "state"]),
             ("checkpoint", &["format", "journal", "epoch", "state", "slot"]),
             ("control", &["format", "journal", "epoch", "checkpoint"]),
-            ("request", &["format"]),
+            ("deferred", &["format"]),
+            ("request", &["format", "deferred"]),
             ("audit", &["format", "journal", "epoch", "state", "checkpoint"]),
         ],
     ),
@@ -118,6 +119,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
         "crates/holocron/src",
         &[
             ("api", &[]),
+            ("testing", &["api"]),
             ("transport", &["api"]),
             ("store_io", &["api", "transport"]),
             ("election", &["api", "store_io"]),

@@ -13,6 +13,7 @@ pub mod inspect;
 mod planted;
 mod session;
 mod store_io;
+pub mod testing;
 mod transport;
 
 pub use api::call::{Answer, Call, Mode, Outcome, ReplyTo};
