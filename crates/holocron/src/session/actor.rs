@@ -65,6 +65,8 @@ pub(crate) enum Message {
     Own(Own),
     /// A spawned task has ended, with a command unless it panicked.
     SpawnedEnded(Option<Bytes>),
+    /// Reply when what it has done since it was woken is handed over.
+    Settle(oneshot::Sender<()>),
     /// Deferred work may be due.
     Wake,
     /// The envelope with this number is committed.
@@ -258,6 +260,7 @@ impl Actor for VnodeActor {
             Message::Loaded(loaded) => active.on_loaded(loaded),
             Message::Own(own) => active.on_own(own),
             Message::SpawnedEnded(result) => active.on_spawned_ended(result),
+            Message::Settle(done) => active.on_settle(done),
             Message::Wake => active.carry_out(),
             Message::Committed(commit) => active.on_committed(commit),
             Message::Encode => active.on_encode(),
@@ -381,7 +384,11 @@ impl Active {
             .handed
             .as_ref()
             .is_some_and(|handed| handed.position > self.session.journal.committed());
-        if self.dirty || !self.pending.is_empty() || in_flight || self.is_deferring() {
+        if self.dirty || !self.pending.is_empty() || in_flight {
+            return;
+        }
+        self.note_committed();
+        if self.is_deferring() {
             return;
         }
         if self.trim_at_rest() {

@@ -20,7 +20,7 @@ use holocron_protocol::{
     state::{index::SlotIndex, place::FileId},
 };
 use holocron_store::{Patience, get_range_until};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::{Session, activate::NotActivated, actor::Message};
 use crate::{
@@ -39,6 +39,8 @@ const GAP_MAX: u64 = 64 << 10;
 const READ_LEN_MAX: u64 = 4 << 20;
 /// The wall clock is looked at as often as this, because it may jump.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long vnodes that were woken may take until the next are woken.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// When a vnode is woken again that can't be activated here.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -166,8 +168,9 @@ impl Session {
         if woken.is_empty() {
             return;
         }
-        // Their actors have what they need; what they do at once comes behind this in the journal's order of batches.
-        tokio::task::yield_now().await;
+        if tokio::time::timeout(SETTLE_MAX, self.settle(&woken)).await.is_err() {
+            tracing::debug!(session = %self.id(), "vnodes that were woken take long");
+        }
         let point = self.journal.flush_point().0;
         if self.journal.until_committed(point).await.is_err() {
             // The session is over.
@@ -180,6 +183,22 @@ impl Session {
             {
                 drop(entry.actor.cast(Message::Passivate));
             }
+        }
+    }
+
+    /// Waits until vnodes have handed over what they did when they were woken.
+    async fn settle(&self, woken: &[Arc<Handle>]) {
+        let mut settling = Vec::new();
+        for handle in woken {
+            if let Some(entry) = self.active.get(&handle.hash) {
+                let (done, settled) = oneshot::channel();
+                drop(entry.actor.cast(Message::Settle(done)));
+                settling.push(settled);
+            }
+        }
+        for settled in settling {
+            // One whose actor has stopped has nothing to hand over.
+            drop(settled.await);
         }
     }
 

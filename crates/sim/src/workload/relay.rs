@@ -1,5 +1,6 @@
 //! Relays: vnodes that send each other messages, set timers and ask for effects. Each counts what it asked for and what came of
-//! it, so that in the end the counts of all of them must agree.
+//! it, so that in the end the counts of all of them must agree. *Sleepers* are relays that set a timer once and are never called
+//! again: whoever serves them must wake them.
 //!
 //! What can't be counted in a state is the outside: which effects have run there.
 
@@ -25,6 +26,9 @@ const COUNT: u8 = 6;
 const PAUSE_MAX: Duration = Duration::from_millis(150);
 /// The longest delay of a timer.
 const DELAY_MAX_MS: u64 = 900;
+/// The longest delay of a sleeper, and how many there are at most.
+const SLEEP_MAX_MS: u64 = 20_000;
+const SLEEPERS_MAX: u32 = 60;
 /// The longest time that an effect takes, and how often it asks for a retry.
 const EFFECT_MAX: Duration = Duration::from_millis(200);
 const RETRIES: f64 = 0.25;
@@ -40,11 +44,16 @@ pub(crate) struct Outside {
     chance: Chance,
     /// How often each effect has run to its end.
     ran: Mutex<BTreeMap<EffectId, u64>>,
+    sleepers: Mutex<u32>,
 }
 
 impl Outside {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { chance: Chance::new(seed ^ 0x0e1a), ran: Mutex::default() }
+        Self {
+            chance: Chance::new(seed ^ 0x0e1a),
+            ran: Mutex::default(),
+            sleepers: Mutex::default(),
+        }
     }
 
     /// Adds the kind to a host that starts.
@@ -229,7 +238,11 @@ async fn ask(caller: &Caller) {
     let one = || u8::try_from(caller.chance.below(COUNT.into())).expect("few relays");
     // To itself, too.
     let (from, to) = (one(), one());
-    let command = match caller.chance.below(16) {
+    let choice = caller.chance.below(18);
+    if choice >= 16 {
+        return put_to_sleep(caller).await;
+    }
+    let command = match choice {
         0..4 => Command::Send { from, to, count: 1, answer: Answer::Wanted },
         4..7 => Command::Send { from, to, count: 3, answer: Answer::Unwanted },
         7..11 => Command::Arm { delay_ms: caller.chance.below(DELAY_MAX_MS) },
@@ -242,6 +255,30 @@ async fn ask(caller: &Caller) {
         // The relays themselves count.
         Ended::Replied(_) | Ended::NotRun | Ended::Unclear => {}
     }
+}
+
+/// Calls a new relay, which sets a timer.
+async fn put_to_sleep(caller: &Caller) {
+    let Some(outside) = &caller.work.outside else { return };
+    let number = {
+        let mut sleepers = lock(&outside.sleepers);
+        if *sleepers >= SLEEPERS_MAX {
+            return;
+        }
+        *sleepers += 1;
+        *sleepers
+    };
+    let delay_ms = caller.chance.below(SLEEP_MAX_MS);
+    let (key, command) = (sleeper(number), Command::Arm { delay_ms });
+    let result = caller.vnode::<Relay>(&key).command(command).await;
+    match caller.work.ended(&key, result) {
+        // It counts for itself whether it has set a timer.
+        Ended::Replied(_) | Ended::NotRun | Ended::Undone | Ended::Unclear => {}
+    }
+}
+
+fn sleeper(number: u32) -> String {
+    format!("s{number}")
 }
 
 /// Waits, without calling a relay, so that they must wake by themselves. Then everything that was asked for must be done.
@@ -275,12 +312,13 @@ pub(crate) async fn read_back(client: &Client, work: &Work) {
 
 async fn read_all(client: &Client, work: &Work) -> Option<Vec<Relay>> {
     let mut relays = Vec::new();
-    for number in 0..COUNT {
-        let relay = client.get::<Relay>(&key(number)).with_deadline(READ_BACK_WITHIN);
+    let sleepers = work.outside.as_ref().map_or(0, |outside| *lock(&outside.sleepers));
+    for key in (0..COUNT).map(key).chain((1..=sleepers).map(sleeper)) {
+        let relay = client.get::<Relay>(&key).with_deadline(READ_BACK_WITHIN);
         match relay.query(()).await {
             Ok(relay) => relays.push(relay),
             Err(error) => {
-                work.trace.violate(format_args!("{}: r{number}: {error}", Invariant::Heals));
+                work.trace.violate(format_args!("{}: {key}: {error}", Invariant::Heals));
                 return None;
             }
         }
@@ -291,7 +329,7 @@ async fn read_all(client: &Client, work: &Work) -> Option<Vec<Relay>> {
 /// What isn't done.
 fn open(relays: &[Relay]) -> Vec<(Invariant, String)> {
     let mut open = Vec::new();
-    for (from, relay) in (0..COUNT).zip(relays) {
+    for (from, relay) in (0_u8..).zip(relays) {
         for (to, target) in (0..COUNT).zip(relays) {
             let sent = relay.sent.get(&to).copied().unwrap_or(0);
             let received = target.received.get(&from).copied().unwrap_or(0);

@@ -17,7 +17,7 @@ use holocron_protocol::{
     time::WallTime,
 };
 use ractor::ActorRef;
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Active, Message, Phase, own::Own};
@@ -139,11 +139,29 @@ impl Active {
         self.handle.queued.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Nothing is in flight; the message that says so may still be on its way.
+    pub(super) fn note_committed(&mut self) {
+        if let (Some(deferring), Some(handed)) = (&mut self.deferring, &self.handed) {
+            deferring.post.committed(handed.commit);
+        }
+    }
+
     pub(super) fn on_committed(&mut self, commit: CommitNumber) {
         if let Some(deferring) = &mut self.deferring {
             deferring.post.committed(commit);
         }
         self.carry_out();
+    }
+
+    /// Replies once nothing is left to hand over.
+    pub(super) fn on_settle(&mut self, done: oneshot::Sender<()>) {
+        let again = if self.encode_queued {
+            // Behind the Encode.
+            self.myself.cast(Message::Settle(done)).is_ok()
+        } else {
+            done.send(()).is_ok()
+        };
+        tracing::trace!(vnode = %self.handle.name, again, "settles");
     }
 
     /// Carries out what is due, and says when it is to be woken next.
