@@ -111,6 +111,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("checkpoint", &["format", "journal", "epoch", "state", "slot"]),
             ("control", &["format", "journal", "epoch", "checkpoint"]),
             ("request", &["format"]),
+            ("schema", &["format"]),
             ("audit", &["format", "journal", "epoch", "state", "checkpoint"]),
         ],
     ),

@@ -57,9 +57,6 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::WaitForBatchInFlight => {
             in_model("journal_model", "switched::a_read_that_waits_for_the_batch_in_flight")
         }
-        Bug::IgnoreBatchInFlight => {
-            in_model("journal_model", "switched::a_read_that_ignores_the_batch_in_flight")
-        }
         Bug::WitnessTooNew => in_model("journal_loss", "switched::a_witness_that_is_too_new"),
         // A slot would have to move away and back during the one request of a Release.
         Bug::DropSourceOfOldTenure => {
@@ -104,6 +101,9 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::TakeOverNames => traced!("a_domain_that_takes_over_names"),
         Bug::EndHostForDomain => traced!("a_host_ended_for_one_domain"),
         Bug::BlameHostsForOutage => traced!("hosts_blamed_for_an_outage"),
+        // Hosts of the simulator run one version of each kind.
+        Bug::TrustShape => in_model("by_name", "switched::a_state_of_another_shape"),
+        Bug::IgnoreFingerprint => in_model("by_name", "switched::arguments_of_another_shape"),
         // Rules of an election used alone: what its members claim is watched in a story of its own, not in the default workload.
         Bug::ClaimFromAnswer => in_election("switched::a_claim_from_the_time_of_the_answer"),
         Bug::ClaimAtOnce => in_election("switched::a_claim_that_begins_at_once"),
@@ -121,7 +121,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         | Bug::LooseRelease | Bug::DropSourceEarly | Bug::PartAsFull | Bug::ReuseSessionId
         | Bug::RetryOtherBytes | Bug::AnswerOpenBatch | Bug::RollBackInFlight | Bug::EndOnOutage
         | Bug::CheckpointNamesPrevious | Bug::WindowByAge | Bug::NoWindow | Bug::KeepCache
-        | Bug::SkipWitness | Bug::JudgeByName
+        | Bug::SkipWitness | Bug::JudgeByName | Bug::IgnoreBatchInFlight
         | Bug::ForgetClientWithoutMark | Bug::ForgetAnswerWithoutMark | Bug::DeletePacksInUse | Bug::ForgetAtOnce | Bug::ShardsByCall | Bug::EvictBeforeClose
         | Bug::KeepFiredTimer | Bug::ForgetWakes | Bug::EffectOverAtStart
         => Noticed::InSimulation,

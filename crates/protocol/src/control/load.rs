@@ -21,15 +21,13 @@ use crate::{
 pub const WINDOW: Duration = Duration::from_secs(5);
 /// What one command or query per second counts.
 pub const CALL: u64 = 1_000;
-/// What a vnode in memory counts: five hundred as much as one command per second. More would let idle vnodes hide where the
-/// commands go: a host bounds its memory by passivation, but nothing else takes commands off it.
-pub const ACTIVE: u64 = 2;
+/// What a vnode in memory counts: a hundred take as much memory as a host has for each command per second that it can run.
+pub const ACTIVE: u64 = 10;
 /// What a mebibyte of state counts: it is copied when the slot moves, and read after a takeover.
 pub const MEBIBYTE: u64 = 100;
-/// What a slot without any load counts: a tenth of a command per second. So a cluster without load is even by the number of
-/// slots, and little load moves little. Of the load of a cluster with more than 4 commands per second and slot it is a fortieth
-/// at most, so that what hides behind it is less than [`UNEVEN_PERCENT`](crate::epoch::placement::UNEVEN_PERCENT).
-pub const BASE: u64 = 100;
+/// What a slot without any load counts: as much as one command per second. So a cluster without load is even by the number of
+/// slots, and little load moves little.
+pub const BASE: u64 = 1_000;
 
 /// A load, rounded to one of eight steps per power of two: 6 % off at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -203,7 +201,7 @@ mod tests {
         for window in 1..=3 {
             meter.window(seconds(window * 5), [(Slot(0), Position::new(1), counted)]);
         }
-        assert_eq!(load(&meter), Some(1_152));
+        assert_eq!(load(&meter), Some(2_048));
         assert_eq!(meter.report.number, 2);
         assert_eq!(meter.news(2), None);
     }

@@ -149,10 +149,6 @@ impl Journal {
         let Some(reads) = &state.reads else { return };
         if reads.len() < self.reads_max {
             let mut sees = vec![state.writer.submitted()];
-            if state.writer.in_flight() > 0 {
-                // Of a vnode that hasn't changed since.
-                sees.push(state.writer.committed());
-            }
             if state.writer.submitted().get() < self.batches_max {
                 sees.push(state.writer.next_position());
             }

@@ -252,10 +252,7 @@ mod switched {
     #[test]
     #[ignore = "breaks a promise: started by the tests below, with a bug planted"]
     fn search() {
-        let bounds = match switch::plant() {
-            Bug::WaitForBatchInFlight | Bug::IgnoreBatchInFlight => READS,
-            _ => ONE,
-        };
+        let bounds = if switch::plant() == Bug::WaitForBatchInFlight { READS } else { ONE };
         clean(bounds, &[]);
     }
 
@@ -272,10 +269,5 @@ mod switched {
     #[test]
     fn a_read_that_waits_for_the_batch_in_flight() {
         switch::is_missed(Bug::WaitForBatchInFlight, "switched::search", NO_STEP);
-    }
-
-    #[test]
-    fn a_read_that_ignores_the_batch_in_flight() {
-        switch::is_missed(Bug::IgnoreBatchInFlight, "switched::search", NO_STEP);
     }
 }

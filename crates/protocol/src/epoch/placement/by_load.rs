@@ -17,7 +17,7 @@ use core::cmp::Reverse;
 use super::{Mobility, Need, Owners, UNEVEN_PERCENT};
 
 /// How far off its share a host may be after slots were moved, in percent of the share, if the sizes of slots allow.
-pub const EVEN_PERCENT: u64 = 2;
+pub const EVEN_PERCENT: u64 = 5;
 /// A host with less than this part of its share of the load, and less than half of this part of its share of the slots, has
 /// just joined, or as good as: slots move to it at once.
 const EMPTY_PERCENT: u64 = 50;
