@@ -6,7 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
-use holocron::{CallError, Client, Context, Host, Vnode};
+use holocron::{CallError, Client, Host};
 use serde::{Deserialize, Serialize};
 
 const ACCOUNTS: u64 = 100;
@@ -19,34 +19,29 @@ struct Account {
     balance: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-enum Command {
-    Deposit(u64),
-    Withdraw(u64),
-}
-
-impl Vnode for Account {
-    const KIND: &'static str = "account";
-    type Command = Command;
-    /// Whether the balance was sufficient.
-    type Reply = bool;
-    type Query = ();
-    type Answer = u64;
-    type Env = ();
-
-    fn command(&mut self, _: &mut Context<'_, Self>, command: Command) -> bool {
-        match command {
-            Command::Deposit(amount) => self.balance += amount,
-            Command::Withdraw(amount) if amount > self.balance => return false,
-            Command::Withdraw(amount) => self.balance -= amount,
-        }
-        true
+#[holocron::vnode(kind = "account")]
+impl Account {
+    #[command]
+    fn deposit(&mut self, amount: u64) {
+        self.balance += amount;
     }
 
-    fn query(&self, _: &Context<'_, Self>, (): ()) -> u64 {
+    /// Fails, and takes nothing, if the balance is too small.
+    #[command]
+    fn withdraw(&mut self, amount: u64) -> Result<(), TooLittle> {
+        self.balance = self.balance.checked_sub(amount).ok_or(TooLittle)?;
+        Ok(())
+    }
+
+    #[query]
+    fn balance(&self) -> u64 {
         self.balance
     }
 }
+
+/// The balance was too small.
+#[derive(Debug, Serialize, Deserialize)]
+struct TooLittle;
 
 fn name(number: u64) -> String {
     format!("account-{}", number % ACCOUNTS)
@@ -59,8 +54,9 @@ async fn teller(client: Client, number: u64) -> Result<u64, CallError> {
         let from = client.get::<Account>(&name(number * 31 + round * 7));
         let to = client.get::<Account>(&name(number * 17 + round * 13 + 1));
         let amount = 1 + (number + round) % 200;
-        if from.command(Command::Withdraw(amount)).await? {
-            to.command(Command::Deposit(amount)).await?;
+        // The outer error says that the call failed, the inner one is the account's own.
+        if let Ok(()) = from.withdraw(amount).await? {
+            to.deposit(amount).await?;
             moved += 1;
         }
     }
@@ -81,7 +77,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let client = Client::connect(&store).await?.with_deadline(std::time::Duration::from_secs(60));
     for number in 0..ACCOUNTS {
-        client.get::<Account>(&name(number)).command(Command::Deposit(OPENING)).await?;
+        client.get::<Account>(&name(number)).deposit(OPENING).await?;
     }
     println!("{ACCOUNTS} accounts with {OPENING} each, on three hosts");
 
@@ -98,7 +94,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut total = 0;
     for number in 0..ACCOUNTS {
-        total += client.get::<Account>(&name(number)).query(()).await?;
+        total += client.get::<Account>(&name(number)).balance().await?;
     }
     println!("{moved} transfers, {total} in all accounts together");
     assert_eq!(total, ACCOUNTS * OPENING, "money was lost or made");

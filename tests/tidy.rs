@@ -112,6 +112,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("control", &["format", "journal", "epoch", "checkpoint"]),
             ("deferred", &["format"]),
             ("request", &["format", "deferred"]),
+            ("schema", &["format"]),
             ("audit", &["format", "journal", "epoch", "state", "checkpoint"]),
         ],
     ),

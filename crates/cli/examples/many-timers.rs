@@ -132,12 +132,12 @@ async fn measure(timers: usize) -> Outcome<()> {
     let requests = host.status().requests - before;
     let mut all = core::mem::take(&mut *late.0.lock().expect("only pushed to"));
     all.sort_unstable();
-    let at = |part: f64| all.get((all.len() as f64 * part) as usize).copied().unwrap_or(0);
+    let at = |percent: usize| all.get(all.len() * percent / 100).copied().unwrap_or(0);
     println!(
         "{} have fired: p50 {} ms, p99 {} ms, the last {} ms late; {requests} store requests; {most} vnodes in memory at most",
         all.len(),
-        at(0.5),
-        at(0.99),
+        at(50),
+        at(99),
         all.last().copied().unwrap_or(0),
     );
     for number in [0, timers / 2, timers - 1] {

@@ -1,34 +1,52 @@
 //! `holocron call`: one command or query from the shell.
+//!
+//! The shell knows no types: it asks a host which commands and queries the kind has, and calls in JSON.
 
+mod body;
+
+use bytes::Bytes;
 use clap::Args;
-use holocron::VnodeRef;
-use serde_json::Value;
+use holocron::{Body, Format};
+use holocron_protocol::ids::VnodeName;
 
+pub(crate) use self::body::usage;
+use self::body::{Wanted, body, find};
 use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
-    kinds::{self, Counter, Kv, ShellCall, ShellKind},
+    known_kinds::{KnownKinds, host_first},
     store::StoreArguments,
 };
 
 /// Send one command or query to a vnode
 ///
-/// Prints the answer as JSON.
+/// Prints the answer as JSON. Works with every kind that the cluster's hosts run: `holocron kinds` lists them.
 #[derive(Debug, Args)]
-#[command(after_help = after_help())]
+#[command(after_help = exit::help("\
+Arguments are JSON, each in order or all by name in one object. Text needs no quotes where the kind expects text.
+A kind whose commands have no names takes the command itself, as JSON.
+
+Examples:
+  holocron call --store file:///tmp/h counter alice add 5
+  holocron call --store file:///tmp/h counter alice value
+  holocron call --store file:///tmp/h kv settings put colour blue
+  holocron call --store file:///tmp/h kv settings put '{\"field\":\"colour\",\"value\":\"blue\"}'"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
-    /// The vnode's kind: counter or kv.
+    /// The vnode's kind.
     kind: String,
     /// The vnode's key. A vnode is created by its first command.
     key: String,
-    /// The command or query, see below.
-    #[arg(value_name = "COMMAND")]
+    /// The command or query.
+    #[arg(value_name = "COMMAND", allow_hyphen_values = true)]
     word: String,
-    /// Its argument, as JSON.
-    #[arg(value_name = "JSON", value_parser = parse_json, allow_hyphen_values = true)]
-    argument: Option<Value>,
+    /// Its arguments, as JSON.
+    #[arg(value_name = "JSON", allow_hyphen_values = true)]
+    arguments: Vec<String>,
+    /// It is a query, if the kind has a command of that name too, or calls without names.
+    #[arg(long)]
+    query: bool,
     /// Answer a query from the owner's memory. Cheaper, but stale if the owner was fenced a moment ago.
     #[arg(long)]
     local: bool,
@@ -36,51 +54,31 @@ pub(crate) struct Arguments {
     deadline: DeadlineArguments,
 }
 
-fn after_help() -> String {
-    exit::help(&format!(
-        "Commands and queries:\n{}\nExamples:
-  holocron call --store file:///tmp/h counter alice add 5
-  holocron call --store file:///tmp/h counter alice value
-  holocron call --store file:///tmp/h kv settings put '{{\"field\":\"colour\",\"value\":\"blue\"}}'",
-        kinds::describe(),
-    ))
-}
-
-fn parse_json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text)
-        .map_err(|error| format!("not JSON ({error}); write text in quotes: '\"text\"'"))
-}
-
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
-    let answer = match arguments.kind.as_str() {
-        "counter" => call::<Counter>(&arguments).await?,
-        "kv" => call::<Kv>(&arguments).await?,
-        kind => {
-            let why = format!("no built-in kind is named {kind:?}; the kinds are counter and kv");
-            return Err(Fail::new(Failure::Usage, why));
-        }
-    };
-    println!("{answer}");
-    Ok(())
-}
-
-async fn call<V: ShellKind>(arguments: &Arguments) -> Result<Value, Fail> {
-    let argument = arguments.argument.clone().unwrap_or(Value::Null);
-    // Before connecting, so that a wrong argument fails at once.
-    let call = kinds::parse::<V>(&arguments.word, &argument)
-        .map_err(|why| Fail::new(Failure::Usage, why))?;
+    let usage = |why: String| Fail::new(Failure::Usage, why);
+    let name = VnodeName::new(&arguments.kind, &arguments.key)
+        .map_err(|invalid| usage(invalid.to_string()))?;
     let deadline = arguments.deadline.start();
     let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
-    let vnode: VnodeRef<V> = client.get(&arguments.key);
-    let answer = match call {
-        ShellCall::Command(_) if arguments.local => {
-            return Err(Fail::new(Failure::Usage, "--local works with queries only"));
-        }
-        ShellCall::Command(command) => serde_json::to_value(vnode.command(command).await?),
-        ShellCall::Query(query) if arguments.local => {
-            serde_json::to_value(vnode.local(query).await?)
-        }
-        ShellCall::Query(query) => serde_json::to_value(vnode.query(query).await?),
+    let view = client.ready().await?;
+    let hosts = host_first(&view.record, &name);
+    let known = KnownKinds::ask_one(&hosts, deadline, name.kind()).await?;
+    let Some(kind) = known.of(name.kind()) else {
+        return Err(usage(format!(
+            "no host runs a kind named {:?}; the kinds are: {}",
+            name.kind(),
+            known.names()
+        )));
     };
-    answer.map_err(|error| Fail::failed(format!("the answer can't be written as JSON: {error}")))
+    let wanted = match (arguments.local, arguments.query) {
+        (true, _) => Wanted::Local,
+        (false, true) => Wanted::Query,
+        (false, false) => Wanted::Any,
+    };
+    let (mode, call) = find(kind, &arguments.word, wanted).map_err(usage)?;
+    let body = body(call, &arguments.word, &arguments.arguments).map_err(usage)?;
+    let body = Body { format: Format::Json, bytes: Bytes::from(body) };
+    let reply = client.call(&name, mode, body, deadline.left()).await?;
+    println!("{}", String::from_utf8_lossy(&reply));
+    Ok(())
 }

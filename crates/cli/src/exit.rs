@@ -37,7 +37,7 @@ Exit codes:
   2  wrong usage
   3  an acknowledged command was lost, one took effect twice, a read was stale (demo), or a promise was broken (sim)
   4  unclear: it may have taken effect (call, seal, drain, move)
-  5  not done, no answer before the deadline: try again later (call, status, history, explain, seal,
+  5  not done, no answer before the deadline: try again later (call, kinds, status, history, explain, seal,
      drain, move, probe, scrub, gc, elect)
   6  not done: the same request will never succeed (call)
   7  the store breaks a promise that Holocron needs (probe, host, elect), or is lost: emptied, replaced or restored
@@ -122,6 +122,7 @@ impl From<StartError> for Fail {
             | StartError::Domain(_)
             | StartError::Remains { .. }
             | StartError::Environment(_)
+            | StartError::Kind(_)
             | StartError::Shards(_)
             | StartError::Listen { .. } => Failure::Failed,
         };
@@ -134,9 +135,11 @@ impl From<CallError> for Fail {
         let failure = match &error {
             CallError::Unclear => Failure::Unclear,
             CallError::Busy | CallError::Unavailable { .. } => Failure::Later,
-            CallError::Rejected { .. } | CallError::Panicked | CallError::UnknownKind => {
-                Failure::Rejected
-            }
+            CallError::Rejected { .. }
+            | CallError::UnknownCommand { .. }
+            | CallError::OtherArguments { .. }
+            | CallError::Panicked
+            | CallError::UnknownKind => Failure::Rejected,
             // It ran, but its result can't be read here.
             CallError::Unreadable { .. } => Failure::Unclear,
         };

@@ -19,7 +19,9 @@ mod gc;
 mod history;
 mod host;
 pub mod kinds;
+mod known_kinds;
 mod leader;
+mod list_kinds;
 mod move_slots;
 mod output;
 mod planted;
@@ -56,6 +58,8 @@ enum Command {
     Demo(demo::Arguments),
     Host(host::Arguments),
     Call(call::Arguments),
+    #[command(name = "kinds")]
+    Kinds(list_kinds::Arguments),
     Domain(domain::Arguments),
     Status(status::Arguments),
     Top(top::Arguments),
@@ -113,6 +117,7 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
         Command::Host(arguments) => Box::pin(host::run(arguments)).await,
         Command::Call(arguments) => Box::pin(call::run(arguments)).await,
+        Command::Kinds(arguments) => Box::pin(list_kinds::run(arguments)).await,
         Command::Domain(arguments) => Box::pin(domain::run(arguments)).await,
         Command::Status(arguments) => Box::pin(status::run(arguments)).await,
         Command::Top(arguments) => Box::pin(top::run(arguments)).await,
@@ -141,6 +146,7 @@ fn log_to_stderr(command: &Command) {
         Command::RunWithParent(_)
         | Command::Demo(_)
         | Command::Call(_)
+        | Command::Kinds(_)
         | Command::Domain(_)
         | Command::Status(_)
         | Command::Top(_)

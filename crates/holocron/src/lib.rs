@@ -16,10 +16,10 @@ mod store_io;
 pub mod testing;
 mod transport;
 
-pub use api::call::{Answer, Call, Mode, Outcome, ReplyTo};
+pub use api::call::{Answer, Body, Call, Format, Mode, Outcome, ReplyTo};
 pub use api::clock::{Clock, SystemClock, TokioClock};
 pub use client::{
-    CallError, Client, VnodeRef,
+    CallError, Client, Ran, Unavailable, VnodeRef,
     connect::{AskError, ClientBuilder, ConnectError, ask},
 };
 
@@ -28,16 +28,150 @@ pub use api::deferred::{Amendment, DeferredItem, DeferredKind, DeferredWork};
 pub use api::effect::{Done, Effect, EffectId, Failed, Finished, NoEffectId, Retry};
 pub use api::kinds::Kind;
 pub use api::lifecycle::{Activation, BoxError, Lifecycle};
+pub use api::old_state::OldState;
 pub use api::random::Random;
+pub use api::schema::{CallArguments, CallDescription, KindDescription, Schema};
 pub use api::settings::Settings;
 pub use api::vnode::Vnode;
 pub use audit::Audit;
+/// Writes a [`Vnode`] from the methods of a type: commands, queries, hooks, and a typed client.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use holocron::{Context, Host};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Cart {
+///     items: BTreeMap<String, u32>,
+/// }
+///
+/// /// What a host is given and handlers may use.
+/// struct Shop {
+///     per_sku_max: u32,
+/// }
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// enum CartError {
+///     TooMany { max: u32 },
+/// }
+///
+/// #[holocron::vnode(kind = "cart", env = Shop)]
+/// impl Cart {
+///     /// Adds so many; returns how many there are.
+///     #[command]
+///     fn add(&mut self, context: &mut Context<'_, Self>, sku: &str, n: u32) -> Result<u32, CartError> {
+///         let max = context.env().per_sku_max;
+///         let have = self.items.entry(sku.to_owned()).or_default();
+///         if *have + n > max {
+///             return Err(CartError::TooMany { max });
+///         }
+///         *have += n;
+///         Ok(*have)
+///     }
+///
+///     #[query]
+///     fn items(&self) -> Vec<(String, u32)> {
+///         self.items.iter().map(|(sku, n)| (sku.clone(), *n)).collect()
+///     }
+/// }
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = Host::builder("memory://").env(Shop { per_sku_max: 10 }).vnode::<Cart>().start().await?;
+/// let cart = host.client().get::<Cart>("alice");
+/// match cart.add("tea", 2).await? {
+///     Ok(n) => println!("{n} in the cart: {:?}", cart.items().await?),
+///     Err(CartError::TooMany { max }) => println!("at most {max}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # The attribute
+///
+/// * `kind = "cart"`: the kind's name, 1 to 64 bytes. Part of every vnode's stored name, so it must never change.
+/// * `version = 2`: the version of the stored state, [`Vnode::VERSION`]; 1 if absent.
+/// * `codec = MessagePack`: how the state is encoded, a [`Codec`]; bincode if absent.
+/// * `env = Shop`: the environment, [`Vnode::Env`], given with [`HostBuilder::env`]; none if absent.
+///
+/// # Handlers
+///
+/// Methods without one of these attributes stay what they are.
+///
+/// * `#[command]`: takes `&mut self`. What it leaves is committed before its reply is sent, also when it returns an `Err`; only a
+///   panic is rolled back.
+/// * `#[query]`: takes `&self`; linearizable. `#[query(local)]`: its client asks the owner's memory, which is cheaper and may be stale.
+/// * After `self` a handler may take the context: `&mut Context<'_, Self>` in a command, `&Context<'_, Self>` in a query.
+///   It is recognised by the name `Context`.
+/// * Arguments are any types with serde's `Serialize` and `DeserializeOwned`, by value or by shared reference (`&str`, `&Order`; they travel
+///   owned). Their names are their names on the wire. `#[serde(default)]` on an argument lets callers leave it out.
+/// * Results are any such types; `Result` too. The client's method returns `Result<R, CallError>`: the outer error says that the
+///   call failed, the inner value is what the handler returned.
+/// * `name = "…"`, as in `#[command(name = "delete")]`: the name on the wire; else that of the method.
+///
+/// # Hooks
+///
+/// `#[activate]` opens what a vnode holds outside its state, `#[deactivate]` closes it, as in [`Lifecycle`]. Both are async, take no `self`, and
+/// need an `env`. Handlers find what was opened with [`Context::resource`].
+///
+/// ```
+/// # use holocron::{Activation, BoxError};
+/// # #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// # struct Notes;
+/// # struct Folder(std::path::PathBuf);
+/// # #[holocron::vnode(kind = "notes", env = Folder)]
+/// # impl Notes {
+/// #[activate]
+/// async fn open(folder: &Folder, activation: &Activation) -> Result<std::fs::File, BoxError> {
+///     Ok(std::fs::File::create(folder.0.join(activation.key()))?)
+/// }
+///
+/// #[deactivate]
+/// async fn close(file: std::fs::File) {
+///     drop(file.sync_all());
+/// }
+/// # }
+/// ```
+///
+/// # Migrations
+///
+/// `#[migrate(from = 1)]` reads a state that was stored under version 1: the method takes the type that the state had then, and
+/// returns the new state, or a `Result` with it. Keep the old type, under another name; it is compared with the shape that the store has recorded
+/// for that version.
+///
+/// ```
+/// # use std::collections::BTreeMap;
+/// # #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// # struct Cart { items: BTreeMap<String, u32> }
+/// #[derive(serde::Deserialize)]
+/// struct CartV1 {
+///     items: Vec<String>,
+/// }
+///
+/// #[holocron::vnode(kind = "cart", version = 2)]
+/// impl Cart {
+///     #[migrate(from = 1)]
+///     fn from_v1(old: CartV1) -> Self {
+///         Self { items: old.items.into_iter().map(|sku| (sku, 1)).collect() }
+///     }
+/// }
+/// ```
+///
+/// # What it writes
+///
+/// For a type `Cart`: the trait `CartClient`, implemented by [`VnodeRef<Cart>`](VnodeRef) (import it to call from another module), the enums
+/// `CartCommand` and `CartQuery` of what travels, `CartReply` and `CartAnswer` of what comes back, and the [`Vnode`]. Calls travel by name, and
+/// are refused, never misread, where caller and host have different types under one name; [`VnodeRef`] says what happens then.
+pub use holocron_macros::vnode;
 pub use holocron_protocol::control::founding::Founding;
 pub use holocron_protocol::deferred::limits::Limits as DeferredLimits;
 pub use holocron_protocol::epoch::domain::{Offer, Rule};
 pub use holocron_protocol::epoch::log::Retention;
 pub use holocron_protocol::ids::Epoch;
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};
+pub use holocron_protocol::schema::record::{Codec, Refusal};
+pub use holocron_protocol::schema::shape::{Part, Scalar, Shape};
 pub use host::{Domain, Host, HostBuilder, StartError, Stopped};
 pub use transport::peer::{
     DomainStatus, Health, HostStatus, JoinRequest, NOT_OPEN_MAX, NotOpen, PeerMessage, PeerReply,
@@ -45,3 +179,14 @@ pub use transport::peer::{
 };
 pub use transport::serve::{Serve, View};
 pub use transport::{frame, link, net, server};
+
+/// What the code that [`macro@vnode`] writes needs. Not for use by hand: it may change in any release.
+#[doc(hidden)]
+pub mod generated {
+    pub use serde;
+
+    pub use crate::api::{
+        by_name::{ByName, Entry, Noun, ReadArguments, decode, encode},
+        schema::schema,
+    };
+}

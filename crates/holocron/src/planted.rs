@@ -21,6 +21,11 @@ pub(crate) fn looks_for_wakes() -> bool {
     !is_planted(Bug::ForgetWakes)
 }
 
+/// [`Bug::IgnoreFingerprint`]: whether a call was encoded for other types.
+pub(crate) fn differs(rule: bool) -> bool {
+    rule && !is_planted(Bug::IgnoreFingerprint)
+}
+
 /// [`Bug::MissingIsEmpty`]: whether to leave out an object of a journal because it is missing.
 pub(crate) fn missing_is_empty<T>(object: &Result<T, NotFetched>) -> bool {
     is_planted(Bug::MissingIsEmpty) && matches!(object, Err(NotFetched::Moved(_)))

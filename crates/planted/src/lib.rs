@@ -181,6 +181,10 @@ bugs! {
     ForgetWakes = "forget-wakes",
     /// An effect is crossed out when it starts (20).
     EffectOverAtStart = "effect-over-at-start",
+    /// A host runs a version of a kind although its states have another shape than was recorded for it, and misreads them (21).
+    TrustShape = "trust-shape",
+    /// A host decodes a command that was encoded for other arguments, and runs it with false ones (21).
+    IgnoreFingerprint = "ignore-fingerprint",
 }
 
 impl Bug {

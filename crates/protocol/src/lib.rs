@@ -46,6 +46,7 @@
 //! sessions/<id>/trims/<segment>     created  "the positions of this segment may be gone"
 //! sessions/<id>/trims/end           created  "all of this session except its seal and marks may be gone"
 //! sessions/<id>/packs/<n>           put      copies of vnode records and their index; a number is never used again
+//! kinds/<kind>/<version>            created  the shape of the states of a version of a kind
 //! hints/leader, hints/hosts/<name>  put      signs of life; may be wrong or missing without harm
 //! ```
 //!
@@ -230,6 +231,7 @@
 //! 19. Every message that a committed change asks for takes effect at its target once, after those that its sender sent there
 //!     before; no other message does.
 //! 20. Every timer takes effect once. Every effect is run at least once, and its result takes effect once.
+//! 21. Stored states and calls are read as what they were written as, or refused; never as something else.
 //!
 //! # Where the rules are
 //!
@@ -244,6 +246,7 @@
 //! | [`checkpoint`] | what the next checkpoint copies ([`checkpoint::plan`], [`checkpoint::pack_writer`]); what may be forgotten or deleted, and in which order ([`checkpoint::retain`], [`checkpoint::trim`], [`checkpoint::collect`]) |
 //! | [`control`] | who leads ([`control::election`]), who is suspected ([`control::suspicion`]), whether the store is lost ([`control::loss`]), when a cluster may be founded ([`control::founding`]), signs of life ([`control::hints`]); a member of an election used alone ([`control::candidate`]) and until when it may claim to lead ([`control::lease`]); what an epoch means for a host ([`control::member`]); joins, failures, handoffs, the next record ([`control::leader`], [`control::admission`]) |
 //! | [`audit`] | what in a store is damaged, and what no host needs |
+//! | [`schema`] | the shape of a type ([`schema::shape`]), how it is found ([`schema::trace`]), whether one type's bytes can be read as another ([`schema::compare`]), what is recorded of a kind ([`schema::record`]) |
 //! | [`request`] | what is stored of a vnode ([`request::envelope`]), which requests it remembers ([`request::window`]), how a client numbers and repeats them ([`request::attempts`]) |
 #![no_std]
 
@@ -261,6 +264,7 @@ pub mod ids;
 pub mod journal;
 mod planted;
 pub mod request;
+pub mod schema;
 pub mod slot;
 pub mod state;
 pub mod time;

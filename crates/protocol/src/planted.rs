@@ -12,7 +12,7 @@
 mod control;
 mod deferred;
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use holocron_planted::{Bug, is_planted};
 
@@ -237,6 +237,14 @@ pub(crate) fn mark_of_answer(mark: CommitNumber) -> CommitNumber {
 #[inline]
 pub(crate) fn mark_of_client(mark: CommitNumber) -> CommitNumber {
     if is_planted(Bug::ForgetClientWithoutMark) { CommitNumber::ZERO } else { mark }
+}
+
+// schema/record.rs
+
+/// [`Bug::TrustShape`]: a host runs a version of a kind whatever shape its states have.
+#[inline]
+pub(crate) fn trust_shape(differences: Vec<String>) -> Vec<String> {
+    if is_planted(Bug::TrustShape) { Vec::new() } else { differences }
 }
 
 // slot/lifecycle.rs

@@ -104,6 +104,9 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::TakeOverNames => traced!("a_domain_that_takes_over_names"),
         Bug::EndHostForDomain => traced!("a_host_ended_for_one_domain"),
         Bug::BlameHostsForOutage => traced!("hosts_blamed_for_an_outage"),
+        // Hosts of the simulator run one version of each kind.
+        Bug::TrustShape => in_model("by_name", "switched::a_state_of_another_shape"),
+        Bug::IgnoreFingerprint => in_model("by_name", "switched::arguments_of_another_shape"),
         // Rules of an election used alone: what its members claim is watched in a story of its own, not in the default workload.
         Bug::ClaimFromAnswer => in_election("switched::a_claim_from_the_time_of_the_answer"),
         Bug::ClaimAtOnce => in_election("switched::a_claim_that_begins_at_once"),

@@ -165,7 +165,12 @@ impl Work {
                 Ended::NotRun
             }
             Err(CallError::Panicked | CallError::Rejected { .. }) => Ended::Undone,
-            Err(error @ (CallError::UnknownKind | CallError::Unreadable { .. })) => {
+            Err(
+                error @ (CallError::UnknownKind
+                | CallError::UnknownCommand { .. }
+                | CallError::OtherArguments { .. }
+                | CallError::Unreadable { .. }),
+            ) => {
                 self.trace.violate(format_args!("{name}: a well-formed call was refused: {error}"));
                 Ended::Unclear
             }

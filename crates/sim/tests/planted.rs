@@ -50,6 +50,7 @@ fn the_table_has_every_bug() {
 fn a_bug_that_a_model_catches_has_a_test() {
     let models = [
         ("journal_model", include_str!("../../protocol/tests/journal_model/main.rs")),
+        ("by_name", include_str!("../../holocron/tests/by_name/main.rs")),
         ("fetch", include_str!("../../holocron/src/store_io/fetch/tests.rs")),
         ("journal_loss", include_str!("../../protocol/tests/journal_loss.rs")),
         ("pack_model", include_str!("../../protocol/tests/pack_model.rs")),

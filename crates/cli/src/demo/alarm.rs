@@ -87,7 +87,8 @@ async fn seal(leader: &str, host: &HostName) -> Result<Result<(), String>, Fail>
             | PeerReply::Health(_)
             | PeerReply::Status(_)
             | PeerReply::Vnode(_)
-            | PeerReply::Sealed(_)),
+            | PeerReply::Sealed(_)
+            | PeerReply::Kinds(_)),
         ) => Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}"))),
     }
 }

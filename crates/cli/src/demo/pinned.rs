@@ -12,7 +12,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holocron::{
-    Answer, Call, Client, Mode, Outcome, Random, Vnode,
+    Answer, Call, Client, Format, Mode, Outcome, Random, Vnode,
     frame::{self, Frame, FrameReader, Hello, Received, TRANSPORT_VERSION},
     net::{Network as _, Stream, Tcp},
 };
@@ -290,6 +290,8 @@ impl Calling {
             | Outcome::Quarantined
             | Outcome::UnknownKind
             | Outcome::Undecodable(_)
+            | Outcome::UnknownCommand(_)
+            | Outcome::OtherArguments(_)
             | Outcome::Unreadable(_) => Ended::NotRun,
         };
         if mode.is_command() {
@@ -333,6 +335,7 @@ impl Calling {
                 lowest,
                 base: CommitNumber::ZERO,
             },
+            format: Format::Bincode,
             epoch: self.epoch,
             body: body.into(),
         };

@@ -8,7 +8,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 
-use holocron::{CallError, Client, Vnode as _, VnodeRef};
+use holocron::{CallError, Client, Ran, Vnode as _, VnodeRef};
 use holocron_protocol::ids::VnodeName;
 use tokio::{
     sync::{Mutex, MutexGuard},
@@ -167,17 +167,11 @@ impl Turn<'_> {
 fn split<T>(replied: Result<T, CallError>) -> (Ended<T>, Result<(), CallError>) {
     match replied {
         Ok(reply) => (Ended::Acknowledged(reply), Ok(())),
-        // It ran, but its result is unknown.
-        Err(error @ (CallError::Unclear | CallError::Unreadable { .. })) => {
-            (Ended::Unclear, Err(error))
-        }
-        Err(
-            error @ (CallError::Busy
-            | CallError::Unavailable { .. }
-            | CallError::Rejected { .. }
-            | CallError::Panicked
-            | CallError::UnknownKind),
-        ) => (Ended::NotRun, Err(error)),
+        Err(error) => match error.ran() {
+            Ran::No => (Ended::NotRun, Err(error)),
+            // If it ran, its result is unknown.
+            Ran::Yes | Ran::Unclear => (Ended::Unclear, Err(error)),
+        },
     }
 }
 

@@ -3,8 +3,6 @@
 use holocron::{Context, Vnode};
 use serde::{Deserialize, Serialize};
 
-use super::{ShellKind, Word};
-
 /// A number.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Counter {
@@ -43,10 +41,4 @@ impl Vnode for Counter {
     fn query(&self, _: &Context<'_, Self>, Query::Value: Query) -> i64 {
         self.value
     }
-}
-
-impl ShellKind for Counter {
-    const COMMANDS: &'static [Word] =
-        &[Word { word: "add", argument: "5", does: "adds; returns the new value" }];
-    const QUERIES: &'static [Word] = &[Word { word: "value", argument: "", does: "the value" }];
 }

@@ -9,8 +9,6 @@ use std::collections::BTreeMap;
 use holocron::{Context, Vnode};
 use serde::{Deserialize, Serialize};
 
-use super::{ShellKind, Word};
-
 /// A map from field to value.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Kv {
@@ -110,30 +108,6 @@ impl Vnode for Kv {
             Query::All => Answer::Fields(self.fields.clone()),
         }
     }
-}
-
-impl ShellKind for Kv {
-    const COMMANDS: &'static [Word] = &[
-        Word {
-            word: "put",
-            argument: r#"{"field":"a","value":"b"}"#,
-            does: "sets a field; answers what it was",
-        },
-        Word {
-            word: "delete",
-            argument: r#"{"field":"a"}"#,
-            does: "removes a field; answers what it was",
-        },
-        Word {
-            word: "compare-and-set",
-            argument: r#"{"field":"a","expected":"b","value":"c"}"#,
-            does: "sets a field if it is as expected; null: absent",
-        },
-    ];
-    const QUERIES: &'static [Word] = &[
-        Word { word: "get", argument: r#"{"field":"a"}"#, does: "one field" },
-        Word { word: "all", argument: "", does: "all fields" },
-    ];
 }
 
 #[cfg(test)]

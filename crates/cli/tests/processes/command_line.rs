@@ -1,5 +1,8 @@
 //! The subcommands: exit codes and output.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::support::{Place, all_served, holocron, run, text, turn, until};
@@ -62,6 +65,116 @@ async fn a_shell_can_call_vnodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shell_can_see_what_there_is_to_call() {
+    let _turn = turn().await;
+    let place = Place::new();
+    let (one, two) = (place.host("h1", &[]).await, place.host("h2", &[]).await);
+    all_served(&place, &[&one, &two]).await;
+    let (code, _, said) = say(&place, &["kinds"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    for line in [
+        "counter  version 1, bincode, at h1, h2\n",
+        "  command  add(i64)\n",
+        "  query    value\n",
+        "  state    { value: i64 }\n",
+        "  command  compare-and-set(field: String, expected: Option<String>, value: Option<String>)\n",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let (code, kinds, said) = say(&place, &["kinds", "kv", "--json"]).await;
+    assert_eq!((code, &kinds["kinds"][0]["hosts"]), (Some(0), &json!(["h1", "h2"])), "{said}");
+    assert_eq!(kinds["kinds"][0]["queries"][0]["name"], "get", "{said}");
+    let (code, _, said) = say(&place, &["kinds", "queue"]).await;
+    assert!(code == Some(2) && said.contains("the kinds are: counter, kv"), "{said}");
+    two.kill().await;
+    let (code, _, said) = say(&place, &["kinds", "counter"]).await;
+    assert!(code == Some(0) && said.contains("h2 did not answer"), "{said}");
+    // In order, and as text without quotes.
+    let (code, json, said) = say(&place, &["call", "kv", "k", "put", "a", "b"]).await;
+    assert_eq!((code, json), (Some(0), json!({ "done": true, "before": null })), "{said}");
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Cart {
+    items: BTreeMap<String, Item>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Item {
+    n: u32,
+    note: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum CartError {
+    TooMany { max: u32 },
+}
+
+#[holocron::vnode(kind = "cart", version = 2, codec = MessagePack)]
+impl Cart {
+    /// Adds so many; returns how many there are.
+    ///
+    /// More than ten are refused.
+    #[command]
+    fn add(&mut self, sku: &str, n: u32, note: Option<String>) -> Result<u32, CartError> {
+        let item = self.items.entry(sku.to_owned()).or_insert(Item { n: 0, note: None });
+        if item.n + n > 10 {
+            return Err(CartError::TooMany { max: 10 });
+        }
+        item.n += n;
+        item.note = note.or(item.note.take());
+        Ok(item.n)
+    }
+
+    #[command]
+    fn checkout(&mut self) {
+        self.items.clear();
+    }
+
+    #[query(local)]
+    fn item(&self, sku: &str) -> Option<Item> {
+        self.items.get(sku).cloned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_calls_a_kind_that_the_binary_does_not_know() {
+    let _turn = turn().await;
+    let place = Place::new();
+    let host = holocron::Host::builder(&place.url()).name("shop").vnode::<Cart>();
+    let _host = host.start().await.unwrap();
+    let (code, _, said) = say(&place, &["kinds"]).await;
+    let expected = "cart  version 2, MessagePack, at shop\n  \
+         command  add(sku: String, n: u32, note: Option<String>) -> Result<u32, CartError>\n             \
+         Adds so many; returns how many there are.\n  \
+         command  checkout -> ()\n  \
+         query    item(sku: String) -> Option<Item>\n  \
+         state    { items: Map<String, Item> }\n  \
+         type     CartError = TooMany { max: u32 }\n  \
+         type     Item = { n: u32, note: Option<String> }\n\n";
+    assert_eq!((code, said.as_str()), (Some(0), expected));
+    for (arguments, answer) in [
+        (vec!["add", "tea", "2", "null"], json!({ "Ok": 2 })),
+        (vec!["add", r#"{"sku":"tea","n":3,"note":"green"}"#], json!({ "Ok": 5 })),
+        (vec!["add", r#"{"sku":"tea","n":9}"#], json!({ "Err": { "TooMany": { "max": 10 } } })),
+        (vec!["item", "tea", "--local"], json!({ "n": 5, "note": "green" })),
+        (vec!["checkout"], Value::Null),
+        (vec!["item", "tea", "--query"], Value::Null),
+    ] {
+        let mut all = vec!["call", "cart", "alice"];
+        all.extend(&arguments);
+        let (code, json, said) = say(&place, &all).await;
+        assert_eq!((code, json), (Some(0), answer), "{arguments:?}: {said}");
+    }
+    // Sent, and refused by the host: nothing ran.
+    let wrong = ["call", "cart", "alice", "add", r#"{"sku":"tea","n":"two"}"#];
+    let (code, _, said) = say(&place, &wrong).await;
+    assert!(code == Some(6) && said.contains("command add: invalid type: string"), "{said}");
+    let (code, _, said) = say(&place, &["call", "cart", "alice", "add", "tea"]).await;
+    assert!(code == Some(2) && said.contains("add(sku: String, n: u32, note:"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn status_needs_only_the_store_and_seal_needs_the_leader() {
     let _turn = turn().await;
     let place = Place::new();
@@ -115,7 +228,9 @@ async fn probe_accepts_a_fit_store_and_refuses_an_unknown_scheme() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn help_has_examples_and_exit_codes() {
-    for subcommand in ["demo", "host", "call", "status", "history", "explain", "seal", "probe"] {
+    for subcommand in
+        ["demo", "host", "call", "kinds", "status", "history", "explain", "seal", "probe"]
+    {
         let output = run(&[subcommand, "--help"]).await;
         let help = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{subcommand}");

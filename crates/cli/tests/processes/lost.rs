@@ -96,7 +96,7 @@ async fn loses(place: &Place, lose: impl AsyncFnOnce(&dyn Store)) {
     let late: Vec<_> = calls.iter().filter(|(asked, _)| *asked > lost).collect();
     assert!(late.len() >= keys.len(), "there was load afterwards: {}", late.len());
     assert!(late.iter().all(|(_, ended)| ended.is_err()), "answered from memory: {late:?}");
-    let says = |ended: &Result<i64, CallError>| matches!(ended, Err(CallError::Unavailable { why }) if why.contains("the store is lost"));
+    let says = |ended: &Result<i64, CallError>| matches!(ended, Err(CallError::Unavailable { why, .. }) if why.contains("the store is lost"));
     assert!(late.iter().any(|(_, ended)| says(ended)), "no caller got the reason: {late:?}");
 }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use holocron::{
-    Call, Mode, Outcome, VnodeRef,
+    Call, Format, Mode, Outcome, VnodeRef,
     frame::{self, Frame, FrameReader, Hello, Received, TRANSPORT_VERSION},
     net::{Network as _, Stream, Tcp},
 };
@@ -62,6 +62,7 @@ impl Wire {
                 lowest: RequestNumber::new(1),
                 base: CommitNumber::ZERO,
             },
+            format: Format::Bincode,
             epoch: Epoch::ZERO,
             body: Bytes::from(body),
         };

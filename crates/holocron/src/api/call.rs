@@ -55,6 +55,25 @@ impl Mode {
     }
 }
 
+/// How the body of a call and its reply are encoded. Every attempt of a request has the same format, so a reply that was
+/// recorded is in the format that its caller expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// Compact, and read by position: both ends must have the same types.
+    Bincode,
+    /// By name, for callers without the types, or with those of another version.
+    Json,
+}
+
+/// An encoded command or query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// How it is encoded, and how its reply is to be.
+    pub format: Format,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
 /// One attempt of one request at one vnode.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -66,14 +85,16 @@ pub struct Call {
     pub request: Request,
     /// The newest epoch the caller knows.
     pub epoch: Epoch,
-    /// The command or query, in bincode.
+    /// How the body is encoded, and its reply.
+    pub format: Format,
+    /// The command or query.
     pub body: Bytes,
 }
 
 /// How a call ended at a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The vnode's own reply, in bincode.
+    /// The vnode's own reply, in the format of the call.
     Reply(Bytes),
     /// The handler panicked; the vnode was rolled back. Recorded like a reply.
     Panicked,
@@ -92,6 +113,10 @@ pub enum Outcome {
     UnknownKind,
     /// Not run: the body isn't a command or query of this kind, or is too large.
     Undecodable(String),
+    /// Not run: this host's version of the kind has no command or query of that name; the text lists what it has.
+    UnknownCommand(String),
+    /// Not run: the command or query has other arguments, or another result, in this host's version of the kind.
+    OtherArguments(String),
     /// Not run: this host can't read the stored state; the text says why.
     Unreadable(String),
     /// It may have run: the session ended before the outcome was known.

@@ -7,22 +7,29 @@ use core::{
     fmt,
     marker::PhantomData,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use holocron_protocol::{
     epoch::shards::DeclaredShards,
-    format::codec,
     ids::{Epoch, VnodeName},
+    schema::{record::KindRecord, trace::Form},
 };
 
 use crate::api::{
     asked::Asked,
     clock::Clock,
+    codec,
     context::Context,
     effect::{Done, Effect, Finished, Retry},
+    encoded::Encoded,
     env::{AnyEnv, Environments},
     lifecycle::{Activation, Lifecycle, Resource},
+    old_state::{OldState, Versions},
+    schema::{KindDescription, NotRun},
     vnode::Vnode,
 };
 
@@ -103,10 +110,10 @@ impl<'a> AnyContext<'a> {
 
 /// A vnode in memory, its type erased.
 pub(crate) trait AnyVnode: Send {
-    /// Runs an encoded command; returns the encoded reply, or why the command can't be decoded.
-    fn command(&mut self, context: AnyContext<'_>, body: &[u8]) -> Result<Vec<u8>, String>;
-    /// Answers an encoded query; returns the encoded answer, or why the query can't be decoded.
-    fn query(&self, context: AnyContext<'_>, body: &[u8]) -> Result<Vec<u8>, String>;
+    /// Runs a command; returns the encoded reply. [`NotRun::Unwritable`]: it ran, and must be rolled back.
+    fn command(&mut self, context: AnyContext<'_>, call: Encoded<'_>) -> Result<Vec<u8>, NotRun>;
+    /// Answers a query; returns the encoded answer.
+    fn query(&self, context: AnyContext<'_>, call: Encoded<'_>) -> Result<Vec<u8>, NotRun>;
     /// Takes what came of a message or an effect.
     fn finished(&mut self, context: AnyContext<'_>, finished: Finished<'_>);
     /// Appends the state.
@@ -118,6 +125,12 @@ pub(crate) trait AnyKind: Send + Sync {
     fn version(&self) -> u32;
     /// The number of its shards, if it declares any.
     fn shards(&self) -> Option<u16>;
+    /// For people and tools.
+    fn describe(&self) -> KindDescription;
+    /// What the store is to record of this version.
+    fn record(&self) -> KindRecord;
+    /// Keeps what the store has recorded of this and older versions.
+    fn keep(&self, recorded: Vec<KindRecord>);
     fn fresh(&self) -> Box<dyn AnyVnode>;
     /// Loads a state that was stored by that version; the error says why it can't be read.
     fn load(&self, version: u32, state: &[u8]) -> Result<Box<dyn AnyVnode>, String>;
@@ -186,7 +199,8 @@ impl<V: Vnode> Declared for Kind<V> {
                 type_name::<V::Env>(),
             )
         })?;
-        Ok(Arc::new(Runs::<V> { env, shards: self.shards, vnode: PhantomData }))
+        let (shards, versions) = (self.shards, OnceLock::new());
+        Ok(Arc::new(Runs::<V> { env, shards, versions, vnode: PhantomData }))
     }
 }
 
@@ -197,6 +211,15 @@ pub(crate) struct Kinds(BTreeMap<&'static str, Arc<dyn AnyKind>>);
 impl Kinds {
     pub(crate) fn get(&self, kind: &str) -> Option<&Arc<dyn AnyKind>> {
         self.0.get(kind)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<dyn AnyKind>> {
+        self.0.values()
+    }
+
+    /// All of them, for people and tools.
+    pub(crate) fn describe(&self) -> Vec<KindDescription> {
+        self.0.values().map(|kind| kind.describe()).collect()
     }
 
     /// The kinds with shards.
@@ -216,6 +239,8 @@ impl fmt::Debug for Kinds {
 struct Runs<V: Vnode> {
     env: Arc<V::Env>,
     shards: Option<u16>,
+    /// What the store has recorded of it, once that was read.
+    versions: OnceLock<Versions>,
     vnode: PhantomData<fn() -> V>,
 }
 
@@ -228,16 +253,45 @@ impl<V: Vnode> AnyKind for Runs<V> {
         self.shards
     }
 
+    fn record(&self) -> KindRecord {
+        KindRecord {
+            kind: V::KIND.to_owned(),
+            version: V::VERSION,
+            codec: V::CODEC,
+            state: (V::schema().state)(Form::Binary),
+        }
+    }
+
+    fn keep(&self, recorded: Vec<KindRecord>) {
+        self.versions
+            .set(Versions::new(recorded))
+            .expect("a host reads the records once, at its start");
+    }
+
+    fn describe(&self) -> KindDescription {
+        let schema = V::schema();
+        KindDescription {
+            kind: V::KIND.to_owned(),
+            version: V::VERSION,
+            codec: V::CODEC,
+            shards: self.shards,
+            state: (schema.state)(Form::Binary),
+            commands: schema.commands.describe(),
+            queries: schema.queries.describe(),
+        }
+    }
+
     fn fresh(&self) -> Box<dyn AnyVnode> {
         Box::new(Typed(V::default()))
     }
 
     fn load(&self, version: u32, state: &[u8]) -> Result<Box<dyn AnyVnode>, String> {
         let vnode = match version.cmp(&V::VERSION) {
-            core::cmp::Ordering::Equal => {
-                codec::from_bincode::<V>("stored state", state).map_err(|error| error.why)?
+            core::cmp::Ordering::Equal => codec::decode::<V>(V::CODEC, state)?,
+            core::cmp::Ordering::Less => {
+                let versions = self.versions.get_or_init(Versions::default);
+                V::migrate(OldState::new(version, state, versions))?
             }
-            core::cmp::Ordering::Less => V::migrate(version, state)?,
             core::cmp::Ordering::Greater => {
                 return Err(format!(
                     "stored by version {version} of the kind; this host knows versions up to {}",
@@ -299,22 +353,18 @@ fn sentence(error: &dyn core::error::Error) -> String {
 struct Typed<V>(V);
 
 impl<V: Vnode> AnyVnode for Typed<V> {
-    fn command(&mut self, context: AnyContext<'_>, body: &[u8]) -> Result<Vec<u8>, String> {
-        let command = codec::from_bincode(V::KIND, body).map_err(|error| error.why)?;
-        let reply = self.0.command(&mut context.typed(), command);
-        let mut out = Vec::new();
-        codec::try_to_bincode(&reply, &mut out)
-            .expect("a reply that can't be encoded is a panic of its handler");
-        Ok(out)
+    fn command(&mut self, context: AnyContext<'_>, call: Encoded<'_>) -> Result<Vec<u8>, NotRun> {
+        let command = call
+            .decode(V::KIND)
+            .map_err(|why| V::schema().commands.judge(call.format, call.body, why))?;
+        call.reply(&self.0.command(&mut context.typed(), command))
     }
 
-    fn query(&self, context: AnyContext<'_>, body: &[u8]) -> Result<Vec<u8>, String> {
-        let query = codec::from_bincode(V::KIND, body).map_err(|error| error.why)?;
-        let answer = self.0.query(&context.typed(), query);
-        let mut out = Vec::new();
-        codec::try_to_bincode(&answer, &mut out)
-            .expect("an answer that can't be encoded is a panic of its handler");
-        Ok(out)
+    fn query(&self, context: AnyContext<'_>, call: Encoded<'_>) -> Result<Vec<u8>, NotRun> {
+        let query = call
+            .decode(V::KIND)
+            .map_err(|why| V::schema().queries.judge(call.format, call.body, why))?;
+        call.reply(&self.0.query(&context.typed(), query))
     }
 
     fn finished(&mut self, context: AnyContext<'_>, finished: Finished<'_>) {
@@ -322,6 +372,6 @@ impl<V: Vnode> AnyVnode for Typed<V> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
-        codec::try_to_bincode(&self.0, out)
+        codec::encode(V::CODEC, &self.0, out)
     }
 }

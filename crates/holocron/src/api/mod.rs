@@ -4,15 +4,20 @@
 //! Imports nothing of this crate.
 
 pub(crate) mod asked;
+pub(crate) mod by_name;
 pub(crate) mod call;
 pub(crate) mod clock;
+pub(crate) mod codec;
 pub(crate) mod context;
 pub(crate) mod courier;
 pub(crate) mod deferred;
 pub(crate) mod effect;
+pub(crate) mod encoded;
 pub(crate) mod env;
 pub(crate) mod kinds;
 pub(crate) mod lifecycle;
+pub(crate) mod old_state;
 pub(crate) mod random;
+pub(crate) mod schema;
 pub(crate) mod settings;
 pub(crate) mod vnode;

@@ -2,12 +2,15 @@
 
 use core::future;
 
+use holocron_protocol::schema::record::Codec;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::api::{
     context::Context,
     effect::{Done, Effect, Finished, Retry},
     lifecycle::Lifecycle,
+    old_state::OldState,
+    schema::Schema,
 };
 
 /// A kind of virtual node: a state with a stable name that any host can load and continue.
@@ -52,20 +55,24 @@ pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
     /// The kind's name, 1 to 64 bytes; part of every vnode's durable name, so it must never change.
     const KIND: &'static str;
 
-    /// The version of the stored state. Raise it when the encoding of the state changes, and make [`Vnode::migrate`]
-    /// read the older versions. A state of a newer version is left untouched, and its callers get an error that says
-    /// so.
+    /// The version of the stored state. Raise it when the shape of the state changes, and make [`Vnode::migrate`]
+    /// read the older versions. The shape of each version is recorded in the store: a host whose state has another shape under the
+    /// same version doesn't start. A state of a newer version is left untouched, and its callers get an error that says so.
     const VERSION: u32 = 1;
 
+    /// How the state is encoded. It changes only with the version.
+    const CODEC: Codec = Codec::Bincode;
+
     /// What may change the state. Encoded in bincode, which is not self-describing: add variants at the end.
+    /// [`macro@crate::vnode`] writes commands that travel by name.
     type Command: Serialize + DeserializeOwned + Send + 'static;
     /// What a command answers. May be a `Result`: an `Err` is a reply like any other, and the changes of the handler
-    /// are kept.
-    type Reply: Serialize + DeserializeOwned + Send + 'static;
+    /// are kept. Clients need it to be `DeserializeOwned` ([`crate::VnodeRef::command`]).
+    type Reply: Serialize + Send + 'static;
     /// What reads the state.
     type Query: Serialize + DeserializeOwned + Send + 'static;
     /// What a query answers.
-    type Answer: Serialize + DeserializeOwned + Send + 'static;
+    type Answer: Serialize + Send + 'static;
 
     /// The environment: what the vnodes of this kind find in their process, such as clients and configuration, and how
     /// what each of them holds outside its state is opened and closed ([`Lifecycle`]); `()` for none.
@@ -99,13 +106,19 @@ pub trait Vnode: Default + Serialize + DeserializeOwned + Send + 'static {
         ))))
     }
 
-    /// Reads a state stored under an older version.
+    /// What tools and errors can say of the commands and queries. [`macro@crate::vnode`] writes it; the default finds it from
+    /// the types.
+    #[must_use]
+    fn schema() -> Schema {
+        Schema::of_types::<Self>()
+    }
+
+    /// Reads a state stored under an older version: `old.read::<CartV1>()`, by `old.version()`.
     ///
     /// # Errors
     ///
     /// A message for the callers, when it can't; the stored state stays as it is.
-    #[expect(unused_variables, reason = "the names are for implementers")]
-    fn migrate(from: u32, stored: &[u8]) -> Result<Self, String> {
-        Err(format!("no migration from version {from} to {}", Self::VERSION))
+    fn migrate(old: OldState<'_>) -> Result<Self, String> {
+        Err(old.unknown())
     }
 }

@@ -192,7 +192,8 @@ impl Audit {
         let mut objects = Vec::new();
         let sessions = sessions_in(domain, newest);
         let sessions = sessions.map(|(session, _)| keys::session(session));
-        let others = [keys::EPOCHS, keys::EPOCH_MARKS, "hints/", keys::PROBE].map(str::to_owned);
+        let others = [keys::EPOCHS, keys::EPOCH_MARKS, keys::KINDS, "hints/", keys::PROBE];
+        let others = others.map(str::to_owned);
         for prefix in others.into_iter().chain(sessions) {
             objects.extend(self.list(&prefix).await?);
         }
@@ -234,6 +235,7 @@ pub(super) fn unlisted(
             | Key::Pack(session, _) => session,
             Key::Cluster
             | Key::Domain
+            | Key::Kind(..)
             | Key::Epoch(_)
             | Key::EpochMark(_)
             | Key::LeaderHint

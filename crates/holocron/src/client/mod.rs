@@ -14,6 +14,7 @@
 //! * Calls in flight are bounded; further ones wait until their deadline.
 
 mod attempt;
+mod call_error;
 pub(crate) mod connect;
 mod connection;
 mod request_driver;
@@ -22,25 +23,30 @@ mod routes;
 mod shared;
 mod upkeep;
 mod view_watcher;
+mod vnode_ref;
 
-use core::{fmt, marker::PhantomData, time::Duration};
+use core::{fmt, time::Duration};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use holocron_protocol::{
-    format::codec,
-    ids::{ClusterId, Epoch, HostName, InvalidName, VnodeName},
-};
-use serde::{Serialize, de::DeserializeOwned};
+use holocron_protocol::ids::{ClusterId, Epoch, HostName, VnodeName};
 use tokio::time::{Instant, timeout};
 
+pub use self::{
+    call_error::{CallError, Ran, Unavailable},
+    vnode_ref::VnodeRef,
+};
 use self::{
     request_driver::{Ask, RequestDriver},
     shared::Shared,
 };
 use crate::{
-    api::{call::Mode, random::Random, vnode::Vnode},
+    api::{
+        call::{Body, Mode},
+        random::Random,
+        vnode::Vnode,
+    },
     transport::{
         frame::PAYLOAD_LEN_MAX,
         net::Network,
@@ -123,44 +129,6 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// Why a call failed: what its caller may do now.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// Not run: too many calls were in flight, here or at the host, until the deadline. Try again later, or send
-    /// less.
-    #[error("busy: too many calls are in flight")]
-    Busy,
-    /// It may have run, or may still run. The client tried until the deadline to find out. A new call would be
-    /// another request, so look at the vnode before acting.
-    #[error("unclear: the call may have taken effect")]
-    Unclear,
-    /// Not run (or an unanswered query): no host that serves the vnode could be reached. Try again later.
-    #[error("unavailable: {why}")]
-    Unavailable {
-        /// The last obstacle.
-        why: String,
-    },
-    /// Not run, and a retry will be rejected too. Send something else.
-    #[error("rejected: {why}")]
-    Rejected {
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The vnode's code panicked and its effects were undone.
-    #[error("the vnode's code panicked; the call had no effect")]
-    Panicked,
-    /// Not run: the host doesn't know the vnode's kind. Register it there.
-    #[error("the host doesn't know this kind of vnode")]
-    UnknownKind,
-    /// It ran, but its reply isn't of the type this caller expects: the two ends were built from different versions
-    /// of the kind.
-    #[error("the reply can't be read: {why}")]
-    Unreadable {
-        /// The codec's error.
-        why: String,
-    },
-}
-
 impl Client {
     /// A client that begins to look for a view at its first call. Call in a tokio runtime.
     #[must_use]
@@ -186,7 +154,8 @@ impl Client {
     ///
     /// [`CallError::Unavailable`] after the client's deadline.
     pub async fn ready(&self) -> Result<View, CallError> {
-        let unavailable = || CallError::Unavailable { why: self.shared.obstacle() };
+        let unavailable =
+            || CallError::unavailable(Unavailable::Unreachable, self.shared.obstacle());
         timeout(self.deadline, self.shared.first_view()).await.map_err(|_elapsed| unavailable())
     }
 
@@ -199,7 +168,7 @@ impl Client {
     /// A vnode, by its key. Sends nothing: the vnode need not exist, and is created by its first command.
     #[must_use]
     pub fn get<V: Vnode>(&self, key: &str) -> VnodeRef<V> {
-        VnodeRef { client: self.clone(), name: VnodeName::new(V::KIND, key), kind: PhantomData }
+        VnodeRef::new(self.clone(), key)
     }
 
     /// A shard of a kind that declares shards ([`crate::Kind::shards`]), by its number from 0 on.
@@ -208,7 +177,8 @@ impl Client {
         self.get(&number.to_string())
     }
 
-    /// Sends a vnode an encoded command or query; returns the encoded reply.
+    /// Sends a vnode an encoded command or query; returns the reply, in the same format. In JSON, no types are needed:
+    /// `{"add": {"sku": "x", "n": 2}}`.
     ///
     /// # Errors
     ///
@@ -217,11 +187,12 @@ impl Client {
         &self,
         name: &VnodeName,
         mode: Mode,
-        body: Bytes,
+        body: Body,
         deadline: Duration,
     ) -> Result<Bytes, CallError> {
-        if body.len() > PAYLOAD_LEN_MAX {
-            let why = format!("{} bytes; at most {PAYLOAD_LEN_MAX} can be sent", body.len());
+        let length = body.bytes.len();
+        if length > PAYLOAD_LEN_MAX {
+            let why = format!("{length} bytes; at most {PAYLOAD_LEN_MAX} can be sent");
             return Err(CallError::Rejected { why });
         }
         let deadline = Instant::now() + deadline.min(DEADLINE_MAX);
@@ -235,78 +206,6 @@ impl fmt::Debug for Client {
         f.debug_struct("Client")
             .field("epoch", &self.shared.routes().epoch())
             .finish_non_exhaustive()
-    }
-}
-
-/// A handle to one vnode.
-pub struct VnodeRef<V> {
-    client: Client,
-    name: Result<VnodeName, InvalidName>,
-    kind: PhantomData<fn() -> V>,
-}
-
-impl<V: Vnode> VnodeRef<V> {
-    /// Runs a command. Its reply arrives once its changes are durable; it takes effect at most once.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`].
-    pub async fn command(&self, command: V::Command) -> Result<V::Reply, CallError> {
-        self.call(Mode::Command, command).await
-    }
-
-    /// Asks a query, linearizable: the answer reflects everything acknowledged before the query was sent.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`], never [`CallError::Unclear`].
-    pub async fn query(&self, query: V::Query) -> Result<V::Answer, CallError> {
-        self.call(Mode::Query, query).await
-    }
-
-    /// Asks a query of the owner's memory, without a check in the store that it is still the owner: cheaper, and
-    /// stale if it was fenced a moment ago.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`], never [`CallError::Unclear`].
-    pub async fn local(&self, query: V::Query) -> Result<V::Answer, CallError> {
-        self.call(Mode::Local, query).await
-    }
-
-    /// The same vnode, with another deadline for its calls; [`DEADLINE_MAX`] at most.
-    #[must_use]
-    pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.client.deadline = deadline;
-        self
-    }
-
-    async fn call<T: Serialize, R: DeserializeOwned>(
-        &self,
-        mode: Mode,
-        ask: T,
-    ) -> Result<R, CallError> {
-        let reject = |why: String| CallError::Rejected { why };
-        let name = self.valid_name()?;
-        let mut body = Vec::new();
-        codec::try_to_bincode(&ask, &mut body).map_err(reject)?;
-        // Frees its memory now: it may be large, and the call may wait long.
-        drop(ask);
-        let reply = self.client.call(name, mode, body.into(), self.client.deadline).await?;
-        codec::from_bincode(V::KIND, &reply)
-            .map_err(|malformed| CallError::Unreadable { why: malformed.why })
-    }
-}
-
-impl<V> Clone for VnodeRef<V> {
-    fn clone(&self) -> Self {
-        Self { client: self.client.clone(), name: self.name.clone(), kind: PhantomData }
-    }
-}
-
-impl<V> fmt::Debug for VnodeRef<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("VnodeRef").field(&self.name).finish()
     }
 }
 

@@ -26,12 +26,12 @@ use tokio::{
 };
 
 use super::{
-    CallError,
+    CallError, Unavailable,
     request_numbers::UnfinishedRequest,
     routes::{Routes, Target},
     shared::Shared,
 };
-use crate::api::call::{Answer, Call, Mode, Outcome, ReplyTo};
+use crate::api::call::{Answer, Body, Call, Mode, Outcome, ReplyTo};
 
 /// A call that is unanswered for this long looks for a newer view: its host may be partitioned from the others
 /// without knowing.
@@ -44,7 +44,7 @@ pub(super) struct Ask<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) name: &'a VnodeName,
     pub(super) mode: Mode,
-    pub(super) body: Bytes,
+    pub(super) body: Body,
 }
 
 pub(super) struct RequestDriver<'a> {
@@ -73,7 +73,7 @@ impl<'a> RequestDriver<'a> {
     pub(super) fn new(ask: Ask<'a>) -> Self {
         let hash = ask.name.hash();
         let request = ask.mode.is_command().then(|| ask.shared.numbers.begin(hash));
-        let obstacle = unavailable("no answer came in time");
+        let obstacle = CallError::unavailable(Unavailable::Unreachable, "no answer came in time");
         Self { ask, hash, request, abandoned: AbandonedAttempts::default(), failures: 0, obstacle }
     }
 
@@ -104,11 +104,13 @@ impl<'a> RequestDriver<'a> {
     async fn attempt(&mut self, routes: &Routes) -> Next {
         let shared = self.ask.shared;
         let Some(route) = routes.route(self.ask.name) else {
-            let why = routes.obstacle(self.ask.name);
-            self.obstacle =
-                unavailable(&why.unwrap_or_else(|| {
-                    format!("no view of the cluster yet: {}", shared.obstacle())
-                }));
+            self.obstacle = match routes.obstacle(self.ask.name) {
+                Some(why) => CallError::unavailable(Unavailable::NotServed, why),
+                None => CallError::unavailable(
+                    Unavailable::Unreachable,
+                    format!("no view of the cluster yet: {}", shared.obstacle()),
+                ),
+            };
             return Next::Pause;
         };
         let epoch = shared.newest_epoch(routes);
@@ -122,7 +124,7 @@ impl<'a> RequestDriver<'a> {
         let mut receiver = match sent {
             Ok(receiver) => receiver,
             Err(why) => {
-                self.obstacle = unavailable(&why);
+                self.obstacle = CallError::unavailable(Unavailable::Unreachable, why);
                 return Next::Pause;
             }
         };
@@ -130,12 +132,12 @@ impl<'a> RequestDriver<'a> {
             biased;
             answered = &mut receiver => match answered {
                 Ok(answer) => self.judge(answer),
-                Err(_lost) => self.unanswered("the connection was lost"),
+                Err(_lost) => self.unanswered(Unavailable::Unreachable, "the connection was lost"),
             },
             answer = self.abandoned.final_answer() => self.judge(answer),
             () = moved(shared, self.ask.name, route.session) => {
                 self.abandoned.push(receiver);
-                match self.unanswered("the vnode's slot moved") {
+                match self.unanswered(Unavailable::Moving, "the vnode's slot moved") {
                     Next::Pause => Next::Again,
                     next @ (Next::Again | Next::End(_)) => next,
                 }
@@ -156,7 +158,8 @@ impl<'a> RequestDriver<'a> {
             Outcome::Rejected(why) => self.ended(Ended::Rejected(why), answer.commit),
             Outcome::Rebase(base) => self.settle(Attempted::Rebase(base)),
             Outcome::NotOwner => {
-                self.obstacle = unavailable("the vnode's slot is moving");
+                self.obstacle =
+                    CallError::unavailable(Unavailable::Moving, "the vnode's slot is moving");
                 self.settle(Attempted::Refused)
             }
             Outcome::Busy => {
@@ -164,12 +167,17 @@ impl<'a> RequestDriver<'a> {
                 self.settle(Attempted::Refused)
             }
             Outcome::Quarantined => {
-                self.refused(unavailable("the vnode is quarantined after repeated panics"))
+                let why = "the vnode is quarantined after repeated panics";
+                self.refused(CallError::unavailable(Unavailable::Quarantined, why))
             }
             Outcome::UnknownKind => self.refused(CallError::UnknownKind),
             Outcome::Undecodable(why) => self.refused(CallError::Rejected { why }),
-            Outcome::Unreadable(why) => self.refused(unavailable(&why)),
-            Outcome::Unclear => self.unanswered("the host's session ended"),
+            Outcome::UnknownCommand(why) => self.refused(CallError::UnknownCommand { why }),
+            Outcome::OtherArguments(why) => self.refused(CallError::OtherArguments { why }),
+            Outcome::Unreadable(why) => {
+                self.refused(CallError::unavailable(Unavailable::Unreadable, why))
+            }
+            Outcome::Unclear => self.unanswered(Unavailable::Moving, "the host's session ended"),
         }
     }
 
@@ -194,8 +202,8 @@ impl<'a> RequestDriver<'a> {
     }
 
     /// The attempt was lost: it may have run.
-    fn unanswered(&mut self, why: &str) -> Next {
-        self.obstacle = unavailable(why);
+    fn unanswered(&mut self, reason: Unavailable, why: &str) -> Next {
+        self.obstacle = CallError::unavailable(reason, why);
         self.settle(Attempted::Lost)
     }
 
@@ -237,14 +245,13 @@ impl<'a> RequestDriver<'a> {
         match self.request.as_ref().map(UnfinishedRequest::given_up) {
             Some(GivenUp::Unclear) => CallError::Unclear,
             Some(GivenUp::NotRun) | None => {
-                self.ask.shared.store_lost().map_or(self.obstacle, |why| unavailable(&why))
+                let lost = self.ask.shared.store_lost();
+                lost.map_or(self.obstacle, |why| {
+                    CallError::unavailable(Unavailable::StoreLost, why)
+                })
             }
         }
     }
-}
-
-fn unavailable(why: &str) -> CallError {
-    CallError::Unavailable { why: why.into() }
 }
 
 fn result(outcome: Ended) -> Result<Bytes, CallError> {
@@ -267,7 +274,8 @@ async fn send(
         mode: ask.mode,
         request: request.as_mut().map_or_else(|| no_request(ask.shared), UnfinishedRequest::send),
         epoch,
-        body: ask.body.clone(),
+        format: ask.body.format,
+        body: ask.body.bytes.clone(),
     };
     match target {
         Target::Local => {
@@ -366,6 +374,8 @@ const fn is_final(outcome: &Outcome) -> bool {
         | Outcome::Quarantined
         | Outcome::UnknownKind
         | Outcome::Undecodable(_)
+        | Outcome::UnknownCommand(_)
+        | Outcome::OtherArguments(_)
         | Outcome::Unreadable(_)
         | Outcome::Unclear => false,
     }

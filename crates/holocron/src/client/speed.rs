@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    api::call::{Answer, Call, Outcome, ReplyTo},
+    api::call::{Answer, Call, Format, Outcome, ReplyTo},
     transport::fake::{CLUSTER, answer, body, view},
     transport::{
         net::Tcp,
@@ -69,7 +69,8 @@ async fn speed() {
                     tokio::spawn(async move {
                         let name = VnodeName::new("kind", &format!("key {caller}")).unwrap();
                         for _ in 0..calls {
-                            let body = body("twenty-four bytes, yes!!");
+                            let bytes = body("twenty-four bytes, yes!!");
+                            let body = Body { format: Format::Bincode, bytes };
                             client.call(&name, mode, body, DEADLINE_DEFAULT).await.unwrap();
                         }
                     })

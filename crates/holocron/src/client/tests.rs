@@ -2,13 +2,19 @@
 
 use core::time::Duration;
 
-use holocron_protocol::ids::{CommitNumber, RequestNumber};
-use serde::Deserialize;
+use holocron_protocol::{
+    format::codec,
+    ids::{CommitNumber, RequestNumber},
+};
+use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    api::{call::Outcome, context::Context},
+    api::{
+        call::{Format, Outcome},
+        context::Context,
+    },
     transport::fake::{
         CLUSTER, Calls, FakeHost, MemoryNetwork, Served, answer, body, reply, view, view_after,
     },
@@ -70,6 +76,10 @@ impl Stage {
     }
 }
 
+fn bincode(bytes: Bytes) -> Body {
+    Body { format: Format::Bincode, bytes }
+}
+
 /// A call in a task of its own.
 struct Asked(tokio::task::JoinHandle<Result<Bytes, CallError>>);
 
@@ -78,7 +88,7 @@ impl Asked {
         let client = client.clone();
         Self(tokio::spawn(async move {
             let name = VnodeName::new("kind", "key").unwrap();
-            client.call(&name, mode, body(text), deadline).await
+            client.call(&name, mode, bincode(body(text)), deadline).await
         }))
     }
 
@@ -223,7 +233,9 @@ async fn a_client_of_another_cluster_says_why_it_has_no_view() {
     let cluster = Some(ClusterId::new(8));
     let client = Client::new(ClientParts { cluster, ..parts(&network, &["a"]) });
     match client.ready().await {
-        Err(CallError::Unavailable { why }) => assert!(why.contains("refuses"), "{why}"),
+        Err(CallError::Unavailable { reason: Unavailable::Unreachable, why }) => {
+            assert!(why.contains("refuses"), "{why}");
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -495,7 +507,12 @@ async fn refusals_that_a_retry_does_not_change_are_returned_at_once() {
         (Outcome::Panicked, CallError::Panicked),
         (Outcome::Rejected("too large".into()), rejected("too large")),
         (Outcome::Undecodable("nonsense".into()), rejected("nonsense")),
-        (Outcome::Unreadable("newer".into()), CallError::Unavailable { why: "newer".into() }),
+        (Outcome::UnknownCommand("add".into()), CallError::UnknownCommand { why: "add".into() }),
+        (Outcome::OtherArguments("add".into()), CallError::OtherArguments { why: "add".into() }),
+        (
+            Outcome::Unreadable("newer".into()),
+            CallError::unavailable(Unavailable::Unreadable, "newer"),
+        ),
     ] {
         for mode in [Mode::Command, Mode::Query] {
             let asked = stage.ask(mode, "x");
@@ -572,7 +589,7 @@ async fn the_longest_deadline_does_not_overflow() {
 async fn a_waiting_call_is_small() {
     let stage = Stage::new(&["a"]).await;
     let name = VnodeName::new("kind", "key").unwrap();
-    let call = stage.client.call(&name, Mode::Command, body("x"), DEADLINE_DEFAULT);
+    let call = stage.client.call(&name, Mode::Command, bincode(body("x")), DEADLINE_DEFAULT);
     assert!(size_of_val(&call) <= 2048, "{} bytes", size_of_val(&call));
 }
 
@@ -581,7 +598,7 @@ async fn too_large_a_body_is_rejected_before_it_is_sent() {
     let stage = Stage::new(&["a"]).await;
     let name = VnodeName::new("kind", "key").unwrap();
     let large = vec![0; PAYLOAD_LEN_MAX + 1].into();
-    let result = stage.client.call(&name, Mode::Command, large, DEADLINE_DEFAULT).await;
+    let result = stage.client.call(&name, Mode::Command, bincode(large), DEADLINE_DEFAULT).await;
     assert!(matches!(result, Err(CallError::Rejected { .. })), "{result:?}");
 }
 

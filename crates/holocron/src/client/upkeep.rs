@@ -4,11 +4,10 @@ use bytes::Bytes;
 use holocron_protocol::{format::codec, ids::VnodeName};
 use serde::de::DeserializeOwned;
 
-use super::{CallError, Client, VnodeRef};
+use super::{CallError, Client};
 use crate::api::{
-    call::Mode,
+    call::{Body, Format, Mode},
     deferred::{Amendment, DeferredWork},
-    vnode::Vnode,
 };
 
 impl Client {
@@ -57,44 +56,10 @@ impl Client {
         mode: Mode,
         body: Bytes,
     ) -> Result<R, CallError> {
-        let reply = self.call(name, mode, body, self.deadline).await?;
+        let reply = self
+            .call(name, mode, Body { format: Format::Bincode, bytes: body }, self.deadline)
+            .await?;
         codec::from_bincode(name.kind(), &reply)
             .map_err(|malformed| CallError::Unreadable { why: malformed.why })
-    }
-}
-
-impl<V: Vnode> VnodeRef<V> {
-    /// Whether it exists; see [`Client::exists`].
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`], never [`CallError::Unclear`].
-    pub async fn exists(&self) -> Result<bool, CallError> {
-        self.client.exists(self.valid_name()?).await
-    }
-
-    /// Deletes it; see [`Client::delete`].
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`].
-    pub async fn delete(&self) -> Result<(), CallError> {
-        self.client.delete(self.valid_name()?).await
-    }
-
-    /// Its deferred work; see [`Client::deferred`].
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`], never [`CallError::Unclear`].
-    pub async fn deferred(&self) -> Result<DeferredWork, CallError> {
-        self.client.deferred(self.valid_name()?).await
-    }
-
-    pub(super) fn valid_name(&self) -> Result<&VnodeName, CallError> {
-        let invalid = |invalid: &holocron_protocol::ids::InvalidName| CallError::Rejected {
-            why: invalid.to_string(),
-        };
-        self.name.as_ref().map_err(invalid)
     }
 }

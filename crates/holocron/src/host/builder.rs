@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use holocron_protocol::{
-    control::founding::{Founding, Remains},
+    control::founding::Founding,
     epoch::{
         domain::{Rule, check_rules},
         record::LABEL_LEN_MAX,
         shards::Shards,
     },
     format::{cluster::Cluster, keys},
-    ids::{HostName, InvalidName},
+    ids::HostName,
 };
-use holocron_store::{Counting, GaveUp, OpenError, Patience, Probe, ProbeError, Store};
+use holocron_store::{Counting, Patience, Probe, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::{Host, Parts, domain::Domain, found::Finder};
+use super::{Host, Parts, StartError, domain::Domain, found::Finder};
 use crate::{
     api::{
         clock::{Clock, SystemClock},
@@ -27,6 +27,7 @@ use crate::{
     },
     store_io::source::{MissingDirectory, StoreSource},
     store_io::{
+        kind_records::KindRecords,
         loss::{Identity, LossWatch},
         store_watch::WatchedStore,
     },
@@ -52,68 +53,6 @@ pub struct HostBuilder {
     clock: Arc<dyn Clock>,
     network: Arc<dyn Network>,
     random: Random,
-}
-
-/// Why a host did not start. At most an unused session remains of it.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The host name is invalid.
-    #[error(transparent)]
-    Name(#[from] InvalidName),
-    /// The zone's name is empty or too long.
-    #[error("zone {0:?}: a zone has 1 to {LABEL_LEN_MAX} bytes")]
-    Zone(String),
-    /// The URL or its options are wrong.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The store can't be reached, or breaks a promise that the protocol relies on.
-    #[error(transparent)]
-    Store(#[from] ProbeError),
-    /// The store stopped answering while the host was starting.
-    #[error(transparent)]
-    Unreachable(#[from] GaveUp),
-    /// The cluster under the prefix can't be read, or this release doesn't support it.
-    #[error("{0}")]
-    Cluster(#[from] holocron_protocol::format::codec::Malformed),
-    /// There is no cluster under the prefix, and [`Founding::Never`] forbids founding one.
-    #[error("there is no cluster under this prefix, and this host may only join one")]
-    NoCluster,
-    /// The prefix is that of an election used alone.
-    #[error(
-        "this prefix is that of an election (it ends in elections/NAME), not of a cluster. Use another prefix"
-    )]
-    IsElection,
-    /// There is no complete cluster under the prefix, but objects of an earlier one remain. Restore the missing objects,
-    /// or use another prefix.
-    #[error(
-        "{absent} is missing, but of an earlier cluster there remains: {remains}. The store was emptied, replaced or \
-         restored in part; a cluster founded now would not have the acknowledged writes. Stop every host, then \
-         restore the missing objects, or use another prefix. If the old data is not needed: delete epochs/ and \
-         epoch-marks/ below the prefix, and start one host with --found-anew (Founding::Anew)"
-    )]
-    Remains {
-        /// What is missing.
-        absent: &'static str,
-        /// What is there.
-        remains: Remains,
-    },
-    /// A kind has no environment; the text says which.
-    #[error("{0}")]
-    Environment(String),
-    /// The kinds have too many shards, or none; the text says which.
-    #[error("{0}")]
-    Shards(String),
-    /// The configuration of a domain is wrong: its name, its rules or its URL.
-    #[error("{0}")]
-    Domain(String),
-    /// The host can't listen at the address.
-    #[error("can't listen at {address}")]
-    Listen {
-        /// The address.
-        address: String,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
 }
 
 impl HostBuilder {
@@ -268,15 +207,7 @@ impl HostBuilder {
     ///
     /// [`StartError`]; its text is for the operator.
     pub async fn start(self) -> Result<Host, StartError> {
-        let name = match &self.name {
-            Some(name) => HostName::new(name)?,
-            None => HostName::new(&format!("host-{:08x}", self.random.bits() >> 96))?,
-        };
-        if let Some(zone) =
-            self.zone.as_ref().filter(|zone| zone.is_empty() || zone.len() > LABEL_LEN_MAX)
-        {
-            return Err(StartError::Zone(zone.clone()));
-        }
+        let name = self.checked_name()?;
         let kinds = self.kinds.in_environments(&self.envs).map_err(StartError::Environment)?;
         Shards::default().check_declared(&kinds.shards()).map_err(StartError::Shards)?;
         check_domains(&self.home_rules, &self.domains, self.settings.store_start_timeout).await?;
@@ -304,6 +235,8 @@ impl HostBuilder {
         };
         let finder = Finder { store: &dyn_store, patience, stop: &stop, founding: self.founding };
         let found = finder.find_or_found(proposed, self.random.nonce()).await?;
+        let records = KindRecords::list(&dyn_store, patience, &stop).await?;
+        records.settle_all(&kinds, || self.random.nonce()).await?;
         let listener = self
             .network
             .listen(&self.listen)
@@ -337,6 +270,20 @@ impl HostBuilder {
             stop,
         };
         Host::launch(parts, listener).await
+    }
+}
+
+impl HostBuilder {
+    /// The host's name, or a random one; checks its labels.
+    fn checked_name(&self) -> Result<HostName, StartError> {
+        let too_long = |zone: &&String| zone.is_empty() || zone.len() > LABEL_LEN_MAX;
+        if let Some(zone) = self.zone.as_ref().filter(too_long) {
+            return Err(StartError::Zone(zone.clone()));
+        }
+        Ok(match &self.name {
+            Some(name) => HostName::new(name)?,
+            None => HostName::new(&format!("host-{:08x}", self.random.bits() >> 96))?,
+        })
     }
 }
 

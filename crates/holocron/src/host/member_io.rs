@@ -162,7 +162,8 @@ impl Driver {
                     | PeerReply::Health(_)
                     | PeerReply::Status(_)
                     | PeerReply::Vnode(_)
-                    | PeerReply::Sealed(_),
+                    | PeerReply::Sealed(_)
+                    | PeerReply::Kinds(_),
                 ) => {}
                 None => {
                     tracing::debug!(%host, %epoch, leader = %leader.host, "leader did not answer the join; host retries");

@@ -14,6 +14,7 @@ mod links;
 mod member_io;
 mod parts;
 mod shared;
+mod start_error;
 mod views;
 
 use std::sync::Arc;
@@ -24,10 +25,7 @@ use tokio::task::JoinHandle;
 use self::driver::Event;
 pub(crate) use self::parts::Parts;
 pub(crate) use self::shared::Shared;
-pub use self::{
-    builder::{HostBuilder, StartError},
-    domain::Domain,
-};
+pub use self::{builder::HostBuilder, domain::Domain, start_error::StartError};
 use crate::{
     client::Client,
     transport::{
@@ -180,7 +178,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::{Call, Context, Mode, Outcome, ReplyTo, Settings, Vnode, session::Session};
+    use crate::{Call, Context, Format, Mode, Outcome, ReplyTo, Settings, Vnode, session::Session};
 
     #[derive(Default, Serialize, Deserialize)]
     struct Count(u64);
@@ -237,6 +235,7 @@ mod tests {
                     name: VnodeName::new(Count::KIND, "one").unwrap(),
                     mode: Mode::Command,
                     request: Request { id, lowest: number, base: bases[client] },
+                    format: Format::Bincode,
                     epoch: session.epoch(),
                     body: bytes::Bytes::new(),
                 };

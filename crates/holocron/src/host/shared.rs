@@ -314,6 +314,10 @@ impl Serve for Shared {
                 PeerReply::View(stored)
             }
             PeerMessage::Status => PeerReply::Status(Box::new(self.status())),
+            PeerMessage::Kinds => PeerReply::Kinds(
+                serde_json::to_string(&self.parts.kinds.describe())
+                    .expect("a description has no map and no float"),
+            ),
             PeerMessage::Vnode { domain, hash } => {
                 PeerReply::Vnode(match self.session_in(domain) {
                     Some(session) => session.vnode_status(hash),

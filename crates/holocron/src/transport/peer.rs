@@ -81,6 +81,8 @@ pub enum PeerMessage {
         /// The hash of its name.
         hash: VnodeHash,
     },
+    /// Asks which kinds the host runs, with their commands and queries.
+    Kinds,
     /// Offers a domain to the leader.
     OfferDomain(Offer),
     /// Asks the leader to take a domain out of use.
@@ -122,6 +124,8 @@ pub enum PeerReply {
     Vnode(VnodeStatus),
     /// The session is sealed at this position.
     Sealed(Position),
+    /// The kinds that this host runs: a list of [`crate::KindDescription`] as JSON, because shapes may be deep.
+    Kinds(String),
 }
 
 /// What a host says of a vnode.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use holocron::{
-    Answer, Call, Health, JoinRequest, Mode, Offer, Outcome, PeerMessage, PeerReply, Progress,
-    Rule, ServeRequest, VnodeStatus,
+    Answer, Call, Format, Health, JoinRequest, Mode, Offer, Outcome, PeerMessage, PeerReply,
+    Progress, Rule, ServeRequest, VnodeStatus,
     frame::{Frame, Hello, TRANSPORT_VERSION, Welcome},
 };
 use holocron_protocol::{
@@ -55,8 +55,9 @@ fn progress() -> impl Strategy<Value = Progress> {
 fn call() -> impl Strategy<Value = Call> {
     let mode = select(vec![Mode::Command, Mode::Query, Mode::Local]);
     let numbers = any::<(u128, u64, u64, u64)>();
-    ("[a-z]{1,64}", "\\PC{1,64}", mode, numbers, epoch(), bytes()).prop_map(
-        |(kind, key, mode, (client, number, lowest, base), epoch, body)| Call {
+    let body = (select(vec![Format::Bincode, Format::Json]), bytes());
+    ("[a-z]{1,64}", "\\PC{1,64}", mode, numbers, epoch(), body).prop_map(
+        |(kind, key, mode, (client, number, lowest, base), epoch, (format, body))| Call {
             name: VnodeName::new(&kind, &key).expect("it is valid"),
             mode,
             request: Request {
@@ -65,6 +66,7 @@ fn call() -> impl Strategy<Value = Call> {
                 base: CommitNumber::new(base),
             },
             epoch,
+            format,
             body,
         },
     )
@@ -83,6 +85,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         text().prop_map(Outcome::Undecodable),
         text().prop_map(Outcome::Unreadable),
         Just(Outcome::Unclear),
+        text().prop_map(Outcome::UnknownCommand),
+        text().prop_map(Outcome::OtherArguments),
     ];
     (epoch(), any::<u64>(), outcome).prop_map(|(epoch, commit, outcome)| Answer {
         epoch,
@@ -111,6 +115,7 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         (epoch(), bytes()).prop_map(|(epoch, stored)| PeerMessage::Epoch { epoch, stored }),
         session().prop_map(PeerMessage::Leave),
         Just(PeerMessage::Status),
+        Just(PeerMessage::Kinds),
         any::<(u16, u128)>().prop_map(|(domain, bits)| PeerMessage::Vnode {
             domain: DomainId(domain),
             hash: VnodeHash::from_bits(bits),
@@ -165,6 +170,7 @@ fn reply() -> impl Strategy<Value = PeerReply> {
             }
         ),
         any::<u64>().prop_map(|position| PeerReply::Sealed(Position::new(position))),
+        text().prop_map(PeerReply::Kinds),
     ]
 }
 

@@ -113,6 +113,11 @@ impl Content<'_> {
         match parsed {
             Key::Cluster => judged("cluster", Fate::Needed, "what every host must agree on"),
             Key::Domain => judged("domain", Fate::Needed, "whose store it is"),
+            Key::Kind(..) => judged(
+                "records of kinds",
+                Fate::Needed,
+                "the shape of the states of a version of a kind: hosts with another one don't start",
+            ),
             Key::Epoch(epoch) => self.epoch(epoch),
             Key::EpochMark(_) => {
                 judged("epoch marks", Fate::Permanent, "shows that epochs are deleted")

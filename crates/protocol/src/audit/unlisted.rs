@@ -49,6 +49,7 @@ impl Unlisted {
             Key::EndMark(_) => self.ended = true,
             Key::Cluster
             | Key::Domain
+            | Key::Kind(..)
             | Key::Epoch(_)
             | Key::EpochMark(_)
             | Key::LeaderHint

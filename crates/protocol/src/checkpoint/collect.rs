@@ -77,7 +77,8 @@ impl Detached {
             | Key::Epoch(_)
             | Key::EpochMark(_)
             | Key::LeaderHint
-            | Key::HostHint(_) => false,
+            | Key::HostHint(_)
+            | Key::Kind(..) => false,
         }
     }
 }

@@ -247,6 +247,7 @@ impl Retention {
             | Key::LeaderHint
             | Key::HostHint(_)
             | Key::TrimMark(..)
+            | Key::Kind(..)
             | Key::EndMark(_) => false,
         };
         listed.into_iter().filter(late)

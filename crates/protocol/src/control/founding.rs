@@ -74,7 +74,8 @@ impl Remains {
                 Key::Journal(..) | Key::TrimMark(..) | Key::EndMark(_) | Key::Pack(..) => {
                     remains.sessions += 1;
                 }
-                Key::Cluster | Key::Domain => {}
+                // A record of a kind keeps its meaning for the next cluster: a host that differs doesn't start.
+                Key::Cluster | Key::Domain | Key::Kind(..) => {}
             }
         }
         remains

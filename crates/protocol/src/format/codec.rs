@@ -226,6 +226,15 @@ pub fn from_bincode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, 
     }
 }
 
+/// Reads a small value in bincode from the beginning of `bytes`; none if it isn't there.
+#[must_use]
+pub fn bincode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    const PREFIX_LEN_MAX: usize = 1 << 10;
+    let bytes = &bytes[..bytes.len().min(PREFIX_LEN_MAX)];
+    let config = bincode::config::standard().with_limit::<{ BINCODE_COUNT_MAX * PREFIX_LEN_MAX }>();
+    bincode::serde::decode_from_slice(bytes, config).ok().map(|(value, _)| value)
+}
+
 fn decode_within<T: DeserializeOwned, const COUNT_MAX: usize>(
     what: &str,
     bytes: &[u8],

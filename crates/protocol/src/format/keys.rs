@@ -4,7 +4,7 @@
 //! derived from keys, never from a decoded body, so that one undecodable object can't block the cluster. Keys are
 //! relative to the root of their domain.
 
-use alloc::{format, string::String};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
 use crate::ids::{Epoch, HostName, PackNumber, Position, Segment, SessionId};
 
@@ -24,6 +24,8 @@ pub const HOST_HINTS: &str = "hints/hosts/";
 pub const SESSIONS: &str = "sessions/";
 /// What never changes of an election used alone; relative to [`election_root`], like the other keys of its log.
 pub const ELECTION: &str = "election";
+/// Prefix of the records of kinds: which shape the states of each version have.
+pub const KINDS: &str = "kinds/";
 /// Prefix of all elections used alone.
 pub const ELECTIONS: &str = "elections/";
 /// Prefix of the start-up probe's scratch objects.
@@ -101,6 +103,20 @@ pub fn pack(session: SessionId, number: PackNumber) -> String {
     format!("{SESSIONS}{session}/packs/{:020}", number.get())
 }
 
+/// The record of a version of a kind. What a key can't have is percent-encoded in the kind's name.
+#[must_use]
+pub fn kind(kind: &str, version: u32) -> String {
+    let mut key = KINDS.to_owned();
+    for byte in kind.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => key.push(byte.into()),
+            _ => key.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    key.push_str(&format!("/{version:020}"));
+    key
+}
+
 /// What a key names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
@@ -124,6 +140,8 @@ pub enum Key {
     EndMark(SessionId),
     /// A pack of a session.
     Pack(SessionId, PackNumber),
+    /// The record of a version of a kind.
+    Kind(String, u32),
 }
 
 impl Key {
@@ -141,6 +159,7 @@ impl Key {
             Self::TrimMark(session, segment) => trim_mark(*session, *segment),
             Self::EndMark(session) => end_mark(*session),
             Self::Pack(session, number) => pack(*session, *number),
+            Self::Kind(name, version) => kind(name, *version),
         }
     }
 }
@@ -163,6 +182,9 @@ pub fn parse(key: &str) -> Option<Key> {
     if let Some(rest) = key.strip_prefix(HOST_HINTS) {
         return HostName::new(rest).ok().map(Key::HostHint);
     }
+    if let Some(rest) = key.strip_prefix(KINDS) {
+        return version_of_kind(rest).filter(|found| found.path() == key);
+    }
     let (session, rest) = key.strip_prefix(SESSIONS)?.split_once('/')?;
     let session = SessionId::parse(session)?;
     match rest.split_once('/')? {
@@ -174,6 +196,22 @@ pub fn parse(key: &str) -> Option<Key> {
         ("packs", name) => number(name).map(|number| Key::Pack(session, PackNumber::new(number))),
         _ => None,
     }
+}
+
+fn version_of_kind(rest: &str) -> Option<Key> {
+    let (encoded, version) = rest.split_once('/')?;
+    let (mut name, mut bytes) = (Vec::new(), encoded.bytes());
+    while let Some(byte) = bytes.next() {
+        name.push(match byte {
+            b'%' => {
+                let digits = [bytes.next()?, bytes.next()?];
+                u8::from_str_radix(core::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    let version = number(version)?.try_into().ok()?;
+    Some(Key::Kind(String::from_utf8(name).ok()?, version))
 }
 
 /// The position that a key names in a session's journal. For reading lists of a journal.
@@ -197,6 +235,7 @@ pub fn purpose(key: &str) -> &'static str {
         Some("epochs") => "epoch",
         Some("epoch-marks") => "epoch-mark",
         Some("hints") => "hint",
+        Some("kinds") => "kind",
         Some("probe") => "probe",
         Some("sessions") => match key.split('/').nth(2) {
             Some("journal") => "journal",
@@ -240,6 +279,8 @@ mod tests {
             (trim_mark(session_id, Segment::new(0)), Key::TrimMark(session_id, Segment::new(0))),
             (end_mark(session_id), Key::EndMark(session_id)),
             (pack(session_id, PackNumber::new(9)), Key::Pack(session_id, PackNumber::new(9))),
+            (kind("cart", 2), Key::Kind("cart".into(), 2)),
+            (kind("a/b.c ä%", 1), Key::Kind("a/b.c ä%".into(), 1)),
         ] {
             assert_eq!(meaning.path(), key);
             assert_eq!(parse(&key), Some(meaning), "{key}");
@@ -256,6 +297,10 @@ mod tests {
             "sessions/xyz/journal/1",
             "hints/hosts/..",
             "readme",
+            "kinds/cart/2",
+            "kinds/%63art/00000000000000000002",
+            "kinds/c%6/00000000000000000002",
+            "kinds/cart/00000004294967296",
         ] {
             assert_eq!(parse(foreign), None, "{foreign}");
         }

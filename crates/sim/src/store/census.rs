@@ -45,6 +45,7 @@ impl Census {
             Some(
                 Key::Cluster
                 | Key::Domain
+                | Key::Kind(..)
                 | Key::EpochMark(_)
                 | Key::LeaderHint
                 | Key::HostHint(_)

@@ -29,6 +29,8 @@ pub(super) fn check(truth: &Truth, slots: u16, call: &Call, answer: &Answer) -> 
         | Outcome::Quarantined
         | Outcome::UnknownKind
         | Outcome::Undecodable(_)
+        | Outcome::UnknownCommand(_)
+        | Outcome::OtherArguments(_)
         | Outcome::Unreadable(_)
         | Outcome::Unclear => return None,
     };

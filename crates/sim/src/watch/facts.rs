@@ -126,7 +126,7 @@ impl Facts {
             }
             Some(Key::EndMark(_)) => {}
             Some(Key::EpochMark(segment)) => self.epochs_marked(segment, objects, &mut broken),
-            Some(Key::Domain) => {}
+            Some(Key::Domain | Key::Kind(..)) => {}
             Some(Key::LeaderHint | Key::HostHint(_) | Key::Pack(..)) => {
                 broken.push(Invariant::OneWinner.broken("created, but this kind of object is put"));
             }
@@ -172,6 +172,9 @@ impl Facts {
             }
             Some(Key::Pack(session, number)) => {
                 self.pack_deleted(session, number, objects, &mut broken);
+            }
+            Some(Key::Kind(..)) => {
+                broken.push(Invariant::OneWinner.broken("the record of a kind is deleted"));
             }
             Some(Key::Cluster | Key::Domain) => {
                 broken.push(Invariant::OneWinner.broken("the cluster's own object is deleted"));

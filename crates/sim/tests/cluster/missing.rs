@@ -115,7 +115,7 @@ fn a_state_that_was_deleted_from_outside_is_reported_as_unreadable() {
     assert!(cluster.world.run_until(&asking, Duration::from_secs(300)), "all calls are answered");
     let (answers, new) = cluster.world.result(asking);
     let is_said = |answer: &Result<_, CallError>| match answer {
-        Err(CallError::Unavailable { why }) => why.contains("is missing"),
+        Err(CallError::Unavailable { why, .. }) => why.contains("is missing"),
         _ => false,
     };
     let said = answers.iter().filter(|answer| is_said(answer)).count();

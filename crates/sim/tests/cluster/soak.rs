@@ -91,7 +91,7 @@ fn sample(cluster: &Cluster) -> Sample {
     let mut counts = BTreeMap::new();
     for key in parsed {
         let kind = match key {
-            Some(Key::Cluster | Key::Domain) => continue,
+            Some(Key::Cluster | Key::Domain | Key::Kind(..)) => continue,
             Some(Key::Epoch(_)) => "epochs",
             Some(Key::EpochMark(_)) => "epoch marks",
             Some(Key::LeaderHint | Key::HostHint(_)) => "hints",

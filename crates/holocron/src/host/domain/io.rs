@@ -229,7 +229,8 @@ fn on_reply(shared: &Shared, at: usize, reply: Option<PeerReply>) {
             | PeerReply::Health(_)
             | PeerReply::Status(_)
             | PeerReply::Vnode(_)
-            | PeerReply::Sealed(_),
+            | PeerReply::Sealed(_)
+            | PeerReply::Kinds(_),
         )
         | None => {}
     }

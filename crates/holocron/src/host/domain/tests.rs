@@ -180,6 +180,6 @@ async fn the_root_of_a_cluster_is_no_domains_store() {
         .get::<Order>("o")
         .command(())
         .await;
-    let Err(CallError::Unavailable { why }) = why else { panic!("{why:?}") };
+    let Err(CallError::Unavailable { why, .. }) = why else { panic!("{why:?}") };
     assert!(why.contains("no host has access"), "{why}");
 }

@@ -17,6 +17,8 @@ use crate::api::{
     call::{Call, Outcome, ReplyTo},
     deferred::Amendment,
     effect::Finished,
+    encoded::Encoded,
+    schema::NotRun,
 };
 
 /// What runs.
@@ -76,6 +78,9 @@ impl Own {
             Outcome::Rebase(base) => Self::Rebased { to, base },
             Outcome::Quarantined => refused("the target is quarantined after panics".to_owned()),
             Outcome::UnknownKind => refused("its host doesn't know the kind".to_owned()),
+            Outcome::UnknownCommand(why) | Outcome::OtherArguments(why) => {
+                refused(format!("its host runs another version of the kind: {why}"))
+            }
             Outcome::Undecodable(why) => refused(format!("its host can't decode it: {why}")),
             Outcome::Unreadable(why) => refused(format!("the target can't be read: {why}")),
             Outcome::NotOwner | Outcome::Busy | Outcome::Unclear => Self::Lost { to },
@@ -148,9 +153,9 @@ impl Active {
                 tracing::error!(vnode = %self.handle.name, len = command.len(), "the command of a spawned task panicked; its result is lost");
                 return Ok(());
             }
-            Own::Spawned(command) => {
-                self.handle(|vnode, context| vnode.command(context, command)).map(drop)
-            }
+            Own::Spawned(command) => self
+                .handle(|vnode, context| vnode.command(context, Encoded::bincode(command)))
+                .map(drop),
         };
         match ran {
             Ok(()) => self.ran(work, Outcome::Reply(Bytes::new())),
@@ -158,7 +163,8 @@ impl Active {
                 let at_fault = Some((id, outcome));
                 return Err(Box::new(Rollback { at_fault, work: Some(work) }));
             }
-            Err(Unrun::Undecodable(why)) => {
+            Err(Unrun::NotRun(not_run)) => {
+                let why = not_run.why();
                 tracing::error!(vnode = %self.handle.name, why, "the result of a spawned task can't be decoded");
             }
         }
@@ -182,10 +188,10 @@ impl Active {
             }
             Some(Fired::Command(command)) => command,
         };
-        match self.handle(|vnode, context| vnode.command(context, &command)) {
-            Err(Unrun::Undecodable(why)) => {
+        match self.handle(|vnode, context| vnode.command(context, Encoded::bincode(&command))) {
+            Err(Unrun::NotRun(not_run)) => {
                 self.deferring().restore(before);
-                self.deferred().timer_failed(name, now, &why);
+                self.deferred().timer_failed(name, now, not_run.why());
                 Ok(())
             }
             ran => ran.map(drop),
@@ -209,14 +215,14 @@ impl Active {
     /// Retries or drops what was set aside.
     pub(super) fn amend(&mut self, body: &[u8]) -> Result<Outcome, Unrun> {
         let amendment = holocron_protocol::format::codec::from_bincode("amendment", body)
-            .map_err(|error| Unrun::Undecodable(error.why))?;
+            .map_err(|error| Unrun::NotRun(NotRun::Malformed(error.why)))?;
         let amended = match amendment {
             Amendment::Retry(number) => self.deferred().retry(RequestNumber::new(number)),
             Amendment::Discard(number) => self.deferred().discard(RequestNumber::new(number)),
         };
         match amended {
             Ok(()) => Ok(Outcome::Reply(Bytes::new())),
-            Err(why) => Err(Unrun::Undecodable(why)),
+            Err(why) => Err(Unrun::NotRun(NotRun::Malformed(why))),
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) fn recorded(outcome: &Outcome) -> window::Outcome {
         | Outcome::Quarantined
         | Outcome::UnknownKind
         | Outcome::Undecodable(_)
+        | Outcome::UnknownCommand(_)
+        | Outcome::OtherArguments(_)
         | Outcome::Unreadable(_)
         | Outcome::Unclear => unreachable!("refusals aren't recorded"),
     }

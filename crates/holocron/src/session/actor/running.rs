@@ -22,7 +22,9 @@ use crate::{
     api::{
         asked::Asked,
         call::{Call, Mode, Outcome},
+        encoded::Encoded,
         kinds::{AnyContext, AnyResource, AnyVnode},
+        schema::NotRun,
     },
     planted,
     session::journal::Released,
@@ -30,8 +32,8 @@ use crate::{
 
 /// Why a handler's changes don't stay.
 pub(super) enum Unrun {
-    /// It didn't run: its arguments can't be decoded.
-    Undecodable(String),
+    /// It didn't run.
+    NotRun(NotRun),
     /// It ran, and must be rolled back: it panicked, or asks for what can't be.
     Fault(Outcome),
 }
@@ -41,6 +43,19 @@ fn resource<'a>(hooks: &'a mut Option<Box<Hooks>>, nothing: &'a mut ()) -> &'a m
     match hooks {
         Some(hooks) => hooks.resource(),
         None => nothing,
+    }
+}
+
+fn encoded(call: &Call) -> Encoded<'_> {
+    Encoded { format: call.format, body: &call.body }
+}
+
+fn refusal(not_run: NotRun) -> Outcome {
+    match not_run {
+        NotRun::Unknown(why) => Outcome::UnknownCommand(why),
+        NotRun::OtherArguments(why) => Outcome::OtherArguments(why),
+        NotRun::Malformed(why) => Outcome::Undecodable(why),
+        NotRun::Unwritable(why) => Outcome::Rejected(why),
     }
 }
 
@@ -96,9 +111,9 @@ impl Active {
         };
         let outcome = match ran {
             Ok(outcome) => outcome,
-            Err(Unrun::Undecodable(why)) => {
-                // Nothing ran: the state is as it was.
-                work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Undecodable(why)));
+            Err(Unrun::NotRun(not_run)) => {
+                // The state is as it was.
+                work.reply.send(self.answer(CommitNumber::ZERO, refusal(not_run)));
                 return Ok(());
             }
             Err(Unrun::Fault(outcome)) => {
@@ -121,11 +136,11 @@ impl Active {
             }
             Mode::Amend => self.amend(&call.body),
             Mode::Tell => {
-                self.handle(|vnode, context| vnode.command(context, &call.body))?;
+                self.handle(|vnode, context| vnode.command(context, encoded(call)))?;
                 Ok(Outcome::Reply(Bytes::new()))
             }
             Mode::Command | Mode::Ask => {
-                let reply = self.handle(|vnode, context| vnode.command(context, &call.body))?;
+                let reply = self.handle(|vnode, context| vnode.command(context, encoded(call)))?;
                 Ok(Outcome::Reply(reply.into()))
             }
             Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred | Mode::Acknowledge => {
@@ -137,7 +152,7 @@ impl Active {
     /// Runs a handler that may change the state, and takes what it asks for.
     pub(super) fn handle<T>(
         &mut self,
-        run: impl FnOnce(&mut dyn AnyVnode, AnyContext<'_>) -> Result<T, String>,
+        run: impl FnOnce(&mut dyn AnyVnode, AnyContext<'_>) -> Result<T, NotRun>,
     ) -> Result<T, Unrun> {
         let Phase::Running(running) = &mut self.phase else {
             unreachable!("work runs only on a state in memory");
@@ -164,7 +179,8 @@ impl Active {
                 self.accept(asked)?;
                 Ok(value)
             }
-            Ok(Err(why)) => Err(Unrun::Undecodable(why)),
+            Ok(Err(NotRun::Unwritable(why))) => Err(Unrun::Fault(Outcome::Rejected(why))),
+            Ok(Err(not_run)) => Err(Unrun::NotRun(not_run)),
             Err(_) => {
                 tracing::warn!(vnode = %self.handle.name, "command panicked; the vnode is rolled back");
                 self.note_panic();
@@ -225,7 +241,11 @@ impl Active {
                 Outcome::Reply(Bytes::from_static(if exists { &[1] } else { &[0] }))
             }
             Mode::Deferred => Outcome::Reply(self.describe_deferred()),
-            Mode::Query | Mode::Local => self.ask(&call.body),
+            Mode::Query | Mode::Local => {
+                // Its body is shared, not copied.
+                let call = call.clone();
+                self.ask(&call)
+            }
             Mode::Command
             | Mode::Tell
             | Mode::Ask
@@ -237,7 +257,7 @@ impl Active {
         self.answer_when_committed(work, seen, outcome);
     }
 
-    fn ask(&mut self, body: &[u8]) -> Outcome {
+    fn ask(&mut self, call: &Call) -> Outcome {
         let Phase::Running(Running { vnode, .. }) = &self.phase else {
             unreachable!("work runs only on a state in memory");
         };
@@ -250,9 +270,9 @@ impl Active {
             clock: &*self.session.clock,
             asked: &mut asked,
         };
-        match catch_unwind(AssertUnwindSafe(|| vnode.query(context, body))) {
+        match catch_unwind(AssertUnwindSafe(|| vnode.query(context, encoded(call)))) {
             Ok(Ok(answer)) => Outcome::Reply(answer.into()),
-            Ok(Err(why)) => Outcome::Undecodable(why),
+            Ok(Err(not_run)) => refusal(not_run),
             Err(_) => {
                 tracing::warn!(vnode = %self.handle.name, "query panicked");
                 self.note_panic();

@@ -12,7 +12,7 @@ use super::{
     Broken, FRAME_LEN_MAX, Frame, HEADER_LEN, HELLO_LEN_MAX, Kind, MAGIC, Received,
     TRANSPORT_VERSION, TooLarge,
 };
-use crate::api::call::{Answer, Call, Mode, Outcome};
+use crate::api::call::{Answer, Call, Format, Mode, Outcome};
 
 /// Largest body that is skipped, in bytes. A header that claims more is invalid.
 pub(super) const SKIP_LEN_MAX: usize = 256 << 20;
@@ -160,6 +160,11 @@ fn call(body: &Bytes) -> Result<Call, Malformed> {
         [9] => Mode::Amend,
         _ => return Err(Malformed::new("call", "unknown mode")),
     };
+    let format = match fields.take::<1>()? {
+        [0] => Format::Bincode,
+        [1] => Format::Json,
+        _ => return Err(Malformed::new("call", "unknown format")),
+    };
     let client = ClientId::new(u128::from_le_bytes(fields.take()?));
     let number = RequestNumber::new(fields.number()?);
     let lowest = RequestNumber::new(fields.number()?);
@@ -172,7 +177,7 @@ fn call(body: &Bytes) -> Result<Call, Malformed> {
     let name =
         VnodeName::new(kind, key).map_err(|error| Malformed::new("call", &error.to_string()))?;
     let request = Request { id: RequestId { client, number }, lowest, base };
-    Ok(Call { name, mode, request, epoch, body: body.slice_ref(fields.0) })
+    Ok(Call { name, mode, request, epoch, format, body: body.slice_ref(fields.0) })
 }
 
 fn answer(body: &Bytes) -> Result<Answer, Malformed> {
@@ -193,6 +198,8 @@ fn answer(body: &Bytes) -> Result<Answer, Malformed> {
         (8, _) => Outcome::Undecodable(text(&rest)?),
         (9, _) => Outcome::Unreadable(text(&rest)?),
         (10, 0) => Outcome::Unclear,
+        (11, _) => Outcome::UnknownCommand(text(&rest)?),
+        (12, _) => Outcome::OtherArguments(text(&rest)?),
         _ => return Err(Malformed::new("answer", "unknown outcome")),
     };
     Ok(Answer { epoch, commit, outcome })

@@ -8,7 +8,7 @@ use holocron_protocol::{
 use proptest::prelude::*;
 
 use super::{read::SKIP_LEN_MAX, *};
-use crate::api::call::{Mode, Outcome};
+use crate::api::call::{Format, Mode, Outcome};
 
 /// Every frame that bytes hold, and how reading them ended.
 fn read_all(bytes: &[u8], trusted: bool) -> (Vec<Received>, Result<(), Broken>) {
@@ -115,7 +115,14 @@ fn a_payload_of_the_promised_length_fits_beside_the_longest_names() {
         base: CommitNumber::ZERO,
     };
     let body: Bytes = vec![0; PAYLOAD_LEN_MAX].into();
-    let call = Call { name, mode: Mode::Command, request, epoch: Epoch::ZERO, body: body.clone() };
+    let call = Call {
+        name,
+        mode: Mode::Command,
+        request,
+        epoch: Epoch::ZERO,
+        format: Format::Bincode,
+        body: body.clone(),
+    };
     put_call(&mut Vec::new(), 1, &call).unwrap();
     let outcome = Outcome::Reply(body);
     put_answer(
@@ -138,10 +145,11 @@ fn a_false_length_gets_memory_only_for_what_arrives() {
 
 fn calls() -> impl Strategy<Value = Call> {
     let mode = prop_oneof![Just(Mode::Command), Just(Mode::Query), Just(Mode::Local)];
+    let format = prop_oneof![Just(Format::Bincode), Just(Format::Json)];
     let numbers = any::<(u128, u64, u64, u64, u64)>();
     let body = proptest::collection::vec(any::<u8>(), 0..100);
-    ("[a-z]{1,64}", "\\PC{1,64}", mode, numbers, body).prop_map(
-        |(kind, key, mode, (client, number, lowest, base, epoch), body)| Call {
+    ("[a-z]{1,64}", "\\PC{1,64}", mode, numbers, (format, body)).prop_map(
+        |(kind, key, mode, (client, number, lowest, base, epoch), (format, body))| Call {
             name: VnodeName::new(&kind, &key).unwrap(),
             mode,
             request: Request {
@@ -149,6 +157,7 @@ fn calls() -> impl Strategy<Value = Call> {
                 lowest: RequestNumber::new(lowest),
                 base: CommitNumber::new(base),
             },
+            format,
             epoch: Epoch::new(epoch),
             body: body.into(),
         },

@@ -6,7 +6,7 @@ use holocron_protocol::{
 };
 
 use super::{FRAME_LEN_MAX, Frame, HEADER_LEN, Hello, Kind, MAGIC, TRANSPORT_VERSION, TooLarge};
-use crate::api::call::{Answer, Call, Mode, Outcome};
+use crate::api::call::{Answer, Call, Format, Mode, Outcome};
 
 fn put_hello(out: &mut Vec<u8>, hello: &Hello) -> Result<(), TooLarge> {
     framed(out, Kind::Hello, 0, |out| {
@@ -36,6 +36,10 @@ pub(crate) fn put_call(out: &mut Vec<u8>, id: u64, call: &Call) -> Result<(), To
             Mode::Exists => 7,
             Mode::Deferred => 8,
             Mode::Amend => 9,
+        });
+        out.push(match call.format {
+            Format::Bincode => 0,
+            Format::Json => 1,
         });
         out.extend_from_slice(&client.get().to_le_bytes());
         for number in [number.get(), lowest.get(), base.get(), call.epoch.get()] {
@@ -76,6 +80,8 @@ pub(crate) fn put_answer(out: &mut Vec<u8>, id: u64, answer: &Answer) -> Result<
             Outcome::Undecodable(why) => (8, why.as_bytes()),
             Outcome::Unreadable(why) => (9, why.as_bytes()),
             Outcome::Unclear => (10, &[]),
+            Outcome::UnknownCommand(why) => (11, why.as_bytes()),
+            Outcome::OtherArguments(why) => (12, why.as_bytes()),
         };
         out.push(tag);
         out.extend_from_slice(rest);

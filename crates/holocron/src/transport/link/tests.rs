@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::{
-    api::call::{Mode, Outcome},
+    api::call::{Format, Mode, Outcome},
     transport::fake::{
         CLUSTER, MemoryNetwork, NEXT_MAX, Served, answer, body, reply, view, view_after,
     },
@@ -29,6 +29,7 @@ fn call(text: &'static str) -> Call {
         name: VnodeName::new("kind", "key").unwrap(),
         mode: Mode::Command,
         request: Request { id, lowest: id.number, base: CommitNumber::ZERO },
+        format: Format::Bincode,
         epoch: Epoch::ZERO,
         body: body(text),
     }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use holocron::{
-    Answer, Call, Health, Mode, Outcome, PeerMessage, PeerReply, Progress,
+    Answer, Call, Format, Health, Mode, Outcome, PeerMessage, PeerReply, Progress,
     frame::{Frame, put},
 };
 use holocron_protocol::{
@@ -19,7 +19,7 @@ const BACK: u64 = 2;
 
 fn call(number: u64, mode: Mode) -> Call {
     let (epoch, body) = (Epoch::ZERO, Bytes::new());
-    Call { name: vnode("x"), mode, request: request(number), epoch, body }
+    Call { name: vnode("x"), mode, request: request(number), epoch, format: Format::Bincode, body }
 }
 
 fn reply(text: &'static str, commit: u64) -> Answer {
