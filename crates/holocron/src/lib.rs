@@ -134,6 +134,50 @@ pub use audit::Audit;
 /// # }
 /// ```
 ///
+/// # Effects, and what came of them
+///
+/// `#[effect]` works outside: an async method without `self`, which runs at least once after the change that asked for it is committed,
+/// on whichever host has the vnode then ([`Vnode::effect`]). It takes `env: &Env` and an [`EffectId`], each if it needs it, in any place, and
+/// arguments like a command. It returns `Result<T, E>`; an error has it run again later ([`Retry`]). Handlers ask for it by its name:
+/// `context.charge(total)`, a method of the trait `CartEffects`, which this writes for [`Context`].
+///
+/// `#[finished(charge)]` takes what came of the effect `charge`, `#[finished("tag")]` the reply to a message sent with [`Context::ask`] under
+/// that tag. The method takes `&mut self`, the context if it needs it, and `outcome: Result<T, Failed>`, by value or by reference, and runs like a command.
+///
+/// ```
+/// # use core::time::Duration;
+/// # use holocron::{Context, EffectId, Failed, Retry};
+/// # #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// # struct Cart { paid: bool }
+/// # struct Shop;
+/// # impl Shop { async fn pay(&self, _: EffectId, _: u32) -> Result<String, std::io::Error> { Ok(String::new()) } }
+/// #[holocron::vnode(kind = "cart", env = Shop)]
+/// impl Cart {
+///     #[command]
+///     fn checkout(&mut self, context: &mut Context<'_, Self>, cents: u32) {
+///         context.charge(cents);
+///         context.after("expire", Duration::from_secs(3600), CartCommand::expire());
+///     }
+///
+///     #[effect]
+///     async fn charge(shop: &Shop, id: EffectId, cents: u32) -> Result<String, Retry> {
+///         shop.pay(id, cents).await.map_err(Retry::because)
+///     }
+///
+///     #[finished(charge)]
+///     fn charged(&mut self, receipt: Result<String, Failed>) {
+///         self.paid = receipt.is_ok();
+///     }
+///
+///     #[command]
+///     fn expire(&mut self, context: &mut Context<'_, Self>) {
+///         if !self.paid {
+///             context.delete();
+///         }
+///     }
+/// }
+/// ```
+///
 /// # Migrations
 ///
 /// `#[migrate(from = 1)]` reads a state that was stored under version 1: the method takes the type that the state had then, and
@@ -161,7 +205,8 @@ pub use audit::Audit;
 /// # What it writes
 ///
 /// For a type `Cart`: the trait `CartClient`, implemented by [`VnodeRef<Cart>`](VnodeRef) (import it to call from another module), the enums
-/// `CartCommand` and `CartQuery` of what travels, `CartReply` and `CartAnswer` of what comes back, and the [`Vnode`]. Calls travel by name, and
+/// `CartCommand` and `CartQuery` of what travels, each with a function per handler that makes one (`CartCommand::add("tea", 2)`, for timers and
+/// messages), `CartReply` and `CartAnswer` of what comes back, `CartEffect` and `CartEffects` for effects, and the [`Vnode`]. Calls travel by name, and
 /// are refused, never misread, where caller and host have different types under one name; [`VnodeRef`] says what happens then.
 pub use holocron_macros::vnode;
 pub use holocron_protocol::control::founding::Founding;
@@ -186,7 +231,7 @@ pub mod generated {
     pub use serde;
 
     pub use crate::api::{
-        by_name::{ByName, Entry, Noun, ReadArguments, decode, encode},
+        by_name::{ByName, Entry, Noun, ReadArguments, decode, done, encode, outcome, unknown_tag},
         schema::schema,
     };
 }

@@ -17,6 +17,22 @@ pub(crate) struct Argument {
 }
 
 impl Argument {
+    /// As a parameter of a generated function, outside of the block.
+    pub(crate) fn parameter(&self) -> TokenStream {
+        let Self { name, given, owned, is_reference, .. } = self;
+        if *is_reference { quote!(#name: #given) } else { quote!(#name: #owned) }
+    }
+
+    /// The value of that parameter, owned.
+    pub(crate) fn owned_value(&self) -> TokenStream {
+        let name = &self.name;
+        if self.is_reference {
+            quote!(::std::borrow::ToOwned::to_owned(#name))
+        } else {
+            quote!(#name)
+        }
+    }
+
     pub(crate) fn read(input: &mut PatType, noun: &str, vnode: &TokenStream) -> syn::Result<Self> {
         let name = match &*input.pat {
             Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {

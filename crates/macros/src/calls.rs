@@ -12,7 +12,7 @@ use crate::{
 /// The names of the enums for one kind of calls.
 pub(crate) struct Names {
     pub(crate) call: Ident,
-    pub(crate) reply: Ident,
+    pub(crate) reply: Option<Ident>,
     noun: &'static str,
 }
 
@@ -20,7 +20,7 @@ pub(crate) fn commands(vnode: &TypePath) -> Names {
     let vnode = name_of(vnode);
     Names {
         call: format_ident!("{vnode}Command"),
-        reply: format_ident!("{vnode}Reply"),
+        reply: Some(format_ident!("{vnode}Reply")),
         noun: "command",
     }
 }
@@ -29,9 +29,15 @@ pub(crate) fn queries(vnode: &TypePath) -> Names {
     let vnode = name_of(vnode);
     Names {
         call: format_ident!("{vnode}Query"),
-        reply: format_ident!("{vnode}Answer"),
+        reply: Some(format_ident!("{vnode}Answer")),
         noun: "query",
     }
+}
+
+pub(crate) fn effects(vnode: &TypePath) -> Names {
+    let call = format_ident!("{}Effect", name_of(vnode));
+    // What comes of an effect isn't a reply to anyone.
+    Names { call, reply: None, noun: "effect" }
 }
 
 /// The vnode's own name.
@@ -40,20 +46,24 @@ pub(crate) fn name_of(vnode: &TypePath) -> &Ident {
 }
 
 pub(crate) fn expand(vnode: &TypePath, handlers: &Handlers) -> TokenStream {
-    let commands = enums(vnode, &commands(vnode), &handlers.commands);
-    let queries = enums(vnode, &queries(vnode), &handlers.queries);
-    quote!(#commands #queries)
+    let commands = enums(vnode, &commands(vnode), &handlers.commands.iter().collect::<Vec<_>>());
+    let queries = enums(vnode, &queries(vnode), &handlers.queries.iter().collect::<Vec<_>>());
+    let effects = (!handlers.effects.is_empty()).then(|| {
+        let each = handlers.effects.iter().map(|effect| &effect.handler).collect::<Vec<_>>();
+        enums(vnode, &effects(vnode), &each)
+    });
+    quote!(#commands #queries #effects)
 }
 
-fn enums(vnode: &TypePath, names: &Names, handlers: &[Handler]) -> TokenStream {
+fn enums(vnode: &TypePath, names: &Names, handlers: &[&Handler]) -> TokenStream {
     let Names { call, reply, noun } = names;
     let vnode_name = name_of(vnode);
-    let plural = if *noun == "command" { "commands" } else { "queries" };
+    let plural = if *noun == "query" { "queries".to_owned() } else { format!("{noun}s") };
     let call_docs = format!("The {plural} of [`{vnode_name}`], as they travel: by name.");
     let reply_docs =
         format!("What the {plural} of [`{vnode_name}`] return; the bare value travels.");
     let variants = handlers.iter().map(|handler| {
-        let (variant, docs) = (handler.variant(), docs_of(handler, noun));
+        let (variant, docs) = (handler.variant(), docs_of(handler));
         let arguments = handler.arguments.iter().map(|Argument { name, owned, .. }| {
             let docs = format!("The argument `{name}`.");
             quote!(#[doc = #docs] #name: #owned)
@@ -64,22 +74,51 @@ fn enums(vnode: &TypePath, names: &Names, handlers: &[Handler]) -> TokenStream {
             quote!(#docs #variant { #(#arguments),* })
         }
     });
-    let replies = handlers.iter().map(|handler| {
-        let (variant, reply) = (handler.variant(), &handler.reply);
-        let docs = format!("Of `{}`.", handler.method);
-        quote!(#[doc = #docs] #variant(#reply))
+    let replies = reply.as_ref().map(|reply| {
+        let each = handlers.iter().map(|handler| {
+            let (variant, reply) = (handler.variant(), &handler.reply);
+            let docs = format!("Of `{}`.", handler.method);
+            quote!(#[doc = #docs] #variant(#reply))
+        });
+        let visible = visible();
+        quote! {
+            #[doc = #reply_docs]
+            #visible
+            pub enum #reply { #(#each),* }
+        }
     });
+    let constructors = handlers.iter().map(|handler| constructor(handler));
     let (wire, visible) = (wire(names, handlers), visible());
     quote! {
         #[doc = #call_docs]
         #visible
         pub enum #call { #(#variants),* }
 
-        #[doc = #reply_docs]
-        #visible
-        pub enum #reply { #(#replies),* }
+        #[allow(dead_code, clippy::allow_attributes, clippy::allow_attributes_without_reason)]
+        impl #call {
+            #(#constructors)*
+        }
 
+        #replies
         #wire
+    }
+}
+
+/// A function of the handler's name and arguments that makes the variant.
+fn constructor(handler: &Handler) -> TokenStream {
+    let (variant, method, docs) = (handler.variant(), &handler.method, docs_of(handler));
+    let parameters = handler.arguments.iter().map(Argument::parameter);
+    let fields = handler.arguments.iter().map(|argument| {
+        let (name, value) = (&argument.name, argument.owned_value());
+        quote!(#name: #value)
+    });
+    let made = if handler.arguments.is_empty() { quote!() } else { quote!({ #(#fields),* }) };
+    quote! {
+        #docs
+        #[must_use]
+        pub fn #method(#(#parameters),*) -> Self {
+            Self::#variant #made
+        }
     }
 }
 
@@ -97,10 +136,10 @@ pub(crate) fn visible() -> TokenStream {
 }
 
 /// Its documentation, or a line in its place.
-fn docs_of(handler: &Handler, noun: &str) -> TokenStream {
+pub(crate) fn docs_of(handler: &Handler) -> TokenStream {
     let docs = &handler.docs;
     if docs.is_empty() {
-        let docs = format!("The {noun} `{}`.", handler.name.value());
+        let docs = format!("The {} `{}`.", handler.role.noun(), handler.name.value());
         quote!(#[doc = #docs])
     } else {
         quote!(#(#docs)*)
@@ -123,8 +162,8 @@ fn first_paragraph(handler: &Handler) -> String {
 }
 
 /// How they are encoded and decoded.
-fn wire(names: &Names, handlers: &[Handler]) -> TokenStream {
-    let structs = handlers.iter().map(argument_structs);
+fn wire(names: &Names, handlers: &[&Handler]) -> TokenStream {
+    let structs = handlers.iter().map(|handler| argument_structs(handler));
     let entries = handlers.iter().map(|handler| {
         let (name, docs, reply) = (&handler.name, first_paragraph(handler), &handler.reply);
         let arguments = struct_of(handler);
@@ -132,7 +171,7 @@ fn wire(names: &Names, handlers: &[Handler]) -> TokenStream {
     });
     let length = handlers.len();
     let (decoding, encoding) = (decoding(names, handlers), encoding(names, handlers));
-    let reply = reply(names, handlers);
+    let reply = names.reply.as_ref().map(|name| reply(name, handlers));
     quote! {
         // The names in it are ones that no user's type has.
         const _: () = {
@@ -152,10 +191,14 @@ fn allowed() -> TokenStream {
     quote!(#[allow(unused_variables, unreachable_code, clippy::allow_attributes, clippy::allow_attributes_without_reason)])
 }
 
-fn decoding(names: &Names, handlers: &[Handler]) -> TokenStream {
+fn decoding(names: &Names, handlers: &[&Handler]) -> TokenStream {
     let (call, allowed) = (&names.call, allowed());
-    let noun =
-        Ident::new(if names.noun == "command" { "Command" } else { "Query" }, Span::call_site());
+    let noun = match names.noun {
+        "command" => "Command",
+        "query" => "Query",
+        _ => "Effect",
+    };
+    let noun = Ident::new(noun, Span::call_site());
     let decode = handlers.iter().enumerate().map(|(at, handler)| {
         let (variant, arguments) = (handler.variant(), struct_of(handler));
         let fields = field_names(handler);
@@ -197,7 +240,7 @@ fn decoding(names: &Names, handlers: &[Handler]) -> TokenStream {
     }
 }
 
-fn encoding(names: &Names, handlers: &[Handler]) -> TokenStream {
+fn encoding(names: &Names, handlers: &[&Handler]) -> TokenStream {
     let (call, allowed) = (&names.call, allowed());
     let encode = handlers.iter().enumerate().map(|(at, handler)| {
         let (variant, arguments) = (handler.variant(), borrowed_struct_of(handler));
@@ -233,9 +276,9 @@ fn encoding(names: &Names, handlers: &[Handler]) -> TokenStream {
 }
 
 /// A reply is encoded as the bare value: its caller knows what it asked.
-fn reply(names: &Names, handlers: &[Handler]) -> TokenStream {
-    let (reply, allowed) = (&names.reply, allowed());
-    let variants: Vec<_> = handlers.iter().map(Handler::variant).collect();
+fn reply(reply: &Ident, handlers: &[&Handler]) -> TokenStream {
+    let allowed = allowed();
+    let variants: Vec<_> = handlers.iter().map(|handler| handler.variant()).collect();
     quote! {
         #[automatically_derived]
         #allowed

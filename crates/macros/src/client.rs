@@ -63,10 +63,7 @@ fn docs_of(handler: &Handler) -> TokenStream {
 
 fn signature(handler: &Handler) -> TokenStream {
     let (method, reply) = (&handler.method, &handler.reply);
-    let arguments =
-        handler.arguments.iter().map(|Argument { name, given, owned, is_reference, .. }| {
-            if *is_reference { quote!(#name: #given) } else { quote!(#name: #owned) }
-        });
+    let arguments = handler.arguments.iter().map(Argument::parameter);
     quote! {
         fn #method(&self, #(#arguments),*) -> impl ::core::future::Future<
             Output = ::core::result::Result<#reply, ::holocron::CallError>,
@@ -75,20 +72,13 @@ fn signature(handler: &Handler) -> TokenStream {
 }
 
 fn body(names: &Names, handler: &Handler) -> TokenStream {
-    let Names { call, .. } = names;
-    let variant = handler.variant();
-    let fields = handler.arguments.iter().map(|Argument { name, is_reference, .. }| {
-        if *is_reference {
-            quote!(#name: ::std::borrow::ToOwned::to_owned(#name))
-        } else {
-            quote!(#name)
-        }
-    });
-    let made = if handler.arguments.is_empty() { quote!() } else { quote!({ #(#fields),* }) };
+    let (call, method) = (&names.call, &handler.method);
+    let given = handler.arguments.iter().map(|argument| &argument.name);
     let ask = match handler.role {
         Role::Command => quote!(command_as),
         Role::Query => quote!(query_as),
         Role::LocalQuery => quote!(local_as),
+        Role::Effect => unreachable!("clients call commands and queries"),
     };
-    quote!(self.#ask(#call::#variant #made))
+    quote!(self.#ask(#call::#method(#(#given),*)))
 }

@@ -9,6 +9,7 @@ use syn::{
 
 use crate::{
     argument::{Argument, refuse_borrowed, without_self},
+    effects::{Effect, Finished},
     hooks::Hooks,
     migration::Migration,
 };
@@ -37,6 +38,8 @@ pub(crate) struct Handlers {
     pub(crate) queries: Vec<Handler>,
     pub(crate) hooks: Hooks,
     pub(crate) migrations: Vec<Migration>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) finished: Vec<Finished>,
 }
 
 /// A command or query.
@@ -57,11 +60,12 @@ pub(crate) enum Role {
     Query,
     /// A query that its client asks of the owner's memory.
     LocalQuery,
+    Effect,
 }
 
 impl Handlers {
     /// Takes the handlers' attributes out of a block.
-    pub(crate) fn take_from(block: &mut ItemImpl) -> syn::Result<Self> {
+    pub(crate) fn take_from(block: &mut ItemImpl, env: Option<&Type>) -> syn::Result<Self> {
         let mut handlers = Self::default();
         let vnode = block.self_ty.to_token_stream();
         for item in &mut block.items {
@@ -78,6 +82,8 @@ impl Handlers {
                 }
                 Mark::Activate => handlers.hooks.activate(method, &vnode)?,
                 Mark::Deactivate => handlers.hooks.deactivate(method)?,
+                Mark::Effect => handlers.effects.push(Effect::read(method, &vnode, env)?),
+                Mark::Finished => handlers.finished.push(Finished::read(&attribute, method)?),
                 Mark::Migrate => handlers.migrations.push(Migration::read(&attribute, method)?),
             }
         }
@@ -115,6 +121,8 @@ enum Mark {
     Activate,
     Deactivate,
     Migrate,
+    Effect,
+    Finished,
 }
 
 /// Takes the attribute that says what a method is.
@@ -128,6 +136,8 @@ fn take_mark(method: &mut ImplItemFn) -> syn::Result<Option<(Mark, Attribute)>> 
             Some("activate") => Mark::Activate,
             Some("deactivate") => Mark::Deactivate,
             Some("migrate") => Mark::Migrate,
+            Some("effect") => Mark::Effect,
+            Some("finished") => Mark::Finished,
             _ => {
                 rest.push(attribute);
                 continue;
@@ -136,7 +146,7 @@ fn take_mark(method: &mut ImplItemFn) -> syn::Result<Option<(Mark, Attribute)>> 
         if found.is_some() {
             return Err(syn::Error::new(
                 attribute.span(),
-                "a method is one of command, query, activate, deactivate and migrate",
+                "a method has one of these: command, query, effect, finished, activate, deactivate, migrate",
             ));
         }
         found = Some((mark, attribute));
@@ -216,10 +226,11 @@ impl Handler {
 }
 
 impl Role {
-    const fn noun(self) -> &'static str {
+    pub(crate) const fn noun(self) -> &'static str {
         match self {
             Self::Command => "command",
             Self::Query | Self::LocalQuery => "query",
+            Self::Effect => "effect",
         }
     }
 }
@@ -265,12 +276,16 @@ fn refuse_modifiers(signature: &syn::Signature, noun: &str) -> syn::Result<()> {
     Ok(())
 }
 
-fn check_receiver(role: Role, receiver: Option<&Receiver>, method: Span) -> syn::Result<()> {
+pub(crate) fn check_receiver(
+    role: Role,
+    receiver: Option<&Receiver>,
+    method: Span,
+) -> syn::Result<()> {
     let wanted = match role {
         Role::Command => {
             "a command takes &mut self: it changes the state, which is then committed. One that only reads is a query"
         }
-        Role::Query | Role::LocalQuery => {
+        Role::Query | Role::LocalQuery | Role::Effect => {
             "a query takes &self: what it changed would not be committed"
         }
     };
@@ -287,7 +302,7 @@ fn check_receiver(role: Role, receiver: Option<&Receiver>, method: Span) -> syn:
 }
 
 /// Whether an argument is the context, which is recognised by its type's name.
-fn is_context(role: Role, input: &PatType) -> syn::Result<bool> {
+pub(crate) fn is_context(role: Role, input: &PatType) -> syn::Result<bool> {
     let Type::Reference(reference) = &*input.ty else { return Ok(false) };
     if last_segment(&reference.elem).is_none_or(|name| name != "Context") {
         return Ok(false);

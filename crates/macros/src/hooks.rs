@@ -1,6 +1,6 @@
 //! `#[activate]` and `#[deactivate]`: what a vnode holds outside its state.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{
     FnArg, GenericArgument, Ident, ImplItemFn, PathArguments, ReturnType, Type, spanned::Spanned,
@@ -49,8 +49,14 @@ impl Hooks {
                 "an #[activate] takes env: &Env and activation: &Activation, each if it needs it";
             return Err(syn::Error::new(method.sig.inputs[at].span(), why));
         }
-        let resource =
-            without_self(resource_of(&method.sig.output, method.sig.ident.span())?, vnode);
+        let resource = without_self(
+            first_of_result(
+                &method.sig.output,
+                method.sig.ident.span(),
+                "an #[activate] returns Result<Resource, Error>",
+            )?,
+            vnode,
+        );
         self.activate = Some(Activate { method: method.sig.ident.clone(), takes, resource });
         Ok(())
     }
@@ -181,17 +187,20 @@ fn takes(method: &ImplItemFn, not_async: &str) -> syn::Result<Vec<Takes>> {
     Ok(takes)
 }
 
-/// The resource: `T` of `Result<T, E>`.
-fn resource_of(output: &ReturnType, method: proc_macro2::Span) -> syn::Result<TokenStream> {
-    let why = "an #[activate] returns Result<Resource, Error>";
+/// `T` of `Result<T, E>`.
+pub(crate) fn first_of_result(
+    output: &ReturnType,
+    method: Span,
+    why: &str,
+) -> syn::Result<TokenStream> {
     let ReturnType::Type(_, ty) = output else { return Err(syn::Error::new(method, why)) };
     if let Type::Path(path) = &**ty
         && let Some(last) = path.path.segments.last()
         && last.ident == "Result"
         && let PathArguments::AngleBracketed(arguments) = &last.arguments
-        && let Some(GenericArgument::Type(resource)) = arguments.args.first()
+        && let Some(GenericArgument::Type(first)) = arguments.args.first()
     {
-        return Ok(resource.to_token_stream());
+        return Ok(first.to_token_stream());
     }
     Err(syn::Error::new(ty.span(), why))
 }

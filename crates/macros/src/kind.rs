@@ -8,6 +8,7 @@ use crate::{
     argument::Argument,
     arguments::Arguments,
     calls::{self, Names},
+    effects,
     handler::{Handler, Handlers},
     migration,
 };
@@ -28,6 +29,7 @@ pub(crate) fn expand(
     let ask = handlers.queries.iter().map(|handler| dispatch(vnode, &queries, handler));
     let lifecycle = handlers.hooks.expand(vnode, arguments)?;
     let migrate = migration::expand(vnode, arguments, &handlers.migrations)?;
+    let deferred = effects::methods(vnode, handlers)?;
     let codec = arguments
         .codec
         .as_ref()
@@ -62,6 +64,7 @@ pub(crate) fn expand(
                 ::holocron::generated::schema::<Self, #command, #query>()
             }
 
+            #deferred
             #migrate
         }
 

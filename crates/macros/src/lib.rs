@@ -1,6 +1,6 @@
 //! The attribute macro of Holocron's vnodes. Use it as `holocron::vnode`, where its documentation is.
 //!
-//! It reads an `impl` block of handlers ([`handler`], [`hooks`], [`migration`]) and writes what one would write by hand: the enums of commands and
+//! It reads an `impl` block of handlers ([`handler`], [`effects`], [`hooks`], [`migration`]) and writes what one would write by hand: the enums of commands and
 //! queries with their replies ([`calls`]), the `Vnode` and the `Lifecycle` ([`kind`]), and a typed client ([`client`]). What is
 //! the same for all kinds is in `holocron`; the macro writes only what depends on the user's types.
 #![expect(clippy::wildcard_enum_match_arm, reason = "syn's enums are large, and grow")]
@@ -9,6 +9,7 @@ mod argument;
 mod arguments;
 mod calls;
 mod client;
+mod effects;
 mod handler;
 mod hooks;
 mod kind;
@@ -35,15 +36,17 @@ fn expand(
     check(&block)?;
     let Type::Path(vnode) = &*block.self_ty else { unreachable!("checked before") };
     let vnode = vnode.clone();
-    let handlers = Handlers::take_from(&mut block)?;
+    let handlers = Handlers::take_from(&mut block, arguments.env.as_ref())?;
     let calls = calls::expand(&vnode, &handlers);
     let kind = kind::expand(&vnode, &arguments, &handlers)?;
     let client = client::expand(&vnode, &handlers);
+    let context = effects::context(&vnode, &handlers);
     Ok(quote! {
         #block
         #calls
         #kind
         #client
+        #context
     })
 }
 

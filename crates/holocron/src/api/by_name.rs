@@ -20,7 +20,10 @@ use serde::{
     ser::{SerializeMap as _, SerializeTuple as _},
 };
 
-use crate::planted;
+use crate::{
+    api::effect::{Done, Effect, Failed, Finished, Retry},
+    planted,
+};
 
 /// A name, a fingerprint and arguments.
 const PARTS: usize = 3;
@@ -32,6 +35,8 @@ pub enum Noun {
     Command,
     /// It reads the state.
     Query,
+    /// It works outside.
+    Effect,
 }
 
 impl Noun {
@@ -39,6 +44,7 @@ impl Noun {
         match self {
             Self::Command => "command",
             Self::Query => "query",
+            Self::Effect => "effect",
         }
     }
 }
@@ -276,6 +282,46 @@ impl<'de, A: SeqAccess<'de>> ReadArguments for Element<'de, A> {
     fn read<T: DeserializeOwned>(mut self) -> Result<T, A::Error> {
         self.seq.next_element()?.ok_or_else(|| A::Error::custom("cut short"))
     }
+}
+
+/// Ends an effect with its result, and with its fingerprint, because a later version may read it.
+///
+/// # Errors
+///
+/// [`Retry`] when the result can't be encoded.
+pub fn done<C: ByName, R: Serialize>(
+    at: usize,
+    effect: &Effect,
+    result: &R,
+) -> Result<Done, Retry> {
+    effect.done(&(C::entries()[at].fingerprint(), result))
+}
+
+/// What came of an effect.
+///
+/// # Errors
+///
+/// [`Failed`]: why it has no result, or that its result was one of another version.
+pub fn outcome<C: ByName, R: DeserializeOwned>(
+    at: usize,
+    finished: &Finished<'_>,
+) -> Result<R, Failed> {
+    let entry = &C::entries()[at];
+    let (fingerprint, result) = finished.read::<(u32, R)>()?;
+    if fingerprint == entry.fingerprint() {
+        Ok(result)
+    } else {
+        Err(Failed(other_arguments(C::NOUN, entry)))
+    }
+}
+
+/// The outcome of a message or an effect has a tag that this version of the kind doesn't know: it is dropped.
+pub fn unknown_tag(kind: &str, tag: &str) {
+    tracing::warn!(
+        kind,
+        tag,
+        "outcome of a message or effect is dropped; this version of the kind has no method for its tag"
+    );
 }
 
 /// The head of an encoded call: its name and fingerprint, without its arguments.

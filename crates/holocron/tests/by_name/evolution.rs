@@ -4,7 +4,9 @@
 use core::fmt::Debug;
 use std::{fmt::Write as _, sync::Arc};
 
-use holocron::{Codec, Context, Host, OldState, Settings, StartError, Vnode};
+use holocron::{
+    CallError, Codec, Context, Host, OldState, Settings, StartError, Unavailable, Vnode,
+};
 use holocron_store::{Memory, Store};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -215,7 +217,10 @@ where
                 format!("MISREAD: {answer}")
             }
         }
-        Err(error) => format!("call refused: {error}"),
+        Err(CallError::Unavailable { reason: Unavailable::Unreadable, why }) => {
+            format!("call refused: {why}")
+        }
+        Err(error) => panic!("{error:?}"),
     };
     host.stop().await;
     said

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod clients;
+mod deferred;
 mod evolution;
 mod hooks;
 mod migrations;

@@ -112,7 +112,10 @@ mod tests {
     use alloc::string::ToString as _;
 
     use super::*;
-    use crate::schema::shape::{Part, Scalar};
+    use crate::schema::{
+        shape::{Part, Scalar},
+        trace::{Form, shape_of},
+    };
 
     fn record(codec: Codec, field: &str) -> KindRecord {
         let fields = [Part { name: field.into(), shape: Shape::Scalar(Scalar::U32) }].into();
@@ -127,6 +130,25 @@ mod tests {
         assert_eq!(KindRecord::decode(&record.key(), &object), Ok(record));
         let error = KindRecord::decode(&keys::kind("cart", 3), &object).unwrap_err();
         assert!(error.why.contains("is the record of kinds/cart/"), "{error}");
+    }
+
+    #[derive(serde::Deserialize)]
+    #[expect(dead_code, reason = "only its shape matters")]
+    struct Inside<T> {
+        of: T,
+    }
+
+    type Four<T> = Inside<Inside<Inside<Inside<T>>>>;
+    type Sixteen<T> = Four<Four<Four<Four<T>>>>;
+
+    #[test]
+    fn the_record_of_a_type_of_any_depth_can_be_read() {
+        let state = shape_of::<Sixteen<Sixteen<u8>>>(Form::Binary);
+        assert!(!state.is_known(), "the innermost types are cut off");
+        let record = KindRecord { state, ..record(Codec::Bincode, "n") };
+        let object = record.encode(Nonce::new(1));
+        assert_eq!(KindRecord::decode(&record.key(), &object), Ok(record));
+        assert!(shape_of::<Sixteen<Four<u8>>>(Form::Binary).is_known());
     }
 
     #[test]
