@@ -348,7 +348,8 @@ impl Deferred {
         let due = times
             .filter(|(tries, _)| !tries.is_set_aside())
             .map(|(tries, at)| tries.not_before(at).as_millis().max(1));
-        let owed = self.targets.keys().any(|to| self.owes_acknowledgement(to)).then_some(1);
+        let firsts = self.first_numbers();
+        let owed = self.targets.keys().any(|to| !firsts.contains_key(to)).then_some(1);
         due.chain(owed).min().unwrap_or(0)
     }
 
@@ -364,16 +365,21 @@ impl Deferred {
         times.map(|(tries, at)| tries.not_before(at)).filter(|at| *at > now).min()
     }
 
-    /// Whether nothing is left to send to a target, and it doesn't know that.
-    fn owes_acknowledgement(&self, to: &VnodeName) -> bool {
-        self.targets.contains_key(to) && self.messages.values().all(|message| message.to != *to)
+    /// By target, the number of the first message that isn't over. A target without one has to be told that.
+    fn first_numbers(&self) -> BTreeMap<&VnodeName, RequestNumber> {
+        let mut firsts = BTreeMap::new();
+        for (number, message) in &self.messages {
+            firsts.entry(&message.to).or_insert(*number);
+        }
+        firsts
     }
 
-    /// The lowest number that may still be sent to a target.
-    fn lowest(&self, to: &VnodeName) -> RequestNumber {
-        let first = self.messages.iter().find(|(_, message)| message.to == *to);
-        let ended = self.targets.get(to).map_or(RequestNumber::ZERO, |target| target.ended);
-        first.map_or(ended.next(), |(number, _)| *number)
+    /// The lowest number that may still be sent to each target.
+    fn lowest_numbers(&self) -> BTreeMap<&VnodeName, RequestNumber> {
+        let ended = self.targets.iter().map(|(to, target)| (to, target.ended.next()));
+        let mut lowest: BTreeMap<_, _> = ended.collect();
+        lowest.extend(self.first_numbers());
+        lowest
     }
 }
 

@@ -163,10 +163,21 @@ impl Post {
                 planted::head_of_target(heads.entry(&message.to), (*number, message));
             }
         }
+        let lowest = planted::lowest_to_send(&committed, current).lowest_numbers();
+        let bases = &planted::base_to_send(&committed, current).targets;
+        let (left, left_now) = (committed.first_numbers(), current.first_numbers());
         for to in committed.targets.keys() {
+            let (Some(target), Some(&lowest)) = (bases.get(to), lowest.get(to)) else { continue };
+            let stamp = Stamp { number: lowest, lowest, base: target.base };
             match heads.get(to) {
-                Some(&head) => actions.extend(self.send(&committed, current, head, wall)),
-                None => actions.extend(self.acknowledge(&committed, current, to, now)),
+                Some(&(number, message)) => {
+                    actions.extend(self.send(Stamp { number, ..stamp }, message, wall));
+                }
+                None if left.contains_key(to) || left_now.contains_key(to) => {}
+                None if current.targets.contains_key(to) => {
+                    actions.extend(self.acknowledge(stamp, to, now));
+                }
+                None => {}
             }
         }
         for (number, effect) in &committed.effects {
@@ -182,18 +193,11 @@ impl Post {
         actions
     }
 
-    fn send(
-        &mut self,
-        committed: &Deferred,
-        current: &Deferred,
-        (number, message): (RequestNumber, &Message),
-        wall: WallTime,
-    ) -> Option<Action> {
+    fn send(&mut self, stamp: Stamp, message: &Message, wall: WallTime) -> Option<Action> {
         let to = &message.to;
-        let base = planted::base_to_send(committed, current).targets.get(to)?.base;
         let failures = match self.targets.get(to) {
             Some(Sending::InFlight { .. }) => return None,
-            Some(Sending::Rebased(newer)) if base < *newer => return None,
+            Some(Sending::Rebased(newer)) if stamp.base < *newer => return None,
             Some(Sending::Failed { failures }) => *failures,
             Some(Sending::Rebased(_) | Sending::Idle(_)) | None => 0,
         };
@@ -201,30 +205,21 @@ impl Post {
             return None;
         }
         self.targets.insert(to.clone(), Sending::InFlight { failures });
-        let lowest = planted::lowest_to_send(committed, current).lowest(to);
         let answer = match message.tag {
             Some(_) => AnswerWanted::Content,
             None => AnswerWanted::Receipt,
         };
         Some(Action::Send {
             to: to.clone(),
-            stamp: Stamp { number, lowest, base },
+            stamp,
             command: message.command.clone(),
             answer,
             pause: pause(failures),
         })
     }
 
-    fn acknowledge(
-        &mut self,
-        committed: &Deferred,
-        current: &Deferred,
-        to: &VnodeName,
-        now: Time,
-    ) -> Option<Action> {
-        if !committed.owes_acknowledgement(to) || !current.owes_acknowledgement(to) {
-            return None;
-        }
+    /// Tells a target to which nothing is left to send, unless it was told.
+    fn acknowledge(&mut self, stamp: Stamp, to: &VnodeName, now: Time) -> Option<Action> {
         let failures = match self.targets.get(to) {
             Some(Sending::InFlight { .. }) => return None,
             Some(Sending::Failed { failures }) => *failures,
@@ -236,8 +231,6 @@ impl Post {
             }
         };
         self.targets.insert(to.clone(), Sending::InFlight { failures });
-        let (lowest, base) = (committed.lowest(to), committed.targets.get(to)?.base);
-        let stamp = Stamp { number: lowest, lowest, base };
         Some(Action::Acknowledge { to: to.clone(), stamp, pause: pause(failures) })
     }
 

@@ -17,6 +17,8 @@ use crate::{
 /// Most answers to vnodes, and most bytes of them. Beyond, messages are answered `Busy` until their senders have
 /// committed earlier answers.
 const ANSWERS_MAX: usize = 4_096;
+/// Most answers to one vnode: one of whose messages was set aside keeps all later ones.
+const ANSWERS_PER_SENDER_MAX: usize = 256;
 const BYTES_MAX: usize = 256 << 10;
 /// Most senders without answers. They cost bytes in each envelope; without them the mark rises sooner, and clients with older
 /// bases need another round trip.
@@ -97,7 +99,8 @@ impl Window {
             if let Some(recorded) = answered.and_then(|sender| sender.answers.get(&id.number)) {
                 return Admission::Recorded(recorded.clone());
             }
-            if senders.is_full() {
+            let of_sender = answered.map_or(0, |sender| sender.answers.len());
+            if senders.is_full() || of_sender >= ANSWERS_PER_SENDER_MAX {
                 return Admission::Full;
             }
         }
