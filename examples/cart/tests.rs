@@ -4,7 +4,7 @@ use holocron::testing::TestVnode;
 use holocron_testing::{Chaos, TestCluster};
 
 use super::*;
-use crate::cart::{CartCommand, CartError, CartQuery, EXPIRY};
+use crate::cart::{CartCommand, CartError, CartReply, EXPIRY};
 
 fn cart() -> TestVnode<Cart> {
     TestVnode::in_env("c", Arc::default(), ())
@@ -59,11 +59,11 @@ async fn a_payment_is_tried_until_it_succeeds_with_one_id() {
 fn a_cart_that_was_checked_out_takes_nothing_more() {
     let mut cart = cart();
     let refused = cart.command(CartCommand::checkout()).unwrap();
-    assert!(matches!(refused, crate::cart::CartReply::Checkout(Err(CartError::Empty))));
+    assert!(matches!(refused, CartReply::Checkout(Err(CartError::Empty))));
     cart.command(CartCommand::add("tea", 1)).unwrap();
     cart.command(CartCommand::checkout()).unwrap();
     let refused = cart.command(CartCommand::add("tea", 1)).unwrap();
-    assert!(matches!(refused, crate::cart::CartReply::Add(Err(CartError::Closed))));
+    assert!(matches!(refused, CartReply::Add(Err(CartError::Closed))));
 }
 
 #[test]
