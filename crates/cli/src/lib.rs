@@ -21,6 +21,7 @@ mod host;
 pub mod kinds;
 mod known_kinds;
 mod leader;
+mod list;
 mod list_kinds;
 mod move_slots;
 mod output;
@@ -67,6 +68,7 @@ enum Command {
     Move(move_slots::Arguments),
     History(history::Arguments),
     Explain(explain::Arguments),
+    List(list::Arguments),
     Deferred(deferred::Arguments),
     Delete(delete::Arguments),
     Seal(seal::Arguments),
@@ -125,6 +127,7 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Move(arguments) => Box::pin(move_slots::run(arguments)).await,
         Command::History(arguments) => Box::pin(history::run(arguments)).await,
         Command::Explain(arguments) => Box::pin(explain::run(arguments)).await,
+        Command::List(arguments) => Box::pin(list::run(arguments)).await,
         Command::Deferred(arguments) => Box::pin(deferred::run(arguments)).await,
         Command::Delete(arguments) => Box::pin(delete::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
@@ -154,6 +157,7 @@ fn log_to_stderr(command: &Command) {
         | Command::Move(_)
         | Command::History(_)
         | Command::Explain(_)
+        | Command::List(_)
         | Command::Deferred(_)
         | Command::Delete(_)
         | Command::Seal(_)

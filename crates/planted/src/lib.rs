@@ -185,6 +185,8 @@ bugs! {
     TrustShape = "trust-shape",
     /// A host decodes a command that was encoded for other arguments, and runs it with false ones (21).
     IgnoreFingerprint = "ignore-fingerprint",
+    /// A listing takes a vnode's record from the index although the tail has a newer one (22).
+    ListIndexFirst = "list-index-first",
 }
 
 impl Bug {

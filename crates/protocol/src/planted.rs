@@ -26,7 +26,8 @@ use crate::{
         writer::Writer,
     },
     request::window::{Recorded, RequestId, Window},
-    slot::{lifecycle, tenure::Submitted},
+    slot::{lifecycle, listing::Newest, tenure::Submitted},
+    state::place::Place,
     time::Time,
 };
 
@@ -262,6 +263,14 @@ pub(crate) fn evict(mut rule: Vec<lifecycle::Effect>) -> Vec<lifecycle::Effect> 
         rule.push(lifecycle::Effect::Evicted);
     }
     rule
+}
+
+// slot/listing.rs
+
+/// [`Bug::ListIndexFirst`]: the record that the index names, although the tail has a newer one.
+#[inline]
+pub(crate) fn list_newest<T>(rule: Newest<T>, in_index: Place) -> Newest<T> {
+    if is_planted(Bug::ListIndexFirst) { Newest::InIndex(in_index) } else { rule }
 }
 
 // slot/recovery.rs

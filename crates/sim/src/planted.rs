@@ -80,6 +80,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::AppendAfterRelease => {
             in_model("slot_traces", "switched::a_record_behind_the_release_of_its_slot")
         }
+        Bug::ListIndexFirst => in_model("slot_traces", "switched::a_listing_from_the_index_alone"),
         Bug::DeletePacksInFlight => in_model("slot_traces", "switched::packs_deleted_in_flight"),
         // In most seeds an announcement or an epoch comes before the next look.
         Bug::NeverLookAgain => {

@@ -17,6 +17,7 @@ mod attempt;
 mod call_error;
 pub(crate) mod connect;
 mod connection;
+mod list;
 mod request_driver;
 mod request_numbers;
 mod routes;
@@ -35,6 +36,7 @@ use tokio::time::{Instant, timeout};
 
 pub use self::{
     call_error::{CallError, Ran, Unavailable},
+    list::Listing,
     vnode_ref::VnodeRef,
 };
 use self::{

@@ -9,6 +9,7 @@ mod checkpointer;
 mod handoff;
 mod hold;
 pub(crate) mod journal;
+mod list;
 mod load;
 pub(crate) mod record_cache;
 pub(crate) mod recovery;

@@ -8,6 +8,7 @@
 
 mod driven;
 mod lifecycle;
+mod listing;
 #[path = "../support/random.rs"]
 mod random;
 mod recovery;
@@ -65,6 +66,12 @@ mod switched {
     fn a_slot_released_before_its_vnodes_closed() {
         let trace = "residency/a_release_waits_for_the_closes.txt";
         switch::is_missed(Bug::ReleaseBeforeClose, ALL, trace);
+    }
+
+    #[test]
+    fn a_listing_from_the_index_alone() {
+        let words = "listed what isn't there";
+        switch::is_missed(Bug::ListIndexFirst, "listing::switched_listing", words);
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod failovers;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
+mod listings;
+#[cfg(test)]
 mod missing;
 #[cfg(test)]
 mod namesakes;
