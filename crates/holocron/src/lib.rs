@@ -19,7 +19,7 @@ mod transport;
 pub use api::call::{Answer, Body, Call, Format, Mode, Outcome, ReplyTo};
 pub use api::clock::{Clock, SystemClock, TokioClock};
 pub use client::{
-    CallError, Client, Listing, Ran, Unavailable, VnodeRef,
+    CallError, Client, Listing, Ran, Unavailable, VnodeRef, Watch, WatchCommits,
     connect::{AskError, ClientBuilder, ConnectError, ask},
 };
 
@@ -213,7 +213,7 @@ pub use holocron_protocol::control::founding::Founding;
 pub use holocron_protocol::deferred::limits::Limits as DeferredLimits;
 pub use holocron_protocol::epoch::domain::{Offer, Rule};
 pub use holocron_protocol::epoch::log::Retention;
-pub use holocron_protocol::ids::Epoch;
+pub use holocron_protocol::ids::{CommitNumber, Epoch};
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};
 pub use holocron_protocol::schema::record::{Codec, Refusal};
 pub use holocron_protocol::schema::shape::{Part, Scalar, Shape};

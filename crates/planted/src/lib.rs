@@ -187,6 +187,8 @@ bugs! {
     IgnoreFingerprint = "ignore-fingerprint",
     /// A listing takes a vnode's record from the index although the tail has a newer one (22).
     ListIndexFirst = "list-index-first",
+    /// A watcher waits for the next commit although the vnode has one that it hasn't seen (23).
+    WatchNextOnly = "watch-next-only",
 }
 
 impl Bug {

@@ -211,6 +211,14 @@ pub(crate) fn batches_committed(count: u32, won: u64) -> u32 {
     if is_planted(Bug::AcknowledgeOutOfOrder) { u64::BITS - won.leading_zeros() } else { count }
 }
 
+// request/watchers.rs
+
+/// [`Bug::WatchNextOnly`]: a watcher that is behind waits like any other.
+#[inline]
+pub(crate) fn is_newer(rule: bool) -> bool {
+    rule && !is_planted(Bug::WatchNextOnly)
+}
+
 // request/window.rs
 
 /// [`Bug::WindowByAge`]: answers of four commits ago are forgotten, and the mark stays below them.

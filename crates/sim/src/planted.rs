@@ -81,6 +81,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
             in_model("slot_traces", "switched::a_record_behind_the_release_of_its_slot")
         }
         Bug::ListIndexFirst => in_model("slot_traces", "switched::a_listing_from_the_index_alone"),
+        Bug::WatchNextOnly => in_model("slot_traces", "switched::a_watcher_that_misses_a_commit"),
         Bug::DeletePacksInFlight => in_model("slot_traces", "switched::packs_deleted_in_flight"),
         // In most seeds an announcement or an epoch comes before the next look.
         Bug::NeverLookAgain => {

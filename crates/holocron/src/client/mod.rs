@@ -25,6 +25,7 @@ mod shared;
 mod upkeep;
 mod view_watcher;
 mod vnode_ref;
+mod watch;
 
 use core::{fmt, time::Duration};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use self::{
     call_error::{CallError, Ran, Unavailable},
     list::Listing,
     vnode_ref::VnodeRef,
+    watch::{Watch, WatchCommits},
 };
 use self::{
     request_driver::{Ask, RequestDriver},

@@ -20,6 +20,7 @@ mod own;
 mod process;
 mod recorded;
 mod running;
+mod watching;
 
 use core::fmt;
 use std::{

@@ -19,6 +19,7 @@ pub(crate) mod supervisor;
 mod sweep;
 mod tail;
 mod wake;
+pub(crate) mod watches;
 
 use core::hash::{BuildHasherDefault, Hasher};
 use std::{
@@ -44,7 +45,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::checkpointer::Checkpoints;
 use crate::{
     api::{
-        call::{Answer, Call, Outcome, ReplyTo},
+        call::{Answer, Call, Mode, Outcome, ReplyTo},
         clock::Clock,
         courier::Courier,
         kinds::Kinds,
@@ -132,6 +133,7 @@ pub(crate) struct Session {
     /// Active vnodes, in the order in which the sweep checks whether they are idle.
     sweep: Mutex<VecDeque<Arc<Handle>>>,
     wakes: wake::Wakes,
+    watches: watches::Watches,
     /// Permits of effects that run.
     effects: Arc<Semaphore>,
 }
@@ -199,6 +201,7 @@ impl Session {
             shards: OwnShards::default(),
             sweep: Mutex::default(),
             wakes: wake::Wakes::default(),
+            watches: watches::Watches::default(),
             effects: Arc::new(Semaphore::new(EFFECTS_MAX)),
         }
     }
@@ -253,6 +256,7 @@ impl Session {
         let hash = call.name.hash();
         match self.active.get(&hash) {
             Some(entry) => self.send(&entry, call, reply),
+            None if call.mode == Mode::Watch => self.watch_dormant(hash, call, reply),
             None => self.call_dormant(hash, call, reply),
         }
     }
@@ -268,7 +272,8 @@ impl Session {
             handle.queued.fetch_sub(1, Ordering::AcqRel);
             return self.refuse(reply, Outcome::Busy);
         }
-        if !handle.used.load(Ordering::Relaxed) {
+        // To be watched is no use that keeps a vnode in memory.
+        if call.mode != Mode::Watch && !handle.used.load(Ordering::Relaxed) {
             handle.used.store(true, Ordering::Relaxed);
         }
         self.load.called(handle.slot);
@@ -333,6 +338,7 @@ impl Session {
         for (_, reply) in waited {
             self.refuse(reply, Outcome::NotOwner);
         }
+        self.refuse_watchers(self.all_watchers());
     }
 
     pub(crate) fn refuse(&self, reply: ReplyTo, outcome: Outcome) {

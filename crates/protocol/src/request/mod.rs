@@ -4,4 +4,5 @@
 
 pub mod attempts;
 pub mod envelope;
+pub mod watchers;
 pub mod window;

@@ -18,6 +18,7 @@ mod retention;
 mod switch;
 #[path = "../support/traces.rs"]
 mod traces;
+mod watchers;
 mod words;
 
 use traces::Folder;
@@ -72,6 +73,12 @@ mod switched {
     fn a_listing_from_the_index_alone() {
         let words = "listed what isn't there";
         switch::is_missed(Bug::ListIndexFirst, "listing::switched_listing", words);
+    }
+
+    #[test]
+    fn a_watcher_that_misses_a_commit() {
+        let words = "has not seen the newest commit";
+        switch::is_missed(Bug::WatchNextOnly, "watchers::switched_watchers", words);
     }
 
     #[test]

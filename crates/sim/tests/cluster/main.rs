@@ -32,3 +32,5 @@ mod soak;
 mod tally;
 #[cfg(test)]
 mod upkeep;
+#[cfg(test)]
+mod watches;

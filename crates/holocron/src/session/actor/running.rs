@@ -70,8 +70,11 @@ impl Active {
             Mode::Command | Mode::Tell | Mode::Ask | Mode::Delete | Mode::Amend => {
                 return self.command(work);
             }
-            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred => self.query(work),
+            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred => {
+                self.query(work);
+            }
             Mode::Acknowledge => self.acknowledge(work),
+            Mode::Watch => self.watch(work),
         }
         Ok(())
     }
@@ -143,7 +146,12 @@ impl Active {
                 let reply = self.handle(|vnode, context| vnode.command(context, encoded(call)))?;
                 Ok(Outcome::Reply(reply.into()))
             }
-            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred | Mode::Acknowledge => {
+            Mode::Query
+            | Mode::Local
+            | Mode::Exists
+            | Mode::Deferred
+            | Mode::Watch
+            | Mode::Acknowledge => {
                 unreachable!("{:?} isn't a command", call.mode)
             }
         }
@@ -244,20 +252,21 @@ impl Active {
             Mode::Query | Mode::Local => {
                 // Its body is shared, not copied.
                 let call = call.clone();
-                self.ask(&call)
+                self.ask(encoded(&call))
             }
             Mode::Command
             | Mode::Tell
             | Mode::Ask
             | Mode::Delete
             | Mode::Amend
+            | Mode::Watch
             | Mode::Acknowledge => unreachable!("{:?} isn't a query", call.mode),
         };
         let seen = self.judged_on();
         self.answer_when_committed(work, seen, outcome);
     }
 
-    fn ask(&mut self, call: &Call) -> Outcome {
+    pub(super) fn ask(&mut self, query: Encoded<'_>) -> Outcome {
         let Phase::Running(Running { vnode, .. }) = &self.phase else {
             unreachable!("work runs only on a state in memory");
         };
@@ -270,7 +279,7 @@ impl Active {
             clock: &*self.session.clock,
             asked: &mut asked,
         };
-        match catch_unwind(AssertUnwindSafe(|| vnode.query(context, encoded(call)))) {
+        match catch_unwind(AssertUnwindSafe(|| vnode.query(context, query))) {
             Ok(Ok(answer)) => Outcome::Reply(answer.into()),
             Ok(Err(not_run)) => refusal(not_run),
             Err(_) => {
@@ -315,7 +324,12 @@ impl Active {
 
     /// Sends an answer that depends on the state of commit `seen`: with the pending ones if that state is not handed
     /// over yet, else by the journal's rules.
-    fn answer_when_committed(&mut self, work: Work, seen: CommitNumber, outcome: Outcome) {
+    pub(super) fn answer_when_committed(
+        &mut self,
+        work: Work,
+        seen: CommitNumber,
+        outcome: Outcome,
+    ) {
         let commit = self.phase.running().commit;
         if seen > commit {
             assert!(self.dirty, "{}: an answer depends on a missing commit", self.handle.name);

@@ -16,7 +16,7 @@ impl Journal {
     /// A linearizable answer of a released slot is dropped: the barrier speaks for the session, not for one slot.
     pub(crate) fn answer(&self, mode: Mode, of: (Slot, Epoch), sees: Position, released: Released) {
         let mode = match mode {
-            Mode::Query | Mode::Exists | Mode::Deferred => ReadMode::Linearizable,
+            Mode::Query | Mode::Exists | Mode::Deferred | Mode::Watch => ReadMode::Linearizable,
             // Of a fenced host, which doesn't know the sender, it would say that nothing has to be acknowledged.
             Mode::Acknowledge => ReadMode::Linearizable,
             // A recorded answer stays valid: it only has to be committed.
