@@ -15,6 +15,7 @@ mod drain;
 mod elect;
 pub mod exit;
 mod explain;
+mod fork;
 mod gc;
 mod history;
 mod host;
@@ -71,6 +72,7 @@ enum Command {
     List(list::Arguments),
     Deferred(deferred::Arguments),
     Delete(delete::Arguments),
+    Fork(fork::Arguments),
     Seal(seal::Arguments),
     Elect(elect::Arguments),
     #[command(hide = true)]
@@ -130,6 +132,7 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::List(arguments) => Box::pin(list::run(arguments)).await,
         Command::Deferred(arguments) => Box::pin(deferred::run(arguments)).await,
         Command::Delete(arguments) => Box::pin(delete::run(arguments)).await,
+        Command::Fork(arguments) => Box::pin(fork::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
         Command::Elect(arguments) => Box::pin(elect::run(arguments)).await,
         Command::RunWithParent(arguments) => Err(arguments.become_command()),
@@ -160,6 +163,7 @@ fn log_to_stderr(command: &Command) {
         | Command::List(_)
         | Command::Deferred(_)
         | Command::Delete(_)
+        | Command::Fork(_)
         | Command::Seal(_)
         | Command::Probe(_)
         | Command::Scrub(_)

@@ -19,7 +19,7 @@ mod transport;
 pub use api::call::{Answer, Body, Call, Format, Mode, Outcome, ReplyTo};
 pub use api::clock::{Clock, SystemClock, TokioClock};
 pub use client::{
-    CallError, Client, Listing, Ran, Unavailable, VnodeRef, Watch, WatchCommits,
+    CallError, Client, ForkError, Listing, Ran, Unavailable, VnodeRef, Watch, WatchCommits,
     connect::{AskError, ClientBuilder, ConnectError, ask},
 };
 

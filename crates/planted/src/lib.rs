@@ -189,6 +189,8 @@ bugs! {
     ListIndexFirst = "list-index-first",
     /// A watcher waits for the next commit although the vnode has one that it hasn't seen (23).
     WatchNextOnly = "watch-next-only",
+    /// A fork overwrites a vnode that exists (24).
+    ForkOverwrites = "fork-overwrites",
 }
 
 impl Bug {

@@ -25,7 +25,10 @@ use crate::{
         sealing::{SealEffect, Sealed, Sealing},
         writer::Writer,
     },
-    request::window::{Recorded, RequestId, Window},
+    request::{
+        fork::Created,
+        window::{Recorded, RequestId, Window},
+    },
     slot::{lifecycle, listing::Newest, tenure::Submitted},
     state::place::Place,
     time::Time,
@@ -209,6 +212,14 @@ pub(crate) fn checkpoint_named<T>(named: T, committed: T) -> T {
 #[inline]
 pub(crate) fn batches_committed(count: u32, won: u64) -> u32 {
     if is_planted(Bug::AcknowledgeOutOfOrder) { u64::BITS - won.leading_zeros() } else { count }
+}
+
+// request/fork.rs
+
+/// [`Bug::ForkOverwrites`]: a vnode takes a given state although it has one.
+#[inline]
+pub(crate) fn created(rule: Created) -> Created {
+    if is_planted(Bug::ForkOverwrites) { Created::Now } else { rule }
 }
 
 // request/watchers.rs

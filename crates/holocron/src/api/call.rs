@@ -42,6 +42,10 @@ pub enum Mode {
     Deferred,
     /// Retries or drops deferred work that was set aside; a command.
     Amend,
+    /// Asks for the encoded state; a query without content.
+    State,
+    /// Gives the vnode a state if it doesn't exist; a command.
+    Create,
     /// Waits for a commit newer than one that the caller has seen, and asks a query at it.
     Watch,
 }
@@ -51,12 +55,15 @@ impl Mode {
     #[must_use]
     pub const fn is_command(self) -> bool {
         match self {
-            Self::Command | Self::Tell | Self::Ask | Self::Delete | Self::Amend => true,
+            Self::Command | Self::Tell | Self::Ask | Self::Delete | Self::Amend | Self::Create => {
+                true
+            }
             Self::Query
             | Self::Local
             | Self::Acknowledge
             | Self::Exists
             | Self::Deferred
+            | Self::State
             | Self::Watch => false,
         }
     }

@@ -17,6 +17,7 @@ mod attempt;
 mod call_error;
 pub(crate) mod connect;
 mod connection;
+mod fork;
 mod list;
 mod request_driver;
 mod request_numbers;
@@ -37,6 +38,7 @@ use tokio::time::{Instant, timeout};
 
 pub use self::{
     call_error::{CallError, Ran, Unavailable},
+    fork::ForkError,
     list::Listing,
     vnode_ref::VnodeRef,
     watch::{Watch, WatchCommits},

@@ -14,6 +14,7 @@
 
 mod crowd;
 mod deferring;
+mod forking;
 mod hand_over;
 mod hooks;
 mod own;

@@ -35,6 +35,7 @@ use holocron_protocol::{
     epoch::draft::SlotReport,
     format::cluster::Cluster,
     ids::{CommitNumber, DomainId, Epoch, HostName, SessionId, VnodeHash},
+    request::fork,
     slot::residency::{Admission, SlotState},
     state::pack::PackRef,
 };
@@ -240,12 +241,24 @@ impl Session {
         let counts = &self.parts.counts;
         let counter = if call.mode.is_command() { &counts.commands } else { &counts.queries };
         counter.fetch_add(1, Ordering::Relaxed);
-        if call.body.len() > self.settings.call_len_max {
-            let why = format!(
-                "the call has {} bytes; the limit is {}",
-                call.body.len(),
-                self.settings.call_len_max
-            );
+        let len_max = match call.mode {
+            // A state that could be stored can be forked.
+            Mode::Create => self.settings.state_len_max + fork::HEAD_LEN_MAX,
+            Mode::Command
+            | Mode::Query
+            | Mode::Local
+            | Mode::Tell
+            | Mode::Ask
+            | Mode::Acknowledge
+            | Mode::Delete
+            | Mode::Exists
+            | Mode::Deferred
+            | Mode::Amend
+            | Mode::State
+            | Mode::Watch => self.settings.call_len_max,
+        };
+        if call.body.len() > len_max {
+            let why = format!("the call has {} bytes; the limit is {len_max}", call.body.len());
             return self.refuse(reply, Outcome::Undecodable(why));
         }
         if self.journal.is_full()

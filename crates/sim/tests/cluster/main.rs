@@ -13,6 +13,8 @@ mod elections;
 #[cfg(test)]
 mod failovers;
 #[cfg(test)]
+mod forks;
+#[cfg(test)]
 mod hooks;
 #[cfg(test)]
 mod listings;

@@ -67,10 +67,10 @@ impl Active {
             Job::Call(call) => call.mode,
         };
         match mode {
-            Mode::Command | Mode::Tell | Mode::Ask | Mode::Delete | Mode::Amend => {
+            Mode::Command | Mode::Tell | Mode::Ask | Mode::Delete | Mode::Amend | Mode::Create => {
                 return self.command(work);
             }
-            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred => {
+            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred | Mode::State => {
                 self.query(work);
             }
             Mode::Acknowledge => self.acknowledge(work),
@@ -138,6 +138,7 @@ impl Active {
                 Ok(Outcome::Reply(Bytes::new()))
             }
             Mode::Amend => self.amend(&call.body),
+            Mode::Create => self.create(&call.body),
             Mode::Tell => {
                 self.handle(|vnode, context| vnode.command(context, encoded(call)))?;
                 Ok(Outcome::Reply(Bytes::new()))
@@ -150,6 +151,7 @@ impl Active {
             | Mode::Local
             | Mode::Exists
             | Mode::Deferred
+            | Mode::State
             | Mode::Watch
             | Mode::Acknowledge => {
                 unreachable!("{:?} isn't a command", call.mode)
@@ -249,6 +251,7 @@ impl Active {
                 Outcome::Reply(Bytes::from_static(if exists { &[1] } else { &[0] }))
             }
             Mode::Deferred => Outcome::Reply(self.describe_deferred()),
+            Mode::State => self.encoded_state(),
             Mode::Query | Mode::Local => {
                 // Its body is shared, not copied.
                 let call = call.clone();
@@ -259,6 +262,7 @@ impl Active {
             | Mode::Ask
             | Mode::Delete
             | Mode::Amend
+            | Mode::Create
             | Mode::Watch
             | Mode::Acknowledge => unreachable!("{:?} isn't a query", call.mode),
         };

@@ -159,6 +159,8 @@ fn call(body: &Bytes) -> Result<Call, Malformed> {
         [8] => Mode::Deferred,
         [9] => Mode::Amend,
         [10] => Mode::Watch,
+        [11] => Mode::State,
+        [12] => Mode::Create,
         _ => return Err(Malformed::new("call", "unknown mode")),
     };
     let format = match fields.take::<1>()? {
