@@ -1,3 +1,5 @@
+//! Watchers of one vnode, told as stories.
+
 use super::*;
 
 const VNODE: VnodeHash = VnodeHash::from_bits(7);

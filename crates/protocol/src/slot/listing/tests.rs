@@ -1,3 +1,5 @@
+//! Listings of small slots, and the bounds of a page.
+
 use alloc::vec::Vec;
 
 use super::*;
