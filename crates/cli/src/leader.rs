@@ -31,6 +31,8 @@ pub(crate) async fn ask_leader(
             | PeerReply::Health(_)
             | PeerReply::Status(_)
             | PeerReply::Vnode(_)
+            | PeerReply::Listed(_)
+            | PeerReply::NotServed
             | PeerReply::Sealed(_)
             | PeerReply::Kinds(_)) => {
                 return Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}")));

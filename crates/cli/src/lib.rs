@@ -15,12 +15,14 @@ mod drain;
 mod elect;
 pub mod exit;
 mod explain;
+mod fork;
 mod gc;
 mod history;
 mod host;
 pub mod kinds;
 mod known_kinds;
 mod leader;
+mod list;
 mod list_kinds;
 mod move_slots;
 mod output;
@@ -67,8 +69,10 @@ enum Command {
     Move(move_slots::Arguments),
     History(history::Arguments),
     Explain(explain::Arguments),
+    List(list::Arguments),
     Deferred(deferred::Arguments),
     Delete(delete::Arguments),
+    Fork(fork::Arguments),
     Seal(seal::Arguments),
     Elect(elect::Arguments),
     #[command(hide = true)]
@@ -125,8 +129,10 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Move(arguments) => Box::pin(move_slots::run(arguments)).await,
         Command::History(arguments) => Box::pin(history::run(arguments)).await,
         Command::Explain(arguments) => Box::pin(explain::run(arguments)).await,
+        Command::List(arguments) => Box::pin(list::run(arguments)).await,
         Command::Deferred(arguments) => Box::pin(deferred::run(arguments)).await,
         Command::Delete(arguments) => Box::pin(delete::run(arguments)).await,
+        Command::Fork(arguments) => Box::pin(fork::run(arguments)).await,
         Command::Seal(arguments) => Box::pin(seal::run(arguments)).await,
         Command::Elect(arguments) => Box::pin(elect::run(arguments)).await,
         Command::RunWithParent(arguments) => Err(arguments.become_command()),
@@ -154,8 +160,10 @@ fn log_to_stderr(command: &Command) {
         | Command::Move(_)
         | Command::History(_)
         | Command::Explain(_)
+        | Command::List(_)
         | Command::Deferred(_)
         | Command::Delete(_)
+        | Command::Fork(_)
         | Command::Seal(_)
         | Command::Probe(_)
         | Command::Scrub(_)

@@ -19,7 +19,7 @@ mod transport;
 pub use api::call::{Answer, Body, Call, Format, Mode, Outcome, ReplyTo};
 pub use api::clock::{Clock, SystemClock, TokioClock};
 pub use client::{
-    CallError, Client, Ran, Unavailable, VnodeRef,
+    CallError, Client, ForkError, Listing, Ran, Unavailable, VnodeRef, Watch, WatchCommits,
     connect::{AskError, ClientBuilder, ConnectError, ask},
 };
 
@@ -213,14 +213,14 @@ pub use holocron_protocol::control::founding::Founding;
 pub use holocron_protocol::deferred::limits::Limits as DeferredLimits;
 pub use holocron_protocol::epoch::domain::{Offer, Rule};
 pub use holocron_protocol::epoch::log::Retention;
-pub use holocron_protocol::ids::Epoch;
+pub use holocron_protocol::ids::{CommitNumber, Epoch};
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};
 pub use holocron_protocol::schema::record::{Codec, Refusal};
 pub use holocron_protocol::schema::shape::{Part, Scalar, Shape};
 pub use host::{Domain, Host, HostBuilder, StartError, Stopped};
 pub use transport::peer::{
-    DomainStatus, Health, HostStatus, JoinRequest, NOT_OPEN_MAX, NotOpen, PeerMessage, PeerReply,
-    Progress, ServeRequest, SessionStatus, ShardsStatus, VnodeStatus,
+    DomainStatus, Health, HostStatus, JoinRequest, ListRequest, ListedPage, NOT_OPEN_MAX, NotOpen,
+    PeerMessage, PeerReply, Progress, ServeRequest, SessionStatus, ShardsStatus, VnodeStatus,
 };
 pub use transport::serve::{Serve, View};
 pub use transport::{frame, link, net, server};

@@ -185,6 +185,12 @@ bugs! {
     TrustShape = "trust-shape",
     /// A host decodes a command that was encoded for other arguments, and runs it with false ones (21).
     IgnoreFingerprint = "ignore-fingerprint",
+    /// A listing takes a vnode's record from the index although the tail has a newer one (22).
+    ListIndexFirst = "list-index-first",
+    /// A watcher waits for the next commit although the vnode has one that it hasn't seen (23).
+    WatchNextOnly = "watch-next-only",
+    /// A fork overwrites a vnode that exists (24).
+    ForkOverwrites = "fork-overwrites",
 }
 
 impl Bug {

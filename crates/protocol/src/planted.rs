@@ -25,8 +25,12 @@ use crate::{
         sealing::{SealEffect, Sealed, Sealing},
         writer::Writer,
     },
-    request::window::{Recorded, RequestId, Window},
-    slot::{lifecycle, tenure::Submitted},
+    request::{
+        fork::Created,
+        window::{Recorded, RequestId, Window},
+    },
+    slot::{lifecycle, listing::Newest, tenure::Submitted},
+    state::place::Place,
     time::Time,
 };
 
@@ -210,6 +214,22 @@ pub(crate) fn batches_committed(count: u32, won: u64) -> u32 {
     if is_planted(Bug::AcknowledgeOutOfOrder) { u64::BITS - won.leading_zeros() } else { count }
 }
 
+// request/fork.rs
+
+/// [`Bug::ForkOverwrites`]: a vnode takes a given state although it has one.
+#[inline]
+pub(crate) fn created(rule: Created) -> Created {
+    if is_planted(Bug::ForkOverwrites) { Created::Now } else { rule }
+}
+
+// request/watchers.rs
+
+/// [`Bug::WatchNextOnly`]: a watcher that is behind waits like any other.
+#[inline]
+pub(crate) fn is_newer(rule: bool) -> bool {
+    rule && !is_planted(Bug::WatchNextOnly)
+}
+
 // request/window.rs
 
 /// [`Bug::WindowByAge`]: answers of four commits ago are forgotten, and the mark stays below them.
@@ -262,6 +282,14 @@ pub(crate) fn evict(mut rule: Vec<lifecycle::Effect>) -> Vec<lifecycle::Effect> 
         rule.push(lifecycle::Effect::Evicted);
     }
     rule
+}
+
+// slot/listing.rs
+
+/// [`Bug::ListIndexFirst`]: the record that the index names, although the tail has a newer one.
+#[inline]
+pub(crate) fn list_newest<T>(rule: Newest<T>, in_index: Place) -> Newest<T> {
+    if is_planted(Bug::ListIndexFirst) { Newest::InIndex(in_index) } else { rule }
 }
 
 // slot/recovery.rs

@@ -35,6 +35,10 @@ macro_rules! traced {
     };
 }
 
+const fn in_slots(test: &'static str) -> Noticed {
+    in_model("slot_traces", test)
+}
+
 const fn in_messages(test: &'static str) -> Noticed {
     in_model("once_model", test)
 }
@@ -77,21 +81,16 @@ pub const fn noticed(bug: Bug) -> Noticed {
         // 200 seeds don't find it: a new owner has fetched most of a journal before its slots move.
         Bug::MissingIsEmpty => in_model("fetch", "switched::missing_objects_read_as_nothing"),
         // Vnodes hand over before the Release, so an append behind it takes a vnode that overstays its second.
-        Bug::AppendAfterRelease => {
-            in_model("slot_traces", "switched::a_record_behind_the_release_of_its_slot")
-        }
-        Bug::DeletePacksInFlight => in_model("slot_traces", "switched::packs_deleted_in_flight"),
+        Bug::AppendAfterRelease => in_slots("switched::a_record_behind_the_release_of_its_slot"),
+        Bug::ListIndexFirst => in_slots("switched::a_listing_from_the_index_alone"),
+        Bug::ForkOverwrites => in_slots("switched::a_fork_onto_a_vnode_that_exists"),
+        Bug::WatchNextOnly => in_slots("switched::a_watcher_that_misses_a_commit"),
+        Bug::DeletePacksInFlight => in_slots("switched::packs_deleted_in_flight"),
         // In most seeds an announcement or an epoch comes before the next look.
-        Bug::NeverLookAgain => {
-            in_model("slot_traces", "switched::a_recovery_that_waits_and_never_looks_again")
-        }
-        Bug::AdmitBeforeOpen => {
-            in_model("slot_traces", "switched::a_call_before_its_vnode_is_open")
-        }
+        Bug::NeverLookAgain => in_slots("switched::a_recovery_that_waits_and_never_looks_again"),
+        Bug::AdmitBeforeOpen => in_slots("switched::a_call_before_its_vnode_is_open"),
         Bug::ShardsByChance => traced!("shards_that_are_placed_by_chance"),
-        Bug::ReleaseBeforeClose => {
-            in_model("slot_traces", "switched::a_slot_released_before_its_vnodes_closed")
-        }
+        Bug::ReleaseBeforeClose => in_slots("switched::a_slot_released_before_its_vnodes_closed"),
         // Rules of the control plane that keep no promise by themselves: their traces say what they are for.
         Bug::AdmitWithoutClearance => traced!("a_join_cleared_as_of_an_older_record"),
         Bug::RejoinWhenReplaced => traced!("a_replaced_host_that_rejoins"),

@@ -87,6 +87,8 @@ async fn seal(leader: &str, host: &HostName) -> Result<Result<(), String>, Fail>
             | PeerReply::Health(_)
             | PeerReply::Status(_)
             | PeerReply::Vnode(_)
+            | PeerReply::Listed(_)
+            | PeerReply::NotServed
             | PeerReply::Sealed(_)
             | PeerReply::Kinds(_)),
         ) => Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}"))),

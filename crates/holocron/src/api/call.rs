@@ -42,6 +42,12 @@ pub enum Mode {
     Deferred,
     /// Retries or drops deferred work that was set aside; a command.
     Amend,
+    /// Asks for the encoded state; a query without content.
+    State,
+    /// Gives the vnode a state if it doesn't exist; a command.
+    Create,
+    /// Waits for a commit newer than one that the caller has seen, and asks a query at it.
+    Watch,
 }
 
 impl Mode {
@@ -49,15 +55,23 @@ impl Mode {
     #[must_use]
     pub const fn is_command(self) -> bool {
         match self {
-            Self::Command | Self::Tell | Self::Ask | Self::Delete | Self::Amend => true,
-            Self::Query | Self::Local | Self::Acknowledge | Self::Exists | Self::Deferred => false,
+            Self::Command | Self::Tell | Self::Ask | Self::Delete | Self::Amend | Self::Create => {
+                true
+            }
+            Self::Query
+            | Self::Local
+            | Self::Acknowledge
+            | Self::Exists
+            | Self::Deferred
+            | Self::State
+            | Self::Watch => false,
         }
     }
 }
 
 /// How the body of a call and its reply are encoded. Every attempt of a request has the same format, so a reply that was
 /// recorded is in the format that its caller expects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Format {
     /// Compact, and read by position: both ends must have the same types.
     Bincode,
@@ -200,6 +214,11 @@ impl ReplyTo {
         in_flight.fetch_add(1, Ordering::Relaxed);
         self.counted_in = Some(Counted(Arc::clone(in_flight)));
         self
+    }
+
+    /// The call waits for something to happen, and counts as in flight no longer.
+    pub(crate) fn waits(&mut self) {
+        self.counted_in = None;
     }
 
     /// Sends the answer.

@@ -21,3 +21,4 @@ pub(crate) mod random;
 pub(crate) mod schema;
 pub(crate) mod settings;
 pub(crate) mod vnode;
+pub(crate) mod watch;

@@ -17,6 +17,8 @@ mod attempt;
 mod call_error;
 pub(crate) mod connect;
 mod connection;
+mod fork;
+mod list;
 mod request_driver;
 mod request_numbers;
 mod routes;
@@ -24,6 +26,7 @@ mod shared;
 mod upkeep;
 mod view_watcher;
 mod vnode_ref;
+mod watch;
 
 use core::{fmt, time::Duration};
 use std::sync::Arc;
@@ -35,7 +38,10 @@ use tokio::time::{Instant, timeout};
 
 pub use self::{
     call_error::{CallError, Ran, Unavailable},
+    fork::ForkError,
+    list::Listing,
     vnode_ref::VnodeRef,
+    watch::{Watch, WatchCommits},
 };
 use self::{
     request_driver::{Ask, RequestDriver},

@@ -30,6 +30,7 @@ use super::{
     request_numbers::UnfinishedRequest,
     routes::{Routes, Target},
     shared::Shared,
+    watch::HOLD,
 };
 use crate::api::call::{Answer, Body, Call, Mode, Outcome, ReplyTo};
 
@@ -79,7 +80,9 @@ impl<'a> RequestDriver<'a> {
 
     /// Follows the request to its end.
     pub(super) async fn run(mut self, deadline: Instant) -> Result<Bytes, CallError> {
-        let timeout = until_deadline(self.ask.shared, deadline);
+        let held = if self.ask.mode == Mode::Watch { HOLD } else { Duration::ZERO };
+        let slow_after = held + SLOW_AFTER;
+        let timeout = until_deadline(self.ask.shared, slow_after, deadline);
         tokio::pin!(timeout);
         loop {
             tokio::select! {
@@ -323,8 +326,8 @@ pub(super) async fn moved(shared: &Shared, vnode: &VnodeName, owner: SessionId) 
 }
 
 /// Completes at the deadline; looks for a newer view when the call is slow.
-async fn until_deadline(shared: &Shared, deadline: Instant) {
-    let slow = Instant::now() + SLOW_AFTER;
+async fn until_deadline(shared: &Shared, slow_after: Duration, deadline: Instant) {
+    let slow = Instant::now() + slow_after;
     if slow < deadline {
         sleep_until(slow).await;
         let _need = shared.need_view();

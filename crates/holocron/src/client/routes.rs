@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use holocron_protocol::{
     epoch::domain::DomainState,
-    ids::{DomainId, Epoch, SessionId, VnodeName},
+    ids::{DomainId, Epoch, SessionId, Slot, VnodeName},
 };
 
 use super::connection::Connection;
@@ -88,6 +88,16 @@ impl Routes {
         let session = self.owner(vnode)?;
         let target = self.targets.get(&session)?.clone();
         Some(Route { session, target })
+    }
+
+    /// Where messages to the owner of a slot go; `None` when it has no owner that can be reached.
+    pub(super) fn target_of(&self, domain: DomainId, slot: Slot) -> Option<Target> {
+        self.targets.get(&self.owner_of(domain, slot)?).cloned()
+    }
+
+    /// The session that owns a slot.
+    pub(super) fn owner_of(&self, domain: DomainId, slot: Slot) -> Option<SessionId> {
+        Some(self.view.as_ref()?.record.holding(domain, slot)?.owner?.session)
     }
 
     /// The session that owns a vnode's slot.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CallError, ClientParts, LocalHost, Views, connection::Connection,
-    request_numbers::RequestNumbers, routes::Routes, view_watcher,
+    request_numbers::RequestNumbers, routes::Routes, view_watcher, watch::WATCHERS_MAX,
 };
 use crate::{
     api::random::Random,
@@ -55,6 +55,7 @@ pub(super) struct Shared {
     cluster: OnceLock<ClusterId>,
     random: Random,
     in_flight: Semaphore,
+    watching: Semaphore,
     routes: RwLock<Arc<Routes>>,
     /// Held while a view is installed: one at a time.
     installing: Mutex<()>,
@@ -90,6 +91,7 @@ impl Shared {
             cluster: cluster.map_or_else(OnceLock::new, OnceLock::from),
             random,
             in_flight: Semaphore::new(in_flight_max),
+            watching: Semaphore::new(WATCHERS_MAX),
             routes: RwLock::default(),
             installing: Mutex::default(),
             changed: Notify::new(),
@@ -220,6 +222,15 @@ impl Shared {
             return Ok(permit);
         }
         let permit = timeout_at(deadline, self.in_flight.acquire()).await;
+        Ok(permit.map_err(|_elapsed| CallError::Busy)?.expect("never closed"))
+    }
+
+    /// Room for one more watcher.
+    pub(super) async fn admit_watcher(
+        &self,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, CallError> {
+        let permit = timeout_at(deadline, self.watching.acquire()).await;
         Ok(permit.map_err(|_elapsed| CallError::Busy)?.expect("never closed"))
     }
 

@@ -50,7 +50,7 @@ impl Client {
         self.plain(name, Mode::Amend, body.into()).await
     }
 
-    async fn plain<R: DeserializeOwned>(
+    pub(super) async fn plain<R: DeserializeOwned>(
         &self,
         name: &VnodeName,
         mode: Mode,

@@ -23,7 +23,7 @@ use crate::api::{
 /// arguments or another result, the call is sent once more as JSON, by name: then serde's rules hold (missing fields need a
 /// default). So versions of a kind can differ during an upgrade, at the price of a second round trip for calls that differ.
 pub struct VnodeRef<V> {
-    client: Client,
+    pub(super) client: Client,
     name: Result<VnodeName, InvalidName>,
     kind: PhantomData<fn() -> V>,
 }
@@ -134,7 +134,7 @@ impl<V: Vnode> VnodeRef<V> {
         self.client.deferred(self.valid_name()?).await
     }
 
-    fn valid_name(&self) -> Result<&VnodeName, CallError> {
+    pub(super) fn valid_name(&self) -> Result<&VnodeName, CallError> {
         let invalid = |invalid: &InvalidName| CallError::Rejected { why: invalid.to_string() };
         self.name.as_ref().map_err(invalid)
     }

@@ -162,6 +162,8 @@ impl Driver {
                     | PeerReply::Health(_)
                     | PeerReply::Status(_)
                     | PeerReply::Vnode(_)
+                    | PeerReply::Listed(_)
+                    | PeerReply::NotServed
                     | PeerReply::Sealed(_)
                     | PeerReply::Kinds(_),
                 ) => {}

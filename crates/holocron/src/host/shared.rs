@@ -324,6 +324,10 @@ impl Serve for Shared {
                     None => VnodeStatus::NotServed,
                 })
             }
+            PeerMessage::List(request) => match self.session_in(request.domain) {
+                Some(session) => session.list(&request).await,
+                None => PeerReply::NotServed,
+            },
             PeerMessage::Join(request) => self.ask_self(|reply| Event::Join(request, reply)).await,
             PeerMessage::Seal(host) => self.ask_self(|reply| Event::SealHost(host, reply)).await,
             PeerMessage::Leave(session) => {

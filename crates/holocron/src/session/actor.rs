@@ -14,12 +14,14 @@
 
 mod crowd;
 mod deferring;
+mod forking;
 mod hand_over;
 mod hooks;
 mod own;
 mod process;
 mod recorded;
 mod running;
+mod watching;
 
 use core::fmt;
 use std::{

@@ -128,7 +128,9 @@ impl Session {
         };
         let supervisors: Vec<_> =
             released.keys().filter_map(|&slot| table.get_mut(slot).supervisor.take()).collect();
+        let watchers = self.release_watchers(&released);
         drop(table);
+        self.refuse_watchers(watchers);
         self.drop_active(&released);
         // Drops all cached state of the slots: a slot that comes back is recovered like any other.
         for supervisor in supervisors {

@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::terms::{Adoption, Closed, FlushPoint, Released, ReleasedSlots, Waiting};
 use crate::{
     api::random::Random,
-    session::tail::{Tail, TailEntry},
+    session::tail::{Tail, TailEntry, TailMoment},
     store_io::loss::LossWatch,
     transport::peer::Progress,
 };
@@ -360,6 +360,21 @@ impl Journal {
         let found = state.tail.find(hash);
         let newest = state.residency.newest(slot, found.as_ref().map(|(place, _)| place.position));
         (newest, found.map(|(_, record)| record))
+    }
+
+    /// The tail now; and for each of these slots, if it is served, its tenure and from which batch on the tail counts for it.
+    pub(crate) fn tail_moment(&self, slots: &[Slot]) -> (Vec<Option<(Epoch, usize)>>, TailMoment) {
+        let state = self.state();
+        let tail = state.tail.moment();
+        let held = |slot: &Slot| match state.residency.newest(*slot, None) {
+            Newest::InIndex(tenure) => {
+                let counts =
+                    |position| state.residency.newest(*slot, Some(position)) == Newest::InTail;
+                Some((tenure, tail.first(counts)))
+            }
+            Newest::InTail | Newest::NotServed => None,
+        };
+        (slots.iter().map(held).collect(), tail)
     }
 
     /// Ends the session: nothing more is committed, and pending calls are answered `Unclear`.

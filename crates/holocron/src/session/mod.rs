@@ -9,6 +9,7 @@ mod checkpointer;
 mod handoff;
 mod hold;
 pub(crate) mod journal;
+mod list;
 mod load;
 pub(crate) mod record_cache;
 pub(crate) mod recovery;
@@ -18,6 +19,7 @@ pub(crate) mod supervisor;
 mod sweep;
 mod tail;
 mod wake;
+pub(crate) mod watches;
 
 use core::hash::{BuildHasherDefault, Hasher};
 use std::{
@@ -33,6 +35,7 @@ use holocron_protocol::{
     epoch::draft::SlotReport,
     format::cluster::Cluster,
     ids::{CommitNumber, DomainId, Epoch, HostName, SessionId, VnodeHash},
+    request::fork,
     slot::residency::{Admission, SlotState},
     state::pack::PackRef,
 };
@@ -43,7 +46,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::checkpointer::Checkpoints;
 use crate::{
     api::{
-        call::{Answer, Call, Outcome, ReplyTo},
+        call::{Answer, Call, Mode, Outcome, ReplyTo},
         clock::Clock,
         courier::Courier,
         kinds::Kinds,
@@ -131,6 +134,7 @@ pub(crate) struct Session {
     /// Active vnodes, in the order in which the sweep checks whether they are idle.
     sweep: Mutex<VecDeque<Arc<Handle>>>,
     wakes: wake::Wakes,
+    watches: watches::Watches,
     /// Permits of effects that run.
     effects: Arc<Semaphore>,
 }
@@ -198,6 +202,7 @@ impl Session {
             shards: OwnShards::default(),
             sweep: Mutex::default(),
             wakes: wake::Wakes::default(),
+            watches: watches::Watches::default(),
             effects: Arc::new(Semaphore::new(EFFECTS_MAX)),
         }
     }
@@ -236,12 +241,24 @@ impl Session {
         let counts = &self.parts.counts;
         let counter = if call.mode.is_command() { &counts.commands } else { &counts.queries };
         counter.fetch_add(1, Ordering::Relaxed);
-        if call.body.len() > self.settings.call_len_max {
-            let why = format!(
-                "the call has {} bytes; the limit is {}",
-                call.body.len(),
-                self.settings.call_len_max
-            );
+        let len_max = match call.mode {
+            // A state that could be stored can be forked.
+            Mode::Create => self.settings.state_len_max + fork::HEAD_LEN_MAX,
+            Mode::Command
+            | Mode::Query
+            | Mode::Local
+            | Mode::Tell
+            | Mode::Ask
+            | Mode::Acknowledge
+            | Mode::Delete
+            | Mode::Exists
+            | Mode::Deferred
+            | Mode::Amend
+            | Mode::State
+            | Mode::Watch => self.settings.call_len_max,
+        };
+        if call.body.len() > len_max {
+            let why = format!("the call has {} bytes; the limit is {len_max}", call.body.len());
             return self.refuse(reply, Outcome::Undecodable(why));
         }
         if self.journal.is_full()
@@ -252,6 +269,7 @@ impl Session {
         let hash = call.name.hash();
         match self.active.get(&hash) {
             Some(entry) => self.send(&entry, call, reply),
+            None if call.mode == Mode::Watch => self.watch_dormant(hash, call, reply),
             None => self.call_dormant(hash, call, reply),
         }
     }
@@ -267,7 +285,8 @@ impl Session {
             handle.queued.fetch_sub(1, Ordering::AcqRel);
             return self.refuse(reply, Outcome::Busy);
         }
-        if !handle.used.load(Ordering::Relaxed) {
+        // To be watched is no use that keeps a vnode in memory.
+        if call.mode != Mode::Watch && !handle.used.load(Ordering::Relaxed) {
             handle.used.store(true, Ordering::Relaxed);
         }
         self.load.called(handle.slot);
@@ -332,6 +351,7 @@ impl Session {
         for (_, reply) in waited {
             self.refuse(reply, Outcome::NotOwner);
         }
+        self.refuse_watchers(self.all_watchers());
     }
 
     pub(crate) fn refuse(&self, reply: ReplyTo, outcome: Outcome) {

@@ -65,7 +65,8 @@ impl SlotData {
         self.index(tenure).and_then(|index| index.get(hash))
     }
 
-    fn index(&self, tenure: Epoch) -> Option<&SlotIndex> {
+    /// Where the newest records are under a tenure, of vnodes that aren't in the tail.
+    pub(crate) fn index(&self, tenure: Epoch) -> Option<&SlotIndex> {
         self.recovered.get(&tenure).or_else(|| self.log.tenure(tenure).map(|log| &log.entries))
     }
 

@@ -1,7 +1,10 @@
 //! The committed batches above the last checkpoint, in memory. The next checkpoint is made of them, and they give the
 //! newest state of a vnode without a request. Bounded, because a checkpoint is due when they grow.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use holocron_protocol::ids::{Position, VnodeHash};
@@ -30,11 +33,36 @@ pub(crate) struct Tail {
     len: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TailBatch {
     position: Position,
     object: Bytes,
-    entries: Vec<TailEntry>,
+    entries: Arc<[TailEntry]>,
+}
+
+/// The batches of the tail at one moment.
+#[derive(Debug)]
+pub(crate) struct TailMoment(Vec<TailBatch>);
+
+impl TailMoment {
+    /// The first batch that stands where a condition holds, which holds for all batches after it too.
+    pub(crate) fn first(&self, counts: impl Fn(Position) -> bool) -> usize {
+        self.0.partition_point(|batch| !counts(batch.position))
+    }
+
+    /// All entries, each with the number of its batch; of two entries of one vnode, the newer comes later.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, TailEntry)> {
+        self.0
+            .iter()
+            .enumerate()
+            .flat_map(|(at, batch)| batch.entries.iter().map(move |entry| (at, *entry)))
+    }
+
+    /// The record of an entry.
+    pub(crate) fn record(&self, batch: usize, entry: TailEntry) -> Bytes {
+        let begin = entry.offset as usize;
+        self.0[batch].object.slice(begin..begin + entry.len as usize)
+    }
 }
 
 impl Tail {
@@ -49,14 +77,14 @@ impl Tail {
                 .insert(entry.hash, TailPlace { position, offset: entry.offset, len: entry.len });
         }
         self.len += object.len() as u64;
-        self.batches.push_back(TailBatch { position, object, entries });
+        self.batches.push_back(TailBatch { position, object, entries: entries.into() });
     }
 
     /// Drops the batches at or below `low_water`: a committed checkpoint holds their content.
     pub(crate) fn drop_through(&mut self, low_water: Position) {
         while let Some(batch) = self.batches.pop_front_if(|batch| batch.position <= low_water) {
             self.len -= batch.object.len() as u64;
-            for entry in &batch.entries {
+            for entry in &*batch.entries {
                 if self.newest.get(&entry.hash).is_some_and(|place| place.position <= low_water) {
                     self.newest.remove(&entry.hash);
                 }
@@ -71,6 +99,11 @@ impl Tail {
         let object = &self.batches.get(at).expect("a place is dropped with its batch").object;
         let begin = place.offset as usize;
         Some((place, object.slice(begin..begin + place.len as usize)))
+    }
+
+    /// All batches, as they are now.
+    pub(crate) fn moment(&self) -> TailMoment {
+        TailMoment(self.batches.iter().cloned().collect())
     }
 
     /// The batches at or below a position, oldest first.

@@ -32,7 +32,7 @@ use crate::{
 /// Most vnodes that are woken at a time.
 const WAKE_MAX: usize = 1_024;
 /// Most requests in flight for their states.
-const READS_MAX: usize = 8;
+pub(super) const READS_MAX: usize = 8;
 /// Bytes between two states of a file up to which both are read by one request.
 const GAP_MAX: u64 = 64 << 10;
 /// Longest read.
@@ -267,9 +267,7 @@ impl Session {
             return Vec::new();
         };
         let found = span.items.iter().filter_map(|&located| {
-            let begin = usize::try_from(u64::from(located.place.offset) - span.range.start).ok()?;
-            let end = begin + located.place.length as usize;
-            let record = bytes.get(begin..end).map(|record| bytes.slice_ref(record))?;
+            let record = span.part(&located, &bytes)?;
             match located.place.open(&key, located.hash, &record) {
                 Ok(state) => {
                     Some((located.hash, state.name, Some(Found { located, record })))
@@ -286,13 +284,23 @@ impl Session {
 
 /// States of one file that are read by one request.
 #[derive(Debug)]
-struct Span {
-    file: FileId,
-    range: Range<u64>,
-    items: Vec<Located>,
+pub(super) struct Span {
+    pub(super) file: FileId,
+    pub(super) range: Range<u64>,
+    pub(super) items: Vec<Located>,
 }
 
-fn spans(mut located: Vec<Located>) -> Vec<Span> {
+impl Span {
+    /// A state of the span, in the bytes that were read of it; none if too few were read.
+    pub(super) fn part(&self, located: &Located, bytes: &Bytes) -> Option<Bytes> {
+        let begin = usize::try_from(u64::from(located.place.offset) - self.range.start).ok()?;
+        let end = begin + located.place.length as usize;
+        bytes.get(begin..end).map(|record| bytes.slice_ref(record))
+    }
+}
+
+/// Few reads for many states.
+pub(super) fn spans(mut located: Vec<Located>) -> Vec<Span> {
     located.sort_by_key(|located| (located.file, located.place.offset));
     let mut spans: Vec<Span> = Vec::new();
     for item in located {

@@ -8,6 +8,7 @@ use holocron_protocol::{
     control::leader::LeaderStatus,
     epoch::domain::Offer,
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, VnodeHash},
+    slot::listing::{Filter, Reached},
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,8 @@ pub enum PeerMessage {
     },
     /// Asks which kinds the host runs, with their commands and queries.
     Kinds,
+    /// Asks for the next page of a listing; the reply is [`PeerReply::Listed`].
+    List(ListRequest),
     /// Offers a domain to the leader.
     OfferDomain(Offer),
     /// Asks the leader to take a domain out of use.
@@ -126,6 +129,32 @@ pub enum PeerReply {
     Sealed(Position),
     /// The kinds that this host runs: a list of [`crate::KindDescription`] as JSON, because shapes may be deep.
     Kinds(String),
+    /// A page of a listing.
+    Listed(ListedPage),
+    /// The receiver doesn't serve the slot.
+    NotServed,
+}
+
+/// A request for one page of a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListRequest {
+    /// The slots' domain.
+    pub domain: DomainId,
+    /// Slots that the receiver owns; at most [`holocron_protocol::slot::listing::SLOTS_MAX`].
+    pub slots: Vec<Slot>,
+    /// In the first slot, the page begins after this vnode.
+    pub after: Option<VnodeHash>,
+    /// Which vnodes are shown.
+    pub filter: Filter,
+}
+
+/// One page of a listing. It may be empty although others follow, because it reads a bounded number of records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedPage {
+    /// The keys of the vnodes, in no order.
+    pub keys: Vec<String>,
+    /// How far the page comes.
+    pub reached: Reached,
 }
 
 /// What a host says of a vnode.

@@ -38,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Limits {
     /// Open connections; further ones are closed at once.
     pub connections_max: usize,
-    /// Calls in flight on one connection. Clients know this limit and wait.
+    /// Calls in flight on one connection, with watchers that wait. Clients know this limit and wait.
     pub calls_max: u32,
     /// Other messages in flight on one connection; more are refused.
     pub messages_max: u32,
@@ -46,7 +46,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: 10_000, calls_max: 16_384, messages_max: 64 }
+        Self { connections_max: 10_000, calls_max: 16_384 + 4_096, messages_max: 64 }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use holocron::{
-    Answer, Call, Format, Health, JoinRequest, Mode, Offer, Outcome, PeerMessage, PeerReply,
-    Progress, Rule, ServeRequest, VnodeStatus,
+    Answer, Call, Format, Health, JoinRequest, ListRequest, ListedPage, Mode, Offer, Outcome,
+    PeerMessage, PeerReply, Progress, Rule, ServeRequest, VnodeStatus,
     frame::{Frame, Hello, TRANSPORT_VERSION, Welcome},
 };
 use holocron_protocol::{
@@ -18,6 +18,7 @@ use holocron_protocol::{
         SessionId, Slot, StoreId, VnodeHash, VnodeName,
     },
     request::window::{Request, RequestId},
+    slot::listing::{Filter, Reached},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -53,7 +54,21 @@ fn progress() -> impl Strategy<Value = Progress> {
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    let mode = select(vec![Mode::Command, Mode::Query, Mode::Local]);
+    let mode = select(vec![
+        Mode::Command,
+        Mode::Query,
+        Mode::Local,
+        Mode::Tell,
+        Mode::Ask,
+        Mode::Acknowledge,
+        Mode::Delete,
+        Mode::Exists,
+        Mode::Deferred,
+        Mode::Amend,
+        Mode::Watch,
+        Mode::State,
+        Mode::Create,
+    ]);
     let numbers = any::<(u128, u64, u64, u64)>();
     let body = (select(vec![Format::Bincode, Format::Json]), bytes());
     ("[a-z]{1,64}", "\\PC{1,64}", mode, numbers, epoch(), body).prop_map(
@@ -99,6 +114,18 @@ fn shards() -> impl Strategy<Value = std::collections::BTreeMap<String, u16>> {
     proptest::collection::btree_map(text(), any::<u16>(), 0..3)
 }
 
+fn list_request() -> impl Strategy<Value = ListRequest> {
+    let slots = vec(any::<u16>().prop_map(Slot), 0..4);
+    (any::<u16>(), slots, option::of(any::<u128>()), text(), text()).prop_map(
+        |(domain, slots, after, kind, prefix)| ListRequest {
+            domain: DomainId(domain),
+            slots,
+            after: after.map(VnodeHash::from_bits),
+            filter: Filter { kind, prefix },
+        },
+    )
+}
+
 fn message() -> impl Strategy<Value = PeerMessage> {
     prop_oneof![
         Just(PeerMessage::View),
@@ -130,6 +157,7 @@ fn message() -> impl Strategy<Value = PeerMessage> {
             PeerMessage::SealSession { session, committed: committed.map(Position::new) }
         }),
         session().prop_map(PeerMessage::CollectSession),
+        list_request().prop_map(PeerMessage::List),
     ]
 }
 
@@ -171,6 +199,13 @@ fn reply() -> impl Strategy<Value = PeerReply> {
         ),
         any::<u64>().prop_map(|position| PeerReply::Sealed(Position::new(position))),
         text().prop_map(PeerReply::Kinds),
+        (vec(text(), 0..4), any::<u32>(), option::of(any::<u128>())).prop_map(
+            |(keys, slots, after)| {
+                let after = after.map(VnodeHash::from_bits);
+                PeerReply::Listed(ListedPage { keys, reached: Reached { slots, after } })
+            }
+        ),
+        Just(PeerReply::NotServed),
     ]
 }
 

@@ -201,6 +201,23 @@ impl EpochRecord {
         taken.map(|(id, _)| *id).or_else(rest)
     }
 
+    /// The domains in use in which vnodes of a kind may live whose keys begin with a prefix.
+    pub fn domains_of<'a>(
+        &'a self,
+        kind: &'a str,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = DomainId> + 'a {
+        let may_take = move |rule: &Rule| match rule {
+            Rule::Kind(taken) => taken == kind,
+            Rule::KeyPrefix(taken) => taken.starts_with(prefix) || prefix.starts_with(taken),
+        };
+        let domains = self.domains.iter().filter(move |(id, domain)| {
+            let rest = **id == DomainId::HOME && domain.rules.is_empty();
+            domain.state == DomainState::Serving && (rest || domain.rules.iter().any(may_take))
+        });
+        domains.map(|(id, _)| *id)
+    }
+
     /// A domain by its name.
     #[must_use]
     pub fn domain_named(&self, name: &str) -> Option<(DomainId, &DomainEntry)> {
@@ -367,6 +384,22 @@ mod tests {
         assert_eq!(domain(vnode("log", "acme/1")), Some("audit"));
         assert_eq!(domain(vnode("order", "acme/1")), Some("acme"));
         assert_eq!(domain(vnode("order", "acm")), Some("home"));
+    }
+
+    #[test]
+    fn a_listing_looks_where_such_vnodes_may_live() {
+        let offers = [offer("audit", vec![kind("log")]), offer("acme", vec![prefix("acme/")])];
+        let record = founded(&[], &offers);
+        let names = |kind, prefix| {
+            let domains = record.domains_of(kind, prefix);
+            domains.map(|id| record.domains[&id].name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("log", ""), ["home", "audit", "acme"]);
+        assert_eq!(names("order", "ac"), ["home", "acme"], "some keys with it are in acme");
+        assert_eq!(names("order", "acme/eu/"), ["home", "acme"]);
+        assert_eq!(names("order", "other/"), ["home"]);
+        let record = founded(&[kind("order")], &[offer("acme", vec![prefix("acme/")])]);
+        assert_eq!(record.domains_of("log", "").collect::<Vec<_>>(), [DomainId(1)]);
     }
 
     #[test]

@@ -4,4 +4,6 @@
 
 pub mod attempts;
 pub mod envelope;
+pub mod fork;
+pub mod watchers;
 pub mod window;

@@ -5,6 +5,7 @@
 pub mod find;
 pub mod fold;
 pub mod lifecycle;
+pub mod listing;
 pub mod log;
 pub mod recovery;
 pub mod replay;

@@ -14,7 +14,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
-use core::{convert::Infallible, iter::Peekable};
+use core::{convert::Infallible, iter::Peekable, ops::Bound};
 
 use crate::{
     ids::VnodeHash,
@@ -113,6 +113,20 @@ impl SlotIndex {
     /// All vnodes by hash.
     pub fn iter(&self) -> impl Iterator<Item = (VnodeHash, Place)> + '_ {
         self.packed().map(|(hash, packed)| (hash, packed.unpack()))
+    }
+
+    /// The vnodes after one of them, by hash.
+    pub fn iter_after(
+        &self,
+        after: Option<VnodeHash>,
+    ) -> impl Iterator<Item = (VnodeHash, Place)> + '_ {
+        let begin = self.hashes.partition_point(|hash| Some(*hash) <= after);
+        let base = self.hashes[begin..].iter().copied().zip(self.places[begin..].iter().copied());
+        let bound = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let recent = self.recent.range((bound, Bound::Unbounded));
+        let recent = recent.map(|(&hash, &place)| (hash, place));
+        let merged = Merged { base: base.peekable(), recent: recent.peekable() };
+        merged.map(|(hash, packed)| (hash, packed.unpack()))
     }
 
     /// Like [`Self::iter`], for fast scans that need little of each place.

@@ -8,6 +8,7 @@
 
 mod driven;
 mod lifecycle;
+mod listing;
 #[path = "../support/random.rs"]
 mod random;
 mod recovery;
@@ -17,6 +18,7 @@ mod retention;
 mod switch;
 #[path = "../support/traces.rs"]
 mod traces;
+mod watchers;
 mod words;
 
 use traces::Folder;
@@ -36,6 +38,7 @@ fn every_trace_comes_out_as_recorded() {
 /// Bugs planted in the real code, each found by a trace.
 mod switched {
     use holocron_planted::Bug;
+    use holocron_protocol::request::fork::{Created, Own};
 
     use super::{FOLDERS, switch, traces};
 
@@ -65,6 +68,37 @@ mod switched {
     fn a_slot_released_before_its_vnodes_closed() {
         let trace = "residency/a_release_waits_for_the_closes.txt";
         switch::is_missed(Bug::ReleaseBeforeClose, ALL, trace);
+    }
+
+    #[test]
+    fn a_listing_from_the_index_alone() {
+        let words = "listed what isn't there";
+        switch::is_missed(Bug::ListIndexFirst, "listing::switched_listing", words);
+    }
+
+    #[test]
+    fn a_watcher_that_misses_a_commit() {
+        let words = "has not seen the newest commit";
+        switch::is_missed(Bug::WatchNextOnly, "watchers::switched_watchers", words);
+    }
+
+    #[test]
+    fn a_fork_onto_a_vnode_that_exists() {
+        let words = "it has a state of its own";
+        switch::is_missed(Bug::ForkOverwrites, "switched::forked", words);
+    }
+
+    #[test]
+    fn only_a_vnode_without_a_state_takes_one() {
+        assert_eq!(Created::at(Own::Nothing), Created::Now);
+        assert_eq!(Created::at(Own::State), Created::Before);
+    }
+
+    #[test]
+    #[ignore = "breaks a promise: started by a test above, with a bug planted"]
+    fn forked() {
+        switch::plant();
+        assert_eq!(Created::at(Own::State), Created::Before, "it has a state of its own");
     }
 
     #[test]

@@ -13,7 +13,11 @@ mod elections;
 #[cfg(test)]
 mod failovers;
 #[cfg(test)]
+mod forks;
+#[cfg(test)]
 mod hooks;
+#[cfg(test)]
+mod listings;
 #[cfg(test)]
 mod missing;
 #[cfg(test)]
@@ -30,3 +34,5 @@ mod soak;
 mod tally;
 #[cfg(test)]
 mod upkeep;
+#[cfg(test)]
+mod watches;

@@ -229,6 +229,8 @@ fn on_reply(shared: &Shared, at: usize, reply: Option<PeerReply>) {
             | PeerReply::Health(_)
             | PeerReply::Status(_)
             | PeerReply::Vnode(_)
+            | PeerReply::Listed(_)
+            | PeerReply::NotServed
             | PeerReply::Sealed(_)
             | PeerReply::Kinds(_),
         )

@@ -120,6 +120,7 @@ impl CurrentSession {
         self.shared.spawn(Arc::clone(&session).run_sweep());
         self.shared.spawn(Arc::clone(&session).run_shards());
         self.shared.spawn(Arc::clone(&session).run_wakes());
+        self.shared.spawn(Arc::clone(&session).run_watches());
         let views = self.shared.views.follow();
         self.shared.spawn(Checkpoints::new(Arc::clone(&session), views, notices).run());
         self.watch_end(&session);

@@ -12,8 +12,12 @@ use holocron_protocol::{
 use super::{
     Active, Existence, Handed, Pending, Phase, Running,
     process::{Rollback, StorableCheck},
+    watching,
 };
-use crate::{api::call::Outcome, session::journal::Released};
+use crate::{
+    api::call::{Answer, Outcome},
+    session::journal::Released,
+};
 
 /// The state could not be encoded.
 enum Unstorable {
@@ -44,6 +48,7 @@ impl Active {
     }
 
     fn hand_over(&mut self) {
+        let watchers = self.tell_watchers();
         let Phase::Running(Running { commit, existence, .. }) = &mut self.phase else {
             unreachable!("only a state in memory is handed over");
         };
@@ -59,9 +64,11 @@ impl Active {
             .drain(..)
             .map(|Pending { work, outcome }| Released {
                 reply: work.reply,
-                answer: crate::api::call::Answer { epoch, commit: next, outcome },
+                answer: Answer { epoch, commit: next, outcome },
             })
             .collect();
+        let news = Answer { epoch, commit: next, outcome: Outcome::Unclear };
+        answers.extend(watchers.into_iter().map(|told| watching::told(&news, told)));
         let mut wake_at = 0;
         if let Some(deferring) = &mut self.deferring {
             wake_at = deferring.current().wake_at();

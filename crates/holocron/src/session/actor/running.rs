@@ -67,11 +67,14 @@ impl Active {
             Job::Call(call) => call.mode,
         };
         match mode {
-            Mode::Command | Mode::Tell | Mode::Ask | Mode::Delete | Mode::Amend => {
+            Mode::Command | Mode::Tell | Mode::Ask | Mode::Delete | Mode::Amend | Mode::Create => {
                 return self.command(work);
             }
-            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred => self.query(work),
+            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred | Mode::State => {
+                self.query(work);
+            }
             Mode::Acknowledge => self.acknowledge(work),
+            Mode::Watch => self.watch(work),
         }
         Ok(())
     }
@@ -135,6 +138,7 @@ impl Active {
                 Ok(Outcome::Reply(Bytes::new()))
             }
             Mode::Amend => self.amend(&call.body),
+            Mode::Create => self.create(&call.body),
             Mode::Tell => {
                 self.handle(|vnode, context| vnode.command(context, encoded(call)))?;
                 Ok(Outcome::Reply(Bytes::new()))
@@ -143,7 +147,13 @@ impl Active {
                 let reply = self.handle(|vnode, context| vnode.command(context, encoded(call)))?;
                 Ok(Outcome::Reply(reply.into()))
             }
-            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred | Mode::Acknowledge => {
+            Mode::Query
+            | Mode::Local
+            | Mode::Exists
+            | Mode::Deferred
+            | Mode::State
+            | Mode::Watch
+            | Mode::Acknowledge => {
                 unreachable!("{:?} isn't a command", call.mode)
             }
         }
@@ -241,23 +251,26 @@ impl Active {
                 Outcome::Reply(Bytes::from_static(if exists { &[1] } else { &[0] }))
             }
             Mode::Deferred => Outcome::Reply(self.describe_deferred()),
+            Mode::State => self.encoded_state(),
             Mode::Query | Mode::Local => {
                 // Its body is shared, not copied.
                 let call = call.clone();
-                self.ask(&call)
+                self.ask(encoded(&call))
             }
             Mode::Command
             | Mode::Tell
             | Mode::Ask
             | Mode::Delete
             | Mode::Amend
+            | Mode::Create
+            | Mode::Watch
             | Mode::Acknowledge => unreachable!("{:?} isn't a query", call.mode),
         };
         let seen = self.judged_on();
         self.answer_when_committed(work, seen, outcome);
     }
 
-    fn ask(&mut self, call: &Call) -> Outcome {
+    pub(super) fn ask(&mut self, query: Encoded<'_>) -> Outcome {
         let Phase::Running(Running { vnode, .. }) = &self.phase else {
             unreachable!("work runs only on a state in memory");
         };
@@ -270,7 +283,7 @@ impl Active {
             clock: &*self.session.clock,
             asked: &mut asked,
         };
-        match catch_unwind(AssertUnwindSafe(|| vnode.query(context, encoded(call)))) {
+        match catch_unwind(AssertUnwindSafe(|| vnode.query(context, query))) {
             Ok(Ok(answer)) => Outcome::Reply(answer.into()),
             Ok(Err(not_run)) => refusal(not_run),
             Err(_) => {
@@ -315,7 +328,12 @@ impl Active {
 
     /// Sends an answer that depends on the state of commit `seen`: with the pending ones if that state is not handed
     /// over yet, else by the journal's rules.
-    fn answer_when_committed(&mut self, work: Work, seen: CommitNumber, outcome: Outcome) {
+    pub(super) fn answer_when_committed(
+        &mut self,
+        work: Work,
+        seen: CommitNumber,
+        outcome: Outcome,
+    ) {
         let commit = self.phase.running().commit;
         if seen > commit {
             assert!(self.dirty, "{}: an answer depends on a missing commit", self.handle.name);

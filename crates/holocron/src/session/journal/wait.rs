@@ -16,13 +16,19 @@ impl Journal {
     /// A linearizable answer of a released slot is dropped: the barrier speaks for the session, not for one slot.
     pub(crate) fn answer(&self, mode: Mode, of: (Slot, Epoch), sees: Position, released: Released) {
         let mode = match mode {
-            Mode::Query | Mode::Exists | Mode::Deferred => ReadMode::Linearizable,
+            Mode::Query | Mode::Exists | Mode::Deferred | Mode::State | Mode::Watch => {
+                ReadMode::Linearizable
+            }
             // Of a fenced host, which doesn't know the sender, it would say that nothing has to be acknowledged.
             Mode::Acknowledge => ReadMode::Linearizable,
             // A recorded answer stays valid: it only has to be committed.
-            Mode::Command | Mode::Tell | Mode::Ask | Mode::Delete | Mode::Amend | Mode::Local => {
-                ReadMode::Local
-            }
+            Mode::Command
+            | Mode::Tell
+            | Mode::Ask
+            | Mode::Delete
+            | Mode::Amend
+            | Mode::Create
+            | Mode::Local => ReadMode::Local,
         };
         self.wait_to_leave(mode, of, sees, Waiting::Answer(released));
     }

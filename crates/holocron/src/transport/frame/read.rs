@@ -158,6 +158,9 @@ fn call(body: &Bytes) -> Result<Call, Malformed> {
         [7] => Mode::Exists,
         [8] => Mode::Deferred,
         [9] => Mode::Amend,
+        [10] => Mode::Watch,
+        [11] => Mode::State,
+        [12] => Mode::Create,
         _ => return Err(Malformed::new("call", "unknown mode")),
     };
     let format = match fields.take::<1>()? {

@@ -36,6 +36,9 @@ pub(crate) fn put_call(out: &mut Vec<u8>, id: u64, call: &Call) -> Result<(), To
             Mode::Exists => 7,
             Mode::Deferred => 8,
             Mode::Amend => 9,
+            Mode::Watch => 10,
+            Mode::State => 11,
+            Mode::Create => 12,
         });
         out.push(match call.format {
             Format::Bincode => 0,
