@@ -6,15 +6,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use holocron::{
-    Client, Clock, Domain, Host, HostBuilder, HostStatus, Random, Rule, Settings, TokioClock,
-};
-use holocron_protocol::time::Time;
+use holocron::{Client, Domain, Host, HostBuilder, HostStatus, Random, Rule, Settings};
 use tokio::task::JoinHandle;
 
 use crate::{
-    chance::Chance, network::SimNetwork, sessions::Sessions, store::SimStore, trace::Trace,
-    watch::Watch, world::World,
+    chance::Chance, host_clock::HostClock, network::SimNetwork, sessions::Sessions,
+    store::SimStore, trace::Trace, watch::Watch, world::World,
 };
 
 /// 2026-01-01, where simulated wall clocks start.
@@ -314,23 +311,6 @@ impl Door {
     }
 }
 
-/// The clocks of a host's process. Wall clocks of hosts are seconds apart.
-#[derive(Debug)]
-struct HostClock {
-    steady: TokioClock,
-    wall_ms: u64,
-}
-
-impl Clock for HostClock {
-    fn now(&self) -> Time {
-        self.steady.now()
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.wall_ms + self.steady.now().as_micros() / 1_000
-    }
-}
-
 /// One process of a host.
 struct HostProcess {
     node: String,
@@ -348,7 +328,7 @@ struct HostProcess {
 impl HostProcess {
     async fn run(self) {
         let Self { node, builder, seed, notes, resident, trace, watch, sessions, wall_ms } = self;
-        let clock = HostClock { steady: TokioClock::new(), wall_ms };
+        let clock = HostClock::new(wall_ms);
         let why = match builder.clock(Arc::new(clock)).start().await {
             Ok(host) => {
                 if let Some(resident) = resident {

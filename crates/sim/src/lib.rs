@@ -14,6 +14,7 @@ mod chance;
 mod cluster;
 mod counters;
 mod fault;
+mod host_clock;
 mod linear;
 mod network;
 mod panics;

@@ -47,6 +47,25 @@ const fn in_election(test: &'static str) -> Noticed {
     in_model("election_traces", test)
 }
 
+/// The trace that catches a bug in a rule of the control plane.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other bugs are elsewhere")]
+const fn of_control(bug: Bug) -> Noticed {
+    match bug {
+        Bug::AdmitWithoutClearance => traced!("a_join_cleared_as_of_an_older_record"),
+        Bug::RejoinWhenReplaced => traced!("a_replaced_host_that_rejoins"),
+        Bug::RemoveUndrained => traced!("a_host_removed_undrained"),
+        Bug::MoveWhileFailing => traced!("slots_moved_while_a_host_fails"),
+        Bug::BalanceUnheard => traced!("balance_by_the_loads_that_are_known"),
+        Bug::BalanceNoise => traced!("balance_after_one_look"),
+        Bug::BlameHostForStore => traced!("a_host_blamed_for_the_store"),
+        Bug::OpenUnboundStore => traced!("a_session_in_a_store_that_is_not_the_domains"),
+        Bug::TakeOverNames => traced!("a_domain_that_takes_over_names"),
+        Bug::EndHostForDomain => traced!("a_host_ended_for_one_domain"),
+        Bug::BlameHostsForOutage => traced!("hosts_blamed_for_an_outage"),
+        _ => panic!("not a rule of the control plane"),
+    }
+}
+
 /// The test that catches that bug.
 #[must_use]
 pub const fn noticed(bug: Bug) -> Noticed {
@@ -92,17 +111,9 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::ShardsByChance => traced!("shards_that_are_placed_by_chance"),
         Bug::ReleaseBeforeClose => in_slots("switched::a_slot_released_before_its_vnodes_closed"),
         // Rules of the control plane that keep no promise by themselves: their traces say what they are for.
-        Bug::AdmitWithoutClearance => traced!("a_join_cleared_as_of_an_older_record"),
-        Bug::RejoinWhenReplaced => traced!("a_replaced_host_that_rejoins"),
-        Bug::RemoveUndrained => traced!("a_host_removed_undrained"),
-        Bug::MoveWhileFailing => traced!("slots_moved_while_a_host_fails"),
-        Bug::BalanceUnheard => traced!("balance_by_the_loads_that_are_known"),
-        Bug::BalanceNoise => traced!("balance_after_one_look"),
-        Bug::BlameHostForStore => traced!("a_host_blamed_for_the_store"),
-        Bug::OpenUnboundStore => traced!("a_session_in_a_store_that_is_not_the_domains"),
-        Bug::TakeOverNames => traced!("a_domain_that_takes_over_names"),
-        Bug::EndHostForDomain => traced!("a_host_ended_for_one_domain"),
-        Bug::BlameHostsForOutage => traced!("hosts_blamed_for_an_outage"),
+        #[rustfmt::skip]
+        Bug::AdmitWithoutClearance | Bug::RejoinWhenReplaced | Bug::RemoveUndrained | Bug::MoveWhileFailing | Bug::BalanceUnheard | Bug::BalanceNoise
+        | Bug::BlameHostForStore | Bug::OpenUnboundStore | Bug::TakeOverNames | Bug::EndHostForDomain | Bug::BlameHostsForOutage => of_control(bug),
         // Hosts of the simulator run one version of each kind.
         Bug::TrustShape => in_model("by_name", "switched::a_state_of_another_shape"),
         Bug::IgnoreFingerprint => in_model("by_name", "switched::arguments_of_another_shape"),

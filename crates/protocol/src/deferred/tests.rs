@@ -1,4 +1,6 @@
-use alloc::{format, string::ToString, vec, vec::Vec};
+//! Tests of deferred work: what is sent when, what is forgotten, what wakes.
+
+use alloc::{format, string::ToString, sync::Arc, vec, vec::Vec};
 
 use proptest::{collection::vec as many, prelude::*};
 
@@ -66,8 +68,6 @@ fn sent(actions: &[Action]) -> Vec<(&str, u64, u64)> {
     });
     sends.collect()
 }
-
-use alloc::sync::Arc;
 
 #[test]
 fn nothing_is_sent_before_its_commit_and_messages_to_one_target_follow_each_other() {
