@@ -59,6 +59,7 @@ step "the examples"
 "${CARGO_TARGET_DIR:-target}/debug/examples/bank"
 "${CARGO_TARGET_DIR:-target}/debug/examples/shard_owner"
 "${CARGO_TARGET_DIR:-target}/debug/examples/cart"
+"${CARGO_TARGET_DIR:-target}/debug/examples/chat_room"
 "${CARGO_TARGET_DIR:-target}/debug/examples/rate_limiter"
 "${CARGO_TARGET_DIR:-target}/debug/examples/devices" 20000
 "${CARGO_TARGET_DIR:-target}/debug/examples/axum_service"

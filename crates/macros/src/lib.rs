@@ -1,7 +1,7 @@
 //! The attribute macro of Holocron's vnodes. Use it as `holocron::vnode`, where its documentation is.
 //!
-//! It reads an `impl` block of handlers ([`handler`], [`effects`], [`hooks`], [`migration`]) and writes what one would write by hand: the enums of commands and
-//! queries with their replies ([`calls`]), the `Vnode` and the `Lifecycle` ([`kind`]), and a typed client ([`client`]). What is
+//! It reads an `impl` block of handlers (`handler`, `effects`, `hooks`, `migration`) and writes what one would write by hand: the enums of commands and
+//! queries with their replies (`calls`), the `Vnode` and the `Lifecycle` (`kind`), and a typed client (`client`). What is
 //! the same for all kinds is in `holocron`; the macro writes only what depends on the user's types.
 #![expect(clippy::wildcard_enum_match_arm, reason = "syn's enums are large, and grow")]
 

@@ -54,7 +54,7 @@ impl<V: Vnode> Context<'_, V> {
         self.env
     }
 
-    /// What the vnode holds outside its state, opened by its [`Lifecycle`].
+    /// What the vnode holds outside its state, opened by its [`Lifecycle`](crate::Lifecycle).
     #[must_use]
     pub const fn resource(&self) -> &Resource<V> {
         self.resource
