@@ -39,10 +39,10 @@ pub(crate) struct Arguments {
     /// The vnode's key. A vnode is created by its first command.
     key: String,
     /// The command or query.
-    #[arg(value_name = "COMMAND", allow_hyphen_values = true)]
+    #[arg(value_name = "COMMAND")]
     word: String,
     /// Its arguments, as JSON.
-    #[arg(value_name = "JSON", allow_hyphen_values = true)]
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
     arguments: Vec<String>,
     /// It is a query, if the kind has a command of that name too, or calls without names.
     #[arg(long)]

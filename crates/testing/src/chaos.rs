@@ -14,7 +14,7 @@ use crate::TestCluster;
 
 /// The variable that names the one seed to run.
 const SEED_VARIABLE: &str = "HOLOCRON_CHAOS_SEED";
-/// How long a scenario may take, in the cluster's time.
+/// How long a scenario may take, and its check, in the cluster's time.
 const SCENARIO_MAX: Duration = Duration::from_secs(60 * 60);
 /// The longest time between two strikes.
 const GAP_MAX: Duration = Duration::from_millis(1_500);
@@ -138,7 +138,7 @@ impl Chaos {
     ///
     /// # Panics
     ///
-    /// When the scenario or the check panics, the scenario isn't done in an hour of the cluster's time, or a promise of Holocron
+    /// When the scenario or the check panics, one of them isn't done in an hour of the cluster's time, or a promise of Holocron
     /// is broken. The message of the panic stands above one line that says how to run that seed alone.
     #[expect(clippy::print_stderr, reason = "a test that fails says how to repeat it")]
     pub fn run<F, C>(
@@ -195,7 +195,8 @@ impl Chaos {
         storm.cluster.cluster.finish(working, Duration::ZERO);
         storm.heal();
         storm.cluster.advance(QUIET);
-        storm.cluster.run(check);
+        let checking = storm.cluster.cluster.client("check", check);
+        storm.cluster.cluster.finish(checking, SCENARIO_MAX);
     }
 }
 

@@ -231,7 +231,7 @@ async fn a_domain_is_added_and_removed_while_hosts_run() {
     assert!(!acme.store().list(&keys::journal(session)).await.unwrap().is_empty());
     let removed = run(&["domain", "remove", "acme", "--store", &url]).await;
     assert!(removed.status.success(), "{}", text(&removed.stderr));
-    let call = ["call", "kv", "k1", "get", r#"{"field":"a"}"#, "--deadline", "2", "--store", &url];
+    let call = ["call", "kv", "k1", "get", "a", "--deadline", "2", "--store", &url];
     let refused = run(&call).await;
     assert_eq!(refused.status.code(), Some(5));
     assert!(text(&refused.stderr).contains("acme, was removed"), "{}", text(&refused.stderr));

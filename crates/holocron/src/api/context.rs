@@ -106,10 +106,15 @@ impl<V: Vnode> Context<'_, V> {
         self.asked.note(asked::label("name of a timer", name).map(Ask::Cancel));
     }
 
-    /// Deletes the vnode after this time, unless it is set anew before: a time to live.
+    /// Deletes the vnode after this time, unless it is set anew or taken back before: a time to live.
     pub fn expire_after(&mut self, delay: Duration) {
         let (name, at) = (deferred::EXPIRY.to_owned(), asked::wall(self.clock) + delay);
         self.asked.list.push(Ask::Timer { name, at, every: Duration::ZERO, command: Bytes::new() });
+    }
+
+    /// Takes an expiry back: the vnode stays.
+    pub fn cancel_expiry(&mut self) {
+        self.asked.list.push(Ask::Cancel(deferred::EXPIRY.to_owned()));
     }
 
     /// Sends another vnode a command. The message is committed with this vnode's state, then delivered until the target has

@@ -129,13 +129,18 @@ impl<'a, 'p> Tracer<'a, 'p> {
 /// A field was given twice: under its own name and under an alias, of which the later is the one that was given last.
 fn note_alias(parts: &mut [(&'static str, Node)], field: &'static str, pass: &Pass<'_>) {
     let given = pass.given.get();
-    if let Some((_, node)) = parts.iter_mut().find(|(name, _)| *name == given) {
-        if given == field {
-            // The alias came before: next time it comes after.
-            node.is_first = true;
-        } else {
-            node.seen = Seen::Alias(field);
+    if given == field {
+        // The alias came before, and may be any of those given before: next time it comes after.
+        for (name, node) in parts.iter_mut() {
+            if *name == field {
+                node.is_first = true;
+            } else {
+                node.unsettle();
+            }
         }
+        pass.learn();
+    } else if let Some((_, node)) = parts.iter_mut().find(|(name, _)| *name == given) {
+        node.seen = Seen::Alias(field);
         pass.learn();
     }
 }

@@ -146,6 +146,20 @@ impl Node {
             }
     }
 
+    /// Has it looked at again: something may be learned beside it.
+    fn unsettle(&mut self) {
+        self.made = false;
+        match &mut self.seen {
+            Seen::Nothing | Seen::Alias(_) | Seen::Scalar(_) | Seen::Recursive(_) => {}
+            Seen::Option(inner) | Seen::List(inner) => inner.unsettle(),
+            Seen::Map(entry) => entry.iter_mut().for_each(Self::unsettle),
+            Seen::Tuple(parts) => parts.iter_mut().for_each(Self::unsettle),
+            Seen::Struct(_, parts) | Seen::Enum(_, parts) => {
+                parts.iter_mut().for_each(|(_, part)| part.unsettle());
+            }
+        }
+    }
+
     fn shape(self) -> Shape {
         let parts = |parts: Vec<(&'static str, Self)>| {
             parts.into_iter().map(|(name, node)| part(name, node.shape())).collect()
