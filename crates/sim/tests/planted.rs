@@ -54,6 +54,7 @@ fn a_bug_that_a_model_catches_has_a_test() {
         ("fetch", include_str!("../../holocron/src/store_io/fetch/tests.rs")),
         ("journal_loss", include_str!("../../protocol/tests/journal_loss.rs")),
         ("pack_model", include_str!("../../protocol/tests/pack_model.rs")),
+        ("once_model", include_str!("../../protocol/tests/once_model/main.rs")),
         ("ownership_model", include_str!("../../protocol/tests/ownership_model/main.rs")),
         ("slot_traces", include_str!("../../protocol/tests/slot_traces/main.rs")),
         ("control_traces", include_str!("../../protocol/tests/control_traces/main.rs")),
@@ -62,8 +63,8 @@ fn a_bug_that_a_model_catches_has_a_test() {
     for bug in Bug::ALL {
         let Noticed::InModel { model, test } = noticed(*bug) else { continue };
         let (_, source) = models.iter().find(|(name, _)| *name == model).unwrap();
-        let name = test.strip_prefix("switched::").unwrap();
-        let (_, switched) = source.split_once("mod switched {").unwrap();
+        let (module, name) = test.split_once("::").unwrap();
+        let (_, switched) = source.split_once(&format!("mod {module} {{")).unwrap();
         assert!(switched.contains(&format!("fn {name}()")), "{model} has no test {test}");
     }
 }

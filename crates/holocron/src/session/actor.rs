@@ -70,8 +70,10 @@ pub(crate) enum Message {
     SpawnedEnded(Option<Bytes>),
     /// Reply when what it has done since it was woken is handed over.
     Settle(oneshot::Sender<()>),
-    /// Deferred work may be due.
+    /// Deferred work is due; counted as a call.
     Wake,
+    /// Deferred work may be due.
+    LookAgain,
     /// The envelope with this number is committed.
     Committed(CommitNumber),
     /// Hand the state to the journal: everything that was in the mailbox before has run.
@@ -264,7 +266,8 @@ impl Actor for VnodeActor {
             Message::Own(own) => active.on_own(own),
             Message::SpawnedEnded(result) => active.on_spawned_ended(result),
             Message::Settle(done) => active.on_settle(done),
-            Message::Wake => active.carry_out(),
+            Message::Wake => active.on_wake(),
+            Message::LookAgain => active.carry_out(),
             Message::Committed(commit) => active.on_committed(commit),
             Message::Encode => active.on_encode(),
             Message::Flush(done) => active.on_flush(done),
@@ -287,8 +290,10 @@ impl Active {
         if self.dirty || !self.pending.is_empty() || in_flight {
             return;
         }
+        // The message that says what is committed may still be on its way, and would come too late.
         self.note_committed();
-        if self.is_deferring() {
+        self.carry_out();
+        if self.dirty || self.is_deferring() {
             return;
         }
         if self.trim_at_rest() {

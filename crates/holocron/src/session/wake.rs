@@ -17,12 +17,13 @@ use futures::{StreamExt, stream};
 use holocron_protocol::{
     ids::{VnodeHash, VnodeName},
     journal::batch,
+    slot::residency::SlotState,
     state::{index::SlotIndex, place::FileId},
 };
 use holocron_store::{Patience, get_range_until};
 use tokio::sync::{Notify, oneshot};
 
-use super::{Session, activate::NotActivated, actor::Message};
+use super::{ActiveVnode, Session, activate::NotActivated, actor::Message};
 use crate::{
     api::asked::wall,
     session::actor::{Handle, Stored},
@@ -157,7 +158,7 @@ impl Session {
         let mut dormant = Vec::new();
         for vnode in due {
             match self.active.get(&vnode) {
-                Some(entry) => drop(entry.actor.cast(Message::Wake)),
+                Some(entry) => wake_active(&entry),
                 None => dormant.push(vnode),
             }
         }
@@ -213,17 +214,33 @@ impl Session {
                 let handle = Arc::clone(&entry.handle);
                 handle.used.store(false, Ordering::Relaxed);
                 // If another call has activated it meanwhile.
-                drop(entry.actor.cast(Message::Wake));
+                wake_active(&entry);
                 Some(handle)
             }
-            // It is noted again when its slot is adopted.
-            Err(NotActivated::Waits(..) | NotActivated::NotOwner) => None,
+            Err(NotActivated::Waits(..) | NotActivated::NotOwner) => {
+                self.wake_if_it_stays(vnode);
+                None
+            }
             Err(NotActivated::UnknownKind) => {
                 tracing::warn!(vnode = %name, "a vnode has deferred work, and this host doesn't run its kind");
                 let again = wall(&*self.clock) + AGAIN_AFTER;
                 self.wake_at(vnode, again.as_millis());
                 None
             }
+        }
+    }
+
+    /// A vnode whose slot isn't served at the moment: if the slot leaves, the new owner wakes the vnode; but one that is given
+    /// away may come back before it is released, and then nobody notes it again.
+    fn wake_if_it_stays(&self, vnode: VnodeHash) {
+        let slot = vnode.slot(self.parts.cluster.slots);
+        let is_ours = self.journal.with_residency(|residency| {
+            let state = residency.states().find(|(other, _)| *other == slot);
+            state.is_some_and(|(_, state)| !matches!(state, SlotState::NotOurs))
+        });
+        if is_ours {
+            let again = wall(&*self.clock) + LOOK_EVERY;
+            self.wake_at(vnode, again.as_millis());
         }
     }
 
@@ -242,8 +259,8 @@ impl Session {
                     }
                 }
                 Some(Stored::At(located)) => in_store.push(located),
-                // Its slot has left, or it was never written.
-                Some(Stored::Nowhere) | None => {}
+                Some(Stored::Nowhere) => {}
+                None => self.wake_if_it_stays(vnode),
             }
         }
         let reads = spans(in_store).into_iter().map(|span| self.read_span(span));
@@ -280,6 +297,13 @@ impl Session {
         });
         found.collect()
     }
+}
+
+/// Wakes an active vnode. It counts as called until it has looked, so that it isn't evicted before.
+fn wake_active(entry: &ActiveVnode) {
+    entry.handle.queued.fetch_add(1, Ordering::AcqRel);
+    // A stopped actor has gone with its slot.
+    drop(entry.actor.cast(Message::Wake));
 }
 
 /// States of one file that are read by one request.

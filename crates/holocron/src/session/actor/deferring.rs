@@ -153,6 +153,12 @@ impl Active {
         self.carry_out();
     }
 
+    /// The session says that something is due, and has counted this as a call.
+    pub(super) fn on_wake(&mut self) {
+        self.leave_queue();
+        self.carry_out();
+    }
+
     /// Replies once nothing is left to hand over.
     pub(super) fn on_settle(&mut self, done: oneshot::Sender<()>) {
         let again = if self.encode_queued {
@@ -211,7 +217,7 @@ impl Active {
                 tokio::spawn(async move {
                     tokio::time::sleep(after).await;
                     // The actor may have gone with its slot.
-                    drop(myself.cast(Message::Wake));
+                    drop(myself.cast(Message::LookAgain));
                 });
             }
         }
