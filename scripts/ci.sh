@@ -54,7 +54,8 @@ $demo --seconds 6 --kill sigstop --victim leader
 $demo --seconds 6 --kill sigkill --victim leader --store "$HOLOCRON_TEST_S3_URL/ci-$$" --json
 
 step "the examples"
-# Uses the tests' build; a separate build would have other features.
+# With the tests' build and its features; examples that have tests of their own are built here.
+cargo build --workspace --examples --locked
 "${CARGO_TARGET_DIR:-target}/debug/examples/counter"
 "${CARGO_TARGET_DIR:-target}/debug/examples/bank"
 "${CARGO_TARGET_DIR:-target}/debug/examples/shard_owner"
