@@ -20,7 +20,7 @@ impl Counter {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::temp_dir().join("holocron-counter");
+    let folder = std::env::temp_dir().join("holocron-visits");
     std::fs::create_dir_all(&folder)?; // a host doesn't create it: it may just not be mounted
     let store = format!("file://{}", folder.display());
     let host = Host::builder(&store).vnode::<Counter>().start().await?;
