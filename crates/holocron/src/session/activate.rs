@@ -12,7 +12,6 @@ use holocron_protocol::{
     slot::residency::{Admission, Newest},
     state::place::{FileId, Place},
 };
-use holocron_store::Patience;
 use ractor::ActorRuntime;
 
 use super::{ActiveVnode, Session};
@@ -138,8 +137,7 @@ impl Session {
 
     fn stored_at(&self, hash: VnodeHash, place: Place) -> Stored {
         let file = self.slots.files().id(place.file);
-        let begin = place.offset as usize;
-        match self.record_cache.find(&file, begin..begin + place.length as usize) {
+        match self.record_cache.record(&file, &place) {
             Some(record) => Stored::Here(record),
             None => Stored::At(Located { file, hash, place }),
         }
@@ -151,10 +149,9 @@ impl Session {
         handle: &Handle,
         mut located: Located,
     ) -> Result<Option<StateRecord>, Unloadable> {
-        let patience =
-            Patience { try_timeout: self.settings.store_try_timeout, ..Patience::forever() };
         loop {
-            let read = located.read(&*self.parts.store, patience, self.journal.ended()).await;
+            let (store, stop) = (&*self.parts.store, self.journal.ended());
+            let read = located.read(store, self.patience(), stop).await;
             match read {
                 Ok(Some(record)) => return Ok(Some(record)),
                 Ok(None) => {}

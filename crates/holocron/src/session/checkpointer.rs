@@ -32,7 +32,7 @@ use holocron_protocol::{
         place::{FileObject, Place},
     },
 };
-use holocron_store::{GaveUp, Patience, get_range_until, put_until};
+use holocron_store::{GaveUp, get_range_until, put_until};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Notice, Session};
@@ -280,7 +280,7 @@ impl Checkpoints {
                 &*self.session.parts.store,
                 &key,
                 object,
-                self.patience(),
+                self.session.patience(),
                 self.session.journal.ended(),
             );
             put.await.map_err(|gave_up| failed(&key, &gave_up))?;
@@ -309,17 +309,19 @@ impl Checkpoints {
         let key = file.key();
         let range = u64::from(read.range.start)..u64::from(read.range.end);
         let store = &*self.session.parts.store;
-        match get_range_until(store, &key, range, self.patience(), self.session.journal.ended())
-            .await
+        match get_range_until(
+            store,
+            &key,
+            range,
+            self.session.patience(),
+            self.session.journal.ended(),
+        )
+        .await
         {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(Failed::Unreadable(format!("{key} is missing"))),
             Err(gave_up) => Err(failed(&key, &gave_up)),
         }
-    }
-
-    fn patience(&self) -> Patience {
-        Patience { try_timeout: self.session.settings.store_try_timeout, ..Patience::forever() }
     }
 
     /// Forgets the numbers of files that no index points into.

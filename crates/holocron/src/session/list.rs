@@ -17,13 +17,12 @@ use holocron_protocol::{
     },
     state::place::{FileId, Place, PlaceKind},
 };
-use holocron_store::{Patience, get_range_until};
 use tokio::time::timeout;
 
 use super::{
     Session,
+    spans::{READS_MAX, Span, spans},
     tail::{TailEntry, TailMoment},
-    wake::{READS_MAX, Span, spans},
 };
 use crate::{
     store_io::state_reader::Located,
@@ -197,10 +196,12 @@ impl Session {
                 match (page.record(hash, len), record) {
                     (Room::Full, _) => return Ok((page.reached(), records)),
                     (Room::Taken, Record::Here(name)) => records.names.push(name),
-                    (Room::Taken, Record::InStore(located)) => match self.cached(&located) {
-                        Some(record) => records.names.push(name_in(&located, &record)?),
-                        None => records.in_store.push(located),
-                    },
+                    (Room::Taken, Record::InStore(located)) => {
+                        match self.record_cache.record(&located.file, &located.place) {
+                            Some(record) => records.names.push(name_in(&located, &record)?),
+                            None => records.in_store.push(located),
+                        }
+                    }
                 }
             }
             if !is_cut {
@@ -228,21 +229,11 @@ impl Session {
 
     /// The names in records of one file.
     async fn read_names(&self, span: Span) -> Result<Vec<VnodeName>, NoPage> {
-        let key = span.file.key();
-        let patience =
-            Patience { try_timeout: self.settings.store_try_timeout, ..Patience::forever() };
-        let (store, stop) = (&*self.parts.store, self.journal.ended());
-        let read = get_range_until(store, &key, span.range.clone(), patience, stop).await;
-        let Ok(Some(bytes)) = read else { return Err(NoPage::Moved) };
+        let bytes = self.read_span(&span).await.ok_or(NoPage::Moved)?;
         let parts = span.items.iter().map(|located| span.part(located, &bytes));
         let records = parts.collect::<Option<Vec<_>>>().ok_or(NoPage::Moved)?;
         let names = span.items.iter().zip(records);
         names.map(|(located, record)| name_in(located, &record)).collect()
-    }
-
-    fn cached(&self, located: &Located) -> Option<Bytes> {
-        let begin = located.place.offset as usize;
-        self.record_cache.find(&located.file, begin..begin + located.place.length as usize)
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod record_cache;
 pub(crate) mod recovery;
 mod shards;
 pub(crate) mod slots;
+mod spans;
 pub(crate) mod supervisor;
 mod sweep;
 mod tail;
@@ -39,7 +40,7 @@ use holocron_protocol::{
     slot::residency::{Admission, SlotState},
     state::pack::PackRef,
 };
-use holocron_store::Store;
+use holocron_store::{Patience, Store};
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::Semaphore;
 
@@ -209,6 +210,11 @@ impl Session {
 
     pub(crate) fn id(&self) -> SessionId {
         self.journal.session()
+    }
+
+    /// How long the session tries a request to the store: until it is over.
+    fn patience(&self) -> Patience {
+        Patience { try_timeout: self.settings.store_try_timeout, ..Patience::forever() }
     }
 
     /// The newest epoch that the host knows.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use holocron_protocol::state::place::FileId;
+use holocron_protocol::state::place::{FileId, Place};
 
 /// Bytes of unpinned objects at most.
 const CACHE_LEN_MAX: usize = 64 << 20;
@@ -51,6 +51,12 @@ impl RecordCache {
     /// Adds an object that is not evicted: it stays until [`RecordCache::clear`].
     pub(crate) fn pin(&self, file: FileId, object: Bytes) {
         self.0.lock().expect("a map's lock").pinned.insert(file, object);
+    }
+
+    /// The record at a place of a file, if its object is cached.
+    pub(crate) fn record(&self, file: &FileId, place: &Place) -> Option<Bytes> {
+        let begin = place.offset as usize;
+        self.find(file, begin..begin + place.length as usize)
     }
 
     /// A part of an object, if it is cached.

@@ -8,7 +8,6 @@
 use core::time::Duration;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
     sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
 };
 
@@ -18,26 +17,22 @@ use holocron_protocol::{
     ids::{VnodeHash, VnodeName},
     journal::batch,
     slot::residency::SlotState,
-    state::{index::SlotIndex, place::FileId},
+    state::index::SlotIndex,
 };
-use holocron_store::{Patience, get_range_until};
 use tokio::sync::{Notify, oneshot};
 
 use super::{ActiveVnode, Session, activate::NotActivated, actor::Message};
 use crate::{
     api::asked::wall,
-    session::actor::{Handle, Stored},
+    session::{
+        actor::{Handle, Stored},
+        spans::{READS_MAX, Span, spans},
+    },
     store_io::state_reader::Located,
 };
 
 /// Most vnodes that are woken at a time.
 const WAKE_MAX: usize = 1_024;
-/// Most requests in flight for their states.
-pub(super) const READS_MAX: usize = 8;
-/// Bytes between two states of a file up to which both are read by one request.
-const GAP_MAX: u64 = 64 << 10;
-/// Longest read.
-const READ_LEN_MAX: u64 = 4 << 20;
 /// The wall clock is looked at as often as this, because it may jump.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long vnodes that were woken may take until the next are woken.
@@ -234,10 +229,9 @@ impl Session {
     /// away may come back before it is released, and then nobody notes it again.
     fn wake_if_it_stays(&self, vnode: VnodeHash) {
         let slot = vnode.slot(self.parts.cluster.slots);
-        let is_ours = self.journal.with_residency(|residency| {
-            let state = residency.states().find(|(other, _)| *other == slot);
-            state.is_some_and(|(_, state)| !matches!(state, SlotState::NotOurs))
-        });
+        let is_ours = self
+            .journal
+            .with_residency(|residency| !matches!(residency.state(slot), SlotState::NotOurs));
         if is_ours {
             let again = wall(&*self.clock) + LOOK_EVERY;
             self.wake_at(vnode, again.as_millis());
@@ -263,7 +257,7 @@ impl Session {
                 None => self.wake_if_it_stays(vnode),
             }
         }
-        let reads = spans(in_store).into_iter().map(|span| self.read_span(span));
+        let reads = spans(in_store).into_iter().map(|span| self.names_in(span));
         let mut reads = stream::iter(reads).buffered(READS_MAX);
         while let Some(found) = reads.next().await {
             all.extend(found);
@@ -271,13 +265,8 @@ impl Session {
         all
     }
 
-    async fn read_span(self: &Arc<Self>, span: Span) -> Vec<(VnodeHash, VnodeName, Option<Found>)> {
-        let key = span.file.key();
-        let patience =
-            Patience { try_timeout: self.settings.store_try_timeout, ..Patience::forever() };
-        let (store, stop) = (&*self.parts.store, self.journal.ended());
-        let read = get_range_until(store, &key, span.range.clone(), patience, stop).await;
-        let Ok(Some(bytes)) = read else {
+    async fn names_in(self: &Arc<Self>, span: Span) -> Vec<(VnodeHash, VnodeName, Option<Found>)> {
+        let Some(bytes) = self.read_span(&span).await else {
             // A checkpoint has moved the records, and the index says where to; or the session is over.
             let again = wall(&*self.clock) + Duration::from_millis(10);
             span.items.iter().for_each(|item| self.wake_at(item.hash, again.as_millis()));
@@ -285,7 +274,7 @@ impl Session {
         };
         let found = span.items.iter().filter_map(|&located| {
             let record = span.part(&located, &bytes)?;
-            match located.place.open(&key, located.hash, &record) {
+            match located.place.open(&span.file.key(), located.hash, &record) {
                 Ok(state) => {
                     Some((located.hash, state.name, Some(Found { located, record })))
                 }
@@ -304,43 +293,4 @@ fn wake_active(entry: &ActiveVnode) {
     entry.handle.queued.fetch_add(1, Ordering::AcqRel);
     // A stopped actor has gone with its slot.
     drop(entry.actor.cast(Message::Wake));
-}
-
-/// States of one file that are read by one request.
-#[derive(Debug)]
-pub(super) struct Span {
-    pub(super) file: FileId,
-    pub(super) range: Range<u64>,
-    pub(super) items: Vec<Located>,
-}
-
-impl Span {
-    /// A state of the span, in the bytes that were read of it; none if too few were read.
-    pub(super) fn part(&self, located: &Located, bytes: &Bytes) -> Option<Bytes> {
-        let begin = usize::try_from(u64::from(located.place.offset) - self.range.start).ok()?;
-        let end = begin + located.place.length as usize;
-        bytes.get(begin..end).map(|record| bytes.slice_ref(record))
-    }
-}
-
-/// Few reads for many states.
-pub(super) fn spans(mut located: Vec<Located>) -> Vec<Span> {
-    located.sort_by_key(|located| (located.file, located.place.offset));
-    let mut spans: Vec<Span> = Vec::new();
-    for item in located {
-        let begin = u64::from(item.place.offset);
-        let end = begin + u64::from(item.place.length);
-        match spans.last_mut() {
-            Some(span)
-                if span.file == item.file
-                    && begin <= span.range.end + GAP_MAX
-                    && end - span.range.start <= READ_LEN_MAX =>
-            {
-                span.range.end = span.range.end.max(end);
-                span.items.push(item);
-            }
-            _ => spans.push(Span { file: item.file, range: begin..end, items: vec![item] }),
-        }
-    }
-    spans
 }

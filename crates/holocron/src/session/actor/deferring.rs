@@ -89,12 +89,13 @@ impl Deferring {
         &mut self,
         commit: CommitNumber,
         epoch: Epoch,
-        myself: ActorRef<Message>,
+        myself: &ActorRef<Message>,
     ) -> Option<Released> {
         match self.post.handed(commit, &self.current) {
             CommitWanted::No => return None,
             CommitWanted::Yes => {}
         }
+        let myself = myself.clone();
         let reply = ReplyTo::then(move |answer| {
             // Otherwise the slot has left or the session is over, and the actor with it.
             if let Outcome::Reply(_) = answer.outcome {
@@ -161,13 +162,13 @@ impl Active {
 
     /// Replies once nothing is left to hand over.
     pub(super) fn on_settle(&mut self, done: oneshot::Sender<()>) {
-        let again = if self.encode_queued {
+        if self.encode_queued {
             // Behind the Encode.
-            self.myself.cast(Message::Settle(done)).is_ok()
+            drop(self.myself.cast(Message::Settle(done)));
         } else {
-            done.send(()).is_ok()
-        };
-        tracing::trace!(vnode = %self.handle.name, again, "settles");
+            // The waiting task may have given up.
+            let (Ok(()) | Err(())) = done.send(());
+        }
     }
 
     /// Carries out what is due, and says when it is to be woken next.

@@ -72,8 +72,7 @@ impl Active {
         let mut wake_at = 0;
         if let Some(deferring) = &mut self.deferring {
             wake_at = deferring.current().wake_at();
-            let (myself, epoch) = (self.myself.clone(), epoch);
-            answers.extend(deferring.handed(next, epoch, myself));
+            answers.extend(deferring.handed(next, epoch, &self.myself));
         }
         let fields = StateFields {
             kind,

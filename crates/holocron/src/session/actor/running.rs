@@ -13,7 +13,6 @@ use holocron_protocol::{
 
 use super::{
     Active, Existence, Message, Pending, Phase, Running, Work,
-    hooks::Hooks,
     own::Job,
     process::Rollback,
     recorded::{outcome_of, recorded},
@@ -38,16 +37,12 @@ pub(super) enum Unrun {
     Fault(Outcome),
 }
 
-/// What a handler finds open: what the hooks opened, or nothing for a kind without hooks.
-fn resource<'a>(hooks: &'a mut Option<Box<Hooks>>, nothing: &'a mut ()) -> &'a mut AnyResource {
-    match hooks {
-        Some(hooks) => hooks.resource(),
-        None => nothing,
-    }
-}
-
 fn encoded(call: &Call) -> Encoded<'_> {
     Encoded { format: call.format, body: &call.body }
+}
+
+const fn no_content() -> Outcome {
+    Outcome::Reply(Bytes::new())
 }
 
 fn refusal(not_run: NotRun) -> Outcome {
@@ -67,19 +62,39 @@ impl Active {
             Job::Call(call) => call.mode,
         };
         match mode {
-            Mode::Command | Mode::Tell | Mode::Ask | Mode::Delete | Mode::Amend | Mode::Create => {
-                return self.command(work);
+            Mode::Command | Mode::Ask => return self.command(work, Self::run_command),
+            Mode::Tell => {
+                return self
+                    .command(work, |active, call| active.run_command(call).map(|_| no_content()));
             }
-            Mode::Query | Mode::Local | Mode::Exists | Mode::Deferred | Mode::State => {
-                self.query(work);
+            Mode::Delete => {
+                return self.command(work, |active, _| {
+                    active.delete();
+                    Ok(no_content())
+                });
             }
+            Mode::Amend => return self.command(work, |active, call| active.amend(&call.body)),
+            Mode::Create => return self.command(work, |active, call| active.create(&call.body)),
+            Mode::Query | Mode::Local => {
+                self.query(work, |active, call| active.ask(encoded(call)));
+            }
+            Mode::Exists => self.query(work, |active, _| active.exists()),
+            Mode::Deferred => {
+                self.query(work, |active, _| Outcome::Reply(active.describe_deferred()));
+            }
+            Mode::State => self.query(work, |active, _| active.encoded_state()),
             Mode::Acknowledge => self.acknowledge(work),
             Mode::Watch => self.watch(work),
         }
         Ok(())
     }
 
-    fn command(&mut self, work: Work) -> Result<(), Box<Rollback>> {
+    /// Changes the state, at most once per request.
+    fn command(
+        &mut self,
+        work: Work,
+        run: impl FnOnce(&mut Self, &Call) -> Result<Outcome, Unrun>,
+    ) -> Result<(), Box<Rollback>> {
         let Job::Call(call) = &work.job else { unreachable!("deferred work isn't a call") };
         let Running { window, commit, .. } = self.phase.running();
         let (request, next) = (call.request, commit.next());
@@ -110,7 +125,7 @@ impl Active {
                 work.reply.send(self.answer(CommitNumber::ZERO, Outcome::Quarantined));
                 return Ok(());
             }
-            None => self.run_command(call),
+            None => run(self, call),
         };
         let outcome = match ran {
             Ok(outcome) => outcome,
@@ -131,32 +146,32 @@ impl Active {
         Ok(())
     }
 
+    /// Runs the kind's handler of a command.
     fn run_command(&mut self, call: &Call) -> Result<Outcome, Unrun> {
-        match call.mode {
-            Mode::Delete => {
-                self.delete();
-                Ok(Outcome::Reply(Bytes::new()))
-            }
-            Mode::Amend => self.amend(&call.body),
-            Mode::Create => self.create(&call.body),
-            Mode::Tell => {
-                self.handle(|vnode, context| vnode.command(context, encoded(call)))?;
-                Ok(Outcome::Reply(Bytes::new()))
-            }
-            Mode::Command | Mode::Ask => {
-                let reply = self.handle(|vnode, context| vnode.command(context, encoded(call)))?;
-                Ok(Outcome::Reply(reply.into()))
-            }
-            Mode::Query
-            | Mode::Local
-            | Mode::Exists
-            | Mode::Deferred
-            | Mode::State
-            | Mode::Watch
-            | Mode::Acknowledge => {
-                unreachable!("{:?} isn't a command", call.mode)
-            }
-        }
+        let reply = self.handle(|vnode, context| vnode.command(context, encoded(call)))?;
+        Ok(Outcome::Reply(reply.into()))
+    }
+
+    /// The vnode, and what a handler of it sees.
+    fn in_context<'a>(
+        &'a mut self,
+        nothing: &'a mut (),
+        asked: &'a mut Asked,
+    ) -> (&'a mut Running, AnyContext<'a>) {
+        // What the hooks opened, or nothing for a kind without hooks.
+        let resource: &mut AnyResource = match &mut self.hooks {
+            Some(hooks) => hooks.resource(),
+            None => nothing,
+        };
+        let context = AnyContext {
+            name: &self.handle.name,
+            epoch: self.tenure,
+            env: self.kind.env(),
+            resource,
+            clock: &*self.session.clock,
+            asked,
+        };
+        (self.phase.running(), context)
     }
 
     /// Runs a handler that may change the state, and takes what it asks for.
@@ -164,19 +179,9 @@ impl Active {
         &mut self,
         run: impl FnOnce(&mut dyn AnyVnode, AnyContext<'_>) -> Result<T, NotRun>,
     ) -> Result<T, Unrun> {
-        let Phase::Running(running) = &mut self.phase else {
-            unreachable!("work runs only on a state in memory");
-        };
         let (mut nothing, mut asked) = ((), Asked::default());
-        let context = AnyContext {
-            name: &self.handle.name,
-            epoch: self.tenure,
-            env: self.kind.env(),
-            resource: resource(&mut self.hooks, &mut nothing),
-            clock: &*self.session.clock,
-            asked: &mut asked,
-        };
         let began = self.session.clock.now();
+        let (running, context) = self.in_context(&mut nothing, &mut asked);
         let ran = catch_unwind(AssertUnwindSafe(|| run(&mut *running.vnode, context)));
         let took = self.session.clock.now().since(began);
         let limit = self.session.settings.handler_warn_after;
@@ -243,46 +248,23 @@ impl Active {
         }
     }
 
-    fn query(&mut self, work: Work) {
+    /// Reads the state.
+    fn query(&mut self, work: Work, look: impl FnOnce(&mut Self, &Call) -> Outcome) {
         let Job::Call(call) = &work.job else { unreachable!("deferred work isn't a call") };
-        let outcome = match call.mode {
-            Mode::Exists => {
-                let exists = self.phase.running().existence == Existence::Exists;
-                Outcome::Reply(Bytes::from_static(if exists { &[1] } else { &[0] }))
-            }
-            Mode::Deferred => Outcome::Reply(self.describe_deferred()),
-            Mode::State => self.encoded_state(),
-            Mode::Query | Mode::Local => {
-                // Its body is shared, not copied.
-                let call = call.clone();
-                self.ask(encoded(&call))
-            }
-            Mode::Command
-            | Mode::Tell
-            | Mode::Ask
-            | Mode::Delete
-            | Mode::Amend
-            | Mode::Create
-            | Mode::Watch
-            | Mode::Acknowledge => unreachable!("{:?} isn't a query", call.mode),
-        };
+        let outcome = look(self, call);
         let seen = self.judged_on();
         self.answer_when_committed(work, seen, outcome);
     }
 
+    fn exists(&mut self) -> Outcome {
+        let exists = self.phase.running().existence == Existence::Exists;
+        Outcome::Reply(Bytes::from_static(if exists { &[1] } else { &[0] }))
+    }
+
+    /// Runs the kind's handler of a query.
     pub(super) fn ask(&mut self, query: Encoded<'_>) -> Outcome {
-        let Phase::Running(Running { vnode, .. }) = &self.phase else {
-            unreachable!("work runs only on a state in memory");
-        };
         let (mut nothing, mut asked) = ((), Asked::default());
-        let context = AnyContext {
-            name: &self.handle.name,
-            epoch: self.tenure,
-            env: self.kind.env(),
-            resource: resource(&mut self.hooks, &mut nothing),
-            clock: &*self.session.clock,
-            asked: &mut asked,
-        };
+        let (Running { vnode, .. }, context) = self.in_context(&mut nothing, &mut asked);
         match catch_unwind(AssertUnwindSafe(|| vnode.query(context, query))) {
             Ok(Ok(answer)) => Outcome::Reply(answer.into()),
             Ok(Err(not_run)) => refusal(not_run),
@@ -300,10 +282,10 @@ impl Active {
         let request = call.request;
         let window = &mut self.phase.running().window;
         match window.acknowledged(request.id.client, request.lowest) {
-            Acknowledged::Now => self.ran(work, Outcome::Reply(Bytes::new())),
+            Acknowledged::Now => self.ran(work, no_content()),
             Acknowledged::Before => {
                 let judged_on = self.judged_on();
-                self.answer_when_committed(work, judged_on, Outcome::Reply(Bytes::new()));
+                self.answer_when_committed(work, judged_on, no_content());
             }
         }
     }

@@ -40,7 +40,8 @@ impl Checkpoints {
                     let parts = &self.session.parts;
                     let mark = Mark { by: parts.host.clone() }.encode(parts.random.nonce());
                     let stop = self.session.journal.ended();
-                    match create_once(&parts.store, &key, mark, self.patience(), stop).await {
+                    match create_once(&parts.store, &key, mark, self.session.patience(), stop).await
+                    {
                         Created::Won | Created::Lost(_) => {}
                         Created::Unknown => return Err(Failed::Over),
                     }
@@ -62,7 +63,8 @@ impl Checkpoints {
 
     async fn delete(&self, key: &str) -> Result<(), Failed> {
         let store = &*self.session.parts.store;
-        let deleted = delete_until(store, key, self.patience(), self.session.journal.ended()).await;
+        let deleted =
+            delete_until(store, key, self.session.patience(), self.session.journal.ended()).await;
         deleted.map_err(|gave_up| failed(key, &gave_up))
     }
 
@@ -86,7 +88,7 @@ impl Checkpoints {
         for prefix in [keys::journal(session), keys::packs(session)] {
             let stop = self.session.journal.ended();
             let store = &*self.session.parts.store;
-            let found = list_until(store, &prefix, self.patience(), stop).await;
+            let found = list_until(store, &prefix, self.session.patience(), stop).await;
             listed.extend(found.map_err(|gave_up| failed(&prefix, &gave_up))?);
         }
         let listed = listed.iter().filter_map(|object| keys::parse(&object.key));
@@ -103,7 +105,7 @@ impl Checkpoints {
     /// collected and forgotten the session while this process was paused in the middle of a put.
     pub(super) async fn leave_no_pack_behind(self) {
         let session = self.session.id();
-        let patience = Patience { budget: Some(LEFT_BEHIND_WITHIN), ..self.patience() };
+        let patience = Patience { budget: Some(LEFT_BEHIND_WITHIN), ..self.session.patience() };
         let LeftBehind { unnamed, in_doubt } = self.retention.left_behind();
         if unnamed.is_empty() && in_doubt.is_empty() {
             return;
