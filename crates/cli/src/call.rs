@@ -7,7 +7,6 @@ mod body;
 use bytes::Bytes;
 use clap::Args;
 use holocron::{Body, Format};
-use holocron_protocol::ids::VnodeName;
 
 pub(crate) use self::body::usage;
 use self::body::{Wanted, body, find};
@@ -16,6 +15,7 @@ use crate::{
     exit::{self, Fail, Failure},
     known_kinds::{KnownKinds, host_first},
     store::StoreArguments,
+    vnode::name,
 };
 
 /// Send one command or query to a vnode
@@ -56,10 +56,9 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let usage = |why: String| Fail::new(Failure::Usage, why);
-    let name = VnodeName::new(&arguments.kind, &arguments.key)
-        .map_err(|invalid| usage(invalid.to_string()))?;
+    let name = name(&arguments.kind, &arguments.key)?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
+    let client = deadline.connect(&arguments.store).await?;
     let view = client.ready().await?;
     let hosts = host_first(&view.record, &name);
     let known = KnownKinds::ask_one(&hosts, deadline, name.kind()).await?;

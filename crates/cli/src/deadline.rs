@@ -57,19 +57,20 @@ impl Deadline {
         self.at.saturating_duration_since(Instant::now())
     }
 
-    /// A client of the cluster in a store.
+    /// A client of the cluster in a store. Its calls end at the deadline.
     pub(crate) async fn connect(self, store: &StoreArguments) -> Result<Client, Fail> {
         let mut builder = Client::builder(&store.url).connect_deadline(self.left());
         for (key, value) in &store.options.pairs {
             builder = builder.option(key, value);
         }
-        builder.connect().await.map_err(|error| match error {
+        let client = builder.connect().await.map_err(|error| match error {
             ConnectError::Unreachable(GaveUp::Spent { last }) => self.no_answer(last.as_ref()),
             other @ (ConnectError::Open(_)
             | ConnectError::Unreachable(GaveUp::Stopped | GaveUp::Rejected(_))
             | ConnectError::Cluster(_)
             | ConnectError::Call(_)) => other.into(),
-        })
+        })?;
+        Ok(client.with_deadline(self.left()))
     }
 
     /// A reader of the cluster in a store, which needs no host.

@@ -2,16 +2,16 @@
 
 use clap::Args;
 use holocron::{Amendment, DeferredItem, DeferredKind};
-use holocron_protocol::ids::VnodeName;
 use serde_json::{Value, json};
 
 use crate::{
     deadline::DeadlineArguments,
-    exit::{self, Fail, Failure},
+    exit::{self, Fail},
     output::print,
     store::StoreArguments,
     table,
     times::shown,
+    vnode::VnodeArguments,
 };
 
 /// Show the timers, messages and effects of a vnode that aren't done; retry or drop what was set aside
@@ -33,10 +33,8 @@ Examples:
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
-    /// The vnode's kind.
-    kind: String,
-    /// The vnode's key.
-    key: String,
+    #[command(flatten)]
+    vnode: VnodeArguments,
     /// Try the message or effect with this number again, now.
     #[arg(long, value_name = "NUMBER", conflicts_with = "drop")]
     retry: Option<u64>,
@@ -51,10 +49,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
-    let name = VnodeName::new(&arguments.kind, &arguments.key)
-        .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
+    let name = arguments.vnode.name()?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
+    let client = deadline.connect(&arguments.store).await?;
     let amendment = match (arguments.retry, arguments.drop) {
         (Some(number), _) => Some(Amendment::Retry(number)),
         (None, Some(number)) => Some(Amendment::Discard(number)),

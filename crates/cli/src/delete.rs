@@ -1,13 +1,13 @@
 //! `holocron delete`: deletes a vnode.
 
 use clap::Args;
-use holocron_protocol::ids::VnodeName;
 use serde_json::json;
 
 use crate::{
     deadline::DeadlineArguments,
-    exit::{self, Fail, Failure},
+    exit::{self, Fail},
     store::StoreArguments,
+    vnode::VnodeArguments,
 };
 
 /// Delete a vnode: its state and its timers
@@ -20,10 +20,8 @@ use crate::{
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
-    /// The vnode's kind.
-    kind: String,
-    /// The vnode's key.
-    key: String,
+    #[command(flatten)]
+    vnode: VnodeArguments,
     /// Print a JSON object instead of a sentence.
     #[arg(long)]
     json: bool,
@@ -32,10 +30,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
-    let name = VnodeName::new(&arguments.kind, &arguments.key)
-        .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
+    let name = arguments.vnode.name()?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
+    let client = deadline.connect(&arguments.store).await?;
     client.delete(&name).await?;
     if arguments.json {
         println!("{}", json!({ "deleted": name.to_string() }));

@@ -3,7 +3,6 @@
 mod json;
 mod text;
 
-use core::time::Duration;
 use std::sync::Arc;
 
 use clap::Args;
@@ -21,15 +20,14 @@ use holocron_protocol::{
 };
 
 use crate::{
+    ask_hosts::ANSWER_WITHIN,
     deadline::{Deadline, DeadlineArguments},
     domains::DomainArguments,
-    exit::{self, Fail, Failure},
+    exit::{self, Fail},
     output::print,
     store::StoreArguments,
+    vnode::VnodeArguments,
 };
-
-/// How long the owner may take to say whether the vnode is in memory.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Explain one vnode: which host owns it, since when and why, and where its newest state is
 ///
@@ -54,10 +52,8 @@ pub(crate) struct Arguments {
     store: StoreArguments,
     #[command(flatten)]
     domains: DomainArguments,
-    /// The vnode's kind.
-    kind: String,
-    /// The vnode's key.
-    key: String,
+    #[command(flatten)]
+    vnode: VnodeArguments,
     /// Print a JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -66,8 +62,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
-    let name = VnodeName::new(&arguments.kind, &arguments.key)
-        .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
+    let name = arguments.vnode.name()?;
     let deadline = arguments.deadline.start();
     let mut reader = deadline.reader(&arguments.store).await?;
     for domain in arguments.domains.load()?.domains {

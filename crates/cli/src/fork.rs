@@ -2,13 +2,13 @@
 
 use clap::Args;
 use holocron::ForkError;
-use holocron_protocol::ids::VnodeName;
 use serde_json::json;
 
 use crate::{
     deadline::DeadlineArguments,
-    exit::{self, Fail, Failure},
+    exit::{self, Fail},
     store::StoreArguments,
+    vnode::name,
 };
 
 /// Make a new vnode that begins with the state of another
@@ -35,10 +35,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
-    let source = VnodeName::new(&arguments.kind, &arguments.source)
-        .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
+    let source = name(&arguments.kind, &arguments.source)?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
+    let client = deadline.connect(&arguments.store).await?;
     client.fork(&source, &arguments.key).await.map_err(|error| match error {
         ForkError::Call(error) => error.into(),
         refused @ (ForkError::NoSource(_) | ForkError::Exists(_)) => {

@@ -1,24 +1,18 @@
 //! The kinds that hosts run, as they describe them.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use holocron::{KindDescription, PeerMessage, PeerReply, ask, net::Tcp};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     ids::{HostName, VnodeName},
 };
-use tokio::task::JoinSet;
 
 use crate::{
+    ask_hosts::ANSWER_WITHIN,
     deadline::Deadline,
     exit::{Fail, Failure},
 };
-
-/// How long one host may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// Hosts asked at a time.
-const ASKED_AT_ONCE: usize = 64;
 
 /// The kinds of one host.
 pub(crate) struct KnownKinds(Vec<KindDescription>);
@@ -71,31 +65,11 @@ pub(crate) fn host_first(record: &EpochRecord, vnode: &VnodeName) -> Vec<(HostNa
     hosts
 }
 
-/// The kinds of each host, or why it did not answer.
-pub(crate) async fn ask_all(
-    record: &EpochRecord,
-    deadline: Deadline,
-) -> BTreeMap<HostName, Result<Vec<KindDescription>, String>> {
-    let mut hosts = record.hosts.iter();
-    let mut asking = JoinSet::new();
-    let mut answers = BTreeMap::new();
-    loop {
-        while asking.len() < ASKED_AT_ONCE
-            && let Some((name, host)) = hosts.next()
-        {
-            let (name, address) = (name.clone(), host.address.clone());
-            let within = deadline.left().min(ANSWER_WITHIN);
-            asking.spawn(async move { (name, kinds_of(&address, within).await) });
-        }
-        match asking.join_next().await {
-            Some(Ok((name, answer))) => drop(answers.insert(name, answer)),
-            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-            None => return answers,
-        }
-    }
-}
-
-async fn kinds_of(address: &str, within: Duration) -> Result<Vec<KindDescription>, String> {
+/// The kinds of the host at an address.
+pub(crate) async fn kinds_of(
+    address: &str,
+    within: Duration,
+) -> Result<Vec<KindDescription>, String> {
     match ask(&Tcp, address, PeerMessage::Kinds, within).await {
         Ok(PeerReply::Kinds(text)) => serde_json::from_str(&text).map_err(|error| {
             format!("{address}: its description of its kinds can't be read: {error}")

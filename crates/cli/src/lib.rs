@@ -4,6 +4,7 @@
 //! with an exit code that scripts can rely on, see [`exit`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a CLI prints")]
 
+mod ask_hosts;
 mod call;
 mod deadline;
 mod deferred;
@@ -39,6 +40,7 @@ mod store;
 mod table;
 mod times;
 mod top;
+mod vnode;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 

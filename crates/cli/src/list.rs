@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
+    let client = deadline.connect(&arguments.store).await?;
     let mut listing = client.list(&arguments.kind, &arguments.prefix);
     let late =
         || Fail::new(Failure::Later, "the listing isn't complete; give it a longer --deadline");

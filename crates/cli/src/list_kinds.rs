@@ -8,10 +8,11 @@ use holocron_protocol::ids::HostName;
 use serde_json::{Value, json};
 
 use crate::{
+    ask_hosts::ask_all,
     call::usage,
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
-    known_kinds::ask_all,
+    known_kinds::kinds_of,
     output::print,
     store::StoreArguments,
 };
@@ -45,7 +46,7 @@ struct Listed {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
     let view = deadline.connect(&arguments.store).await?.ready().await?;
-    let answers = ask_all(&view.record, deadline).await;
+    let answers = ask_all(&view.record, deadline, kinds_of).await;
     let (mut listed, mut silent) = (Vec::new(), BTreeMap::new());
     for (host, answer) in answers {
         match answer {

@@ -3,7 +3,6 @@
 mod leading;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 pub(crate) use self::leading::sentences;
 use clap::Args;
@@ -14,21 +13,16 @@ use holocron_protocol::{
     ids::HostName,
 };
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::{
-    deadline::{Deadline, DeadlineArguments},
+    ask_hosts::{ANSWER_WITHIN, Answers, ask_all},
+    deadline::DeadlineArguments,
     domain,
     exit::{self, Fail},
     settle::slots_of,
     store::StoreArguments,
     table::{render, thousands},
 };
-
-/// How long one host may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// Hosts asked at a time.
-const ASKED_AT_ONCE: usize = 64;
 
 /// Show the hosts of a cluster, who leads, and who holds how many slots
 ///
@@ -52,7 +46,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
     let view = deadline.connect(&arguments.store).await?.ready().await?;
-    let answers = ask_all(&view.record, deadline).await;
+    let answers = ask_all(&view.record, deadline, status_within).await;
     if arguments.json {
         println!("{:#}", as_json(&view.record, &answers));
     } else {
@@ -61,37 +55,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The status of each host, or why it did not answer.
-pub(crate) type Answers = BTreeMap<HostName, Result<HostStatus, String>>;
-
-pub(crate) async fn ask_all(record: &EpochRecord, deadline: Deadline) -> Answers {
-    let mut hosts = record.hosts.iter();
-    let mut asking = JoinSet::new();
-    let mut answers = BTreeMap::new();
-    loop {
-        while asking.len() < ASKED_AT_ONCE
-            && let Some((name, host)) = hosts.next()
-        {
-            let (name, address) = (name.clone(), host.address.clone());
-            asking.spawn(async move {
-                let within = deadline.left().min(ANSWER_WITHIN);
-                (name, status_within(&address, within).await)
-            });
-        }
-        match asking.join_next().await {
-            Some(Ok((name, answer))) => drop(answers.insert(name, answer)),
-            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-            None => return answers,
-        }
-    }
-}
-
 /// The status of the host at an address.
 pub(crate) async fn status_of(address: &str) -> Result<HostStatus, String> {
     status_within(address, ANSWER_WITHIN).await
 }
 
-async fn status_within(address: &str, within: Duration) -> Result<HostStatus, String> {
+pub(crate) async fn status_within(address: &str, within: Duration) -> Result<HostStatus, String> {
     match ask(&Tcp, address, PeerMessage::Status, within).await {
         Ok(PeerReply::Status(status)) => Ok(*status),
         Ok(other) => Err(format!("{address}: unexpected answer: {other:?}")),
@@ -106,7 +75,7 @@ fn state_of(host: &HostEntry) -> &'static str {
     }
 }
 
-fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
+fn as_json(record: &EpochRecord, answers: &Answers<HostStatus>) -> Value {
     let hosts: Vec<Value> = record
         .hosts
         .iter()
@@ -141,7 +110,7 @@ fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
     })
 }
 
-fn as_text(record: &EpochRecord, answers: &Answers) -> String {
+fn as_text(record: &EpochRecord, answers: &Answers<HostStatus>) -> String {
     const HEADER: [&str; 14] = [
         "host",
         "address",

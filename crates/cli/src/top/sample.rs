@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
-use holocron::{PeerMessage, PeerReply, ask, net::Tcp};
+use holocron::{HostStatus, PeerMessage, PeerReply, ask, net::Tcp};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     format::keys,
@@ -12,9 +12,10 @@ use holocron_protocol::{
 use tokio::time::Instant;
 
 use crate::{
+    ask_hosts::{Answers, ask_all},
     deadline::DeadlineArguments,
     exit::Fail,
-    status::{Answers, ask_all},
+    status::status_within,
     store::StoreArguments,
 };
 
@@ -36,7 +37,7 @@ pub(super) struct Sampler {
 pub(super) struct Sample {
     pub(super) at: Instant,
     pub(super) record: Arc<EpochRecord>,
-    pub(super) answers: Answers,
+    pub(super) answers: Answers<HostStatus>,
     pub(super) epochs: Vec<(Epoch, String)>,
 }
 
@@ -52,9 +53,9 @@ impl Sampler {
     }
 
     pub(super) async fn sample(&mut self) -> Sample {
-        let mut answers = ask_all(&self.record, self.deadline.start()).await;
+        let mut answers = ask_all(&self.record, self.deadline.start(), status_within).await;
         if self.read_newer(&answers).await {
-            answers = ask_all(&self.record, self.deadline.start()).await;
+            answers = ask_all(&self.record, self.deadline.start(), status_within).await;
         }
         Sample {
             at: Instant::now(),
@@ -66,7 +67,7 @@ impl Sampler {
 
     /// Reads a newer record, from the host that knows the newest one; from the store when no host answers. Returns whether
     /// there was one.
-    async fn read_newer(&mut self, answers: &Answers) -> bool {
+    async fn read_newer(&mut self, answers: &Answers<HostStatus>) -> bool {
         let known =
             answers.iter().filter_map(|(name, status)| Some((status.as_ref().ok()?.epoch, name)));
         let newest = match known.max() {
