@@ -220,6 +220,7 @@ impl Shared {
             commands: self.counts.commands.load(Ordering::Relaxed),
             repeats: self.counts.repeats.load(Ordering::Relaxed),
             queries: self.counts.queries.load(Ordering::Relaxed),
+            slow_handlers: self.counts.slow_handlers.load(Ordering::Relaxed),
             evictions: self.counts.evictions.load(Ordering::Relaxed),
             packs: 0,
             shards: ShardsStatus::default(),

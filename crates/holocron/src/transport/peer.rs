@@ -225,6 +225,8 @@ pub struct HostStatus {
     pub repeats: u64,
     /// Queries answered since it started.
     pub queries: u64,
+    /// Handlers since it started that ran longer than [`Settings::handler_warn_after`](crate::Settings::handler_warn_after).
+    pub slow_handlers: u64,
     /// Vnodes that left memory since it started because they were not used.
     pub evictions: u64,
     /// Packs of its session named by its newest checkpoint.

@@ -1,9 +1,11 @@
 //! The typed client of a kind, against a host in memory.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use holocron::{
-    Body, CallError, Context, Format, Host, Mode, Ran, Unavailable, Vnode as _, VnodeRef, vnode,
+    Body, CallError, Context, Format, Host, Mode, Ran, Settings, Unavailable, Vnode as _, VnodeRef,
+    vnode,
 };
 use holocron_protocol::ids::VnodeName;
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,11 @@ impl Cart {
         panic!("as told");
     }
 
+    #[command]
+    fn block(&mut self, ms: u64) {
+        std::thread::sleep(Duration::from_millis(ms));
+    }
+
     #[query]
     fn items(&self) -> Vec<(Sku, u32)> {
         self.items.iter().map(|(sku, n)| (sku.clone(), *n)).collect()
@@ -108,10 +115,23 @@ async fn handlers_are_called_as_methods_with_their_own_results() {
     alice.await.unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn a_handler_that_blocks_its_thread_is_counted() {
+    let settings =
+        Settings { handler_warn_after: Duration::from_millis(500), ..Settings::default() };
+    let builder = Host::builder("memory://").env(Shop { per_sku_max: 10 }).vnode::<Cart>();
+    let host = builder.settings(settings).start().await.unwrap();
+    let alice: VnodeRef<Cart> = host.client().get("alice");
+    alice.block(1).await.unwrap();
+    assert_eq!(host.status().slow_handlers, 0);
+    alice.block(501).await.unwrap();
+    assert_eq!(host.status().slow_handlers, 1);
+}
+
 async fn json(host: &Host, mode: Mode, body: &str) -> Result<String, CallError> {
     let name = VnodeName::new(Cart::KIND, "alice").unwrap();
     let body = Body { format: Format::Json, bytes: body.to_owned().into() };
-    let reply = host.client().call(&name, mode, body, core::time::Duration::from_secs(10)).await?;
+    let reply = host.client().call(&name, mode, body, Duration::from_secs(10)).await?;
     Ok(String::from_utf8(reply.to_vec()).unwrap())
 }
 
@@ -190,7 +210,7 @@ async fn a_kind_without_its_environment_keeps_a_host_from_starting() {
 #[tokio::test]
 async fn a_vnode_that_cannot_be_called_says_why_in_a_word() {
     let host = host().await;
-    let client = host.client().with_deadline(core::time::Duration::from_millis(300));
+    let client = host.client().with_deadline(Duration::from_millis(300));
     let alice: VnodeRef<Cart> = client.get("alice");
     alice.add(sku("tea"), 1).await.unwrap().unwrap();
     for _ in 0..6 {

@@ -52,6 +52,7 @@ fn status(number: u128, load: u64, commands: u64) -> HostStatus {
         commands,
         repeats: 0,
         queries: 7,
+        slow_handlers: 0,
         packs: 1,
         in_flight: 0,
         requests: 100,
