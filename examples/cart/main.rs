@@ -91,11 +91,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     assert_eq!(books.paid, payments.charges(), "every paid cart was charged once");
     assert_eq!(books.expired, CARTS / 4, "who walked away has no cart any more");
-    let mut left = 0;
-    for sku in SKUS {
-        left += client.get::<Stock>(sku).left().await?;
-    }
     let all = IN_STOCK * u32::try_from(SKUS.len())?;
+    let left = left(&client, all - books.sold).await?;
     println!("{} sold, {left} left of {all}", books.sold);
     assert_eq!(books.sold + left, all, "stock was lost or made");
     third.leave().await;
@@ -134,9 +131,23 @@ async fn settle(client: &Client) -> Result<Books, CallError> {
             break;
         }
     }
-    // What refused carts had reserved goes back by message.
-    tokio::time::sleep(Duration::from_millis(500)).await;
     Ok(books)
+}
+
+/// What is left in stock, once it is as expected or after a minute: what refused carts had reserved goes back by messages.
+async fn left(client: &Client, expected: u32) -> Result<u32, CallError> {
+    let mut looks = 0;
+    loop {
+        let mut left = 0;
+        for sku in SKUS {
+            left += client.get::<Stock>(sku).left().await?;
+        }
+        looks += 1;
+        if left == expected || looks == 1_200 {
+            return Ok(left);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,12 @@ use holocron_testing::{Chaos, TestCluster};
 use super::*;
 use crate::cart::{CartCommand, CartError, CartReply, EXPIRY};
 
+/// `cargo test` runs the tests of an example, and not the example.
+#[test]
+fn the_program_runs() {
+    main().unwrap();
+}
+
 fn cart() -> TestVnode<Cart> {
     TestVnode::in_env("c", Arc::default(), ())
 }
