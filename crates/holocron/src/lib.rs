@@ -10,6 +10,7 @@ pub mod client;
 pub mod election;
 mod host;
 pub mod inspect;
+mod metrics;
 mod planted;
 mod session;
 mod store_io;
@@ -28,6 +29,7 @@ pub use api::deferred::{Amendment, DeferredItem, DeferredKind, DeferredWork};
 pub use api::effect::{Done, Effect, EffectId, Failed, Finished, NoEffectId, Retry};
 pub use api::kinds::Kind;
 pub use api::lifecycle::{Activation, BoxError, Lifecycle};
+pub use api::meter::CallCounts;
 pub use api::old_state::OldState;
 pub use api::random::Random;
 pub use api::schema::{CallArguments, CallDescription, KindDescription, Schema};
@@ -217,7 +219,8 @@ pub use holocron_protocol::ids::{CommitNumber, Epoch};
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};
 pub use holocron_protocol::schema::record::{Codec, Refusal};
 pub use holocron_protocol::schema::shape::{Part, Scalar, Shape};
-pub use host::{Domain, Host, HostBuilder, StartError, Stopped};
+pub use host::{Domain, Host, HostBuilder, Meter, Metrics, StartError, Stopped};
+pub use metrics::Distribution;
 pub use transport::peer::{
     DomainStatus, Health, HostStatus, JoinRequest, ListRequest, ListedPage, NOT_OPEN_MAX, NotOpen,
     PeerMessage, PeerReply, Progress, ServeRequest, SessionStatus, ShardsStatus, VnodeStatus,

@@ -7,9 +7,11 @@ use std::fmt;
 use std::ops::{AddAssign, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::store::{Listed, Store};
@@ -62,6 +64,8 @@ pub struct Tally {
     pub errors: u64,
     /// Body bytes sent or received.
     pub bytes: u64,
+    /// How long the answered requests took, in total.
+    pub took: Duration,
 }
 
 impl AddAssign for Tally {
@@ -69,6 +73,7 @@ impl AddAssign for Tally {
         self.requests += other.requests;
         self.errors += other.errors;
         self.bytes += other.bytes;
+        self.took += other.took;
     }
 }
 
@@ -87,6 +92,7 @@ impl Counts {
             tally.requests -= before.requests;
             tally.errors -= before.errors;
             tally.bytes -= before.bytes;
+            tally.took -= before.took;
         }
         difference.0.retain(|_, tally| *tally != Tally::default());
         difference
@@ -160,6 +166,7 @@ struct Counter {
     requests: AtomicU64,
     errors: AtomicU64,
     bytes: AtomicU64,
+    took_ns: AtomicU64,
 }
 
 impl Counting {
@@ -182,6 +189,7 @@ impl Counting {
                     requests: counter.requests.load(Ordering::Relaxed),
                     errors: counter.errors.load(Ordering::Relaxed),
                     bytes: counter.bytes.load(Ordering::Relaxed),
+                    took: Duration::from_nanos(counter.took_ns.load(Ordering::Relaxed)),
                 };
                 if tally != Tally::default() {
                     counts.0.insert((verb, purpose), tally);
@@ -218,7 +226,10 @@ impl Counting {
         let counters = self.counters(key);
         let counter = &counters.0[verb as usize];
         counter.requests.fetch_add(1, Ordering::Relaxed);
+        let began = Instant::now();
         let answer = request.await;
+        let took_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        counter.took_ns.fetch_add(took_ns, Ordering::Relaxed);
         match &answer {
             Ok(answer) => counter.bytes.fetch_add(bytes(answer) as u64, Ordering::Relaxed),
             Err(_) => counter.errors.fetch_add(1, Ordering::Relaxed),
@@ -284,12 +295,25 @@ mod tests {
         assert_eq!(store.get("other").await.unwrap(), None);
         store.list("").await.unwrap();
         let counts = store.counts().since(&before);
-        assert_eq!(counts.of(Verb::Create, "epoch"), Tally { requests: 1, errors: 1, bytes: 0 });
-        assert_eq!(counts.of(Verb::Get, "epoch"), Tally { requests: 1, errors: 0, bytes: 3 });
+        let of = |tally: Tally| (tally.requests, tally.errors, tally.bytes);
+        assert_eq!(of(counts.of(Verb::Create, "epoch")), (1, 1, 0));
+        assert_eq!(of(counts.of(Verb::Get, "epoch")), (1, 0, 3));
         assert_eq!(counts.of_verb(Verb::Get).requests, 2);
         assert_eq!(counts.of_purpose("other").requests, 2);
-        assert_eq!(counts.total(), Tally { requests: 4, errors: 1, bytes: 3 });
+        assert_eq!(of(counts.total()), (4, 1, 3));
         assert_eq!(counts.iter().count(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_requests_took_is_summed() {
+        let store = Counting::new(Arc::new(Memory::new()), purpose);
+        let slow = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok(())
+        };
+        store.count(Verb::Get, "epochs/1", slow, |()| 0).await.unwrap();
+        store.get("epochs/1").await.unwrap();
+        assert_eq!(store.counts().of_verb(Verb::Get).took, Duration::from_millis(20));
     }
 
     #[tokio::test]
@@ -307,7 +331,7 @@ mod tests {
         let store = Counting::new(Arc::new(Memory::new()), purpose);
         let hangs =
             store.count(Verb::Get, "epochs/1", std::future::pending::<Result<(), Error>>(), |()| 0);
-        tokio::time::timeout(std::time::Duration::from_millis(1), hangs).await.unwrap_err();
+        tokio::time::timeout(Duration::from_millis(1), hangs).await.unwrap_err();
         assert_eq!(store.counts().of_verb(Verb::Get).requests, 1);
     }
 }

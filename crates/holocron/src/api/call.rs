@@ -5,19 +5,16 @@
 //! * Every [`Call`] gets exactly one [`Answer`]: a [`ReplyTo`] dropped without one answers [`Outcome::Unclear`].
 //! * An answer that depends on a state is sent only once that state is committed. A refusal depends on no state.
 
-use core::fmt;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
-
 use bytes::Bytes;
+use core::fmt;
 use holocron_protocol::{
     ids::{CommitNumber, Epoch, VnodeName},
     request::window::Request,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::api::meter::Metered;
 
 /// What a call may do to its vnode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,17 +149,8 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct ReplyTo {
     destination: Option<Destination>,
-    /// Counts the call as in flight until dropped.
-    counted_in: Option<Counted>,
-}
-
-#[derive(Debug)]
-struct Counted(Arc<AtomicU64>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// Counts the call as in flight until dropped, and how it ended.
+    metered: Option<Metered>,
 }
 
 enum Destination {
@@ -186,39 +174,38 @@ impl ReplyTo {
     #[must_use]
     pub fn here() -> (Self, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { destination: Some(Destination::Here(sender)), counted_in: None }, receiver)
+        (Self { destination: Some(Destination::Here(sender)), metered: None }, receiver)
     }
 
     /// To the other end of a connection, under the call's id. The channel is unbounded because the reader of a
     /// connection bounds its calls in flight.
     #[must_use]
     pub fn link(id: u64, answers: mpsc::UnboundedSender<(u64, Answer)>) -> Self {
-        Self { destination: Some(Destination::Link { id, answers }), counted_in: None }
+        Self { destination: Some(Destination::Link { id, answers }), metered: None }
     }
 
     /// To a function of this process, which must not block.
     #[must_use]
     pub(crate) fn then(answered: impl FnOnce(Answer) + Send + 'static) -> Self {
-        Self { destination: Some(Destination::Then(Box::new(answered))), counted_in: None }
+        Self { destination: Some(Destination::Then(Box::new(answered))), metered: None }
     }
 
     /// To nobody: what a vnode does by itself has no caller.
     #[must_use]
     pub(crate) const fn nobody() -> Self {
-        Self { destination: None, counted_in: None }
+        Self { destination: None, metered: None }
     }
 
-    /// Counts the call in `in_flight` until it is answered.
+    /// Counts the call until it is answered.
     #[must_use]
-    pub(crate) fn counted(mut self, in_flight: &Arc<AtomicU64>) -> Self {
-        in_flight.fetch_add(1, Ordering::Relaxed);
-        self.counted_in = Some(Counted(Arc::clone(in_flight)));
+    pub(crate) fn metered(mut self, metered: Metered) -> Self {
+        self.metered = Some(metered);
         self
     }
 
-    /// The call waits for something to happen, and counts as in flight no longer.
+    /// The call waits for something to happen: it isn't counted any more.
     pub(crate) fn waits(&mut self) {
-        self.counted_in = None;
+        self.metered = None;
     }
 
     /// Sends the answer.
@@ -227,6 +214,9 @@ impl ReplyTo {
     }
 
     fn deliver(&mut self, answer: Answer) {
+        if let Some(metered) = self.metered.take() {
+            metered.ended(&answer.outcome);
+        }
         // A caller that has gone needs no answer.
         match self.destination.take() {
             Some(Destination::Here(sender)) => drop(sender.send(answer)),

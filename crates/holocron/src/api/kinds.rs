@@ -217,6 +217,11 @@ impl Kinds {
         self.0.values()
     }
 
+    /// Their names, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+
     /// All of them, for people and tools.
     pub(crate) fn describe(&self) -> Vec<KindDescription> {
         self.0.values().map(|kind| kind.describe()).collect()

@@ -1,7 +1,7 @@
 //! What users of the library touch besides hosts and clients: the vnode trait and its hooks, calls and their outcomes, settings, the
 //! clock and the source of randomness.
 //!
-//! Imports nothing of this crate.
+//! Imports [`crate::metrics`].
 
 pub(crate) mod asked;
 pub(crate) mod by_name;
@@ -16,6 +16,7 @@ pub(crate) mod encoded;
 pub(crate) mod env;
 pub(crate) mod kinds;
 pub(crate) mod lifecycle;
+pub(crate) mod meter;
 pub(crate) mod old_state;
 pub(crate) mod random;
 pub(crate) mod schema;

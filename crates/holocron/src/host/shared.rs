@@ -23,7 +23,7 @@ use super::{Parts, domain::DomainStore, driver::Event, links::Links, views::View
 use crate::{
     api::call::{Call, Outcome, ReplyTo},
     client::{Client, ClientParts, IN_FLIGHT_MAX_DEFAULT, LocalHost},
-    session::{Counts, Session, supervisor::Supervisor},
+    session::{Session, counts::Counts, supervisor::Supervisor},
     transport::{
         frame::Hello,
         peer::{
@@ -81,6 +81,7 @@ impl Shared {
         let hello = Hello { cluster: Some(parts.cluster.cluster), who: parts.name.to_string() };
         let links = Arc::new(Links::new(Arc::clone(&parts.network), hello));
         let (top, _) = Supervisor::top().await;
+        let counts = Arc::new(Counts::new(parts.kinds.names()));
         let shared = Self {
             parts,
             serving: RwLock::default(),
@@ -89,7 +90,7 @@ impl Shared {
             views: Views::default(),
             events,
             links,
-            counts: Arc::default(),
+            counts,
             top,
             leading: Mutex::default(),
         };
@@ -224,7 +225,7 @@ impl Shared {
             evictions: self.counts.evictions.load(Ordering::Relaxed),
             packs: 0,
             shards: ShardsStatus::default(),
-            in_flight: self.counts.in_flight.load(Ordering::Relaxed),
+            in_flight: self.counts.calls.in_flight(),
             requests: self.requests(),
             domains: Vec::new(),
             slots_going: 0,
@@ -295,7 +296,7 @@ impl Serve for Shared {
     }
 
     fn call(&self, call: Call, reply: ReplyTo) {
-        let reply = reply.counted(&self.counts.in_flight);
+        let reply = reply.metered(self.counts.calls.begin(call.name.kind(), call.mode));
         let serving = self.serving.read().expect(MAP_LOCK);
         match serving.session_of(&call.name) {
             Ok(session) => session.call(call, reply),

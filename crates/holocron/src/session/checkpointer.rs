@@ -170,6 +170,7 @@ impl Checkpoints {
         if low_water == Position::ZERO {
             return Ok(Copying::Complete);
         }
+        let began = Instant::now();
         let plan = self.plan(&record, low_water);
         let (packs, places) = self.write_packs(&plan).await?;
         let filled = self.session.journal.checkpoint(low_water, |residency| {
@@ -184,6 +185,7 @@ impl Checkpoints {
         self.session.journal.until_committed(position).await.map_err(|Closed| Failed::Over)?;
         let copying = self.committed(&plan, &content, &places);
         self.delete_garbage().await?;
+        self.session.parts.counts.checkpoints.took(began.elapsed());
         Ok(copying)
     }
 

@@ -44,7 +44,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::terms::{Adoption, Closed, FlushPoint, Released, ReleasedSlots, Waiting};
 use crate::{
     api::random::Random,
-    session::tail::{Tail, TailEntry, TailMoment},
+    session::{
+        counts::Counts,
+        tail::{Tail, TailEntry, TailMoment},
+    },
     store_io::loss::LossWatch,
     transport::peer::Progress,
 };
@@ -95,6 +98,8 @@ pub(crate) struct JournalOptions {
     pub(crate) checkpoint_batches: u64,
     /// The bytes of batches above the last checkpoint at which the next one is due.
     pub(crate) checkpoint_len: u64,
+    /// Where commits are measured.
+    pub(crate) counts: Arc<Counts>,
 }
 
 #[derive(Debug)]

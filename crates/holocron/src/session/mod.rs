@@ -6,6 +6,7 @@
 mod activate;
 pub(crate) mod actor;
 mod checkpointer;
+pub(crate) mod counts;
 mod handoff;
 mod hold;
 pub(crate) mod journal;
@@ -56,6 +57,7 @@ use crate::{
     },
     session::{
         actor::{Handle, Message},
+        counts::Counts,
         hold::Hooked,
         journal::{Journal, JournalOptions},
         record_cache::RecordCache,
@@ -93,21 +95,6 @@ pub(crate) enum Notice {
     ReadEpochLog,
     /// Facts that make sources of slots unnecessary, for the leader.
     Facts(Vec<SlotReport>),
-}
-
-/// Counters of a host since it started, for its status.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) commands: AtomicU64,
-    pub(crate) queries: AtomicU64,
-    /// Commands answered from a request window.
-    pub(crate) repeats: AtomicU64,
-    /// Vnodes that left memory because they were not used.
-    pub(crate) evictions: AtomicU64,
-    /// Handlers that ran longer than [`Settings::handler_warn_after`].
-    pub(crate) slow_handlers: AtomicU64,
-    /// Calls in flight.
-    pub(crate) in_flight: Arc<AtomicU64>,
 }
 
 /// A session of a host in a domain.
@@ -181,6 +168,7 @@ impl Session {
             slots: parts.cluster.slots,
             checkpoint_batches: parts.settings.checkpoint_batches,
             checkpoint_len: parts.settings.checkpoint_len,
+            counts: Arc::clone(&parts.counts),
         };
         let load = load::Load::new(parts.cluster.slots, parts.clock.now());
         let (store, loss) = (Arc::clone(&parts.store), Arc::clone(&parts.loss));
@@ -267,9 +255,7 @@ impl Session {
             let why = format!("the call has {} bytes; the limit is {len_max}", call.body.len());
             return self.refuse(reply, Outcome::Undecodable(why));
         }
-        if self.journal.is_full()
-            || counts.in_flight.load(Ordering::Relaxed) > self.settings.host_calls_max
-        {
+        if self.journal.is_full() || counts.calls.in_flight() > self.settings.host_calls_max {
             return self.refuse(reply, Outcome::Busy);
         }
         let hash = call.name.hash();

@@ -63,6 +63,9 @@ pub(crate) struct RecoveryTask {
     sealer: Sealer,
     reader: Arc<JournalReader>,
     recovery: Recovery,
+    /// Slots that are left to recover, and since when there are any.
+    left: usize,
+    recovering_since: Option<Instant>,
     /// The fetched journals that are still needed.
     journals: BTreeMap<SessionId, FetchedJournal>,
     in_flight: FuturesUnordered<BoxFuture<'static, Fetched>>,
@@ -104,6 +107,8 @@ impl RecoveryTask {
             session,
             sealer,
             reader: Arc::new(reader),
+            left: 0,
+            recovering_since: None,
             journals: BTreeMap::new(),
             prefetched: BTreeMap::new(),
             in_flight: FuturesUnordered::new(),
@@ -183,6 +188,7 @@ impl RecoveryTask {
             None => return Ok(()),
         };
         self.prefetched.retain(|_, at| at.elapsed() < PREFETCHED_FOR);
+        self.measure(wanted.len());
         if wanted.is_empty() {
             let fetching: Vec<SessionId> = self.recovery.fetching().collect();
             let prefetched = &self.prefetched;
@@ -199,6 +205,16 @@ impl RecoveryTask {
         let sessions = self.recovery.awaited().collect();
         *self.session.awaited.lock().expect("a list's lock") = Awaited { as_of, sessions };
         self.act(effects)
+    }
+
+    /// Measures how long it takes until no slot is left to recover.
+    fn measure(&mut self, left: usize) {
+        if left > 0 {
+            self.recovering_since.get_or_insert_with(Instant::now);
+        } else if let Some(since) = self.recovering_since.take() {
+            self.session.parts.counts.takeovers.recover.took(since.elapsed());
+        }
+        self.left = left;
     }
 
     fn act(&mut self, effects: Vec<Effect>) -> Result<(), Closed> {
@@ -223,7 +239,9 @@ impl RecoveryTask {
         }
         if !complete.is_empty() {
             tracing::info!(session = %self.session.id(), slots = complete.len(), "session adopts slots");
+            let adopted = complete.len();
             self.session.adopt(complete)?;
+            self.measure(self.left.saturating_sub(adopted));
         }
         if !facts.is_empty() {
             self.notify(Notice::Facts(facts));
@@ -235,8 +253,13 @@ impl RecoveryTask {
         tracing::debug!(session = %self.session.id(), source = %session, ?up_to, "fetching a journal");
         let (reader, sealer) = (Arc::clone(&self.reader), self.sealer.clone());
         let own = Arc::clone(&self.session);
+        let began = Instant::now();
         self.in_flight.push(Box::pin(async move {
-            (session, fetch::fetch(up_to, session, &reader, &sealer, &own).await)
+            let fetched = fetch::fetch(up_to, session, &reader, &sealer, &own).await;
+            if fetched.is_ok() {
+                own.parts.counts.takeovers.fetch.took(began.elapsed());
+            }
+            (session, fetched)
         }));
     }
 

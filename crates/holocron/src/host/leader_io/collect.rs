@@ -9,6 +9,7 @@ use holocron_protocol::{
     journal::{batch::Mark, sealing::Hint},
 };
 use holocron_store::{Created, Store, create_once, delete_until, list_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::LeaderEvent;
@@ -41,9 +42,11 @@ impl Driver {
             });
             return;
         }
+        let began = Instant::now();
         self.shared.spawn(async move {
             match shared.parts.sealer().seal(session, epoch, hint, &stop).await {
                 SealEnd::Sealed(sealed) => {
+                    shared.counts.takeovers.seal.took(began.elapsed());
                     tracing::info!(%session, %epoch, position = %sealed.position, "session sealed");
                     shared.tell_self(Event::Lead(LeaderEvent::Sealed(session, sealed.position)));
                 }

@@ -16,6 +16,7 @@ use holocron_protocol::{
     },
 };
 use holocron_store::{Created, Patience, create_once, get_until};
+use tokio::time::Instant;
 
 use super::{Closed, Journal, Open, Released, State, Waiting, planted};
 use crate::{
@@ -29,6 +30,7 @@ struct Flight {
     object: Bytes,
     entries: Vec<TailEntry>,
     answers: Vec<Released>,
+    closed: Instant,
 }
 
 impl Journal {
@@ -122,7 +124,7 @@ impl Journal {
 
     /// Closes the open batch and gives it its header: from here on its bytes don't change.
     fn close_open(&self) -> Flight {
-        let nonce = self.random.nonce();
+        let (nonce, closed) = (self.random.nonce(), Instant::now());
         let mut state = self.state();
         let State { writer, open, .. } = &mut *state;
         // The next batch is probably about as large: growing it step by step would copy it repeatedly.
@@ -142,12 +144,17 @@ impl Journal {
             object: builder.finish(header, nonce),
             entries,
             answers,
+            closed,
         }
     }
 
     /// The batch is committed: records its position and sends the answers that waited for it.
     fn commit(&self, flight: Flight) {
-        let Flight { position, object, entries, answers } = flight;
+        let Flight { position, object, entries, answers, closed } = flight;
+        let counts = &self.options.counts;
+        counts.commits.took(closed.elapsed());
+        counts.batch_bytes.note(object.len() as u64);
+        counts.batch_answers.note(answers.len() as u64);
         let mut state = self.state();
         let committed = state
             .writer

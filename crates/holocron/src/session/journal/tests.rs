@@ -49,6 +49,7 @@ async fn open(random: &Random) -> (Arc<Journal>, Sealer) {
         slots: 1,
         checkpoint_batches: u64::MAX,
         checkpoint_len: u64::MAX,
+        counts: Arc::new(Counts::new([].into_iter())),
     };
     let object = Cluster::new(cluster).encode(random.nonce());
     store.put(keys::CLUSTER, object.clone()).await.unwrap();

@@ -1,0 +1,37 @@
+//! What requests to the store cost.
+
+use holocron_store::{Counts, Verb};
+
+/// Prices of a store's requests, in dollars per million. Storage and traffic aren't part of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prices {
+    /// Creates, puts and pages of listings.
+    pub write: f64,
+    /// Gets.
+    pub read: f64,
+    /// Deletes.
+    pub delete: f64,
+}
+
+impl Prices {
+    /// S3 Standard in us-east-1: $0.005 per 1,000 puts and lists, $0.0004 per 1,000 gets, deletes free (the provider's price
+    /// list, 2026).
+    pub const S3_STANDARD: Self = Self { write: 5.0, read: 0.4, delete: 0.0 };
+    /// A store that costs nothing per request, such as a directory.
+    pub const FREE: Self = Self { write: 0.0, read: 0.0, delete: 0.0 };
+
+    /// What these requests cost, in dollars.
+    #[must_use]
+    pub fn of(&self, requests: &Counts) -> f64 {
+        requests.iter().map(|(verb, _, tally)| tally.requests as f64 * self.each(verb)).sum()
+    }
+
+    fn each(&self, verb: Verb) -> f64 {
+        let per_million = match verb {
+            Verb::Create | Verb::Put | Verb::List => self.write,
+            Verb::Get | Verb::GetRange => self.read,
+            Verb::Delete => self.delete,
+        };
+        per_million / 1e6
+    }
+}
