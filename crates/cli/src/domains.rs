@@ -1,6 +1,6 @@
 //! Domains on the command line: a configuration file, options and environment variables.
 
-mod config;
+pub(crate) mod config;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -26,8 +26,9 @@ const VARIABLES: &str = "HOLOCRON_DOMAIN_";
 /// domain uses, such as `AWS_ACCESS_KEY_ID`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct DomainArguments {
-    /// A TOML file with the domains besides the home domain.
-    #[arg(long, value_name = "FILE")]
+    /// A TOML file: options of this command in a table `[host]`, by their long names, and the domains besides the home domain.
+    /// The command line and environment variables override it.
+    #[arg(long, value_name = "FILE", env = "HOLOCRON_CONFIG")]
     config: Option<PathBuf>,
     /// A domain and the URL of its store. Overrides the URL in the file. May be repeated.
     #[arg(long = "domain", value_name = "NAME=URL", value_parser = named)]

@@ -59,12 +59,22 @@ pub(crate) struct Arguments {
     founding: Found,
     #[command(flatten)]
     tuning: Tuning,
+    #[command(flatten)]
+    _printed: Printed,
     /// Once it listens, print a JSON object instead of a line of text.
     #[arg(long)]
     json: bool,
     /// Exit at once when the parent process ends, for whatever reason.
     #[arg(long, hide = true)]
     end_with_parent: bool,
+}
+
+/// Asked for instead of a host; `settings_file.rs` answers it.
+#[derive(Debug, Args)]
+struct Printed {
+    /// Print the settings that are in force, and where each comes from, as a file for --config; then exit. Secrets are left out.
+    #[arg(long = "print-config")]
+    _print_config: bool,
 }
 
 /// Whether the host may found a cluster.

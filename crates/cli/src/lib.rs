@@ -25,6 +25,7 @@ mod known_kinds;
 mod leader;
 mod list;
 mod list_kinds;
+mod manual;
 mod move_slots;
 mod output;
 mod planted;
@@ -32,6 +33,7 @@ mod probe;
 mod run_with_parent;
 mod scrub;
 mod seal;
+mod settings_file;
 mod settle;
 mod signals;
 mod sim;
@@ -44,7 +46,7 @@ mod vnode;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::{EXIT_CODES, Fail};
@@ -83,12 +85,23 @@ enum Command {
     Scrub(scrub::Arguments),
     Gc(gc::Arguments),
     Sim(sim::Arguments),
+    Completions(manual::CompletionArguments),
+    Man(manual::ManualArguments),
 }
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
+    let given = match settings_file::read(Arguments::command(), std::env::args_os()) {
+        Ok(given) => given,
+        Err(fail) => return complain(&fail),
+    };
+    let command = Arguments::from_arg_matches(&given.matches).map(|arguments| arguments.command);
+    let command = command.unwrap_or_else(|error| error.exit());
+    if given.is_to_be_printed() {
+        print!("{given}");
+        return ExitCode::SUCCESS;
+    }
     log_to_stderr(&command);
     if let Err(fail) = planted::plant_as_told() {
         return complain(&fail);
@@ -142,6 +155,11 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Scrub(arguments) => Box::pin(scrub::run(arguments)).await,
         Command::Gc(arguments) => Box::pin(gc::run(arguments)).await,
         Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
+        Command::Completions(arguments) => {
+            manual::completions(&arguments);
+            Ok(())
+        }
+        Command::Man(arguments) => manual::manual(&arguments),
     }
 }
 
@@ -170,7 +188,9 @@ fn log_to_stderr(command: &Command) {
         | Command::Probe(_)
         | Command::Scrub(_)
         | Command::Gc(_)
-        | Command::Sim(_) => "off",
+        | Command::Sim(_)
+        | Command::Completions(_)
+        | Command::Man(_) => "off",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()

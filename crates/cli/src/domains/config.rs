@@ -1,6 +1,9 @@
-//! The configuration file of domains.
+//! The configuration file: the settings of a host (`settings_file.rs`), and the domains.
 //!
 //! ```toml
+//! [host]
+//! store = "s3://bucket/holocron"
+//!
 //! [domain.acme]
 //! url = "s3://acme-data/holocron"
 //! kinds = ["order", "invoice"]
@@ -13,13 +16,17 @@ use std::{collections::BTreeMap, path::Path};
 use holocron::Rule;
 use holocron_protocol::epoch::domain::{HOME_NAME, check_name, check_rules};
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::{Configured, ConfiguredDomain};
 
 /// The file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Config {
+pub(crate) struct Config {
+    /// Options of the command line, by their long names.
+    #[serde(default)]
+    pub(crate) host: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
     #[serde(default)]
     domain: BTreeMap<String, Table>,
 }
@@ -48,16 +55,15 @@ impl Table {
 impl Config {
     /// Reads a file. The error names the file and the line.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("{}: can't be read: {error}", path.display()))?;
+        let text = text(path)?;
         Self::parse(&text).map_err(|why| format!("{}: {why}", path.display()))
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
             // Without the line itself: it may contain a secret.
-            let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-            let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            let line = error.span().map(|span| format!("line {}: ", line_of(text, span.start)));
+            let line = line.unwrap_or_default();
             format!("{line}{}", error.message())
         })
     }
@@ -83,6 +89,17 @@ impl Config {
         }
         Ok(configured)
     }
+}
+
+/// The text of a file.
+pub(crate) fn text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("{}: can't be read: {error}", path.display()))
+}
+
+/// The number of the line that a byte is in, from 1 on.
+pub(crate) fn line_of(text: &str, at: usize) -> usize {
+    1 + text[..at].matches('\n').count()
 }
 
 #[cfg(test)]
