@@ -28,6 +28,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 [ "${1:-all}" = all ] || exit 0
 
+step "the files for operators"
+scripts/check-deploy.sh
+
 stop_servers() {
     scripts/s3-server.sh stop "$CI_DIR/s3" 2>/dev/null || true
     scripts/azure-server.sh stop "$CI_DIR/azure" 2>/dev/null || true
