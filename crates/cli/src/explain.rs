@@ -15,6 +15,7 @@ use holocron_protocol::{
     epoch::{
         changes::{Change, Moved, changes},
         record::{EpochRecord, HostEntry},
+        versions::KindVersions,
     },
     ids::{DomainId, Epoch, HostName, SessionId, Tenure, VnodeName},
 };
@@ -95,6 +96,12 @@ struct Explained {
 }
 
 impl Explained {
+    /// What may be in the slot and its owner can't read.
+    fn unread(&self) -> KindVersions {
+        let domain = &self.found.record.domains[&self.found.domain];
+        domain.unread.get(&self.found.slot).cloned().unwrap_or_default()
+    }
+
     /// The host of an owner's or source's session.
     fn host(&self, session: SessionId) -> &HostName {
         let listed = self.found.record.sessions.get(&session);

@@ -9,7 +9,10 @@ use clap::Args;
 use holocron::{Clock, HostStatus, NotOpen, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
 use holocron_protocol::{
     checkpoint::retain::Copying,
-    epoch::record::{EpochRecord, HostEntry, HostState},
+    epoch::{
+        record::{EpochRecord, HostEntry, HostState},
+        versions::KindVersions,
+    },
     ids::HostName,
 };
 use serde_json::{Value, json};
@@ -90,6 +93,7 @@ fn as_json(record: &EpochRecord, answers: &Answers<HostStatus>) -> Value {
                 "address": host.address,
                 "state": state_of(host),
                 "weight": host.weight,
+                "versions": host.versions,
                 "slots": slots_of(record, name),
                 "leads": *name == record.leader.host,
                 "answered": error.is_null(),
@@ -177,9 +181,30 @@ fn as_text(record: &EpochRecord, answers: &Answers<HostStatus>) -> String {
         out.push('\n');
         out.push_str(&domain::as_text(record));
     }
+    out.push_str(&unread(record));
     answers.values().flatten().for_each(|status| out.push_str(&under_way(status)));
     answers.iter().for_each(|(name, answer)| out.push_str(&trouble(name, answer)));
     out
+}
+
+/// A line for what a host can't read of its slots.
+fn unread(record: &EpochRecord) -> String {
+    let mut counts: BTreeMap<(&HostName, &KindVersions), u64> = BTreeMap::new();
+    for domain in record.domains.values() {
+        for (slot, kinds) in &domain.unread {
+            let owner = domain.slots.holding(*slot).owner;
+            if let Some((host, _)) = owner.and_then(|owner| record.host_of(owner.session)) {
+                *counts.entry((host, kinds)).or_default() += 1;
+            }
+        }
+    }
+    let line = |((host, kinds), count): ((&HostName, &KindVersions), u64)| {
+        let count = thousands(count);
+        format!(
+            "{host} can't read {kinds}, which may be in {count} of its slots: start a host that can\n"
+        )
+    };
+    counts.into_iter().map(line).collect()
 }
 
 /// What a host does about slots that move, and which domains it doesn't serve.

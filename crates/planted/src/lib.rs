@@ -191,6 +191,8 @@ bugs! {
     WatchNextOnly = "watch-next-only",
     /// A fork overwrites a vnode that exists (24).
     ForkOverwrites = "fork-overwrites",
+    /// Slots are placed without regard to what their next owners can read (25).
+    PlaceUnread = "place-unread",
 }
 
 impl Bug {

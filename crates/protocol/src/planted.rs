@@ -18,6 +18,7 @@ use holocron_planted::{Bug, is_planted};
 
 pub(crate) use self::{control::*, deferred::*};
 use crate::{
+    epoch::placement::Readers,
     format::segment::{TrimStep, Trimmed},
     ids::{CommitNumber, Epoch, PackNumber, Position, Segment, Tenure},
     journal::{
@@ -128,6 +129,14 @@ pub(crate) fn shards(mut by_slot: Vec<u16>) -> Vec<u16> {
 #[inline]
 pub(crate) fn older_sources(older: &[Tenure]) -> &[Tenure] {
     if is_planted(Bug::DropSourceEarly) { &[] } else { older }
+}
+
+// epoch/draft/versions.rs
+
+/// [`Bug::PlaceUnread`]: every host may have every slot, whatever it can read.
+#[inline]
+pub(crate) fn readers(rule: Option<Readers>) -> Option<Readers> {
+    rule.filter(|_| !is_planted(Bug::PlaceUnread))
 }
 
 // journal/batch.rs

@@ -105,6 +105,10 @@ counters! {
     domain_sessions_ended,
     /// Stores lost while hosts served from them.
     lost_stores,
+    /// Commands that vnodes of which hosts have two versions have answered.
+    editions,
+    /// Calls refused because the host's version was too old for the state.
+    unreadable,
     /// Messages between vnodes.
     messages,
     /// Timers that have fired.

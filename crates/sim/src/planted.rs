@@ -62,6 +62,7 @@ const fn of_control(bug: Bug) -> Noticed {
         Bug::TakeOverNames => traced!("a_domain_that_takes_over_names"),
         Bug::EndHostForDomain => traced!("a_host_ended_for_one_domain"),
         Bug::BlameHostsForOutage => traced!("hosts_blamed_for_an_outage"),
+        Bug::PlaceUnread => traced!("slots_placed_without_regard_to_versions"),
         _ => panic!("not a rule of the control plane"),
     }
 }
@@ -113,6 +114,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         // Rules of the control plane that keep no promise by themselves: their traces say what they are for.
         #[rustfmt::skip]
         Bug::AdmitWithoutClearance | Bug::RejoinWhenReplaced | Bug::RemoveUndrained | Bug::MoveWhileFailing | Bug::BalanceUnheard | Bug::BalanceNoise
+        | Bug::PlaceUnread
         | Bug::BlameHostForStore | Bug::OpenUnboundStore | Bug::TakeOverNames | Bug::EndHostForDomain | Bug::BlameHostsForOutage => of_control(bug),
         // Hosts of the simulator run one version of each kind.
         Bug::TrustShape => in_model("by_name", "switched::a_state_of_another_shape"),

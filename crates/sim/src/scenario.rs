@@ -31,7 +31,7 @@ use crate::{
     panics,
     store::StoreFaults,
     trace::Trace,
-    workload::{self, Habit, Plan, Work, bank, cell, relay, shards, tally},
+    workload::{self, Habit, Plan, Work, bank, cell, edition, relay, shards, tally},
 };
 
 /// How long callers may take to finish after the load: their longest deadline, and retried deposits.
@@ -143,10 +143,17 @@ impl Story {
         if Chance::new(scenario.seed ^ 0x5e1a).below(3) == 0 {
             work.outside = Some(Arc::new(relay::Outside::new(scenario.seed)));
         }
+        if Chance::new(scenario.seed ^ 0x0ed1_7104).below(3) == 0 {
+            work.editions = Some(Arc::new(edition::Editions::new(scenario.seed)));
+        }
         let (doors, outside) = (work.doors.clone(), work.outside.clone());
+        let editions = work.editions.clone();
         cluster.equip(move |_, mut builder| {
             if let Some(doors) = &doors {
                 builder = doors.equip(builder);
+            }
+            if let Some(editions) = &editions {
+                builder = editions.equip(builder);
             }
             match &outside {
                 Some(outside) => outside.equip(builder),
@@ -182,7 +189,9 @@ impl Story {
                 let crowd = workload::crowd(&work, &door, seed);
                 let counting = shards::call(&work, &client, seed);
                 let relaying = relay::call(&work, &client, seed);
-                for caller in callers.into_iter().chain(crowd).chain(counting).chain(relaying) {
+                let editing = edition::call(&work, &client, seed);
+                let further = counting.into_iter().chain(relaying).chain(editing);
+                for caller in callers.into_iter().chain(crowd).chain(further) {
                     // Panics are recorded elsewhere.
                     drop(caller.await);
                 }
@@ -227,12 +236,16 @@ impl Story {
 
     fn read_back(&mut self) {
         let work = Arc::clone(&self.work);
+        let newest = self.newest_record();
         let reading = self.cluster.client("reader", move |client| async move {
             bank::read_back(&client, &work).await;
             tally::read_back(&client, &work).await;
             cell::read_back(&client, &work).await;
             shards::read_back(&client, &work).await;
             relay::read_back(&client, &work).await;
+            if let Some(newest) = newest {
+                edition::read_back(&client, &work, &newest).await;
+            }
         });
         if !self.cluster.world.run_until(&reading, READ_BACK_WITHIN) {
             self.trace.violate(format_args!(

@@ -17,6 +17,7 @@
 //! | 8 | `seen` |
 //! | 9 | `answers`, `packs`, `journal` (headers) |
 //! | 11 | `requests`, `journal` (no empty batch) |
+//! | 25 | `needs` |
 //! | 14 | `lost`, which replaces all others after a loss |
 //! | 2, 4, 6 of elections used alone | `elections` |
 //!
@@ -29,6 +30,7 @@ pub(crate) mod invariant;
 mod journal;
 mod log;
 mod lost;
+mod needs;
 mod packs;
 mod page;
 mod recover;

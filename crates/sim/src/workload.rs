@@ -1,4 +1,5 @@
-//! The callers of a scenario, and what they record: bank transfers, counters, cells with their whole history, shards, and relays.
+//! The callers of a scenario, and what they record: bank transfers, counters, cells with their whole history, shards, relays, and
+//! a kind of two versions.
 //!
 //! The records are shared by all callers of a world, on any node: they are an outside observer's knowledge, in one
 //! total order of events. A call without an answer stays recorded as invoked: its caller may have given up, or crashed
@@ -6,6 +7,7 @@
 
 pub(crate) mod bank;
 pub(crate) mod cell;
+pub(crate) mod edition;
 pub(crate) mod relay;
 pub(crate) mod shards;
 pub(crate) mod tally;
@@ -96,6 +98,8 @@ pub(crate) struct Work {
     pub(crate) doors: Option<Arc<shards::Doors>>,
     /// The outside of the relays, if there are relays.
     pub(crate) outside: Option<Arc<relay::Outside>>,
+    /// The vnodes of which hosts have two versions, if there are any.
+    pub(crate) editions: Option<Arc<edition::Editions>>,
     order: AtomicU64,
     over: AtomicBool,
     /// Callers that aren't done, on all nodes.
@@ -119,6 +123,7 @@ impl Work {
             tallies: Mutex::default(),
             doors: None,
             outside: None,
+            editions: None,
             order: AtomicU64::new(1),
             over: AtomicBool::new(false),
             busy: AtomicU64::new(0),

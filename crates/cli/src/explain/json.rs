@@ -27,6 +27,7 @@ impl Explained {
             "epoch": found.record.epoch.get(),
             "leader": found.record.leader.host.as_str(),
             "owner": owner.as_ref().map(Owner::as_json),
+            "unread": self.unread(),
             "sources": found.holding.sources.iter().map(|&source| self.source_as_json(source)).collect::<Vec<_>>(),
             "newest": self.newest_as_json(),
             "journals": found.journals.iter().map(|read| self.journal_as_json(read)).collect::<Vec<_>>(),

@@ -45,6 +45,13 @@ impl Explained {
             }
             None => lines.add("owner", "none: the cluster has no host that could own its slot"),
         }
+        let unread = self.unread();
+        if !unread.is_empty() {
+            let may = if unread.has(name.kind()) { "the vnode may be" } else { "the vnode isn't" };
+            let text =
+                format!("the owner can't read {unread}, which may be in the slot; {may} affected");
+            lines.add("unread", &text);
+        }
         let epoch = thousands(found.record.epoch.get());
         lines.add("leader", &format!("{}, in epoch {epoch}, the newest", found.record.leader.host));
         self.tell_sources(&mut lines);

@@ -14,7 +14,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use holocron_protocol::{
-    epoch::shards::DeclaredShards,
+    epoch::{shards::DeclaredShards, versions::KindVersions},
     ids::{Epoch, VnodeName},
     schema::{record::KindRecord, trace::Form},
 };
@@ -231,6 +231,11 @@ impl Kinds {
     pub(crate) fn shards(&self) -> DeclaredShards {
         let declared = self.0.iter();
         declared.filter_map(|(name, kind)| Some(((*name).to_owned(), kind.shards()?))).collect()
+    }
+
+    /// The version of each.
+    pub(crate) fn versions(&self) -> KindVersions {
+        self.0.iter().map(|(name, kind)| (*name, kind.version())).collect()
     }
 }
 

@@ -13,6 +13,7 @@ use holocron_protocol::{
     epoch::{
         draft::Draft,
         record::{EpochRecord, HostEntry, HostState, Leader, RecordDigest},
+        versions::KindVersions,
     },
     format::{cluster::Cluster, keys},
     ids::{ClusterId, DomainId, Epoch, HostName, Nonce, Position, SessionId},
@@ -44,6 +45,7 @@ async fn founded(epochs: u64) -> Arc<Memory> {
         state: HostState::Active,
         weight: 100,
         zone: None,
+        versions: KindVersions::default(),
     };
     let leader = Leader { host: host.clone(), session: SESSION, address: "h1:1".into() };
     let mut draft = Draft::first(&cluster);

@@ -150,6 +150,7 @@ impl Driver {
             weight: parts.weight,
             zone: parts.zone.clone(),
             shards: parts.kinds.shards(),
+            versions: parts.kinds.versions(),
         };
         let of_member = MemberSettings {
             hint_every: parts.settings.host_hint_every,

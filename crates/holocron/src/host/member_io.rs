@@ -192,6 +192,7 @@ impl Driver {
             load: self.shared.counts.commands.load(Ordering::Relaxed),
             counter,
             shards: parts.kinds.shards(),
+            versions: parts.kinds.versions(),
         };
         let (key, body) = (keys::host_hint(&parts.name), hint.encode(parts.random.nonce()));
         let (store, stop) = (parts.store(), parts.stop.clone());

@@ -171,7 +171,10 @@ mod tests {
     use bytes::Bytes;
     use holocron_protocol::{
         epoch::draft::Draft,
-        epoch::record::{HostEntry, HostState, Leader, RecordDigest},
+        epoch::{
+            record::{HostEntry, HostState, Leader, RecordDigest},
+            versions::KindVersions,
+        },
         format::cluster::Cluster,
         ids::{ClusterId, DomainId, HostName, Nonce, Segment, SessionId},
         journal::batch::Mark,
@@ -196,6 +199,7 @@ mod tests {
                 state: HostState::Active,
                 weight: u32::try_from(number).unwrap(),
                 zone: None,
+                versions: KindVersions::default(),
             };
             draft.join(&host, entry).unwrap();
             let record = draft.finish(leader.clone(), "because", number * 1_000);

@@ -18,6 +18,7 @@ use holocron_protocol::{
     epoch::{
         draft::Draft,
         record::{EpochRecord, HostEntry, HostState, Leader, RecordDigest, WEIGHT_DEFAULT},
+        versions::KindVersions,
     },
     format::cluster::Cluster,
     ids::{ClusterId, CommitNumber, DomainId, Epoch, HostName, Nonce, SessionId, Slot},
@@ -172,6 +173,7 @@ fn finish(mut draft: Draft, hosts: &[(&str, &str)], owner: &str) -> View {
             state: HostState::Active,
             weight: WEIGHT_DEFAULT,
             zone: None,
+            versions: KindVersions::default(),
         };
         draft.join(&HostName::new(name).unwrap(), entry).unwrap();
     }

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The version of everything in this module. Both ends of a connection speak the same one.
-pub const TRANSPORT_VERSION: u16 = 3;
+pub const TRANSPORT_VERSION: u16 = 4;
 /// Largest body of a frame, in bytes.
 pub const FRAME_LEN_MAX: usize = 16 << 20;
 /// Largest command, query or reply that always fits into a frame beside its names, in bytes.

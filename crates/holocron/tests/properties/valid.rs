@@ -12,7 +12,7 @@ use holocron_protocol::{
         load::{Coarse, LoadReport},
         report::{Access, DomainHealth},
     },
-    epoch::domain::Names,
+    epoch::{domain::Names, versions::KindVersions},
     ids::{
         ClientId, ClusterId, CommitNumber, DomainId, Epoch, HostName, Position, RequestNumber,
         SessionId, Slot, StoreId, VnodeHash, VnodeName,
@@ -114,6 +114,10 @@ fn shards() -> impl Strategy<Value = std::collections::BTreeMap<String, u16>> {
     proptest::collection::btree_map(text(), any::<u16>(), 0..3)
 }
 
+fn versions() -> impl Strategy<Value = KindVersions> {
+    vec((text(), any::<u32>()), 0..3).prop_map(|versions| versions.into_iter().collect())
+}
+
 fn list_request() -> impl Strategy<Value = ListRequest> {
     let slots = vec(any::<u16>().prop_map(Slot), 0..4);
     (any::<u16>(), slots, option::of(any::<u128>()), text(), text()).prop_map(
@@ -129,11 +133,18 @@ fn list_request() -> impl Strategy<Value = ListRequest> {
 fn message() -> impl Strategy<Value = PeerMessage> {
     prop_oneof![
         Just(PeerMessage::View),
-        (host_name(), text(), session(), any::<u32>(), option::of(text()), shards()).prop_map(
-            |(name, address, session, weight, zone, shards)| {
-                PeerMessage::Join(JoinRequest { name, address, session, weight, zone, shards })
-            }
-        ),
+        (host_name(), text(), session(), any::<u32>(), option::of(text()), shards(), versions())
+            .prop_map(|(name, address, session, weight, zone, shards, versions)| {
+                PeerMessage::Join(JoinRequest {
+                    name,
+                    address,
+                    session,
+                    weight,
+                    zone,
+                    shards,
+                    versions,
+                })
+            }),
         (epoch(), session(), any::<u64>()).prop_map(|(epoch, leader, loads_heard)| {
             PeerMessage::Heartbeat { epoch, leader, loads_heard }
         }),

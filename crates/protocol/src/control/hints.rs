@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    epoch::{record::HOSTS_MAX, shards::DeclaredShards},
+    epoch::{record::HOSTS_MAX, shards::DeclaredShards, versions::KindVersions},
     format::codec::{self, Malformed},
     ids::{DomainId, Epoch, HostName, Nonce, SessionId},
 };
@@ -46,6 +46,9 @@ pub struct HostHint {
     /// The kinds with shards that it runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shards: DeclaredShards,
+    /// The versions of all its kinds.
+    #[serde(default, skip_serializing_if = "KindVersions::is_empty")]
+    pub versions: KindVersions,
 }
 
 const LEADER_NOUN: &str = "leader-hint";
@@ -168,6 +171,7 @@ mod tests {
             load: 3,
             counter,
             shards: DeclaredShards::default(),
+            versions: KindVersions::default(),
         }
     }
 

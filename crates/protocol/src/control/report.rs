@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     checkpoint::retain::Copying,
     control::load::LoadReport,
-    epoch::{draft::SlotReport, shards::DeclaredShards},
+    epoch::{draft::SlotReport, shards::DeclaredShards, versions::KindVersions},
     ids::{DomainId, Epoch, HostName, Position, SessionId},
 };
 
@@ -39,6 +39,8 @@ pub struct JoinRequest {
     pub zone: Option<String>,
     /// The kinds with shards that it runs.
     pub shards: DeclaredShards,
+    /// The versions of all its kinds.
+    pub versions: KindVersions,
 }
 
 /// A host's request to serve a domain besides the home domain.

@@ -102,6 +102,7 @@ mod tests {
         epoch::{
             draft::Draft,
             record::{HostEntry, HostState, Leader},
+            versions::KindVersions,
         },
         format::cluster::Cluster,
         ids::{ClusterId, DomainId},
@@ -121,6 +122,7 @@ mod tests {
             state: HostState::Active,
             weight: 100,
             zone: None,
+            versions: KindVersions::default(),
         };
         draft.join(&name("h1"), entry).unwrap();
         draft.finish(Leader { host: name("h1"), session, address: String::new() }, "a test", 1)
@@ -128,7 +130,8 @@ mod tests {
 
     fn hint(session: u128, counter: u64) -> HostHint {
         let sessions = BTreeMap::from([(DomainId::HOME, SessionId::new(session))]);
-        HostHint { address: "h:1".into(), sessions, load: 0, counter, shards: BTreeMap::new() }
+        let (shards, versions) = (BTreeMap::new(), KindVersions::default());
+        HostHint { address: "h:1".into(), sessions, load: 0, counter, shards, versions }
     }
 
     fn at(seconds: u64) -> Time {

@@ -5,7 +5,7 @@
 //! Invariants:
 //!
 //! * There is no change exactly when the later record is no news after the earlier one.
-//! * Every slot whose holding differs is in exactly one change, and no other slot is.
+//! * Every slot whose holding differs is in exactly one change of holdings, and no other slot is.
 
 mod compare;
 mod ranges;
@@ -20,7 +20,10 @@ use serde::Serialize;
 
 pub use self::{compare::changes, ranges::SlotRanges};
 use crate::{
-    epoch::record::{HostState, Leader},
+    epoch::{
+        record::{HostState, Leader},
+        versions::KindVersions,
+    },
     ids::{DomainId, Epoch, HostName, Position, SessionId, StoreId},
 };
 
@@ -135,6 +138,15 @@ pub enum Change {
         /// Its zone now.
         after: Option<String>,
     },
+    /// A host has other versions of its kinds.
+    HostVersions {
+        /// The host.
+        host: HostName,
+        /// Its versions before.
+        before: KindVersions,
+        /// Its versions now.
+        after: KindVersions,
+    },
     /// A kind has shards, or other hosts have it.
     Shards {
         /// The kind.
@@ -158,6 +170,19 @@ pub enum Change {
         owner: Option<Party>,
         /// The owners of the tenures that are no longer needed.
         dropped: BTreeSet<Party>,
+    },
+    /// Something else than before may be in slots that their owner can't read.
+    Unread {
+        /// The slots' domain.
+        domain: DomainId,
+        /// The domain's name.
+        domain_name: String,
+        /// The slots.
+        slots: SlotRanges,
+        /// Their owner.
+        owner: Option<Party>,
+        /// What it can't read; nothing, if it can read all now.
+        kinds: KindVersions,
     },
     /// A session is over, or its seal is known now, or its objects are no longer needed.
     SessionState {

@@ -23,7 +23,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    epoch::record::{DomainEntry, EpochRecord, SlotTable},
+    epoch::{
+        record::{DomainEntry, EpochRecord, SlotTable},
+        versions::Unread,
+    },
     format::codec::{self, Malformed},
     ids::{
         ClusterId, DomainId, HostName, KEY_LEN_MAX, KIND_LEN_MAX, Nonce, SessionId, StoreId,
@@ -184,7 +187,8 @@ impl DomainEntry {
     #[must_use]
     pub fn home(slots: SlotTable) -> Self {
         let (rules, store) = (Vec::new(), None);
-        Self { name: HOME_NAME.into(), rules, store, state: DomainState::Serving, slots }
+        let (state, unread) = (DomainState::Serving, Unread::new());
+        Self { name: HOME_NAME.into(), rules, store, state, slots, unread }
     }
 
     fn takes(&self, vnode: &VnodeName) -> bool {
@@ -335,6 +339,7 @@ mod tests {
         epoch::{
             draft::Draft,
             record::{HostEntry, HostState, Leader, RecordDigest, WEIGHT_DEFAULT},
+            versions::KindVersions,
         },
         format::{cluster::Cluster, keys},
         ids::{HostName, SessionId},
@@ -371,6 +376,7 @@ mod tests {
             state: HostState::Active,
             weight: WEIGHT_DEFAULT,
             zone: None,
+            versions: KindVersions::default(),
         };
         draft.join(&HostName::new("a").unwrap(), entry).unwrap();
         draft.finish(leader(), "founded", 1)

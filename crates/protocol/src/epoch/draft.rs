@@ -12,6 +12,8 @@
 //!   made, it has no effect.
 //! * A source is dropped only if a newer tenure of the slot holds everything, or if it ended empty. While A continues
 //!   under `A@3` although the epoch says `A@6`, a full checkpoint of `A@3` drops only sources older than `A@3`.
+//! * A slot goes to a host that can't read what may be in it only if no host that takes slots can. What its owner can't read is
+//!   recorded.
 //! * Only a session that is *known* to be sealed is detached. An intent isn't enough: until its seal is there, the
 //!   session may still acknowledge.
 //!
@@ -51,6 +53,7 @@ mod domains;
 mod further;
 mod placing;
 mod shards;
+mod versions;
 
 /// The next epoch record in the making.
 #[derive(Clone, Debug)]
@@ -137,6 +140,7 @@ impl Draft {
     /// [`Refused`]; the draft is as before.
     pub fn join(&mut self, name: &HostName, entry: HostEntry) -> Result<(), Refused> {
         entry.check().map_err(Refused::TooLarge)?;
+        self.check_versions(name, &entry)?;
         if !self.hosts.contains_key(name) && self.hosts.len() == HOSTS_MAX {
             return Err(Refused::TooLarge(format!("at most {HOSTS_MAX} hosts")));
         }
@@ -311,10 +315,13 @@ impl Draft {
     /// When the record breaks a rule of the epoch log, which is a bug in this module.
     #[must_use]
     pub fn finish(mut self, leader: Leader, reason: &str, wall_ms: u64) -> EpochRecord {
-        self.settle();
+        for (id, seats) in self.settle() {
+            self.domains[&id].check_readers(&seats);
+        }
         let epoch = self.epoch();
+        let entries = self.domains.iter();
         let domains: BTreeMap<DomainId, DomainEntry> =
-            self.domains.iter().map(|(id, domain)| (*id, domain.entry(epoch))).collect();
+            entries.map(|(id, domain)| (*id, domain.entry(epoch, self.next_unread(*id)))).collect();
         detach(&mut self.sessions, &domains);
         let hosts = &self.hosts;
         self.shards.keep_hosts(|host| hosts.contains_key(host));

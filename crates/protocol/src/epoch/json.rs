@@ -1,8 +1,8 @@
 //! The stored form of an epoch record: JSON for `cat` and `jq`.
 //!
 //! Sessions are listed once and referred to by their index in that list; a tenure is written `2@7`: the session at
-//! index 2, since epoch 7. Slots are grouped by holding, as runs: `0-1365 1400`. A record of 4,096 slots and three
-//! hosts fits a screen.
+//! index 2, since epoch 7. Slots are grouped by holding, as runs: `0-1365 1400`. So are the versions of hosts: what most hosts
+//! have is first in the list, and only the others name an index. A record of 4,096 slots and three hosts fits a screen.
 //!
 //! Invariants:
 //!
@@ -16,6 +16,7 @@ use alloc::{
     vec,
     vec::Vec,
 };
+use core::cmp::Reverse;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ use crate::{
             DOMAINS_MAX, DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader,
             RecordDigest, SessionEntry, SessionState, SlotTable,
         },
+        versions::KindVersions,
     },
     format::{
         codec::{self, Malformed},
@@ -35,6 +37,10 @@ use crate::{
     },
     ids::{DomainId, Epoch, HostName, Nonce, Position, SessionId, StoreId, Tenure},
 };
+
+mod runs;
+
+use self::runs::{UnreadForm, add_run, number, slot_range, unread, unread_form};
 
 const NOUN: &str = "epoch";
 
@@ -47,6 +53,9 @@ struct RecordForm {
     leader: Leader,
     handover: Handover,
     slot_count: u16,
+    /// The distinct versions of hosts; none if nothing is known of any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    versions: Vec<KindVersions>,
     hosts: BTreeMap<HostName, HostForm>,
     sessions: Vec<SessionForm>,
     domains: BTreeMap<DomainId, DomainForm>,
@@ -61,6 +70,9 @@ struct HostForm {
     weight: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zone: Option<String>,
+    /// An index into the list of versions.
+    #[serde(default, skip_serializing_if = "is_first")]
+    versions: usize,
     /// By domain, indexes into the list of sessions.
     sessions: BTreeMap<DomainId, usize>,
 }
@@ -93,6 +105,8 @@ struct DomainForm {
     #[serde(default, skip_serializing_if = "is_serving")]
     state: DomainState,
     slots: Vec<GroupForm>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<UnreadForm>,
 }
 
 /// The slots of one holding.
@@ -115,6 +129,7 @@ impl EpochRecord {
     pub fn encode(&self, nonce: Nonce) -> Bytes {
         self.check().unwrap_or_else(|why| panic!("{}: {why}", self.epoch));
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        let versions = distinct_versions(&self.hosts);
         let form = RecordForm {
             epoch: self.epoch,
             reason: self.reason.clone(),
@@ -126,8 +141,9 @@ impl EpochRecord {
             hosts: self
                 .hosts
                 .iter()
-                .map(|(name, host)| (name.clone(), host_form(host, &sessions)))
+                .map(|(name, host)| (name.clone(), host_form(host, &sessions, &versions)))
                 .collect(),
+            versions,
             sessions: self.sessions.iter().map(|(id, entry)| session_form(*id, entry)).collect(),
             domains: self
                 .domains
@@ -157,6 +173,10 @@ impl EpochRecord {
     }
 }
 
+fn is_first(index: &usize) -> bool {
+    *index == 0
+}
+
 fn is_serving(state: &DomainState) -> bool {
     *state == DomainState::Serving
 }
@@ -165,12 +185,27 @@ fn place(session: SessionId, sessions: &[SessionId]) -> usize {
     sessions.binary_search(&session).expect("checked: every session is listed")
 }
 
-fn host_form(host: &HostEntry, sessions: &[SessionId]) -> HostForm {
+/// Those that most hosts have first.
+fn distinct_versions(hosts: &BTreeMap<HostName, HostEntry>) -> Vec<KindVersions> {
+    let mut counts: BTreeMap<&KindVersions, usize> = BTreeMap::new();
+    for host in hosts.values() {
+        *counts.entry(&host.versions).or_default() += 1;
+    }
+    if counts.keys().all(|versions| versions.is_empty()) {
+        return Vec::new();
+    }
+    let mut distinct: Vec<(&KindVersions, usize)> = counts.into_iter().collect();
+    distinct.sort_by_key(|&(_, count)| Reverse(count));
+    distinct.into_iter().map(|(versions, _)| versions.clone()).collect()
+}
+
+fn host_form(host: &HostEntry, sessions: &[SessionId], versions: &[KindVersions]) -> HostForm {
     HostForm {
         address: host.address.clone(),
         state: host.state,
         weight: host.weight,
         zone: host.zone.clone(),
+        versions: versions.iter().position(|known| *known == host.versions).unwrap_or(0),
         sessions: host
             .sessions
             .iter()
@@ -193,14 +228,7 @@ fn domain_form(domain: &DomainEntry, sessions: &[SessionId]) -> DomainForm {
     let places = domain.slots.places();
     let mut begin = 0;
     for run in places.chunk_by(|one, next| one == next) {
-        let slots = &mut runs[usize::from(run[0])];
-        if !slots.is_empty() {
-            slots.push(' ');
-        }
-        match run.len() {
-            1 => slots.push_str(&format!("{begin}")),
-            len => slots.push_str(&format!("{begin}-{}", begin + len - 1)),
-        }
+        add_run(&mut runs[usize::from(run[0])], begin, run.len());
         begin += run.len();
     }
     let tenure =
@@ -216,6 +244,7 @@ fn domain_form(domain: &DomainEntry, sessions: &[SessionId]) -> DomainForm {
         store: domain.store,
         state: domain.state,
         slots: groups.collect(),
+        unread: unread_form(&domain.unread),
     }
 }
 
@@ -236,7 +265,7 @@ fn from_form(form: RecordForm) -> Result<EpochRecord, String> {
     }
     let mut hosts = BTreeMap::new();
     for (name, host) in form.hosts {
-        let host = host_entry(host, &ids)?;
+        let host = host_entry(host, &ids, &form.versions)?;
         hosts.insert(name, host);
     }
     // Checked before each domain gets a table of its slots: a few bytes of input may name all slots, and the tables
@@ -251,8 +280,10 @@ fn from_form(form: RecordForm) -> Result<EpochRecord, String> {
     for (id, domain) in form.domains {
         let slots = slot_table(&domain.slots, form.slot_count, &ids)
             .map_err(|why| format!("domain {}: {why}", id.0))?;
+        let unread = unread(&domain.unread, form.slot_count)
+            .map_err(|why| format!("domain {}: {why}", id.0))?;
         let DomainForm { name, rules, store, state, .. } = domain;
-        domains.insert(id, DomainEntry { name, rules, store, state, slots });
+        domains.insert(id, DomainEntry { name, rules, store, state, slots, unread });
     }
     Ok(EpochRecord {
         epoch: form.epoch,
@@ -290,7 +321,22 @@ fn listed(place: usize, ids: &[SessionId]) -> Result<SessionId, String> {
         .ok_or_else(|| format!("index {place} in a list of {} sessions", ids.len()))
 }
 
-fn host_entry(form: HostForm, ids: &[SessionId]) -> Result<HostEntry, String> {
+fn host_entry(
+    form: HostForm,
+    ids: &[SessionId],
+    versions: &[KindVersions],
+) -> Result<HostEntry, String> {
+    let versions = match versions.get(form.versions) {
+        Some(versions) => versions.clone(),
+        None if form.versions == 0 => KindVersions::default(),
+        None => {
+            return Err(format!(
+                "index {} in a list of {} versions",
+                form.versions,
+                versions.len()
+            ));
+        }
+    };
     let mut sessions = BTreeMap::new();
     for (domain, place) in form.sessions {
         sessions.insert(domain, listed(place, ids)?);
@@ -301,13 +347,8 @@ fn host_entry(form: HostForm, ids: &[SessionId]) -> Result<HostEntry, String> {
         state: form.state,
         weight: form.weight,
         zone: form.zone,
+        versions,
     })
-}
-
-/// Only plain digits: `+7` would be a second way to write 7.
-fn number<T: core::str::FromStr>(text: &str) -> Result<T, String> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| digits).ok_or_else(|| format!("{text:?} is not a valid number"))
 }
 
 fn tenure(text: &str, ids: &[SessionId]) -> Result<Tenure, String> {
@@ -322,12 +363,7 @@ fn slot_table(forms: &[GroupForm], slots: u16, ids: &[SessionId]) -> Result<Slot
     let mut by_slot: Vec<Option<usize>> = vec![None; usize::from(slots)];
     for form in forms {
         for run in form.slots.split_ascii_whitespace() {
-            let (first, last) = run.split_once('-').unwrap_or((run, run));
-            let (first, last): (u16, u16) = (number(first)?, number(last)?);
-            if first > last || last >= slots {
-                return Err(format!("slots {run} out of {slots}"));
-            }
-            for slot in &mut by_slot[usize::from(first)..=usize::from(last)] {
+            for slot in &mut by_slot[slot_range(run, slots)?] {
                 if slot.replace(groups.len()).is_some() {
                     return Err(format!("slots {run} are listed twice"));
                 }
@@ -366,6 +402,7 @@ mod tests {
             state: HostState::Active,
             weight: 100,
             zone: None,
+            versions: KindVersions::default(),
         }
     }
 
@@ -422,6 +459,44 @@ mod tests {
             r#""slots": "0-1365""#,
         ] {
             assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    /// The example, with these versions of hosts.
+    fn versioned(versions: &[(&str, &[(&str, u32)])]) -> EpochRecord {
+        let mut record = example();
+        for (host, all) in versions {
+            let host = record.hosts.get_mut(&name(host)).unwrap();
+            host.versions = all.iter().copied().collect();
+        }
+        record
+    }
+
+    #[test]
+    fn versions_are_listed_once_and_what_is_unread_by_runs() {
+        let text = |record: &EpochRecord| {
+            String::from_utf8(record.encode(Nonce::new(1)).to_vec())
+                .unwrap()
+                .replace([' ', '\n'], "")
+        };
+        assert!(!text(&example()).contains("versions"), "an old record says nothing of versions");
+        let alike = versioned(&[("a", &[("cart", 1)]), ("b", &[("cart", 1)])]);
+        assert_eq!(text(&alike).matches("versions").count(), 1, "{}", text(&alike));
+        assert_eq!(text(&alike).len() - text(&example()).len(), 24);
+        let mut mixed = versioned(&[("a", &[("cart", 1)]), ("b", &[("cart", 2)])]);
+        let home = mixed.domains.get_mut(&DomainId::HOME).unwrap();
+        let owned = home.slots.owned_by(SessionId::new(1)).map(|(slot, _)| slot);
+        home.unread =
+            owned.take(3).map(|slot| (slot, [("cart", 2)].into_iter().collect())).collect();
+        for part in [
+            r#""versions":[{"cart":1},{"cart":2}]"#,
+            r#""versions":1,"#,
+            r#""unread":[{"slots":"0-2","kinds":{"cart":2}}]"#,
+        ] {
+            assert!(text(&mixed).contains(part), "{part} in {}", text(&mixed));
+        }
+        for record in [alike, mixed] {
+            assert_eq!(decode(&record.encode(Nonce::new(1))), Ok(record));
         }
     }
 

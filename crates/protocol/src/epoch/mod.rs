@@ -14,3 +14,4 @@ pub mod record;
 mod rules;
 pub mod shards;
 pub mod spread;
+pub mod versions;

@@ -2,8 +2,8 @@
 //!
 //! If nothing is known of loads, all slots count the same, and this module decides. A host's share of `n` slots is then `n`
 //! times its weight divided by the sum of weights, rounded up or down; the hosts to round up are chosen so that fewer slots
-//! move, and then so that zones are even. If loads are known, `by_load` decides. All functions are pure: every leader
-//! computes the same.
+//! move, and then so that zones are even. If loads are known, `by_load` decides; while some host can't read what may be in
+//! some slot, `by_version`. All functions are pure: every leader computes the same.
 //!
 //! Invariants, of placement by count:
 //!
@@ -11,12 +11,16 @@
 //!   equal weight that are equally many.
 //! * A second call moves nothing.
 //! * A slot moves only from a host above its share to a host below it.
+//!
+//! And of all placement: a slot goes to a host that can't read it only if no host that takes slots can.
 
 use alloc::{vec, vec::Vec};
 
 mod by_load;
+mod by_version;
 
 pub use by_load::EVEN_PERCENT;
+pub use by_version::Readers;
 
 /// The owner of each slot: the index of a host in the list of weights, or none.
 pub type Owners = [Option<usize>];
@@ -31,6 +35,8 @@ pub struct Hosts<'a> {
     pub weights: &'a [u32],
     /// Their zones, by number; none for a host without one. Hosts of one zone tend to fail together.
     pub zones: &'a [Option<u16>],
+    /// Which of them may have which slots; none if all may have all.
+    pub readers: Option<&'a Readers>,
 }
 
 /// What is known of the load of slots: a number above 0 for each, in any unit; `None` if nothing is.
@@ -52,7 +58,8 @@ pub enum Need {
     Nothing,
     /// It is if it stays so: the load is uneven, and loads change.
     Lasting,
-    /// It is: a drained host has slots, a host has far less than its share, or the numbers of slots are uneven.
+    /// It is: a drained host has slots, or one that can't read them; a host has far less than its share, or the numbers of
+    /// slots are uneven.
     AtOnce,
 }
 
@@ -70,6 +77,9 @@ pub fn settle(hosts: Hosts<'_>, owners: &mut Owners, loads: Loads<'_>) {
     }
     let even = vec![1; weights.len()];
     let weights = if weights.iter().all(|&weight| weight == 0) { &even } else { weights };
+    if let Some(readers) = hosts.readers {
+        return by_version::settle(readers, weights, owners, loads);
+    }
     if let Some(loads) = loads {
         return by_load::settle(weights, owners, loads);
     }
@@ -98,6 +108,10 @@ pub fn rebalance(
     if weights.iter().all(|&weight| weight == 0) {
         return 0;
     }
+    if let Some(readers) = hosts.readers {
+        let slots = by_version::Slots { loads, mobility };
+        return by_version::rebalance(readers, weights, owners, slots, moves_max);
+    }
     if let Some(loads) = loads {
         return by_load::rebalance(weights, owners, loads, mobility, moves_max);
     }
@@ -125,6 +139,25 @@ pub fn rebalance(
     moving.len()
 }
 
+/// Moves at most `moves_max` slots away from hosts that can't read them, to hosts that can; returns how many moved.
+///
+/// # Panics
+///
+/// When a slot's owner isn't in the list, or there isn't one mobility per slot.
+pub fn move_to_readers(
+    hosts: Hosts<'_>,
+    owners: &mut Owners,
+    loads: Loads<'_>,
+    mobility: &[Mobility],
+    moves_max: usize,
+) -> usize {
+    assert_eq!(owners.len(), mobility.len(), "one mobility per slot");
+    let slots = by_version::Slots { loads, mobility };
+    hosts.readers.map_or(0, |readers| {
+        by_version::move_to_readers(readers, hosts.weights, owners, slots, moves_max)
+    })
+}
+
 /// Whether moving slots is worth what it costs: a host of weight 0 has some, or a host is off its share by more than one
 /// slot and more than [`UNEVEN_PERCENT`] of it. Between that and an exact share nothing moves, so that an operator's choice
 /// of a host for a slot isn't answered by moving another one back.
@@ -135,6 +168,9 @@ pub fn rebalance(
 #[must_use]
 pub fn need(hosts: Hosts<'_>, owners: &Owners, loads: Loads<'_>) -> Need {
     let weights = hosts.weights;
+    if let Some(readers) = hosts.readers {
+        return by_version::need(readers, weights, owners, loads);
+    }
     if let Some(loads) = loads {
         return by_load::need(weights, owners, loads);
     }
@@ -239,7 +275,7 @@ mod tests {
     const MOVABLE: [Mobility; 64] = [Mobility::Movable; 64];
 
     const fn no_zones(weights: &[u32]) -> Hosts<'_> {
-        Hosts { weights, zones: &[] }
+        Hosts { weights, zones: &[], readers: None }
     }
 
     fn is_uneven(weights: &[u32], owners: &Owners) -> bool {
@@ -333,7 +369,7 @@ mod tests {
     #[test]
     fn what_is_left_over_after_whole_shares_is_spread_over_zones() {
         let zones = [Some(0), Some(0), Some(0), Some(1), Some(1), Some(1)];
-        let hosts = Hosts { weights: &[1; 6], zones: &zones };
+        let hosts = Hosts { weights: &[1; 6], zones: &zones, readers: None };
         let mut owners = vec![None; 8];
         settle(hosts, &mut owners, None);
         let counts = held(&[1; 6], &owners);

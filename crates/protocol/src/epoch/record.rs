@@ -12,6 +12,7 @@
 //! * A tenure keeps its epoch while its session keeps the slot; a change of owner puts the old tenure in front of the
 //!   sources.
 //! * A sealed session never opens again, and a slot never names a detached session again.
+//! * What may be in a slot and its owner can't read is recorded ([`crate::epoch::versions`]).
 
 use alloc::{collections::BTreeMap, string::String, sync::Arc, vec, vec::Vec};
 use core::fmt;
@@ -22,9 +23,14 @@ use crate::{
     epoch::{
         domain::{DomainState, Rule},
         shards::Shards,
+        versions::{KindVersions, Unread},
     },
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, StoreId, Tenure},
 };
+
+mod digest;
+
+pub use self::digest::RecordDigest;
 
 /// Most hosts in one record.
 pub const HOSTS_MAX: usize = 4096;
@@ -109,6 +115,8 @@ pub struct HostEntry {
     pub weight: u32,
     /// Its zone, if it has one; hosts of one zone tend to fail together.
     pub zone: Option<String>,
+    /// The versions of its kinds; empty if nothing is known of them.
+    pub versions: KindVersions,
 }
 
 impl HostEntry {
@@ -167,6 +175,8 @@ pub struct DomainEntry {
     pub state: DomainState,
     /// Its slots.
     pub slots: SlotTable,
+    /// What may be in slots and can't be read by their owners.
+    pub unread: Unread,
 }
 
 /// The owner of a slot, and the older tenures that are still needed.
@@ -366,34 +376,5 @@ impl EpochRecord {
             .iter()
             .filter(|(_, entry)| matches!(entry.state, SessionState::Detached(_)))
             .map(|(session, entry)| (*session, entry))
-    }
-}
-
-/// A hash of a record's stored bytes (xxh3, 128 bits), independent of the checksum inside them. Each record holds the
-/// digest of the previous one, so `scrub` can verify the chain.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RecordDigest(u128);
-
-impl RecordDigest {
-    /// Of a stored record.
-    #[must_use]
-    pub fn of(object: &[u8]) -> Self {
-        Self(xxhash_rust::xxh3::xxh3_128(object))
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        SessionId::parse(text).map(|hex| Self(hex.get()))
-    }
-}
-
-impl fmt::Display for RecordDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for RecordDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }

@@ -16,6 +16,7 @@ use crate::{
             ADDRESS_LEN_MAX, DOMAINS_MAX, DomainEntry, EpochRecord, HOSTS_MAX, Handover, Holding,
             HostEntry, LABEL_LEN_MAX, REASON_LEN_MAX, RecordDigest, SessionState, WEIGHT_MAX,
         },
+        versions,
     },
     ids::{DomainId, Epoch, HostName, Slot, Tenure},
 };
@@ -51,7 +52,7 @@ impl HostEntry {
             zone_len <= LABEL_LEN_MAX,
             "a zone of {zone_len} bytes, more than the limit of {LABEL_LEN_MAX}"
         );
-        Ok(())
+        self.versions.check()
     }
 }
 
@@ -98,6 +99,8 @@ impl EpochRecord {
         for (id, domain) in &self.domains {
             self.check_domain(*id, domain)?;
         }
+        versions::check_total(self.hosts.values())?;
+        self.check_unread()?;
         self.shards.check(|host| self.hosts.contains_key(host))
     }
 
@@ -239,7 +242,7 @@ impl EpochRecord {
                 }
             }
         }
-        Ok(())
+        self.needs_follow(previous)
     }
 
     fn check_succession(&self, before: &Holding, after: &Holding) -> Result<(), String> {
@@ -304,6 +307,7 @@ mod tests {
             domain::Rule,
             draft::Draft,
             record::{HostState, Leader, SessionEntry, SlotTable},
+            versions::KindVersions,
         },
         format::cluster::Cluster,
         ids::{ClusterId, Position, SessionId},
@@ -323,6 +327,7 @@ mod tests {
             state: HostState::Active,
             weight: 100,
             zone: None,
+            versions: KindVersions::default(),
         }
     }
 

@@ -3,16 +3,18 @@
 //!
 //! A host's share is rounded up or down, as in placement; between hosts of equal weight the numbers of shards differ by at
 //! most one. A slot with several shards moves with all of them, so a host may miss its share by less than the shards of a
-//! slot, if no slot with fewer is left to even it out.
+//! slot, if no slot with fewer is left to even it out. While some host can't read what may be in some slot, a host that can read
+//! the slot comes first, and shares may be missed by more.
 //!
 //! Invariants:
 //!
 //! * Each move brings the hosts nearer to their shares. So a second call moves nothing.
 //! * A slot moves only from a host above its share to one below it.
+//! * A slot goes to a host that can't read it only if no host that takes slots can.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
-use crate::epoch::placement::{self, Mobility, Owners};
+use crate::epoch::placement::{self, Mobility, Owners, Readers};
 
 /// The shards of one kind: by slot, how many are in it; and by host, its weight, 0 if it lacks the kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +23,12 @@ pub struct Pinned {
     pub shards: Vec<u16>,
     /// By host, its weight; 0 for one that gets no shards.
     pub weights: Vec<u32>,
+    /// Which hosts may have which slots; none if all may have all.
+    pub readers: Option<Arc<Readers>>,
 }
 
-/// Gives the free slots with shards to the hosts that lack most of their share.
+/// Gives the free slots with shards to the hosts that lack most of their share. A slot that no host with the kind may have
+/// stays free.
 ///
 /// # Panics
 ///
@@ -43,9 +48,9 @@ pub fn settle_pinned(pinned: &Pinned, owners: &mut Owners) {
     for slot in free {
         let lacks = |host: usize| quotas[host].cast_signed() - counts[host].cast_signed();
         let host = (0..quotas.len())
-            .filter(|&host| pinned.weights[host] > 0)
-            .max_by_key(|&host| (lacks(host), core::cmp::Reverse(host)))
-            .expect("a weight is positive");
+            .filter(|&host| pinned.weights[host] > 0 && pinned.may_have(host, slot))
+            .max_by_key(|&host| (lacks(host), core::cmp::Reverse(host)));
+        let Some(host) = host else { continue };
         counts[host] += usize::from(pinned.shards[slot]);
         owners[slot] = Some(host);
     }
@@ -93,8 +98,11 @@ pub fn next_move(
     let mut takers: Vec<usize> = (0..counts.len()).filter(|&host| below(host) > 0).collect();
     takers.sort_by_key(|&host| core::cmp::Reverse(below(host)));
     for giver in givers {
-        let slots = movable(pinned, owners, mobility, giver);
+        let mut slots = movable(pinned, owners, mobility, (giver, None));
         for &taker in &takers {
+            if pinned.readers.is_some() {
+                slots = movable(pinned, owners, mobility, (giver, Some(taker)));
+            }
             let (above, below) = (above(giver), below(taker));
             let gain = |count: usize| {
                 (above + below).saturating_sub(above.abs_diff(count) + below.abs_diff(count))
@@ -110,15 +118,16 @@ pub fn next_move(
     None
 }
 
-/// By number of shards, the last slot of a host that has so many and may move.
+/// By number of shards, the last slot of a host that has so many and may move, to the taker if one is named.
 fn movable(
     pinned: &Pinned,
     owners: &Owners,
     mobility: &[Mobility],
-    host: usize,
+    (giver, taker): (usize, Option<usize>),
 ) -> BTreeMap<u16, usize> {
     let may_move = |slot: &usize| {
-        owners[*slot] == Some(host)
+        owners[*slot] == Some(giver)
+            && taker.is_none_or(|taker| pinned.may_have(taker, *slot))
             && pinned.shards[*slot] > 0
             && mobility[*slot] == Mobility::Movable
     };
@@ -130,6 +139,10 @@ impl Pinned {
     #[must_use]
     pub fn can_be_placed(&self) -> bool {
         self.weights.iter().any(|&weight| weight > 0)
+    }
+
+    fn may_have(&self, host: usize, slot: usize) -> bool {
+        self.readers.as_ref().is_none_or(|readers| readers.may_have(host, slot))
     }
 
     /// By host, how many shards it has.
@@ -144,7 +157,7 @@ impl Pinned {
     }
 
     fn quotas(&self, counts: &[usize], shards: usize) -> Vec<usize> {
-        let hosts = placement::Hosts { weights: &self.weights, zones: &[] };
+        let hosts = placement::Hosts { weights: &self.weights, zones: &[], readers: None };
         placement::quotas(hosts, counts, shards)
     }
 }
@@ -169,7 +182,7 @@ mod tests {
     }
 
     fn even(hosts: usize, shards: &[u16]) -> Pinned {
-        Pinned { shards: shards.into(), weights: vec![100; hosts] }
+        Pinned { shards: shards.into(), weights: vec![100; hosts], readers: None }
     }
 
     #[test]
@@ -193,8 +206,24 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_that_only_new_hosts_can_read_goes_to_one_of_them() {
+        let readable = [vec![true; 3], vec![false, true, true]];
+        let of_slot = [1, 1, 1, 0, 0, 0];
+        let readers = Readers::new(&[100; 3], &of_slot, &readable).map(Arc::new);
+        let pinned = Pinned { readers, ..even(3, &[1; 6]) };
+        let owners = settled(&pinned);
+        assert_eq!(held(&pinned, &owners), [2, 2, 2]);
+        assert!(owners[..3].iter().all(|owner| *owner != Some(0)), "{owners:?}");
+        // Those that the old host could take stay with it, and the others can't be evened out.
+        let mut owners = [Some(1), Some(1), Some(1), Some(0), Some(2), Some(2)];
+        let mobility = [Mobility::Movable; 6];
+        assert_eq!(spread_pinned(&pinned, &mut owners, &mobility, usize::MAX), 0);
+        assert_eq!(held(&pinned, &owners), [1, 3, 2]);
+    }
+
+    #[test]
     fn without_a_host_that_has_the_kind_nothing_is_placed() {
-        let pinned = Pinned { shards: vec![1; 4], weights: vec![0; 2] };
+        let pinned = Pinned { shards: vec![1; 4], weights: vec![0; 2], readers: None };
         assert_eq!(settled(&pinned), [None; 4]);
         let mut owners = vec![Some(0); 4];
         assert_eq!(spread_pinned(&pinned, &mut owners, &[Mobility::Movable; 4], 9), 0);
@@ -252,7 +281,8 @@ mod tests {
             slots in proptest::collection::vec((0..4u16, proptest::option::of(0..7usize), any::<bool>()), 1..80),
             step in 1..5usize,
         ) {
-            let pinned = Pinned { shards: slots.iter().map(|slot| slot.0).collect(), weights: weights.clone() };
+            let shards = slots.iter().map(|slot| slot.0).collect();
+            let pinned = Pinned { shards, weights: weights.clone(), readers: None };
             let mut owners: Vec<_> = slots.iter().map(|slot| slot.1.map(|host| host % weights.len())).collect();
             let mobility: Vec<_> = slots.iter().map(|slot| if slot.2 { Mobility::Movable } else { Mobility::Pinned }).collect();
             settle_pinned(&pinned, &mut owners);

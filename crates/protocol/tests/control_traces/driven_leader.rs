@@ -24,6 +24,7 @@ use holocron_protocol::{
     epoch::{
         draft::{SlotReport, SourceFact},
         record::{EpochRecord, Handover, SessionState, WEIGHT_DEFAULT},
+        versions::KindVersions,
     },
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot},
     time::Time,
@@ -231,8 +232,9 @@ impl Driven {
     fn hints(&mut self, counter: u64) {
         let hint = |&session: &SessionId| {
             let (name, sessions) = (host_of(session), BTreeMap::from([(DomainId::HOME, session)]));
-            let shards = BTreeMap::new();
-            (name.clone(), HostHint { address: address(&name), sessions, load: 0, counter, shards })
+            let (shards, versions) = (BTreeMap::new(), versions_of(session));
+            let address = address(&name);
+            (name, HostHint { address, sessions, load: 0, counter, shards, versions })
         };
         self.step(Event::Hints(self.live.iter().skip(1).map(hint).collect()));
     }
@@ -261,7 +263,9 @@ impl Driven {
         let name = host_of(session);
         let address = address(&name);
         let (weight, zone, shards) = (WEIGHT_DEFAULT, None, BTreeMap::new());
-        self.step(Event::Join(JoinRequest { name, address, session, weight, zone, shards }));
+        let versions = versions_of(session);
+        let request = JoinRequest { name, address, session, weight, zone, shards, versions };
+        self.step(Event::Join(request));
     }
 
     fn newest(&self) -> &EpochRecord {
@@ -290,6 +294,7 @@ impl Driven {
             weight: WEIGHT_DEFAULT,
             zone: None,
             shards: BTreeMap::new(),
+            versions: versions_of(session),
         };
         let (epoch, base) = match &newest {
             None => (
@@ -551,6 +556,12 @@ impl Driven {
 /// Where the seal of a session stands.
 fn seal_of(session: SessionId) -> Position {
     Position::new(1 + u64::try_from(session.get()).unwrap())
+}
+
+/// Hosts are upgraded, and back: every other session has version 2.
+fn versions_of(session: SessionId) -> KindVersions {
+    let version = if session.get().is_multiple_of(2) { 1 } else { 2 };
+    [("cart", version)].into_iter().collect()
 }
 
 fn take(sessions: &mut BTreeSet<SessionId>, which: &Index) -> Option<SessionId> {

@@ -8,6 +8,7 @@ use holocron_protocol::{
     epoch::{
         draft::{Draft, SlotReport, SourceFact},
         record::{EpochRecord, HostEntry, HostState, SessionState, WEIGHT_DEFAULT},
+        versions::KindVersions,
     },
     ids::{DomainId, Position, SessionId, Slot},
     time::Time,
@@ -304,6 +305,7 @@ fn entry(session: SessionId, weight: u32) -> HostEntry {
         state: HostState::Active,
         weight,
         zone: None,
+        versions: KindVersions::default(),
     }
 }
 

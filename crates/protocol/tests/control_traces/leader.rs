@@ -5,6 +5,7 @@
 //! 0 log e3 by h1a | h1a h2a            h1 reads that record as the newest; if it is its own, h1 leads, otherwise it doesn't
 //! 0 session h1b                        h1 has opened that session instead of the one before
 //! 0 declares shard:4                   a kind of h1 has shards
+//! 0 runs cart:2                        h1 has that version of a kind
 //! 0 create                             h1 makes the next record and creates it
 //! 0 create e4                          the same, as decided when e4 was the next
 //! 0 create unclear                     h1 makes the next record; the create has no clear answer
@@ -27,6 +28,7 @@
 //! 50 scratch probe/1 probe/2           these objects of start-up probes exist
 //! 50 join h2a | join h2a/50            a host asks to join, with that weight
 //! 50 join h2a+index:4                  the same, with a kind that has shards
+//! 50 join h2a~cart:2                   the same, with a version of a kind
 //! 50 cleared h2a as of e3              its end mark was found absent
 //! 50 leave h2a                         a host asks to leave
 //! 50 seal h2                           an operator asks for a host to be sealed
@@ -65,7 +67,10 @@ use holocron_protocol::{
         report::Health,
         suspicion::SuspicionSettings,
     },
-    epoch::record::{EpochRecord, RecordDigest, WEIGHT_DEFAULT},
+    epoch::{
+        record::{EpochRecord, RecordDigest, WEIGHT_DEFAULT},
+        versions::KindVersions,
+    },
     format::cluster::Cluster,
     ids::{ClusterId, Epoch, HostName, Nonce, SessionId},
     time::Time,
@@ -74,7 +79,10 @@ use holocron_protocol::{
 use self::words::{effect_words, health, load_report};
 use crate::{
     traces,
-    words::{SLOT_COUNT, address, epoch, host, host_of, record, record_words, session, sessions},
+    words::{
+        SLOT_COUNT, address, epoch, host, host_of, record, record_words, session, sessions,
+        versions,
+    },
 };
 
 /// The time from tick to tick.
@@ -115,7 +123,8 @@ pub(crate) fn settings() -> LeaderSettings {
 pub(crate) fn identity() -> Identity {
     let name = host("h1");
     let (weight, zone, shards) = (WEIGHT_DEFAULT, None, BTreeMap::new());
-    Identity { address: address(&name), name, weight, zone, shards }
+    let versions = KindVersions::default();
+    Identity { address: address(&name), name, weight, zone, shards, versions }
 }
 
 pub(crate) fn cluster() -> Cluster {
@@ -181,6 +190,7 @@ impl Told {
             ["declares", word] => {
                 self.identity.shards.extend([crate::words::kind(word)]);
             }
+            ["runs", words @ ..] => self.identity.versions = versions(words.iter().copied()),
             ["session", name] => {
                 (self.session, self.leadership) = (session(name), None);
             }

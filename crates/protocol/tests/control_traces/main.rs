@@ -21,7 +21,7 @@ mod words;
 use traces::Folder;
 
 const FOLDERS: [Folder; 3] =
-    [("member", 27, member::play), ("domain", 8, domain::play), ("leader", 94, leader::play)];
+    [("member", 27, member::play), ("domain", 8, domain::play), ("leader", 98, leader::play)];
 
 #[test]
 fn every_trace_comes_out_as_recorded() {
@@ -102,6 +102,12 @@ mod switched {
     fn a_host_ended_for_one_domain() {
         let trace = "leader/a_host_loses_access_to_a_domain.txt";
         switch::is_missed(Bug::EndHostForDomain, ALL, trace);
+    }
+
+    #[test]
+    fn slots_placed_without_regard_to_versions() {
+        let trace = "leader/slots_go_to_hosts_that_can_read_them.txt";
+        switch::is_missed(Bug::PlaceUnread, ALL, trace);
     }
 
     #[test]

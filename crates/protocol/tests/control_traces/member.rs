@@ -19,7 +19,7 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use holocron_protocol::{
     control::member::{Effect, Event, Identity, Member, MemberSettings, SessionEnd, StopReason},
-    epoch::{record::WEIGHT_DEFAULT, shards::DeclaredShards},
+    epoch::{record::WEIGHT_DEFAULT, shards::DeclaredShards, versions::KindVersions},
     time::Time,
 };
 
@@ -66,6 +66,7 @@ pub(crate) fn identity() -> Identity {
         weight: WEIGHT_DEFAULT,
         zone: None,
         shards: DeclaredShards::new(),
+        versions: KindVersions::default(),
     }
 }
 

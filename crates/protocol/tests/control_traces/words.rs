@@ -7,7 +7,8 @@
 //! First the leader, and `leaves` or `leaves to` a successor if it is its last record. Then the hosts by their open sessions,
 //! with `/` and the weight if it isn't 100, or `/draining`; `none` if there is no host. Then the slots and the sessions
 //! that are over, `sealed`, `sealed at p9` or `detached at p9`. Slots that aren't mentioned are placed since e1. A host that has
-//! a kind with shards says so, as `h1a+index:4`; one that no host has is a part, `kind index:4`.
+//! a kind with shards says so, as `h1a+index:4`; one that no host has is a part, `kind index:4`. A host that has declared versions of
+//! kinds says so too, as `h1a~cart:2`. What may be in slots and their owners can't read stands behind them: `#0-1 h2b@4 but cart:3`.
 //!
 //! There may be one more domain, acme, which takes the kind `order`. Its sessions have letters from p on:
 //!
@@ -30,6 +31,7 @@ use holocron_protocol::{
             RecordDigest, SessionEntry, SessionState, SlotTable, WEIGHT_DEFAULT,
         },
         shards::{DeclaredShards, Shards},
+        versions::{KindVersions, Unread},
     },
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, StoreId, Tenure},
 };
@@ -129,14 +131,17 @@ pub(crate) fn report_words(report: &SlotReport) -> String {
 pub(crate) fn join_request(word: &str) -> JoinRequest {
     let (word, shards) = declared(word);
     let (session, entry) = host_entry(word);
-    let HostEntry { address, weight, .. } = entry;
-    JoinRequest { name: host_of(session), address, session, weight, zone: None, shards }
+    let HostEntry { address, weight, versions, .. } = entry;
+    JoinRequest { name: host_of(session), address, session, weight, zone: None, shards, versions }
 }
 
 pub(crate) fn join_word(request: &JoinRequest) -> String {
     let shards: String =
         request.shards.iter().map(|(kind, count)| format!("+{kind}:{count}")).collect();
-    session_word(request.session) + &weight_suffix(request.weight) + &shards
+    session_word(request.session)
+        + &weight_suffix(request.weight)
+        + &versions_suffix(&request.versions)
+        + &shards
 }
 
 /// Cuts `+index:4` off.
@@ -152,11 +157,28 @@ pub(crate) fn kind(word: &str) -> (String, u16) {
     (kind.into(), count.parse().unwrap())
 }
 
+/// `cart:2 order:1`.
+pub(crate) fn versions<'a>(words: impl IntoIterator<Item = &'a str>) -> KindVersions {
+    let version = |word: &str| {
+        let (kind, version) =
+            word.split_once(':').unwrap_or_else(|| panic!("{word} is no version"));
+        (kind.to_owned(), version.parse().unwrap())
+    };
+    words.into_iter().map(version).collect()
+}
+
+fn versions_suffix(versions: &KindVersions) -> String {
+    versions.iter().map(|(kind, version)| format!("~{kind}:{version}")).collect()
+}
+
 fn weight_suffix(weight: u32) -> String {
     if weight == WEIGHT_DEFAULT { String::new() } else { format!("/{weight}") }
 }
 
 fn host_entry(word: &str) -> (SessionId, HostEntry) {
+    let mut parts = word.split('~');
+    let word = parts.next().unwrap_or_default();
+    let versions = versions(parts);
     let (name, suffix) = word.split_once('/').unwrap_or((word, ""));
     let (state, weight) = match suffix {
         "" => (HostState::Active, WEIGHT_DEFAULT),
@@ -166,7 +188,7 @@ fn host_entry(word: &str) -> (SessionId, HostEntry) {
     let session = session(name);
     let address = address(&host_of(session));
     let sessions = BTreeMap::from([(DomainId::HOME, session)]);
-    (session, HostEntry { address, sessions, state, weight, zone: None })
+    (session, HostEntry { address, sessions, state, weight, zone: None, versions })
 }
 
 fn host_entry_word(entry: &HostEntry) -> String {
@@ -174,7 +196,7 @@ fn host_entry_word(entry: &HostEntry) -> String {
         HostState::Active => weight_suffix(entry.weight),
         HostState::Draining => "/draining".into(),
     };
-    session_word(entry.sessions[&DomainId::HOME]) + &suffix
+    session_word(entry.sessions[&DomainId::HOME]) + &suffix + &versions_suffix(&entry.versions)
 }
 
 /// Reads a record.
@@ -204,7 +226,7 @@ pub(crate) fn record(words: &[&str]) -> EpochRecord {
     let mut hosts = hosts;
     let mut holdings =
         placed(hosts.values().map(|host| (host.sessions[&DomainId::HOME], host.share())));
-    let mut acme = None;
+    let (mut acme, mut unread) = (None, Unread::new());
     for part in parts {
         match part {
             ["acme", slots, words @ ..] if slots.starts_with('#') => {
@@ -216,7 +238,10 @@ pub(crate) fn record(words: &[&str]) -> EpochRecord {
                 acme = Some(domain(name, words, &mut hosts, &mut states));
             }
             [slots, words @ ..] if slots.starts_with('#') => {
+                let but = words.iter().position(|word| *word == "but");
+                let (words, lacks) = words.split_at(but.unwrap_or(words.len()));
                 holdings[slot_range(slots)].fill(holding(words));
+                unread.extend(unread_slots(slots, lacks));
             }
             // No host runs it.
             ["kind", word] => {
@@ -231,7 +256,7 @@ pub(crate) fn record(words: &[&str]) -> EpochRecord {
     let entry = |(session, state)| {
         (session, SessionEntry { host: host_of(session), domain: domain_of(session), state })
     };
-    let home = DomainEntry::home(SlotTable::new(&holdings));
+    let home = DomainEntry { unread, ..DomainEntry::home(SlotTable::new(&holdings)) };
     let acme = acme
         .map(|(entry, holdings)| (ACME, DomainEntry { slots: SlotTable::new(&holdings), ..entry }));
     let record = EpochRecord {
@@ -249,6 +274,14 @@ pub(crate) fn record(words: &[&str]) -> EpochRecord {
     };
     record.check().unwrap_or_else(|why| panic!("{words:?}: {why}"));
     record
+}
+
+/// `but cart:3`, or nothing.
+fn unread_slots(slots: &str, words: &[&str]) -> Unread {
+    let [_, lacks @ ..] = words else { return Unread::new() };
+    let lacks = versions(lacks.iter().copied());
+    let slots = slot_range(slots).map(|slot| Slot(slot.try_into().unwrap()));
+    slots.map(|slot| (slot, lacks.clone())).collect()
 }
 
 fn leader(words: &[&str]) -> (Epoch, Leader, Handover) {
@@ -312,6 +345,7 @@ fn domain(
         store,
         state,
         slots: SlotTable::new(&slots),
+        unread: Unread::new(),
     };
     (entry, slots)
 }
@@ -320,7 +354,7 @@ fn domain(
 fn placed(hosts: impl Iterator<Item = (SessionId, u32)>) -> Vec<Holding> {
     let (sessions, weights): (Vec<SessionId>, Vec<u32>) = hosts.unzip();
     let mut owners = vec![None; SLOT_COUNT.into()];
-    let hosts = placement::Hosts { weights: &weights, zones: &[] };
+    let hosts = placement::Hosts { weights: &weights, zones: &[], readers: None };
     placement::settle(hosts, &mut owners, None);
     let holding = |owner: Option<usize>| {
         let owner = owner.map(|at| Tenure { session: sessions[at], epoch: Epoch::new(1) });
@@ -367,7 +401,7 @@ pub(crate) fn record_words(record: &EpochRecord) -> String {
         vec![format!("{} by {}{leaves}", record.epoch, session_word(record.leader.session)), hosts];
     let nowhere = record.shards.kinds().filter(|(_, kind)| kind.hosts.is_empty());
     parts.extend(nowhere.map(|(kind, shards)| format!("kind {kind}:{}", shards.count)));
-    parts.extend(slot_words(&record.home().slots));
+    parts.extend(slot_words(record.home()));
     if let Some(acme) = record.domains.get(&ACME) {
         let store = acme.store.map(|store| format!("/{}", store.get())).unwrap_or_default();
         let served = record.hosts.values().filter_map(|host| host.sessions.get(&ACME).copied());
@@ -376,7 +410,7 @@ pub(crate) fn record_words(record: &EpochRecord) -> String {
             DomainState::Removed => "removed".into(),
         };
         parts.push(format!("acme{store} {said}").trim_end().into());
-        parts.extend(slot_words(&acme.slots).iter().map(|words| format!("acme {words}")));
+        parts.extend(slot_words(acme).iter().map(|words| format!("acme {words}")));
     }
     for (&session, entry) in &record.sessions {
         let state = match entry.state {
@@ -390,13 +424,22 @@ pub(crate) fn record_words(record: &EpochRecord) -> String {
     parts.join(" | ")
 }
 
-fn slot_words(slots: &SlotTable) -> Vec<String> {
-    let holdings: Vec<&Holding> = slots.iter().map(|(_, holding)| holding).collect();
+fn slot_words(domain: &DomainEntry) -> Vec<String> {
+    let unread = |slot| domain.unread.get(&slot);
+    let holdings: Vec<(&Holding, Option<&KindVersions>)> =
+        domain.slots.iter().map(|(slot, holding)| (holding, unread(slot))).collect();
     let (mut words, mut first) = (Vec::new(), 0);
     for run in holdings.chunk_by(|one, other| one == other) {
         let last = first + run.len() - 1;
         let slots = if first == last { format!("#{first}") } else { format!("#{first}-{last}") };
-        words.push(format!("{slots} {}", holding_words(run[0])));
+        let lacks: String = run[0]
+            .1
+            .iter()
+            .flat_map(|lacks| lacks.iter())
+            .map(|(kind, version)| format!(" {kind}:{version}"))
+            .collect();
+        let but = if lacks.is_empty() { "" } else { " but" };
+        words.push(format!("{slots} {}{but}{lacks}", holding_words(run[0].0)));
         first = last + 1;
     }
     words

@@ -11,6 +11,7 @@ use holocron_protocol::{
     epoch::{
         draft::{Draft, SlotReport, SourceFact},
         record::{EpochRecord, Holding, HostEntry, HostState, Leader, RecordDigest, SessionState},
+        versions::KindVersions,
     },
     format::cluster::Cluster,
     ids::{ClusterId, DomainId, HostName, Position, SessionId, Slot, Tenure},
@@ -210,6 +211,7 @@ fn host(session: usize) -> HostEntry {
         state: HostState::Active,
         weight: 100,
         zone: None,
+        versions: KindVersions::default(),
     }
 }
 

@@ -342,6 +342,12 @@ fn make(draft: &mut Draft, change: &Change, session: u128) {
                 state: HostState::Active,
                 weight: *weight,
                 zone: (host % 2 == 0).then(|| "a".into()),
+                versions: [
+                    ("cart", u32::from(host % 3)),
+                    ("order", u32::try_from(session % 3).unwrap_or(0)),
+                ]
+                .into_iter()
+                .collect(),
             };
             // A refused change leaves the draft as it was.
             let _refused = draft.join(&named(*host), entry);
@@ -421,7 +427,8 @@ pub(crate) fn host_hint() -> impl Strategy<Value = Bytes> {
                 .into_iter()
                 .map(|(domain, session)| (DomainId(domain), SessionId::new(session)))
                 .collect();
-            let hint = HostHint { address, sessions, load, counter, shards };
+            let versions = shards.keys().map(|kind: &String| (kind.clone(), 3)).collect();
+            let hint = HostHint { address, sessions, load, counter, shards, versions };
             let object = hint.encode(nonce);
             assert_eq!(HostHint::decode("hint", &object), Ok(hint));
             object

@@ -7,7 +7,7 @@ use holocron_protocol::{
         DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader, RecordDigest,
         SessionEntry, SessionState, SlotTable,
     },
-    epoch::shards::Shards,
+    epoch::{shards::Shards, versions::KindVersions},
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, Tenure},
 };
 
@@ -117,6 +117,7 @@ fn written(
             state: HostState::Active,
             weight: 100,
             zone: None,
+            versions: KindVersions::default(),
         };
         (host(session), entry)
     });

@@ -4,8 +4,9 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use holocron_protocol::{
-    epoch::{record::EpochRecord, shards::shard_name},
+    epoch::{record::EpochRecord, shards::shard_name, versions::Reading},
     format::keys,
+    ids::DomainId,
 };
 
 use super::{Story, domain};
@@ -30,6 +31,8 @@ struct State {
     shards: (u32, u32),
     /// By host that takes shards, how many it owns by the newest record.
     spread: Vec<u32>,
+    /// Slots whose owner can't read them while a host that takes slots can.
+    unread: usize,
 }
 
 impl Story {
@@ -40,11 +43,13 @@ impl Story {
         let further = domain::drawn(self.scenario.seed).map_or(0, |_| slots);
         loop {
             let state = self.state(nodes);
-            let settled = state.leaving.is_empty() && state.waiting == 0;
+            let settled = state.leaving.is_empty() && state.waiting == 0 && state.unread == 0;
             let shards = self.work.doors.as_ref().map_or(0, |_| u32::from(shards::COUNT));
             let spread = state.spread.iter().max()
                 <= state.spread.iter().min().map(|least| least + 1).as_ref();
-            let open = state.shards == (shards, shards) && spread;
+            // What a host can read comes before its share of the shards.
+            let even = spread || self.work.editions.is_some();
+            let open = state.shards == (shards, shards) && even;
             let served = state.serving == slots && state.serving_further == further;
             if settled && open && state.leaders.len() == 1 && served {
                 return;
@@ -52,12 +57,18 @@ impl Story {
             if self.cluster.world.now() >= until {
                 self.note_newest_epoch();
                 self.trace.violate(format_args!(
-                    "invariants 12 and 18 (one leader, every slot served, and every shard open in the end): {REST_WITHIN:?} after the last fault: {state:?}"
+                    "invariants 12, 18 and 25 (one leader, every slot served, every shard open, and no slot where it can't be read in the end): {REST_WITHIN:?} after the last fault: {state:?}"
                 ));
                 return;
             }
             self.cluster.world.run(LOOK_EVERY);
         }
+    }
+
+    /// The newest record, if it can be read.
+    pub(super) fn newest_record(&self) -> Option<EpochRecord> {
+        let (key, stored) = self.cluster.world.shelf.newest(keys::EPOCHS)?;
+        EpochRecord::decode(&key, &stored).ok()
     }
 
     /// Notes who should serve what, for debugging.
@@ -91,15 +102,13 @@ impl Story {
             }
         }
         state.spread = self.spread();
+        state.unread = self.newest_record().map_or(0, |record| unread(&record));
         state
     }
 
     /// By host that takes shards, how many it owns by the newest record. All hosts have one weight.
     fn spread(&self) -> Vec<u32> {
-        let Some((key, stored)) = self.cluster.world.shelf.newest(keys::EPOCHS) else {
-            return Vec::new();
-        };
-        let Ok(record) = EpochRecord::decode(&key, &stored) else { return Vec::new() };
+        let Some(record) = self.newest_record() else { return Vec::new() };
         let mut owned = BTreeMap::new();
         for (kind, sharded) in record.shards.kinds() {
             for (name, _) in record
@@ -119,4 +128,11 @@ impl Story {
         }
         owned.into_values().collect()
     }
+}
+
+/// How many slots are with a host that can't read them while one that takes slots can.
+fn unread(record: &EpochRecord) -> usize {
+    let reading = Reading::of(record, DomainId::HOME);
+    let unread = record.home().unread.keys();
+    unread.filter(|slot| reading.taker(record, **slot).is_some()).count()
 }

@@ -20,6 +20,7 @@ use super::{
     invariant::{Broken, Invariant},
     journal::{Journal, SegmentState},
     log::{self, Change, Log},
+    needs::Needs,
     packs::Packs,
     page::Entry,
     recover,
@@ -39,6 +40,7 @@ pub(super) struct Facts {
     pub(super) log: Log,
     pub(super) truth: Truth,
     tenures: Tenures,
+    needs: Needs,
     /// Objects deleted from outside.
     pub(super) deleted_outside: BTreeSet<String>,
 }
@@ -58,6 +60,7 @@ impl Facts {
             log: Log::of(domain),
             truth: Truth::default(),
             tenures: Tenures::default(),
+            needs: Needs::default(),
             deleted_outside: BTreeSet::new(),
         }
     }
@@ -308,6 +311,7 @@ impl Facts {
                 broken.push(Invariant::BelowSeal.broken(how));
             }
         }
+        self.needs.landed(self.domain, change, broken);
         let mut slots = BTreeSet::new();
         for (slot, before, now) in change.slots() {
             broken.extend(self.tenures.dropped(slot, &before, &now));

@@ -44,6 +44,8 @@ pub enum Invariant {
     MessagesOnce = 19,
     /// A timer takes effect once; an effect runs at least once, and its result takes effect once.
     TimersAndEffects = 20,
+    /// A slot goes to a host that can read what may be in it.
+    GoesToReaders = 25,
 }
 
 impl Invariant {
@@ -82,6 +84,9 @@ impl Invariant {
             }
             Self::MessagesOnce => {
                 "every message of a committed change takes effect once, in the order of its sender; no other does"
+            }
+            Self::GoesToReaders => {
+                "a slot goes to a host that can read what may be in it, if one that takes slots can"
             }
             Self::TimersAndEffects => {
                 "every timer takes effect once; every effect runs at least once, and its result takes effect once"

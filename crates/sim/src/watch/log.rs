@@ -185,6 +185,7 @@ mod tests {
         epoch::{
             draft::Draft,
             record::{HostEntry, HostState, Leader},
+            versions::KindVersions,
         },
         format::cluster::Cluster,
         ids::ClusterId,
@@ -199,6 +200,7 @@ mod tests {
             state: HostState::Active,
             weight: 100,
             zone: None,
+            versions: KindVersions::default(),
         };
         draft.join(&HostName::new(host).unwrap(), entry).unwrap();
     }

@@ -11,7 +11,7 @@ use holocron_protocol::{
         DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, Leader, RecordDigest,
         SessionEntry, SessionState, SlotTable,
     },
-    epoch::shards::Shards,
+    epoch::{shards::Shards, versions::KindVersions},
     format::{cluster::Cluster, keys},
     ids::{
         ClientId, ClusterId, CommitNumber, DomainId, Epoch, HostName, Nonce, PackNumber, Position,
@@ -269,7 +269,17 @@ impl Stage {
             if state == SessionState::Open {
                 let sessions = BTreeMap::from([(domain, session)]);
                 let (address, state) = ("h:1".to_owned(), HostState::Active);
-                hosts.insert(host, HostEntry { address, sessions, state, weight: 1, zone: None });
+                hosts.insert(
+                    host,
+                    HostEntry {
+                        address,
+                        sessions,
+                        state,
+                        weight: 1,
+                        zone: None,
+                        versions: KindVersions::default(),
+                    },
+                );
             }
         }
         let holding = Holding {

@@ -35,4 +35,6 @@ mod tally;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]
+mod versions;
+#[cfg(test)]
 mod watches;

@@ -8,6 +8,7 @@ use holocron_protocol::{
     epoch::{
         draft::Draft,
         record::{EpochRecord, HostEntry, Leader},
+        versions::KindVersions,
     },
     format::cluster::Cluster,
     ids::{ClusterId, DomainId, Epoch, SessionId},
@@ -24,6 +25,7 @@ fn host(number: u128) -> (HostName, HostEntry) {
         state: HostState::Active,
         weight: 100,
         zone: None,
+        versions: KindVersions::default(),
     };
     (HostName::new(&format!("h{number}")).unwrap(), entry)
 }

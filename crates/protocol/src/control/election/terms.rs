@@ -340,6 +340,7 @@ mod tests {
         epoch::{
             draft::Draft,
             record::{HostEntry, Leader, RecordDigest},
+            versions::KindVersions,
         },
         format::cluster::Cluster,
         ids::{ClusterId, DomainId},
@@ -359,6 +360,7 @@ mod tests {
                 state: HostState::Active,
                 weight: 100,
                 zone: None,
+                versions: KindVersions::default(),
             };
             draft.join(&name(host), entry).unwrap();
         }

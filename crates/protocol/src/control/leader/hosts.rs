@@ -259,6 +259,7 @@ impl Leadership {
                         weight: WEIGHT_DEFAULT,
                         zone: None,
                         shards: hint.shards.clone(),
+                        versions: hint.versions.clone(),
                     }));
                 }
             }

@@ -14,6 +14,8 @@
 //! * No slot is moved while the store fails, a host is suspected, or one has failed without its seal being known: what is
 //!   left of the cluster has takeovers to do, and a slot that waits for a Release besides would wait longer. A session that
 //!   can't be sealed doesn't count: an operator has to look, and that may take long.
+//! * A slot is moved to a host that can't read what may be in it only if no host that takes slots can; one whose owner can't
+//!   read it moves first, without a wait for loads or copies.
 //! * A record that moves slots of hosts that live admits and removes no host.
 //! * Every host that gets a slot was asked to fetch its journal before, and has answered or had [`FETCH_MAX`] for it, unless
 //!   nothing is known of that journal.
@@ -37,6 +39,7 @@ use crate::{
         draft::{Draft, Move},
         placement::Need,
         record::{EpochRecord, HostEntry, HostState},
+        versions::Reading,
     },
     ids::{DomainId, HostName, SessionId, Slot},
     planted,
@@ -87,6 +90,8 @@ impl Orders {
             let holding = record.home().slots.holding(slot);
             !holding.is_owned_by(*session) && state(*session) == Some(HostState::Active)
         });
+        let lost = lost(record, &self.slots);
+        self.slots.retain(|slot, _| !lost.contains(slot));
     }
 }
 
@@ -246,13 +251,18 @@ impl Leadership {
         ordered: usize,
         reasons: &mut Vec<String>,
     ) -> Vec<Move> {
+        let readable = draft.move_to_readers(MOVES_MAX - ordered);
+        if readable > 0 && reasons.is_empty() {
+            reasons.push(format!("slots move to hosts that can read them ({readable})"));
+        }
         let draining = draft.draining();
         // Balance waits for an order that takes several records, or it would take back what the first of them moved.
         let waits = !self.changes.orders.slots.is_empty()
             || self.loads.balancing() == Balancing::No
             || self.reported() == Reported::Some;
         let wanted = !draining.is_empty() || (!waits && draft.need() != Need::Nothing);
-        let moved = if wanted { draft.rebalance(MOVES_MAX - ordered) } else { 0 };
+        let left = MOVES_MAX - ordered - readable;
+        let moved = if wanted { draft.rebalance(left) } else { 0 };
         if moved > 0 && reasons.is_empty() {
             reasons.push(if draining.is_empty() {
                 "slots move towards balance".to_owned()
@@ -296,7 +306,11 @@ impl Leadership {
     /// Moves the slots that operators named; returns how many. A slot with many sources stays for now, and so does its order.
     fn move_ordered(&self, draft: &mut Draft) -> usize {
         let mut ordered = 0;
+        let lost = lost(&self.record, &self.changes.orders.slots);
         for (&slot, &session) in &self.changes.orders.slots {
+            if lost.contains(&slot) {
+                continue;
+            }
             let Some(host) = draft.host_of(session).cloned() else { continue };
             let takes = draft.hosts().get(&host).is_some_and(|entry| entry.share() > 0);
             if ordered < MOVES_MAX && takes && draft.move_slot(DomainId::HOME, slot, &host).is_ok()
@@ -345,13 +359,32 @@ impl Leadership {
 
     /// Whether another host can take the slots of this one, now or when it gets its share after a back-off.
     pub(super) fn has_taker(&self, hosts: &BTreeMap<HostName, HostEntry>, host: &HostName) -> bool {
-        hosts.iter().any(|(name, entry)| {
-            let waits = self.waiting_for_share.contains_key(name);
-            name != host
-                && entry.state == HostState::Active
-                && (entry.weight > 0 || waits || self.changes.shares.contains_key(name))
-        })
+        hosts.iter().any(|(name, entry)| name != host && self.takes(name, entry))
     }
+
+    /// Whether a host takes slots, now or when it gets its share after a back-off.
+    pub(super) fn takes(&self, name: &HostName, entry: &HostEntry) -> bool {
+        let waits = self.waiting_for_share.contains_key(name);
+        entry.state == HostState::Active
+            && (entry.weight > 0 || waits || self.changes.shares.contains_key(name))
+    }
+}
+
+/// The slots that are ordered to be moved to hosts that can't read them while others that take slots can.
+fn lost(record: &EpochRecord, ordered: &BTreeMap<Slot, SessionId>) -> BTreeSet<Slot> {
+    if ordered.is_empty() || record.reads_alike() {
+        return BTreeSet::new();
+    }
+    let reading = Reading::of(record, DomainId::HOME);
+    let mut known = BTreeMap::new();
+    let lost = ordered.iter().filter(|&(&slot, &session)| {
+        let class = (reading.classes()[slot.index()], session);
+        *known.entry(class).or_insert_with(|| {
+            let own = record.versions_of(session);
+            !reading.reads(slot, &own) && reading.taker(record, slot).is_some()
+        })
+    });
+    lost.map(|(slot, _)| *slot).collect()
 }
 
 /// The new owners, each with the session whose journal it needs, and how many slots it gets from there.

@@ -263,7 +263,7 @@ fn with_domains(mut entry: HostEntry, kept: BTreeMap<DomainId, SessionId>) -> Ho
 }
 
 fn requested(request: &JoinRequest) -> HostEntry {
-    let JoinRequest { address, session, weight, zone, .. } = request.clone();
+    let JoinRequest { address, session, weight, zone, versions, .. } = request.clone();
     let sessions = [(DomainId::HOME, session)].into();
-    HostEntry { address, sessions, state: HostState::Active, weight, zone }
+    HostEntry { address, sessions, state: HostState::Active, weight, zone, versions }
 }

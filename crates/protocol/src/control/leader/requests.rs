@@ -1,6 +1,12 @@
 //! What hosts and operators ask of a leader: to let a host join or leave, to seal or drain a host, to move slots.
 
-use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec,
+    vec::Vec,
+};
 
 use super::{Changes, Effect, Leadership, ORDERS_MAX, home_session};
 use crate::{
@@ -12,6 +18,7 @@ use crate::{
         draft::Draft,
         placement::Need,
         record::{HostEntry, HostState},
+        versions::{KindVersions, Reading},
     },
     ids::{DomainId, HostName, SessionId, Slot},
     time::Time,
@@ -88,6 +95,9 @@ impl Leadership {
             let why = "no other host can take its slots: start one, or end the draining of one";
             return vec![Effect::Answer(Answer::Refused(why.into()))];
         }
+        if let Some(why) = self.last_reader(host, &others) {
+            return vec![Effect::Answer(Answer::Refused(why))];
+        }
         self.changes.orders.undrains.remove(&session);
         self.changes.orders.drains.insert(session);
         self.look_now(now)
@@ -145,6 +155,9 @@ impl Leadership {
                 "more than {ORDERS_MAX} slots would wait to be moved: move fewer at a time"
             ));
         }
+        if let Some(why) = self.not_readable(slots, entry, host) {
+            return Some(why);
+        }
         let mut draft = Draft::after(&self.record, self.digest);
         self.weigh(&mut draft);
         let was_even = draft.need() == Need::Nothing;
@@ -154,6 +167,57 @@ impl Leadership {
         }
         (was_even && draft.need() != Need::Nothing).then(|| {
             format!("{host} or another host would be more than a tenth off its share, or off its share of shards, and slots would move back: change weights instead")
+        })
+    }
+
+    /// Why a host can't be given these slots, if it can't read one of them and another host that takes slots can.
+    fn not_readable(&self, slots: &[Slot], entry: &HostEntry, host: &HostName) -> Option<String> {
+        if self.record.reads_alike() {
+            return None;
+        }
+        let reading = Reading::of(&self.record, DomainId::HOME);
+        reading.distinct(slots.iter().copied()).find_map(|slot| {
+            let unread = reading.unread(slot, &entry.versions);
+            let (kind, version) = unread.iter().next()?;
+            let other = reading.taker(&self.record, slot)?;
+            Some(format!(
+                "{host} can't read {slot}: it may hold states of version {version} of kind {kind}, and {host} {}; {other} \
+                 can read it",
+                has(&entry.versions, kind)
+            ))
+        })
+    }
+
+    /// Why a host may not be drained, if none of the others can read some slot that it can.
+    fn last_reader(
+        &self,
+        host: &HostName,
+        others: &BTreeMap<HostName, HostEntry>,
+    ) -> Option<String> {
+        let own = &self.record.hosts.get(host)?.versions;
+        if self.record.reads_alike() {
+            return None;
+        }
+        let session = home_session(&self.record, host)?;
+        let reading = Reading::of(&self.record, DomainId::HOME);
+        let owned = self.record.home().slots.owned_by(session).map(|(slot, _)| slot);
+        reading.distinct(owned).find_map(|slot| {
+            let takes = |(name, other): (&HostName, &HostEntry)| {
+                *name != *host && self.takes(name, other) && reading.reads(slot, &other.versions)
+            };
+            if !reading.reads(slot, own) || others.iter().any(takes) {
+                return None;
+            }
+            let unread = |(name, other): (&HostName, &HostEntry)| {
+                let lacks = *name != *host && self.takes(name, other);
+                lacks.then(|| reading.unread(slot, &other.versions))
+            };
+            let unread = others.iter().find_map(unread)?;
+            let (kind, version) = unread.iter().next()?;
+            Some(format!(
+                "no other host that takes slots can read version {version} of kind {kind}, which may be in {slot} of {host}: \
+                 start one first, or stop {host}, and these vnodes are refused until one comes"
+            ))
         })
     }
 
@@ -179,6 +243,14 @@ impl Leadership {
             }
             None => vec![no_host(host)],
         }
+    }
+}
+
+/// `has version 1`, or that it lacks the kind.
+fn has(own: &KindVersions, kind: &str) -> String {
+    match own.has(kind) {
+        true => format!("has version {}", own.of(kind)),
+        false => "doesn't have the kind".into(),
     }
 }
 

@@ -40,6 +40,7 @@ mod tests {
         epoch::{
             draft::Draft,
             record::{HostEntry, HostState, Leader},
+            versions::KindVersions,
         },
         format::cluster::Cluster,
         ids::ClusterId,
@@ -57,6 +58,7 @@ mod tests {
             state: HostState::Active,
             weight: 100,
             zone: None,
+            versions: KindVersions::default(),
         };
         let mut draft = Draft::first(&Cluster::new(ClusterId::new(1)));
         draft.join(&name("h"), host(2)).unwrap();

@@ -9,6 +9,7 @@ use crate::{
         draft::SlotReport,
         record::{EpochRecord, Leader},
         shards::DeclaredShards,
+        versions::KindVersions,
     },
     ids::{Epoch, HostName, SessionId},
 };
@@ -26,14 +27,16 @@ pub struct Identity {
     pub zone: Option<String>,
     /// The kinds with shards that it runs.
     pub shards: DeclaredShards,
+    /// The versions of all its kinds.
+    pub versions: KindVersions,
 }
 
 impl Identity {
     /// What the host asks to join with.
     #[must_use]
     pub fn joins_with(&self, session: SessionId) -> JoinRequest {
-        let Self { name, address, weight, zone, shards } = self.clone();
-        JoinRequest { name, address, session, weight, zone, shards }
+        let Self { name, address, weight, zone, shards, versions } = self.clone();
+        JoinRequest { name, address, session, weight, zone, shards, versions }
     }
 }
 

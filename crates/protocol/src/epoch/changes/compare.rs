@@ -10,6 +10,7 @@ use crate::{
     epoch::{
         domain::DomainState,
         record::{DomainEntry, EpochRecord, Handover, Holding, HostEntry, HostState, SessionState},
+        versions::KindVersions,
     },
     ids::{DomainId, Epoch, HostName, SessionId, Slot, Tenure},
 };
@@ -24,7 +25,9 @@ pub fn changes(before: Option<&EpochRecord>, after: &EpochRecord) -> Vec<Change>
     shards(before, after, &mut all);
     for (&domain, entry) in &after.domains {
         let earlier = before.and_then(|before| before.domains.get(&domain));
-        Pair { before, after }.slots(domain, earlier, entry, &mut all);
+        let pair = Pair { before, after };
+        pair.slots(domain, earlier, entry, &mut all);
+        pair.unread(domain, earlier, entry, &mut all);
     }
     sessions(before, after, &mut all);
     all
@@ -132,6 +135,10 @@ fn host_changes(
         let (before, after) = (before.zone.clone(), after.zone.clone());
         all.push(Change::HostZone { host: host.clone(), before, after });
     }
+    if before.versions != after.versions {
+        let (before, after) = (before.versions.clone(), after.versions.clone());
+        all.push(Change::HostVersions { host: host.clone(), before, after });
+    }
 }
 
 fn sessions(before: Option<&EpochRecord>, after: &EpochRecord, all: &mut Vec<Change>) {
@@ -205,6 +212,30 @@ impl Pair<'_> {
                     Change::SourcesDropped { domain, domain_name, slots, owner, dropped }
                 }
             }
+        }));
+    }
+
+    fn unread(
+        self,
+        domain: DomainId,
+        before: Option<&DomainEntry>,
+        after: &DomainEntry,
+        all: &mut Vec<Change>,
+    ) {
+        let none = KindVersions::default();
+        let mut groups: BTreeMap<(KindVersions, Option<Party>), Vec<Slot>> = BTreeMap::new();
+        for slot in keys(before.map(|before| &before.unread), &after.unread) {
+            let earlier = before.and_then(|before| before.unread.get(slot)).unwrap_or(&none);
+            let later = after.unread.get(slot).unwrap_or(&none);
+            if earlier != later && slot.0 < after.slots.slot_count() {
+                let owner = after.slots.holding(*slot).owner;
+                let owner = owner.map(|owner| self.party(owner.session));
+                groups.entry((later.clone(), owner)).or_default().push(*slot);
+            }
+        }
+        all.extend(groups.into_iter().map(|((kinds, owner), slots)| {
+            let (slots, domain_name) = (SlotRanges::of(&slots), after.name.clone());
+            Change::Unread { domain, domain_name, slots, owner, kinds }
         }));
     }
 

@@ -15,6 +15,7 @@ use crate::{
         domain::{Names, Offer, Rule},
         draft::{Draft, SlotReport, SourceFact},
         record::{EpochRecord, HostEntry, HostState, RecordDigest},
+        versions::KindVersions,
     },
     format::cluster::Cluster,
     ids::{ClusterId, Slot, Tenure},
@@ -33,6 +34,7 @@ fn host(session: u128) -> HostEntry {
         state: HostState::Active,
         weight: 100,
         zone: None,
+        versions: KindVersions::default(),
     }
 }
 

@@ -5,7 +5,10 @@ use core::fmt;
 
 use super::{Change, How, Moved, Party, SessionEnd, SlotRanges};
 use crate::{
-    epoch::record::{HostState, Leader, WEIGHT_DEFAULT},
+    epoch::{
+        record::{HostState, Leader, WEIGHT_DEFAULT},
+        versions::KindVersions,
+    },
     ids::{DomainId, HostName, SessionId},
 };
 
@@ -59,14 +62,8 @@ impl fmt::Display for Change {
                 let zone = |zone: &Option<String>| zone.clone().unwrap_or_else(|| "none".into());
                 write!(f, "{host} has zone {} now, before {}", zone(after), zone(before))
             }
-            Self::Shards { kind, count, hosts } => {
-                write!(f, "kind {kind} has {count} shards")?;
-                let hosts: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
-                match hosts.is_empty() {
-                    true => f.write_str(", and no host runs it"),
-                    false => write!(f, "; hosts that run it: {}", hosts.join(", ")),
-                }
-            }
+            Self::HostVersions { host, before, after } => host_versions(f, host, (before, after)),
+            Self::Shards { kind, count, hosts } => shards(f, kind, (*count, hosts)),
             Self::SlotsMoved(moved) => fmt::Display::fmt(moved, f),
             Self::SourcesDropped { domain, domain_name, slots, owner, dropped } => {
                 let what = Counted(slots, *domain, domain_name);
@@ -76,6 +73,9 @@ impl fmt::Display for Change {
                     None => write!(f, "{what} without an owner")?,
                 }
                 write!(f, " can be recovered without what {dropped} wrote: {slots:#}")
+            }
+            Self::Unread { domain, domain_name, slots, owner, kinds } => {
+                unread(f, &Counted(slots, *domain, domain_name), (owner.as_ref(), kinds))
             }
             Self::SessionState { host, session, state } => session_state(f, host, *session, *state),
         }
@@ -134,6 +134,54 @@ fn host_session(
         (None, _) => write!(f, "{host} serves{domain} now"),
         (Some(_), None) => write!(f, "{host} no longer serves{domain}"),
     }
+}
+
+fn shards(
+    f: &mut fmt::Formatter<'_>,
+    kind: &str,
+    (count, hosts): (u16, &BTreeSet<HostName>),
+) -> fmt::Result {
+    write!(f, "kind {kind} has {count} shards")?;
+    let hosts: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+    match hosts.is_empty() {
+        true => f.write_str(", and no host runs it"),
+        false => write!(f, "; hosts that run it: {}", hosts.join(", ")),
+    }
+}
+
+fn unread(
+    f: &mut fmt::Formatter<'_>,
+    what: &Counted<'_>,
+    (owner, kinds): (Option<&Party>, &KindVersions),
+) -> fmt::Result {
+    match owner {
+        Some(owner) if kinds.is_empty() => {
+            write!(f, "{} can read everything in {what}", owner.host)?;
+        }
+        Some(owner) => write!(f, "{} can't read {kinds}, which may be in {what}", owner.host)?,
+        None => write!(f, "{kinds} may be in {what} without an owner")?,
+    }
+    write!(f, ": {:#}", what.0)
+}
+
+fn host_versions(
+    f: &mut fmt::Formatter<'_>,
+    host: &HostName,
+    (before, after): (&KindVersions, &KindVersions),
+) -> fmt::Result {
+    let kinds: BTreeSet<&str> = before.iter().chain(after.iter()).map(|(kind, _)| kind).collect();
+    let differs =
+        |kind: &&str| before.has(kind) != after.has(kind) || before.of(kind) != after.of(kind);
+    let said =
+        kinds.into_iter().filter(differs).map(|kind| match (before.has(kind), after.has(kind)) {
+            (_, false) => format!("no kind {kind} any more"),
+            (false, true) => format!("version {} of kind {kind} now", after.of(kind)),
+            (true, true) => {
+                let (before, after) = (before.of(kind), after.of(kind));
+                format!("version {after} of kind {kind} now, before {before}")
+            }
+        });
+    write!(f, "{host} has {}", said.collect::<Vec<_>>().join("; "))
 }
 
 fn session_state(

@@ -12,10 +12,11 @@ use crate::{
     epoch::{
         domain::{DomainState, Rule},
         draft::changes::{SOURCES_MAX, SourceFact},
-        placement::{self, Hosts, Mobility, Need},
+        placement::{self, Hosts, Mobility, Need, Readers},
         record::{DomainEntry, Holding, HostEntry, SessionEntry, SessionState, SlotTable},
         shards::{Shards, shards_by_slot},
         spread::{self, Pinned},
+        versions::{KindVersions, Reading, Unread},
     },
     ids::{DomainId, Epoch, HostName, SessionId, Slot, StoreId, Tenure, VnodeName},
     planted,
@@ -106,11 +107,45 @@ impl DomainDraft {
     /// Gives free slots to hosts that can take them.
     pub(super) fn settle(&mut self, seats: &Seats) {
         let mut owners = seats.places(&self.owners);
+        // A host that can read a slot may have joined since the slot was given away in this draft.
+        for slot in self.given_wrongly(seats, &owners) {
+            owners[slot] = None;
+        }
         for pinned in &seats.pinned {
             spread::settle_pinned(pinned, &mut owners);
         }
         placement::settle(seats.hosts(), &mut owners, self.loads.as_deref());
         self.owners = seats.sessions(&owners);
+    }
+
+    /// The slots that have another owner than in the previous record, which can't read them while another host can.
+    fn given_wrongly(&self, seats: &Seats, owners: &[Option<usize>]) -> Vec<usize> {
+        let Some(readers) = &seats.readers else { return Vec::new() };
+        let stays =
+            |slot: usize| self.before[slot].owner.map(|owner| owner.session) == self.owners[slot];
+        let given = owners.iter().enumerate().filter(|(slot, _)| !stays(*slot));
+        let wrong =
+            given.filter(|(slot, owner)| owner.is_some_and(|owner| readers.gives_up(owner, *slot)));
+        wrong.map(|(slot, _)| slot).collect()
+    }
+
+    /// Asserts that no slot is given to a host that can't read it while another can.
+    pub(super) fn check_readers(&self, seats: &Seats) {
+        let wrong = self.given_wrongly(seats, &seats.places(&self.owners));
+        assert!(wrong.is_empty(), "slots {wrong:?} go to hosts that can't read them");
+    }
+
+    /// Moves slots away from hosts that can't read them while others can; returns how many moved.
+    pub(super) fn move_to_readers(&mut self, seats: &Seats, moves_max: usize) -> usize {
+        if seats.readers.is_none() {
+            return 0;
+        }
+        let mut owners = seats.places(&self.owners);
+        let (loads, mobility) = (self.loads.as_deref(), self.mobility());
+        let moved =
+            placement::move_to_readers(seats.hosts(), &mut owners, loads, &mobility, moves_max);
+        self.owners = seats.sessions(&owners);
+        moved
     }
 
     /// Whether moving slots is worth what it costs.
@@ -130,9 +165,9 @@ impl DomainDraft {
 
     /// Moves slots towards balance; returns how many moved.
     pub(super) fn rebalance(&mut self, seats: &Seats, moves_max: usize) -> usize {
+        let mut moved = self.move_to_readers(seats, moves_max);
         let mut mobility = self.mobility();
         let mut owners = seats.places(&self.owners);
-        let mut moved = 0;
         for pinned in &seats.pinned {
             moved += spread::spread_pinned(pinned, &mut owners, &mobility, moves_max - moved);
             pin(pinned, &mut mobility);
@@ -174,13 +209,14 @@ impl DomainDraft {
     }
 
     /// The domain in the next record.
-    pub(super) fn entry(&self, epoch: Epoch) -> DomainEntry {
+    pub(super) fn entry(&self, epoch: Epoch, unread: Unread) -> DomainEntry {
         DomainEntry {
             name: self.name.clone(),
             rules: self.rules.clone(),
             store: self.store,
             state: self.state,
             slots: self.table(epoch),
+            unread,
         }
     }
 
@@ -223,6 +259,9 @@ pub(super) struct Seats {
     sessions: Vec<SessionId>,
     weights: Vec<u32>,
     zones: Vec<Option<u16>>,
+    versions: Vec<KindVersions>,
+    /// Which hosts may have which slots; none if all may have all.
+    readers: Option<Arc<Readers>>,
     /// The shards of each kind that a host can take. Slots of one kind aren't moved for a later one.
     pinned: Vec<Pinned>,
 }
@@ -234,6 +273,8 @@ impl Seats {
             sessions: Vec::new(),
             weights: Vec::new(),
             zones: Vec::new(),
+            versions: Vec::new(),
+            readers: None,
             pinned: Vec::new(),
         };
         let zones: BTreeSet<&str> =
@@ -245,13 +286,33 @@ impl Seats {
                 seats.sessions.push(*session);
                 seats.weights.push(host.share());
                 seats.zones.push(host.zone.as_deref().map(|zone| numbers[zone]));
+                seats.versions.push(host.versions.clone());
             }
         }
         seats
     }
 
     fn hosts(&self) -> Hosts<'_> {
-        Hosts { weights: &self.weights, zones: &self.zones }
+        let readers = self.readers.as_deref();
+        Hosts { weights: &self.weights, zones: &self.zones, readers }
+    }
+
+    /// Which of these hosts may have which slots; `None` if all may have all.
+    pub(super) fn readers(&self, reading: &Reading<'_>) -> Option<Readers> {
+        let mut known = BTreeMap::new();
+        for versions in &self.versions {
+            known.entry(versions).or_insert_with(|| reading.readable(versions));
+        }
+        let classes = reading.classes().iter().max().map_or(0, |&class| usize::from(class) + 1);
+        let readable = (0..classes)
+            .map(|class| self.versions.iter().map(|versions| known[versions][class]).collect());
+        Readers::new(&self.weights, reading.classes(), &readable.collect::<Vec<Vec<bool>>>())
+    }
+
+    /// With what hosts can read.
+    pub(super) fn with_readers(mut self, readers: Option<Readers>) -> Self {
+        self.readers = readers.map(Arc::new);
+        self
     }
 
     /// With the shards of each kind, all of which are in the home domain.
@@ -268,6 +329,7 @@ impl Seats {
             let pinned = Pinned {
                 shards: planted::shards(shards_by_slot(name, kind.count, slots)),
                 weights: weights.collect(),
+                readers: self.readers.clone(),
             };
             if pinned.can_be_placed() {
                 self.pinned.push(pinned);

@@ -1,8 +1,8 @@
 //! Placing slots in a draft: by numbers or by loads, as [`crate::epoch::placement`] says.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
-use super::Draft;
+use super::{Draft, domains::Seats};
 use crate::{
     epoch::{placement::Need, record::HostEntry},
     ids::{DomainId, HostName},
@@ -12,9 +12,8 @@ impl Draft {
     /// Gives free slots to hosts, and moves at most `moves_max` slots towards balance; draining hosts first.
     /// Returns how many slots moved away from a listed host.
     pub fn rebalance(&mut self, moves_max: usize) -> usize {
-        self.settle();
         let mut moved = 0;
-        for (id, seats) in self.seats() {
+        for (id, seats) in self.settle() {
             moved += self.domain(id).rebalance(&seats, moves_max - moved);
         }
         moved
@@ -51,10 +50,12 @@ impl Draft {
         needs.max().unwrap_or(Need::Nothing)
     }
 
-    /// Gives free slots to hosts that can take them.
-    pub(super) fn settle(&mut self) {
-        for (id, seats) in self.seats() {
-            self.domain(id).settle(&seats);
+    /// Gives free slots to hosts that can take them. Returns the hosts that may hold slots of each domain.
+    pub(super) fn settle(&mut self) -> BTreeMap<DomainId, Seats> {
+        let all = self.seats();
+        for (&id, seats) in &all {
+            self.domain(id).settle(seats);
         }
+        all
     }
 }

@@ -53,7 +53,7 @@ impl Draft {
     /// The hosts that may hold slots of each domain, and their shares of the shards.
     pub(super) fn seats(&self) -> BTreeMap<DomainId, Seats> {
         let seats = |&id| {
-            let seats = Seats::of(id, &self.hosts);
+            let seats = self.with_readers(id, Seats::of(id, &self.hosts));
             (id, seats.with_shards(id, &self.shards, self.slot_count))
         };
         self.domains.keys().map(seats).collect()

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    epoch::record::{Holding, REASON_LEN_MAX},
+    epoch::{
+        record::{Holding, REASON_LEN_MAX},
+        versions::KindVersions,
+    },
     format::keys,
     ids::{ClusterId, Nonce, StoreId, Tenure},
 };
@@ -104,6 +107,7 @@ fn host(session: u128) -> HostEntry {
         state: HostState::Active,
         weight: 100,
         zone: None,
+        versions: KindVersions::default(),
     }
 }
 

@@ -11,7 +11,10 @@ use holocron_protocol::{
         load::{Coarse, LoadReport},
         report::{Access, DomainHealth, Health, Progress, ServeRequest},
     },
-    epoch::domain::{Names, Offer},
+    epoch::{
+        domain::{Names, Offer},
+        versions::KindVersions,
+    },
     ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, StoreId},
     journal::sealing::Hint,
 };
@@ -98,6 +101,7 @@ fn hint(words: &[&str]) -> (HostName, HostHint) {
         load: 0,
         counter: counter.parse().unwrap(),
         shards: BTreeMap::new(),
+        versions: KindVersions::default(),
     };
     (host_of(session), hint)
 }
