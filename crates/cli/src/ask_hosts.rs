@@ -1,9 +1,10 @@
 //! One question to each host of a cluster.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt, stream};
+use holocron::net::Network;
 use holocron_protocol::{epoch::record::EpochRecord, ids::HostName};
 
 use crate::deadline::Deadline;
@@ -18,14 +19,15 @@ pub(crate) type Answers<T> = BTreeMap<HostName, Result<T, String>>;
 
 /// Asks each host, at its address and within a time.
 pub(crate) async fn ask_all<T>(
+    network: &Arc<dyn Network>,
     record: &EpochRecord,
     deadline: Deadline,
-    ask: impl AsyncFn(&str, Duration) -> Result<T, String>,
+    ask: impl AsyncFn(&dyn Network, &str, Duration) -> Result<T, String>,
 ) -> Answers<T> {
-    let ask = &ask;
+    let (network, ask) = (&**network, &ask);
     let asked = record.hosts.iter().map(|(name, host)| async move {
         let within = deadline.left().min(ANSWER_WITHIN);
-        (name.clone(), ask(&host.address, within).await)
+        (name.clone(), ask(network, &host.address, within).await)
     });
     stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).collect().await
 }

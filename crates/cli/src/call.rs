@@ -14,7 +14,7 @@ use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
     known_kinds::{KnownKinds, host_first},
-    store::StoreArguments,
+    store::ClusterArguments,
     vnode::name,
 };
 
@@ -33,7 +33,7 @@ Examples:
   holocron call --store file:///tmp/h kv settings put '{\"field\":\"colour\",\"value\":\"blue\"}'"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// The vnode's kind.
     kind: String,
     /// The vnode's key. A vnode is created by its first command.
@@ -58,10 +58,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let usage = |why: String| Fail::new(Failure::Usage, why);
     let name = name(&arguments.kind, &arguments.key)?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?;
+    let client = deadline.connect(&arguments.cluster).await?;
     let view = client.ready().await?;
     let hosts = host_first(&view.record, &name);
-    let known = KnownKinds::ask_one(&hosts, deadline, name.kind()).await?;
+    let known = KnownKinds::ask_one(&client, &hosts, deadline, name.kind()).await?;
     let Some(kind) = known.of(name.kind()) else {
         return Err(usage(format!(
             "no host runs a kind named {:?}; the kinds are: {}",

@@ -8,7 +8,7 @@ use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail},
     output::print,
-    store::StoreArguments,
+    store::ClusterArguments,
     table,
     times::shown,
     vnode::VnodeArguments,
@@ -32,7 +32,7 @@ Examples:
   holocron deferred --store file:///tmp/h cart c7 --json | jq '.items[] | select(.set_aside)'"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     #[command(flatten)]
     vnode: VnodeArguments,
     /// Try the message or effect with this number again, now.
@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let name = arguments.vnode.name()?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?;
+    let client = deadline.connect(&arguments.cluster).await?;
     let amendment = match (arguments.retry, arguments.drop) {
         (Some(number), _) => Some(Amendment::Retry(number)),
         (None, Some(number)) => Some(Amendment::Discard(number)),

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail},
-    store::StoreArguments,
+    store::ClusterArguments,
     vnode::VnodeArguments,
 };
 
@@ -19,7 +19,7 @@ use crate::{
   holocron delete --store file:///tmp/h counter alice"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     #[command(flatten)]
     vnode: VnodeArguments,
     /// Print a JSON object instead of a sentence.
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let name = arguments.vnode.name()?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?;
+    let client = deadline.connect(&arguments.cluster).await?;
     client.delete(&name).await?;
     if arguments.json {
         println!("{}", json!({ "deleted": name.to_string() }));

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail},
-    store::StoreArguments,
+    store::ClusterArguments,
     vnode::name,
 };
 
@@ -20,7 +20,7 @@ use crate::{
   holocron fork --store file:///tmp/h cart c7 c7-copy"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// The vnodes' kind.
     kind: String,
     /// The key of the vnode whose state is copied.
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let source = name(&arguments.kind, &arguments.source)?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?;
+    let client = deadline.connect(&arguments.cluster).await?;
     client.fork(&source, &arguments.key).await.map_err(|error| match error {
         ForkError::Call(error) => error.into(),
         refused @ (ForkError::NoSource(_) | ForkError::Exists(_)) => {

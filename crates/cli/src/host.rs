@@ -1,9 +1,6 @@
 //! `holocron host`: runs a host with the built-in kinds until a signal stops it.
 
-use core::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use core::time::Duration;
 
 use clap::Args;
 use holocron::{Founding, Host, HostBuilder, Settings, Stopped};
@@ -15,7 +12,7 @@ use crate::{
     exit::{self, Fail, Failure},
     kinds,
     signals::Signals,
-    store::{STORE_WITHIN, StoreArguments},
+    store::{ClusterArguments, STORE_WITHIN},
 };
 
 /// Run a host with the built-in kinds
@@ -28,11 +25,12 @@ crash; no acknowledged command is lost. RUST_LOG sets what is logged, for exampl
 
 Examples:
   mkdir /tmp/h; holocron host --store file:///tmp/h --name h1
-  holocron host --store s3://bucket/prefix --listen 10.0.0.7:7400 --allow-remote
+  holocron host --store s3://bucket/prefix --listen 10.0.0.7:7400 \
+    --tls-ca tls/ca.pem --tls-cert tls/host-h1.pem --tls-key tls/host-h1.key
   holocron host --store file:///tmp/h --config domains.toml --domain acme=s3://acme-data/holocron"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     #[command(flatten)]
     domains: DomainArguments,
     /// Stable name of the host; random if not given. A second host with the same name replaces the first, which stops.
@@ -44,8 +42,8 @@ pub(crate) struct Arguments {
     /// Address at which hosts and clients reach it, if that differs from the listen address.
     #[arg(long, value_name = "ADDRESS")]
     advertise: Option<String>,
-    /// Allow listen addresses other than loopback. There is no TLS and no authentication yet: any process that reaches
-    /// the address can read and change everything. Use it only in a network you trust.
+    /// Listen beyond loopback without TLS: any process that reaches the address can then read and change everything. Only for
+    /// a network in which you trust every machine. With TLS it isn't needed.
     #[arg(long)]
     allow_remote: bool,
     /// Share of the slots, relative to the weights of the other hosts.
@@ -174,13 +172,17 @@ impl Arguments {
 
     fn builder(&self) -> Result<HostBuilder, Fail> {
         let configured = self.domains.load()?;
-        let mut builder = kinds::register(Host::builder(&self.store.url))
+        let mut builder = kinds::register(Host::builder(&self.cluster.store.url))
             .listen(&self.listen)
+            .network(self.cluster.tls.network()?)
             .weight(self.weight)
             .founding(self.founding.mode())
             .settings(self.tuning.settings());
-        for (key, value) in &self.store.options.pairs {
+        for (key, value) in &self.cluster.store.options.pairs {
             builder = builder.option(key, value);
+        }
+        if self.allow_remote {
+            builder = builder.allow_remote();
         }
         if let Some(name) = &self.name {
             builder = builder.name(name);
@@ -200,9 +202,6 @@ impl Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
-    if !arguments.allow_remote {
-        refuse_remote(&arguments.listen).await?;
-    }
     let builder = arguments.builder()?;
     let mut signals = Signals::new()?;
     let host = tokio::select! {
@@ -246,45 +245,5 @@ fn ended(stopped: &Stopped) -> Result<(), Fail> {
         Stopped::Told | Stopped::Left => Ok(()),
         Stopped::Replaced(_) | Stopped::Failed(_) => Err(Fail::failed(stopped.to_string())),
         Stopped::StoreLost(_) => Err(Fail::new(Failure::Unfit, stopped.to_string())),
-    }
-}
-
-/// Refuses listen addresses other than loopback.
-async fn refuse_remote(listen: &str) -> Result<(), Fail> {
-    let addresses: Vec<SocketAddr> = match tokio::net::lookup_host(listen).await {
-        Ok(addresses) => addresses.collect(),
-        Err(error) => {
-            return Err(Fail::new(Failure::Usage, format!("can't listen at {listen}: {error}")));
-        }
-    };
-    match addresses.iter().map(SocketAddr::ip).find(|ip| !is_loopback(*ip)) {
-        None => Ok(()),
-        Some(ip) => Err(Fail::new(
-            Failure::Usage,
-            format!(
-                "{listen} ({ip}) is reachable from other machines, and there is no TLS and no authentication yet: use \
-                 127.0.0.1, or add --allow-remote if you trust every machine in that network"
-            ),
-        )),
-    }
-}
-
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn only_loopback_addresses_are_accepted_by_default() {
-        for near in ["127.0.0.1:0", "127.8.9.1:7400", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
-            assert!(refuse_remote(near).await.is_ok(), "{near}");
-        }
-        for far in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80", "[::ffff:192.0.2.1]:80", "nonsense"] {
-            let fail = refuse_remote(far).await.unwrap_err();
-            assert_eq!(fail.failure(), Failure::Usage, "{far}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use holocron::{KindDescription, PeerMessage, PeerReply, ask, net::Tcp};
+use holocron::{Client, KindDescription, PeerMessage, PeerReply, ask, net::Network};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     ids::{HostName, VnodeName},
@@ -20,13 +20,15 @@ pub(crate) struct KnownKinds(Vec<KindDescription>);
 impl KnownKinds {
     /// Asks hosts, one after the other, until one runs the kind; else what the last one that answered runs.
     pub(crate) async fn ask_one(
+        client: &Client,
         hosts: &[(HostName, String)],
         deadline: Deadline,
         kind: &str,
     ) -> Result<Self, Fail> {
         let (mut last, mut trouble) = (None, "no host has joined".to_owned());
         for (_, address) in hosts {
-            match kinds_of(address, deadline.left().min(ANSWER_WITHIN)).await {
+            let within = deadline.left().min(ANSWER_WITHIN);
+            match kinds_of(&**client.network(), address, within).await {
                 Ok(kinds) => {
                     let found = kinds.iter().any(|known| known.kind == kind);
                     last = Some(Self(kinds));
@@ -67,10 +69,11 @@ pub(crate) fn host_first(record: &EpochRecord, vnode: &VnodeName) -> Vec<(HostNa
 
 /// The kinds of the host at an address.
 pub(crate) async fn kinds_of(
+    network: &dyn Network,
     address: &str,
     within: Duration,
 ) -> Result<Vec<KindDescription>, String> {
-    match ask(&Tcp, address, PeerMessage::Kinds, within).await {
+    match ask(network, address, PeerMessage::Kinds, within).await {
         Ok(PeerReply::Kinds(text)) => serde_json::from_str(&text).map_err(|error| {
             format!("{address}: its description of its kinds can't be read: {error}")
         }),

@@ -6,6 +6,7 @@
 
 mod ask_hosts;
 mod call;
+mod cert;
 mod deadline;
 mod deferred;
 mod delete;
@@ -41,6 +42,8 @@ mod status;
 mod store;
 mod table;
 mod times;
+mod tls;
+mod token;
 mod top;
 mod vnode;
 
@@ -84,6 +87,8 @@ enum Command {
     Probe(probe::Arguments),
     Scrub(scrub::Arguments),
     Gc(gc::Arguments),
+    Cert(cert::Arguments),
+    Token(token::Arguments),
     Sim(sim::Arguments),
     Completions(manual::CompletionArguments),
     Man(manual::ManualArguments),
@@ -154,6 +159,8 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
         Command::Scrub(arguments) => Box::pin(scrub::run(arguments)).await,
         Command::Gc(arguments) => Box::pin(gc::run(arguments)).await,
+        Command::Cert(arguments) => cert::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
         Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
         Command::Completions(arguments) => {
             manual::completions(&arguments);
@@ -189,6 +196,8 @@ fn log_to_stderr(command: &Command) {
         | Command::Scrub(_)
         | Command::Gc(_)
         | Command::Sim(_)
+        | Command::Cert(_)
+        | Command::Token(_)
         | Command::Completions(_)
         | Command::Man(_) => "off",
     };

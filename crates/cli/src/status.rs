@@ -3,10 +3,13 @@
 mod leading;
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 pub(crate) use self::leading::sentences;
 use clap::Args;
-use holocron::{Clock, HostStatus, NotOpen, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
+use holocron::{
+    Clock, HostStatus, NotOpen, PeerMessage, PeerReply, SystemClock, ask, net::Network,
+};
 use holocron_protocol::{
     checkpoint::retain::Copying,
     epoch::{
@@ -23,7 +26,7 @@ use crate::{
     domain,
     exit::{self, Fail},
     settle::slots_of,
-    store::StoreArguments,
+    store::ClusterArguments,
     table::{render, thousands},
 };
 
@@ -38,7 +41,7 @@ use crate::{
   holocron status --store file:///tmp/h --json | jq .leader"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// Print a JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -48,8 +51,9 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
-    let view = deadline.connect(&arguments.store).await?.ready().await?;
-    let answers = ask_all(&view.record, deadline, status_within).await;
+    let client = deadline.connect(&arguments.cluster).await?;
+    let view = client.ready().await?;
+    let answers = ask_all(client.network(), &view.record, deadline, status_within).await;
     if arguments.json {
         println!("{:#}", as_json(&view.record, &answers));
     } else {
@@ -59,12 +63,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
 }
 
 /// The status of the host at an address.
-pub(crate) async fn status_of(address: &str) -> Result<HostStatus, String> {
-    status_within(address, ANSWER_WITHIN).await
+pub(crate) async fn status_of(network: &dyn Network, address: &str) -> Result<HostStatus, String> {
+    status_within(network, address, ANSWER_WITHIN).await
 }
 
-pub(crate) async fn status_within(address: &str, within: Duration) -> Result<HostStatus, String> {
-    match ask(&Tcp, address, PeerMessage::Status, within).await {
+pub(crate) async fn status_within(
+    network: &dyn Network,
+    address: &str,
+    within: Duration,
+) -> Result<HostStatus, String> {
+    match ask(network, address, PeerMessage::Status, within).await {
         Ok(PeerReply::Status(status)) => Ok(*status),
         Ok(other) => Err(format!("{address}: unexpected answer: {other:?}")),
         Err(error) => Err(error.to_string()),

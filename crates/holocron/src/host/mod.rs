@@ -14,6 +14,7 @@ mod links;
 mod member_io;
 mod meter;
 mod parts;
+mod reach;
 mod shared;
 mod start_error;
 mod views;

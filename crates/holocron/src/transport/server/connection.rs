@@ -14,8 +14,11 @@ use super::{Host, Newest, STOP_GRACE};
 use crate::{
     api::call::{Answer, Call, Outcome, ReplyTo},
     transport::{
+        audit::{self, Origin},
         frame::{self, Broken, Frame, FrameReader, Kind, Received, TRANSPORT_VERSION, Welcome},
+        net::{Arrival, Stream},
         peer::{PeerMessage, PeerReply},
+        permit,
     },
 };
 
@@ -40,7 +43,9 @@ type Writes = Box<dyn AsyncWrite + Send + Unpin>;
 pub(super) struct Connection {
     reader: FrameReader<Reads>,
     writes: Writes,
+    /// What it calls itself.
     who: String,
+    origin: Origin,
 }
 
 /// Why a connection isn't served.
@@ -51,6 +56,19 @@ pub(super) enum NotServed {
     TurnedAway(String),
 }
 
+impl NotServed {
+    /// Because it couldn't be opened.
+    #[expect(clippy::needless_pass_by_value, reason = "what `map_err` passes")]
+    fn unopened(error: io::Error) -> Self {
+        // Closed in the middle of a handshake, as by a process that ends or a health check.
+        if frame::is_hang_up(&error) || error.kind() == io::ErrorKind::UnexpectedEof {
+            Self::HungUp
+        } else {
+            Self::TurnedAway(error.to_string())
+        }
+    }
+}
+
 impl From<&str> for NotServed {
     fn from(why: &str) -> Self {
         Self::TurnedAway(why.to_owned())
@@ -58,12 +76,15 @@ impl From<&str> for NotServed {
 }
 
 impl Connection {
-    /// Reads the first frame and answers it. A refused opener is told why.
-    pub(super) async fn handshake(
-        host: &Host,
-        reads: Reads,
-        mut writes: Writes,
-    ) -> Result<Self, NotServed> {
+    /// Opens it, reads the first frame and answers it. A refused opener is told why.
+    pub(super) async fn handshake(host: &Host, arrival: Arrival) -> Result<Self, NotServed> {
+        let from = arrival.from.clone();
+        let opened = tokio::select! {
+            biased;
+            () = host.stop.cancelled() => return Err("stopping".into()),
+            opened = arrival.open() => opened,
+        };
+        let (Stream { reads, mut writes }, identity) = opened.map_err(NotServed::unopened)?;
         let mut reader = FrameReader::new(reads);
         let first = tokio::select! {
             biased;
@@ -82,6 +103,9 @@ impl Connection {
             Ok(Ok(None)) => return Err(NotServed::HungUp),
             Ok(Err(broken)) if broken.is_hang_up() && !reader.is_inside_frame() => {
                 return Err(NotServed::HungUp);
+            }
+            Ok(Err(_)) if reader.is_tls() => {
+                return Err("it speaks TLS, and this host runs without TLS".into());
             }
             Ok(Err(broken)) => return Err(NotServed::TurnedAway(broken.to_string())),
             Err(_elapsed) => return Err("it sent no hello in time".into()),
@@ -102,13 +126,14 @@ impl Connection {
             Err(_elapsed) => return Err("it did not take the welcome in time".into()),
         }
         reader.trust();
-        Ok(Self { reader, writes, who })
+        Ok(Self { reader, writes, who, origin: Origin { from, identity } })
     }
 
     /// Serves it until it ends.
-    pub(super) async fn run(self, host: &Arc<Host>, from: &str) {
-        let who = self.who;
-        tracing::debug!(from, who, "connection opens");
+    pub(super) async fn run(self, host: &Arc<Host>) {
+        let (who, origin) = (self.who, Arc::new(self.origin));
+        let from = origin.from.as_str();
+        tracing::debug!(from, who, identity = %origin.identity, "connection opens");
         let calls = Arc::new(Semaphore::new(host.limits.calls_max as usize));
         let (answers, outgoing) = mpsc::unbounded_channel();
         let (notices, noticed) = mpsc::channel(NOTICES_LEN_MAX);
@@ -120,7 +145,8 @@ impl Connection {
             buffer: Vec::with_capacity(BUFFER_LEN),
         };
         let messages = Arc::new(Semaphore::new(host.limits.messages_max as usize));
-        let reading = Reading { host, calls, messages, answers, notices };
+        let origin = Arc::clone(&origin);
+        let reading = Reading { host, calls, messages, answers, notices, origin, told: false };
         let in_flight = Arc::clone(&reading.calls);
         let mut writer = tokio::spawn(writing.run(self.writes));
         tokio::select! {
@@ -180,11 +206,14 @@ struct Reading<'a> {
     messages: Arc<Semaphore>,
     answers: mpsc::UnboundedSender<(u64, Answer)>,
     notices: mpsc::Sender<Frame>,
+    origin: Arc<Origin>,
+    /// Whether a message without the needed role was logged.
+    told: bool,
 }
 
 impl Reading<'_> {
     /// Reads until the peer closes the connection or goes silent.
-    async fn run(self, mut reader: FrameReader<Reads>) -> Result<(), Broken> {
+    async fn run(mut self, mut reader: FrameReader<Reads>) -> Result<(), Broken> {
         let mut checks = interval(SILENCE_CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = true;
@@ -208,7 +237,7 @@ impl Reading<'_> {
     }
 
     /// Handles one frame; waits while too many calls are in flight.
-    async fn take(&self, received: Received) {
+    async fn take(&mut self, received: Received) {
         match received {
             Received::Frame(Frame::Call(id, call)) => self.call(id, call).await,
             Received::Frame(Frame::Peer(id, message)) => self.message(id, message).await,
@@ -224,15 +253,31 @@ impl Reading<'_> {
         }
     }
 
-    async fn call(&self, id: u64, call: Call) {
+    async fn call(&mut self, id: u64, call: Call) {
+        if let Err(why) = permit::check_call(&self.origin.identity, call.mode) {
+            self.tell(&why);
+            return self.notice(Frame::Answer(id, refusal(Outcome::Rejected(why)))).await;
+        }
         if self.host.stop.is_cancelled() {
             return self.notice(Frame::Answer(id, refusal(Outcome::NotOwner))).await;
         }
-        let reply = ReplyTo::link(id, self.answers.clone());
+        let reply = self.reply_to(id, &call);
         let permit = self.calls.acquire().await.expect("never closed");
         // The permit comes back when the answer is written.
         permit.forget();
         self.host.serve.call(call, reply);
+    }
+
+    /// Where the answer goes; that of an admin action also goes into the audit.
+    fn reply_to(&self, id: u64, call: &Call) -> ReplyTo {
+        let answers = self.answers.clone();
+        let Some(action) = audit::of_call(call) else { return ReplyTo::link(id, answers) };
+        let origin = Arc::clone(&self.origin);
+        ReplyTo::then(move |answer| {
+            origin.note(&action, audit::outcome_of_call(&answer.outcome));
+            // A caller that has gone needs no answer.
+            drop(answers.send((id, answer)));
+        })
     }
 
     async fn undecodable(&self, id: u64, why: String) {
@@ -242,18 +287,45 @@ impl Reading<'_> {
     }
 
     /// Handles a message in its own task, because it may take a while.
-    async fn message(&self, id: u64, message: PeerMessage) {
+    async fn message(&mut self, id: u64, message: PeerMessage) {
+        let action = audit::of_message(&message);
+        if let Err(why) = permit::check(&self.origin.identity, &message) {
+            return self.refuse(id, action, why).await;
+        }
         let Ok(permit) = Arc::clone(&self.messages).try_acquire_owned() else {
             let refused = PeerReply::Refused("too many messages are in flight".into());
             return self.notice(Frame::PeerReply(id, refused)).await;
         };
         let (serve, notices) = (Arc::clone(&self.host.serve), self.notices.clone());
+        let origin = Arc::clone(&self.origin);
         tokio::spawn(async move {
             let reply = serve.peer(message).await;
+            if let Some(action) = action {
+                origin.note(&action, &audit::outcome_of(&reply));
+            }
             // A connection that ended meanwhile needs no reply.
             drop(notices.send(Frame::PeerReply(id, reply)).await);
             drop(permit);
         });
+    }
+
+    /// Refuses a message that needs another role.
+    async fn refuse(&mut self, id: u64, action: Option<String>, why: String) {
+        let first = self.tell(&why);
+        if let Some(action) = action.filter(|_| first) {
+            self.origin.note(&action, &format!("refused: {why}"));
+        }
+        self.notice(Frame::PeerReply(id, PeerReply::Refused(why))).await;
+    }
+
+    /// Logs the first refusal: a peer that repeats it must not fill the log. Returns whether it is the first.
+    fn tell(&mut self, why: &str) -> bool {
+        if core::mem::replace(&mut self.told, true) {
+            return false;
+        }
+        let Origin { from, identity } = &*self.origin;
+        tracing::warn!(from, %identity, why, "message refused; logged once per connection");
+        true
     }
 
     async fn notice(&self, frame: Frame) {
