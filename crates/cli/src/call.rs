@@ -9,7 +9,6 @@ use clap::Args;
 use holocron::{Body, Format};
 use holocron_protocol::ids::VnodeName;
 
-pub(crate) use self::body::usage;
 use self::body::{Wanted, body, find};
 use crate::{
     deadline::DeadlineArguments,
@@ -62,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
     let view = client.ready().await?;
     let hosts = host_first(&view.record, &name);
-    let known = KnownKinds::ask_one(&hosts, deadline, name.kind()).await?;
+    let known = KnownKinds::ask_one(&client, &hosts, deadline, name.kind()).await?;
     let Some(kind) = known.of(name.kind()) else {
         return Err(usage(format!(
             "no host runs a kind named {:?}; the kinds are: {}",

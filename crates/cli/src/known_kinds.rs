@@ -1,24 +1,16 @@
 //! The kinds that hosts run, as they describe them.
 
-use core::time::Duration;
-use std::collections::BTreeMap;
-
-use holocron::{KindDescription, PeerMessage, PeerReply, ask, net::Tcp};
+use holocron::{Client, KindDescription};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     ids::{HostName, VnodeName},
 };
-use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::{
     deadline::Deadline,
     exit::{Fail, Failure},
 };
-
-/// How long one host may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// Hosts asked at a time.
-const ASKED_AT_ONCE: usize = 64;
 
 /// The kinds of one host.
 pub(crate) struct KnownKinds(Vec<KindDescription>);
@@ -26,13 +18,15 @@ pub(crate) struct KnownKinds(Vec<KindDescription>);
 impl KnownKinds {
     /// Asks hosts, one after the other, until one runs the kind; else what the last one that answered runs.
     pub(crate) async fn ask_one(
-        hosts: &[(HostName, String)],
+        client: &Client,
+        hosts: &[HostName],
         deadline: Deadline,
         kind: &str,
     ) -> Result<Self, Fail> {
         let (mut last, mut trouble) = (None, "no host has joined".to_owned());
-        for (_, address) in hosts {
-            match kinds_of(address, deadline.left().min(ANSWER_WITHIN)).await {
+        for host in hosts {
+            let answer = timeout(deadline.left(), client.kinds_of(host)).await;
+            match answer.unwrap_or_else(|_elapsed| Err("the deadline has passed".to_owned())) {
                 Ok(kinds) => {
                     let found = kinds.iter().any(|known| known.kind == kind);
                     last = Some(Self(kinds));
@@ -53,56 +47,21 @@ impl KnownKinds {
     }
 
     pub(crate) fn names(&self) -> String {
-        self.0.iter().map(|known| known.kind.as_str()).collect::<Vec<_>>().join(", ")
+        let names = self.0.iter().map(|known| known.kind.as_str());
+        let shown = names.filter(|name| !KindDescription::is_reserved(name));
+        shown.collect::<Vec<_>>().join(", ")
     }
 }
 
-/// The hosts with their addresses, the owner of the vnode first: hosts may run different versions of its kind.
-pub(crate) fn host_first(record: &EpochRecord, vnode: &VnodeName) -> Vec<(HostName, String)> {
+/// The hosts, the owner of the vnode first: hosts may run different versions of its kind.
+pub(crate) fn host_first(record: &EpochRecord, vnode: &VnodeName) -> Vec<HostName> {
     let slot = vnode.hash().slot(record.slot_count);
     let owner = record
         .domain_of(vnode)
         .and_then(|domain| record.holding(domain, slot)?.owner)
         .and_then(|tenure| record.host_of(tenure.session));
     let first = owner.map(|(name, _)| name.clone());
-    let mut hosts: Vec<_> =
-        record.hosts.iter().map(|(name, host)| (name.clone(), host.address.clone())).collect();
-    hosts.sort_by_key(|(name, _)| Some(name) != first.as_ref());
+    let mut hosts: Vec<_> = record.hosts.keys().cloned().collect();
+    hosts.sort_by_key(|name| Some(name) != first.as_ref());
     hosts
-}
-
-/// The kinds of each host, or why it did not answer.
-pub(crate) async fn ask_all(
-    record: &EpochRecord,
-    deadline: Deadline,
-) -> BTreeMap<HostName, Result<Vec<KindDescription>, String>> {
-    let mut hosts = record.hosts.iter();
-    let mut asking = JoinSet::new();
-    let mut answers = BTreeMap::new();
-    loop {
-        while asking.len() < ASKED_AT_ONCE
-            && let Some((name, host)) = hosts.next()
-        {
-            let (name, address) = (name.clone(), host.address.clone());
-            let within = deadline.left().min(ANSWER_WITHIN);
-            asking.spawn(async move { (name, kinds_of(&address, within).await) });
-        }
-        match asking.join_next().await {
-            Some(Ok((name, answer))) => drop(answers.insert(name, answer)),
-            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-            None => return answers,
-        }
-    }
-}
-
-async fn kinds_of(address: &str, within: Duration) -> Result<Vec<KindDescription>, String> {
-    match ask(&Tcp, address, PeerMessage::Kinds, within).await {
-        Ok(PeerReply::Kinds(text)) => serde_json::from_str(&text).map_err(|error| {
-            format!("{address}: its description of its kinds can't be read: {error}")
-        }),
-        // A release that doesn't know the question refuses it.
-        Ok(PeerReply::Refused(why)) => Err(format!("{address} refuses the question: {why}")),
-        Ok(other) => Err(format!("{address}: unexpected answer: {other:?}")),
-        Err(error) => Err(error.to_string()),
-    }
 }

@@ -12,6 +12,7 @@ mod found;
 mod leader_io;
 mod links;
 mod member_io;
+mod observer;
 mod parts;
 mod shared;
 mod start_error;
@@ -25,7 +26,12 @@ use tokio::task::JoinHandle;
 use self::driver::Event;
 pub(crate) use self::parts::Parts;
 pub(crate) use self::shared::Shared;
-pub use self::{builder::HostBuilder, domain::Domain, start_error::StartError};
+pub use self::{
+    builder::HostBuilder,
+    domain::Domain,
+    observer::{Observer, Readiness},
+    start_error::StartError,
+};
 use crate::{
     client::Client,
     transport::{
@@ -108,6 +114,12 @@ impl Host {
     #[must_use]
     pub fn status(&self) -> crate::transport::peer::HostStatus {
         self.shared.status()
+    }
+
+    /// What other parts of the program may look at while the host runs.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.shared))
     }
 
     /// The requests that it has made to the home domain's store, by verb and purpose.
