@@ -1,5 +1,7 @@
 //! `holocron host`: runs a host with the built-in kinds until a signal stops it.
 
+mod http;
+
 use core::{
     net::{IpAddr, SocketAddr},
     time::Duration,
@@ -10,6 +12,7 @@ use holocron::{Founding, Host, HostBuilder, Settings, Stopped};
 use holocron_protocol::epoch::log::EPOCHS_KEPT_MIN;
 use serde_json::json;
 
+use self::http::Http;
 use crate::{
     domains::DomainArguments,
     exit::{self, Fail, Failure},
@@ -44,6 +47,9 @@ pub(crate) struct Arguments {
     /// Address at which hosts and clients reach it, if that differs from the listen address.
     #[arg(long, value_name = "ADDRESS")]
     advertise: Option<String>,
+    /// Serve HTTP at this address too; port 0 means any free port. docs/http.md describes the interface.
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<String>,
     /// Allow listen addresses other than loopback. There is no TLS and no authentication yet: any process that reaches
     /// the address can read and change everything. Use it only in a network you trust.
     #[arg(long)]
@@ -164,11 +170,12 @@ impl Arguments {
 
     fn builder(&self) -> Result<HostBuilder, Fail> {
         let configured = self.domains.load()?;
-        let mut builder = kinds::register(Host::builder(&self.store.url))
-            .listen(&self.listen)
-            .weight(self.weight)
-            .founding(self.founding.mode())
-            .settings(self.tuning.settings());
+        let mut builder =
+            holocron_gateway::register(kinds::register(Host::builder(&self.store.url)))
+                .listen(&self.listen)
+                .weight(self.weight)
+                .founding(self.founding.mode())
+                .settings(self.tuning.settings());
         for (key, value) in &self.store.options.pairs {
             builder = builder.option(key, value);
         }
@@ -192,6 +199,9 @@ impl Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     if !arguments.allow_remote {
         refuse_remote(&arguments.listen).await?;
+        if let Some(http) = &arguments.http {
+            refuse_remote(http).await?;
+        }
     }
     let builder = arguments.builder()?;
     let mut signals = Signals::new()?;
@@ -201,16 +211,30 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         () = signals.next() => return Ok(()),
         started = builder.start() => started?,
     };
+    let http = match &arguments.http {
+        Some(address) => Some(Http::start(&host, address).await?),
+        None => None,
+    };
+    announce(&host, http.as_ref(), &arguments);
+    serve(host, http, signals).await
+}
+
+/// Says where it listens.
+fn announce(host: &Host, http: Option<&Http>, arguments: &Arguments) {
     if arguments.json {
-        println!("{}", json!({ "host": host.name().as_str(), "address": host.address() }));
+        let mut said = json!({ "host": host.name().as_str(), "address": host.address() });
+        if let Some(http) = http {
+            said["http"] = json!(http.address.to_string());
+        }
+        println!("{said}");
     } else {
-        println!("{} listens at {}", host.name(), host.address());
+        let http = http.map(|http| format!(", HTTP at http://{}", http.address));
+        println!("{} listens at {}{}", host.name(), host.address(), http.unwrap_or_default());
     }
-    serve(host, signals).await
 }
 
 /// Serves until the host stops by itself or on a signal.
-async fn serve(mut host: Host, mut signals: Signals) -> Result<(), Fail> {
+async fn serve(mut host: Host, http: Option<Http>, mut signals: Signals) -> Result<(), Fail> {
     let told = tokio::select! {
         biased;
         () = signals.next() => None,
@@ -220,6 +244,13 @@ async fn serve(mut host: Host, mut signals: Signals) -> Result<(), Fail> {
         return ended(&stopped);
     }
     tracing::info!(host = %host.name(), "leaving; a second signal stops it at once");
+    let leaving = async {
+        // The host still serves the requests under way.
+        if let Some(http) = http {
+            http.end().await;
+        }
+        host.leave().await
+    };
     tokio::select! {
         biased;
         // Dropping the host stops it like a crash.
@@ -227,7 +258,7 @@ async fn serve(mut host: Host, mut signals: Signals) -> Result<(), Fail> {
             tracing::warn!("second signal; stopping without handoff");
             Ok(())
         }
-        stopped = host.leave() => ended(&stopped),
+        stopped = leaving => ended(&stopped),
     }
 }
 
