@@ -4,7 +4,7 @@
 #   scripts/ci.sh            everything
 #   scripts/ci.sh check      format, lints and docs only
 #
-# Needs cargo, python3, npm, openssl and curl; installs everything else below target/ci. Servers listen on loopback only,
+# Needs cargo, python3, node, npm, openssl and curl; installs everything else below target/ci. Servers listen on loopback only,
 # at the ports S3_PORT and AZURE_PORT.
 set -eu
 cd "$(dirname "$0")/.."
@@ -64,6 +64,9 @@ step "the examples"
 "${CARGO_TARGET_DIR:-target}/debug/examples/chat_room"
 "${CARGO_TARGET_DIR:-target}/debug/examples/devices" 20000
 "${CARGO_TARGET_DIR:-target}/debug/examples/axum_service"
+
+step "clients in Python and TypeScript, generated from the gateway's OpenAPI document"
+scripts/http-clients.sh "${CARGO_TARGET_DIR:-target}/release/holocron" "$CI_DIR/http"
 
 step "the demo's checker has teeth: it fails on planted bugs"
 scripts/planted.sh

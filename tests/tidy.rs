@@ -128,7 +128,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("client", &["api", "transport", "store_io"]),
             ("session", &["api", "transport", "store_io"]),
             ("inspect", &["transport", "store_io"]),
-            ("host", &["api", "transport", "store_io", "client", "session"]),
+            ("host", &["api", "transport", "store_io", "client", "session", "inspect"]),
         ],
     ),
 ];

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use clap::Args;
 use holocron::{Body, Format};
 
-pub(crate) use self::body::usage;
 use self::body::{Wanted, body, find};
 use crate::{
     deadline::DeadlineArguments,

@@ -1,5 +1,7 @@
 //! `holocron host`: runs a host with the built-in kinds until a signal stops it.
 
+mod http;
+
 use core::time::Duration;
 
 use clap::Args;
@@ -7,6 +9,7 @@ use holocron::{Founding, Host, HostBuilder, Settings, Stopped};
 use holocron_protocol::epoch::log::EPOCHS_KEPT_MIN;
 use serde_json::json;
 
+use self::http::{Http, HttpArguments, Reach};
 use crate::{
     domains::DomainArguments,
     exit::{self, Fail, Failure},
@@ -42,6 +45,8 @@ pub(crate) struct Arguments {
     /// Address at which hosts and clients reach it, if that differs from the listen address.
     #[arg(long, value_name = "ADDRESS")]
     advertise: Option<String>,
+    #[command(flatten)]
+    http: HttpArguments,
     /// Listen beyond loopback without TLS: any process that reaches the address can then read and change everything. Only for
     /// a network in which you trust every machine. With TLS it isn't needed.
     #[arg(long)]
@@ -172,7 +177,8 @@ impl Arguments {
 
     fn builder(&self) -> Result<HostBuilder, Fail> {
         let configured = self.domains.load()?;
-        let mut builder = kinds::register(Host::builder(&self.cluster.store.url))
+        let host = Host::builder(&self.cluster.store.url);
+        let mut builder = holocron_gateway::register(kinds::register(host))
             .listen(&self.listen)
             .network(self.cluster.tls.network()?)
             .weight(self.weight)
@@ -210,16 +216,28 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         () = signals.next() => return Ok(()),
         started = builder.start() => started?,
     };
+    let reach = if arguments.allow_remote { Reach::Anywhere } else { Reach::Loopback };
+    let http = arguments.http.start(&host, reach).await?;
+    announce(&host, http.as_ref(), &arguments);
+    serve(host, http, signals).await
+}
+
+/// Says where it listens.
+fn announce(host: &Host, http: Option<&Http>, arguments: &Arguments) {
     if arguments.json {
-        println!("{}", json!({ "host": host.name().as_str(), "address": host.address() }));
+        let mut said = json!({ "host": host.name().as_str(), "address": host.address() });
+        if let Some(http) = http {
+            said["http"] = json!(http.address.to_string());
+        }
+        println!("{said}");
     } else {
-        println!("{} listens at {}", host.name(), host.address());
+        let http = http.map(|http| format!(", HTTP at {}", http.url));
+        println!("{} listens at {}{}", host.name(), host.address(), http.unwrap_or_default());
     }
-    serve(host, signals).await
 }
 
 /// Serves until the host stops by itself or on a signal.
-async fn serve(mut host: Host, mut signals: Signals) -> Result<(), Fail> {
+async fn serve(mut host: Host, http: Option<Http>, mut signals: Signals) -> Result<(), Fail> {
     let told = tokio::select! {
         biased;
         () = signals.next() => None,
@@ -229,6 +247,13 @@ async fn serve(mut host: Host, mut signals: Signals) -> Result<(), Fail> {
         return ended(&stopped);
     }
     tracing::info!(host = %host.name(), "leaving; a second signal stops it at once");
+    let leaving = async {
+        // The host still serves the requests under way.
+        if let Some(http) = http {
+            http.end().await;
+        }
+        host.leave().await
+    };
     tokio::select! {
         biased;
         // Dropping the host stops it like a crash.
@@ -236,7 +261,7 @@ async fn serve(mut host: Host, mut signals: Signals) -> Result<(), Fail> {
             tracing::warn!("second signal; stopping without handoff");
             Ok(())
         }
-        stopped = host.leave() => ended(&stopped),
+        stopped = leaving => ended(&stopped),
     }
 }
 

@@ -1,15 +1,13 @@
 //! The kinds that hosts run, as they describe them.
 
-use core::time::Duration;
-
-use holocron::{Client, KindDescription, PeerMessage, PeerReply, ask, net::Network};
+use holocron::{Client, KindDescription};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     ids::{HostName, VnodeName},
 };
+use tokio::time::timeout;
 
 use crate::{
-    ask_hosts::ANSWER_WITHIN,
     deadline::Deadline,
     exit::{Fail, Failure},
 };
@@ -21,14 +19,14 @@ impl KnownKinds {
     /// Asks hosts, one after the other, until one runs the kind; else what the last one that answered runs.
     pub(crate) async fn ask_one(
         client: &Client,
-        hosts: &[(HostName, String)],
+        hosts: &[HostName],
         deadline: Deadline,
         kind: &str,
     ) -> Result<Self, Fail> {
         let (mut last, mut trouble) = (None, "no host has joined".to_owned());
-        for (_, address) in hosts {
-            let within = deadline.left().min(ANSWER_WITHIN);
-            match kinds_of(&**client.network(), address, within).await {
+        for host in hosts {
+            let answer = timeout(deadline.left(), client.kinds_of(host)).await;
+            match answer.unwrap_or_else(|_elapsed| Err("the deadline has passed".to_owned())) {
                 Ok(kinds) => {
                     let found = kinds.iter().any(|known| known.kind == kind);
                     last = Some(Self(kinds));
@@ -49,37 +47,21 @@ impl KnownKinds {
     }
 
     pub(crate) fn names(&self) -> String {
-        self.0.iter().map(|known| known.kind.as_str()).collect::<Vec<_>>().join(", ")
+        let names = self.0.iter().map(|known| known.kind.as_str());
+        let shown = names.filter(|name| !KindDescription::is_reserved(name));
+        shown.collect::<Vec<_>>().join(", ")
     }
 }
 
-/// The hosts with their addresses, the owner of the vnode first: hosts may run different versions of its kind.
-pub(crate) fn host_first(record: &EpochRecord, vnode: &VnodeName) -> Vec<(HostName, String)> {
+/// The hosts, the owner of the vnode first: hosts may run different versions of its kind.
+pub(crate) fn host_first(record: &EpochRecord, vnode: &VnodeName) -> Vec<HostName> {
     let slot = vnode.hash().slot(record.slot_count);
     let owner = record
         .domain_of(vnode)
         .and_then(|domain| record.holding(domain, slot)?.owner)
         .and_then(|tenure| record.host_of(tenure.session));
     let first = owner.map(|(name, _)| name.clone());
-    let mut hosts: Vec<_> =
-        record.hosts.iter().map(|(name, host)| (name.clone(), host.address.clone())).collect();
-    hosts.sort_by_key(|(name, _)| Some(name) != first.as_ref());
+    let mut hosts: Vec<_> = record.hosts.keys().cloned().collect();
+    hosts.sort_by_key(|name| Some(name) != first.as_ref());
     hosts
-}
-
-/// The kinds of the host at an address.
-pub(crate) async fn kinds_of(
-    network: &dyn Network,
-    address: &str,
-    within: Duration,
-) -> Result<Vec<KindDescription>, String> {
-    match ask(network, address, PeerMessage::Kinds, within).await {
-        Ok(PeerReply::Kinds(text)) => serde_json::from_str(&text).map_err(|error| {
-            format!("{address}: its description of its kinds can't be read: {error}")
-        }),
-        // A release that doesn't know the question refuses it.
-        Ok(PeerReply::Refused(why)) => Err(format!("{address} refuses the question: {why}")),
-        Ok(other) => Err(format!("{address}: unexpected answer: {other:?}")),
-        Err(error) => Err(error.to_string()),
-    }
 }

@@ -8,11 +8,8 @@ use holocron_protocol::ids::HostName;
 use serde_json::{Value, json};
 
 use crate::{
-    ask_hosts::ask_all,
-    call::usage,
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
-    known_kinds::kinds_of,
     output::print,
     store::ClusterArguments,
 };
@@ -46,8 +43,7 @@ struct Listed {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
     let client = deadline.connect(&arguments.cluster).await?;
-    let view = client.ready().await?;
-    let answers = ask_all(client.network(), &view.record, deadline, kinds_of).await;
+    let answers = client.kinds().await?;
     let (mut listed, mut silent) = (Vec::new(), BTreeMap::new());
     for (host, answer) in answers {
         match answer {
@@ -59,6 +55,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         let why: Vec<String> = silent.iter().map(|(host, why)| format!("{host}: {why}")).collect();
         return Err(Fail::new(Failure::Later, format!("no host answered. {}", why.join("; "))));
     }
+    // Shown if it is asked for by its name.
+    let wanted = arguments.kind.as_deref();
+    listed.retain(|listed| {
+        let name = listed.kind.kind.as_str();
+        !KindDescription::is_reserved(name) || wanted == Some(name)
+    });
     if let Some(only) = &arguments.kind {
         let names: Vec<String> = listed.iter().map(|listed| listed.kind.kind.clone()).collect();
         listed.retain(|listed| listed.kind.kind == *only);
@@ -127,7 +129,7 @@ fn line(noun: &str, call: &CallDescription) -> String {
     let result = if is_known { format!(" -> {}", call.result) } else { String::new() };
     let docs =
         if call.docs.is_empty() { String::new() } else { format!("\n             {}", call.docs) };
-    format!("  {noun:<9}{}{result}{docs}\n", usage(call))
+    format!("  {noun:<9}{}{result}{docs}\n", call.usage())
 }
 
 /// The state, and the named types in the state, the arguments and the results, each once.

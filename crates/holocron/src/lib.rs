@@ -20,7 +20,8 @@ mod transport;
 pub use api::call::{Answer, Body, Call, Format, Mode, Outcome, ReplyTo};
 pub use api::clock::{Clock, SystemClock, TokioClock};
 pub use client::{
-    CallError, Client, ForkError, Listing, Ran, Unavailable, VnodeRef, Watch, WatchCommits,
+    CallError, Client, ForkError, InvalidCursor, KindsOfHosts, ListCursor, Listing, Ran,
+    Unavailable, VnodeRef, Watch, WatchCommits, WatchJson,
     connect::{AskError, ClientBuilder, ConnectError, ask},
 };
 
@@ -35,6 +36,7 @@ pub use api::random::Random;
 pub use api::schema::{CallArguments, CallDescription, KindDescription, Schema};
 pub use api::settings::Settings;
 pub use api::vnode::Vnode;
+pub use api::words::json_of_text;
 pub use audit::Audit;
 pub use holocron_access::{Certified, Role, Tls, TlsFiles};
 /// Writes a [`Vnode`] from the methods of a type: commands, queries, hooks, and a typed client.
@@ -220,7 +222,9 @@ pub use holocron_protocol::ids::{CommitNumber, Epoch};
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};
 pub use holocron_protocol::schema::record::{Codec, Refusal};
 pub use holocron_protocol::schema::shape::{Part, Scalar, Shape};
-pub use host::{Domain, Host, HostBuilder, Meter, Metrics, StartError, Stopped};
+pub use host::{
+    Domain, Host, HostBuilder, Meter, Metrics, Observer, Readiness, StartError, Stopped,
+};
 pub use metrics::Distribution;
 pub use transport::peer::{
     DomainStatus, Health, HostStatus, JoinRequest, ListRequest, ListedPage, NOT_OPEN_MAX, NotOpen,

@@ -1,6 +1,6 @@
 //! From the words of a command line to a call in JSON.
 
-use holocron::{CallArguments, CallDescription, KindDescription, Mode, Part, Scalar, Shape};
+use holocron::{CallArguments, CallDescription, KindDescription, Mode, Part, json_of_text};
 use serde_json::{Map, Value, json};
 
 /// Which call is meant.
@@ -46,34 +46,19 @@ pub(super) fn find<'a>(
 }
 
 fn usages<'a>(calls: impl IntoIterator<Item = &'a CallDescription>) -> String {
-    let names = calls.into_iter().map(|call| call.name.clone().unwrap_or_else(|| usage(call)));
+    let names = calls.into_iter().map(|call| call.name.clone().unwrap_or_else(|| call.usage()));
     names.collect::<Vec<_>>().join(", ")
-}
-
-/// How a call is written: `add(sku: String, n: u32)`.
-pub(crate) fn usage(call: &CallDescription) -> String {
-    let name = call.name.as_deref().unwrap_or_default();
-    match &call.arguments {
-        CallArguments::None => name.to_owned(),
-        CallArguments::Named(parts) => {
-            let parts: Vec<String> =
-                parts.iter().map(|Part { name, shape }| format!("{name}: {shape}")).collect();
-            format!("{name}({})", parts.join(", "))
-        }
-        CallArguments::Value(shape) if call.name.is_none() => shape.to_string(),
-        CallArguments::Value(shape) => format!("{name}({shape})"),
-    }
 }
 
 /// The call in JSON.
 pub(super) fn body(call: &CallDescription, word: &str, given: &[String]) -> Result<String, String> {
-    let wrong = |why: String| format!("{why}; it is written {}", usage(call));
+    let wrong = |why: String| format!("{why}; it is written {}", call.usage());
     let Some(name) = &call.name else {
         let CallArguments::Value(shape) = &call.arguments else {
             return Err(wrong("the call has no name".to_owned()));
         };
         return match given {
-            [] => Ok(value(word, shape).map_err(wrong)?.to_string()),
+            [] => Ok(json_of_text(word, shape).map_err(wrong)?.to_string()),
             [..] => Err(wrong(
                 "its commands and queries have no names, so one JSON value is the call".to_owned(),
             )),
@@ -84,7 +69,7 @@ pub(super) fn body(call: &CallDescription, word: &str, given: &[String]) -> Resu
         CallArguments::None => return Err(wrong(format!("{name} takes no argument"))),
         CallArguments::Named(parts) => named(parts, given).map_err(wrong)?,
         CallArguments::Value(shape) => match given {
-            [one] => value(one, shape).map_err(wrong)?,
+            [one] => json_of_text(one, shape).map_err(wrong)?,
             _ => return Err(wrong(format!("{name} takes one argument, not {}", given.len()))),
         },
     };
@@ -103,26 +88,15 @@ fn named(parts: &[Part], given: &[String]) -> Result<Value, String> {
         return Err(format!("{} arguments, not {}", parts.len(), given.len()));
     }
     let each = parts.iter().zip(given).map(|(Part { name, shape }, text)| {
-        Ok((name.clone(), value(text, shape).map_err(|why| format!("{name}: {why}"))?))
+        Ok((name.clone(), json_of_text(text, shape).map_err(|why| format!("{name}: {why}"))?))
     });
     each.collect::<Result<Map<_, _>, String>>().map(Value::Object)
 }
 
-/// A JSON value. Text may be given as it is where text is expected.
-fn value(text: &str, shape: &Shape) -> Result<Value, String> {
-    let is_text = matches!(shape, Shape::Scalar(Scalar::String | Scalar::Char));
-    match serde_json::from_str(text) {
-        Ok(Value::String(text)) => Ok(Value::String(text)),
-        Ok(_) | Err(_) if is_text => Ok(Value::String(text.to_owned())),
-        Ok(value) => Ok(value),
-        Err(error) => {
-            Err(format!("{text:?} is not JSON ({error}); write text in quotes: '\"text\"'"))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use holocron::{Scalar, Shape};
+
     use super::*;
 
     fn call(name: Option<&str>, arguments: CallArguments) -> CallDescription {

@@ -22,6 +22,8 @@ mod elect;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod lost;

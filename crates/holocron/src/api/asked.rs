@@ -19,6 +19,7 @@ pub(crate) enum Ask {
     Timer { name: String, at: WallTime, every: Duration, command: Bytes },
     Cancel(String),
     Send { to: VnodeName, command: Bytes, tag: Option<String> },
+    SendJson { to: VnodeName, command: Bytes, tag: String },
     Effect { work: Bytes, tag: Option<String> },
 }
 
@@ -32,6 +33,9 @@ impl Ask {
             Self::Cancel(name) => drop(deferred.cancel_timer(&name)),
             Self::Send { to, command, tag } => {
                 deferred.send(to, command, tag.as_deref());
+            }
+            Self::SendJson { to, command, tag } => {
+                deferred.ask_by_name(to, command, &tag);
             }
             Self::Effect { work, tag } => {
                 deferred.effect(work, tag.as_deref());

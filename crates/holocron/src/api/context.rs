@@ -131,6 +131,15 @@ impl<V: Vnode> Context<'_, V> {
         self.message::<T>(key, command, Some(tag));
     }
 
+    /// The same for a kind whose types this program doesn't have: the command is JSON, as for [`crate::Client::call`], and so is
+    /// the reply ([`Finished::json`](crate::Finished::json)). A refusal isn't tried again later, as one of [`Context::ask`] is: it
+    /// is handed over at once.
+    pub fn ask_by_name(&mut self, to: &VnodeName, command: Bytes, tag: &str) {
+        let tag = asked::label("tag", tag);
+        let ask = tag.map(|tag| Ask::SendJson { to: to.clone(), command, tag });
+        self.asked.note(ask);
+    }
+
     #[expect(clippy::needless_pass_by_value, reason = "commands are given away, as to a client")]
     fn message<T: Vnode>(&mut self, key: &str, command: T::Command, tag: Option<&str>) {
         let ask = VnodeName::new(T::KIND, key).map_err(|invalid| invalid.to_string());

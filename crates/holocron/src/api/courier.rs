@@ -3,10 +3,9 @@
 use core::fmt::Debug;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use holocron_protocol::{ids::VnodeName, request::window::Request};
 
-use crate::api::call::{Answer, Mode};
+use crate::api::call::{Answer, Body, Mode};
 
 /// One attempt to deliver a message or an acknowledgement.
 #[derive(Clone, Debug)]
@@ -14,7 +13,7 @@ pub(crate) struct Parcel {
     pub(crate) to: VnodeName,
     pub(crate) mode: Mode,
     pub(crate) request: Request,
-    pub(crate) body: Bytes,
+    pub(crate) body: Body,
 }
 
 /// Carries messages to the hosts of their targets.

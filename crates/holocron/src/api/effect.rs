@@ -9,6 +9,8 @@ use holocron_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::api::call_error::CallError;
+
 /// The permanent id of an effect: it is the same in every attempt, by any host, and no other effect has it. Give it to a
 /// service as its idempotency key, so that what runs twice counts once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,6 +126,8 @@ impl Retry {
 pub struct Finished<'a> {
     pub(crate) tag: &'a str,
     pub(crate) outcome: Result<&'a [u8], &'a str>,
+    /// Of a message: the same as an error of a call.
+    pub(crate) error: Option<&'a CallError>,
 }
 
 impl Finished<'_> {
@@ -144,6 +148,18 @@ impl Finished<'_> {
                 .map_err(|error| Failed(format!("the reply can't be read: {}", error.why))),
             Err(why) => Err(Failed(why.to_owned())),
         }
+    }
+
+    /// The reply to a message that was sent with [`crate::Context::ask_by_name`], as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Why there will never be one: a panic, a rejection or a refusal. [`CallError::Unclear`]: the target refuses it now, and an
+    /// earlier attempt may still run.
+    pub fn json(&self) -> Result<&[u8], CallError> {
+        self.outcome.map_err(|why| {
+            self.error.map_or_else(|| CallError::Rejected { why: why.to_owned() }, CallError::clone)
+        })
     }
 }
 

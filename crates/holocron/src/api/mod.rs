@@ -6,6 +6,7 @@
 pub(crate) mod asked;
 pub(crate) mod by_name;
 pub(crate) mod call;
+pub(crate) mod call_error;
 pub(crate) mod clock;
 pub(crate) mod codec;
 pub(crate) mod context;
@@ -23,3 +24,4 @@ pub(crate) mod schema;
 pub(crate) mod settings;
 pub(crate) mod vnode;
 pub(crate) mod watch;
+pub(crate) mod words;

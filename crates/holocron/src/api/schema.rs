@@ -152,6 +152,17 @@ pub struct KindDescription {
     pub queries: Vec<CallDescription>,
 }
 
+/// Kinds whose names begin so belong to the runtime and its parts: tools don't list them, and the gateway doesn't reach them.
+const RESERVED: &str = "holocron.";
+
+impl KindDescription {
+    /// Whether a kind of this name belongs to the runtime and its parts.
+    #[must_use]
+    pub fn is_reserved(kind: &str) -> bool {
+        kind.starts_with(RESERVED)
+    }
+}
+
 /// A command or query, as a host describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallDescription {

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{Client, request_driver::moved, routes::Target, shared::Shared};
 use crate::api::{
-    call::{Answer, Call, Format, ReplyTo},
+    call::{Answer, Body, Call, ReplyTo},
     courier::Parcel,
 };
 
@@ -29,7 +29,8 @@ async fn attempt(shared: &Shared, parcel: Parcel) -> Option<Answer> {
     let routes = shared.routes();
     let route = routes.route(&to)?;
     let epoch = shared.newest_epoch(&routes);
-    let call = Call { name: to.clone(), mode, request, epoch, format: Format::Bincode, body };
+    let Body { format, bytes: body } = body;
+    let call = Call { name: to.clone(), mode, request, epoch, format, body };
     let receiver = match &route.target {
         Target::Local => {
             let (reply, receiver) = ReplyTo::here();

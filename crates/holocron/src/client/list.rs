@@ -1,4 +1,9 @@
 //! Listing the vnodes of a kind: slot by slot, page by page, from the hosts that own the slots.
+//!
+//! It goes through *windows* of slots, one after the other, and within a window from owner to owner. So what is left of a listing
+//! is a window and some of its slots, and fits into a cursor, with which another process can go on.
+
+mod cursor;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -12,6 +17,7 @@ use holocron_protocol::{
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+pub use self::cursor::{InvalidCursor, ListCursor};
 use super::{
     CallError, Client, Unavailable, VnodeRef,
     routes::{Routes, Target},
@@ -43,7 +49,13 @@ impl Client {
     #[must_use]
     pub fn list(&self, kind: &str, prefix: &str) -> Listing {
         let filter = Filter { kind: kind.to_owned(), prefix: prefix.to_owned() };
-        Listing { client: self.clone(), filter, left: None, begun: None }
+        Listing { client: self.clone(), filter, from: None, slot_count: 1, left: None, begun: None }
+    }
+
+    /// Goes on where a listing of the same kind and prefix has ended, in this process or another: see [`Listing::cursor`].
+    #[must_use]
+    pub fn list_from(&self, kind: &str, prefix: &str, cursor: ListCursor) -> Listing {
+        Listing { from: Some(cursor), ..self.list(kind, prefix) }
     }
 
     /// Handles to the vnodes that [`Client::list`] lists, of a kind that this program knows.
@@ -63,12 +75,17 @@ impl Client {
 pub struct Listing {
     client: Client,
     filter: Filter,
+    /// Where it begins, until the first page.
+    from: Option<ListCursor>,
+    /// Slots of the cluster; known with the first page.
+    slot_count: u16,
     /// The slots that aren't listed to their end; unknown before the first page.
     left: Option<BTreeSet<DomainSlot>>,
     /// The slot whose listing has begun, and the last vnode in it that was looked at.
     begun: Option<(DomainSlot, VnodeHash)>,
 }
 
+/// A slot of a domain.
 type DomainSlot = (DomainId, Slot);
 
 impl Listing {
@@ -79,12 +96,26 @@ impl Listing {
     ///
     /// [`CallError::Unavailable`] when the next slot's owner gives no page until the client's deadline.
     pub async fn next_page(&mut self) -> Result<Option<Vec<String>>, CallError> {
+        self.next_keys(usize::MAX).await
+    }
+
+    /// The same, with so many keys at most. `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listing::next_page`].
+    pub async fn next_keys(&mut self, max: usize) -> Result<Option<Vec<String>>, CallError> {
         let deadline = Instant::now() + self.client.deadline;
         if self.left.is_none() {
             let record = self.client.ready().await?.record;
             let domains = record.domains_of(&self.filter.kind, &self.filter.prefix);
+            self.slot_count = record.slot_count;
             let slots = |domain| (0..record.slot_count).map(move |slot| (domain, Slot(slot)));
-            self.left = Some(domains.flat_map(slots).collect());
+            let mut left: BTreeSet<DomainSlot> = domains.flat_map(slots).collect();
+            if let Some(from) = self.from.take() {
+                self.begun = from.apply(&mut left);
+            }
+            self.left = Some(left);
         }
         let shared = Arc::clone(&self.client.shared);
         let mut failures = 0;
@@ -92,7 +123,7 @@ impl Listing {
             let routes = shared.routes();
             let slots = self.slots_with(next, &routes);
             let obstacle = match timeout_at(deadline, self.ask(&slots, &routes)).await {
-                Ok(Ok(page)) => match self.take(page, &slots) {
+                Ok(Ok(page)) => match self.take(self.cut(page, &slots, max), &slots) {
                     Ok(keys) => return Ok(Some(keys)),
                     Err(why) => why,
                 },
@@ -131,6 +162,13 @@ impl Listing {
         })
     }
 
+    /// Where it has come to, for [`Client::list_from`]; none at its begin and at its end.
+    #[must_use]
+    pub fn cursor(&self) -> Option<ListCursor> {
+        let left = self.left.as_ref()?;
+        ListCursor::of(left, self.begun)
+    }
+
     fn left(&self) -> &BTreeSet<DomainSlot> {
         self.left.as_ref().expect("known from the first page on")
     }
@@ -139,11 +177,12 @@ impl Listing {
         self.begun.map(|(slot, _)| slot).or_else(|| self.left().first().copied())
     }
 
-    /// The next slots, as far as they have the same owner.
+    /// The next slots of the window, as far as they have the same owner.
     fn slots_with(&self, next: DomainSlot, routes: &Routes) -> Vec<DomainSlot> {
         let owner = routes.owner_of(next.0, next.1);
         let others = self.left().iter().filter(|&&(domain, slot)| {
-            (domain, slot) != next && domain == next.0 && routes.owner_of(domain, slot) == owner
+            let in_window = domain == next.0 && window(slot) == window(next.1);
+            in_window && (domain, slot) != next && routes.owner_of(domain, slot) == owner
         });
         core::iter::once(next).chain(others.copied()).take(SLOTS_MAX).collect()
     }
@@ -190,6 +229,27 @@ impl Listing {
         }
     }
 
+    /// A page with so many keys at most: those that come first in the order in which slots, and in a slot vnodes, are listed.
+    fn cut(&self, mut page: ListedPage, slots: &[DomainSlot], max: usize) -> ListedPage {
+        let max = max.max(1);
+        if page.keys.len() <= max {
+            return page;
+        }
+        let place = |key: &String| {
+            let hash = VnodeHash::of(&self.filter.kind, key);
+            let slot = hash.slot(self.slot_count);
+            (slots.iter().position(|(_, listed)| *listed == slot), hash)
+        };
+        page.keys.sort_by_cached_key(place);
+        // A host that lists vnodes of other slots is wrong: then nothing is cut, and nothing is lost.
+        if let (Some(at), last) = place(&page.keys[max - 1]) {
+            page.keys.truncate(max);
+            let slots = u32::try_from(at).expect("few slots are asked for at once");
+            page.reached = Reached { slots, after: Some(last) };
+        }
+        page
+    }
+
     /// Notes how far a page comes. A page that doesn't get on is an error.
     fn take(&mut self, page: ListedPage, slots: &[DomainSlot]) -> Result<Vec<String>, CallError> {
         let ListedPage { keys, reached: Reached { slots: done, after } } = page;
@@ -206,6 +266,14 @@ impl Listing {
         }
         Ok(keys)
     }
+}
+
+/// Slots that are listed before those after them are begun.
+const WINDOW: u16 = 1_024;
+
+/// The number of a slot's window.
+const fn window(slot: Slot) -> u16 {
+    slot.0 / WINDOW
 }
 
 fn unavailable(why: impl Into<String>) -> CallError {

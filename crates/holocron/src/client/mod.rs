@@ -14,10 +14,10 @@
 //! * Calls in flight are bounded; further ones wait until their deadline.
 
 mod attempt;
-mod call_error;
 pub(crate) mod connect;
 mod connection;
 mod fork;
+mod kinds;
 mod list;
 mod request_driver;
 mod request_numbers;
@@ -33,20 +33,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use holocron_protocol::ids::{ClusterId, Epoch, HostName, VnodeName};
+use holocron_protocol::ids::{ClusterId, CommitNumber, Epoch, HostName, VnodeName};
 use tokio::time::{Instant, timeout};
 
 pub use self::{
-    call_error::{CallError, Ran, Unavailable},
     fork::ForkError,
-    list::Listing,
+    kinds::KindsOfHosts,
+    list::{InvalidCursor, ListCursor, Listing},
     vnode_ref::VnodeRef,
-    watch::{Watch, WatchCommits},
+    watch::{Watch, WatchCommits, WatchJson},
 };
 use self::{
     request_driver::{Ask, RequestDriver},
     shared::Shared,
 };
+pub use crate::api::call_error::{CallError, Ran, Unavailable};
 use crate::{
     api::{
         call::{Body, Mode},
@@ -202,6 +203,21 @@ impl Client {
         body: Body,
         deadline: Duration,
     ) -> Result<Bytes, CallError> {
+        self.call_with_commit(name, mode, body, deadline).await.map(|(content, _)| content)
+    }
+
+    /// The same, and the number of the commit that the reply belongs to: of a query, one that its answer reflects.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`].
+    pub async fn call_with_commit(
+        &self,
+        name: &VnodeName,
+        mode: Mode,
+        body: Body,
+        deadline: Duration,
+    ) -> Result<(Bytes, CommitNumber), CallError> {
         let length = body.bytes.len();
         if length > PAYLOAD_LEN_MAX {
             let why = format!("{length} bytes; at most {PAYLOAD_LEN_MAX} can be sent");
@@ -209,7 +225,9 @@ impl Client {
         }
         let deadline = Instant::now() + deadline.min(DEADLINE_MAX);
         let _permit = self.shared.admit(deadline).await?;
-        RequestDriver::new(Ask { shared: &self.shared, name, mode, body }).run(deadline).await
+        let ask = Ask { shared: &self.shared, name, mode, body };
+        let replied = RequestDriver::new(ask).run(deadline).await?;
+        Ok((replied.content, replied.commit))
     }
 }
 

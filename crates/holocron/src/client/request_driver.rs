@@ -60,6 +60,14 @@ pub(super) struct RequestDriver<'a> {
     obstacle: CallError,
 }
 
+/// A vnode's reply.
+pub(super) struct Replied {
+    /// Its content, in the format of the call.
+    pub(super) content: Bytes,
+    /// The commit of a command; of a query, one that its answer reflects.
+    pub(super) commit: CommitNumber,
+}
+
 /// What to do after an attempt.
 enum Next {
     /// Make the next attempt at once.
@@ -67,7 +75,7 @@ enum Next {
     /// Make the next attempt when there is a newer view, or after a back-off.
     Pause,
     /// Return this.
-    End(Result<Bytes, CallError>),
+    End(Result<Replied, CallError>),
 }
 
 impl<'a> RequestDriver<'a> {
@@ -79,7 +87,7 @@ impl<'a> RequestDriver<'a> {
     }
 
     /// Follows the request to its end.
-    pub(super) async fn run(mut self, deadline: Instant) -> Result<Bytes, CallError> {
+    pub(super) async fn run(mut self, deadline: Instant) -> Result<Replied, CallError> {
         let held = if self.ask.mode == Mode::Watch { HOLD } else { Duration::ZERO };
         let slow_after = held + SLOW_AFTER;
         let timeout = until_deadline(self.ask.shared, slow_after, deadline);
@@ -169,16 +177,13 @@ impl<'a> RequestDriver<'a> {
                 self.obstacle = CallError::Busy;
                 self.settle(Attempted::Refused)
             }
-            Outcome::Quarantined => {
-                let why = "the vnode is quarantined after repeated panics";
-                self.refused(CallError::unavailable(Unavailable::Quarantined, why))
-            }
-            Outcome::UnknownKind => self.refused(CallError::UnknownKind),
-            Outcome::Undecodable(why) => self.refused(CallError::Rejected { why }),
-            Outcome::UnknownCommand(why) => self.refused(CallError::UnknownCommand { why }),
-            Outcome::OtherArguments(why) => self.refused(CallError::OtherArguments { why }),
-            Outcome::Unreadable(why) => {
-                self.refused(CallError::unavailable(Unavailable::Unreadable, why))
+            refusal @ (Outcome::Quarantined
+            | Outcome::UnknownKind
+            | Outcome::Undecodable(_)
+            | Outcome::UnknownCommand(_)
+            | Outcome::OtherArguments(_)
+            | Outcome::Unreadable(_)) => {
+                self.refused(CallError::of_outcome(refusal).expect("these are refusals"))
             }
             Outcome::Unclear => self.unanswered(Unavailable::Moving, "the host's session ended"),
         }
@@ -189,7 +194,7 @@ impl<'a> RequestDriver<'a> {
         if self.request.is_some() {
             return self.settle(Attempted::Done(Recorded { outcome, commit }));
         }
-        Next::End(result(outcome))
+        Next::End(result(Recorded { outcome, commit }))
     }
 
     /// Not run, and an early retry is of no use.
@@ -213,7 +218,7 @@ impl<'a> RequestDriver<'a> {
     fn settle(&mut self, attempted: Attempted) -> Next {
         let Some(request) = &mut self.request else { return Next::Pause };
         match request.answered(attempted) {
-            Verdict::Finished(recorded) => Next::End(result(recorded.outcome)),
+            Verdict::Finished(recorded) => Next::End(result(recorded)),
             Verdict::Resend => Next::Again,
             Verdict::Retry => Next::Pause,
             Verdict::Wait => unreachable!("at most one attempt is in flight"),
@@ -257,9 +262,9 @@ impl<'a> RequestDriver<'a> {
     }
 }
 
-fn result(outcome: Ended) -> Result<Bytes, CallError> {
+fn result(Recorded { outcome, commit }: Recorded) -> Result<Replied, CallError> {
     match outcome {
-        Ended::Reply(reply) => Ok(reply),
+        Ended::Reply(content) => Ok(Replied { content, commit }),
         Ended::Panicked => Err(CallError::Panicked),
         Ended::Rejected(why) => Err(CallError::Rejected { why }),
     }

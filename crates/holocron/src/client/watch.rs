@@ -72,7 +72,8 @@ impl<V: Vnode> VnodeRef<V> {
         let name = self.valid_name().cloned();
         let rejected = |why| CallError::Rejected { why };
         let what = name.and_then(|name| Ok((name, query.map_err(rejected)?)));
-        WatchCommits { client: self.client.clone(), what, after: CommitNumber::ZERO }
+        let (client, after) = (self.client.clone(), CommitNumber::ZERO);
+        WatchCommits { client, what, format: Format::Bincode, after }
     }
 }
 
@@ -80,8 +81,38 @@ impl Client {
     /// Follows the commit numbers of a vnode of any kind; see [`VnodeRef::watch`].
     #[must_use]
     pub fn watch_commits(&self, name: &VnodeName) -> WatchCommits {
-        let what = Ok((name.clone(), None));
-        WatchCommits { client: self.clone(), what, after: CommitNumber::ZERO }
+        let (what, after) = (Ok((name.clone(), None)), CommitNumber::ZERO);
+        WatchCommits { client: self.clone(), what, format: Format::Bincode, after }
+    }
+
+    /// Follows a vnode of any kind through a query in JSON, as for [`Client::call`]; see [`VnodeRef::watch`].
+    #[must_use]
+    pub fn watch_json(&self, name: &VnodeName, query: Bytes) -> WatchJson {
+        let (what, after) = (Ok((name.clone(), Some(query))), CommitNumber::ZERO);
+        WatchJson(WatchCommits { client: self.clone(), what, format: Format::Json, after })
+    }
+}
+
+/// Follows a vnode through a query in JSON; see [`Client::watch_json`].
+#[derive(Debug)]
+pub struct WatchJson(WatchCommits);
+
+impl WatchJson {
+    /// The same, from the first commit after this one.
+    #[must_use]
+    pub fn after(self, commit: CommitNumber) -> Self {
+        Self(self.0.after(commit))
+    }
+
+    /// Waits, as long as it takes, for a commit that is newer than the last one, and for the query's answer at it, in JSON.
+    /// Dropping the future loses nothing. After an error it may be called again.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], never [`CallError::Unclear`]: [`CallError::Unavailable`] when the vnode can't be reached until the
+    /// client's deadline.
+    pub async fn next(&mut self) -> Result<(CommitNumber, Bytes), CallError> {
+        self.0.news().await
     }
 }
 
@@ -91,6 +122,8 @@ pub struct WatchCommits {
     client: Client,
     /// The vnode, and the query that is asked at each commit.
     what: Result<(VnodeName, Option<Bytes>), CallError>,
+    /// How the query is encoded, and its answer.
+    format: Format,
     after: CommitNumber,
 }
 
@@ -118,7 +151,8 @@ impl WatchCommits {
         loop {
             let hold_ms = u32::try_from(HOLD.as_millis()).expect("a hold is short");
             let request = WatchRequest { after: self.after, hold_ms, query: query.clone() };
-            let reply = self.client.wait_for_news(name, request.encode()).await?;
+            let body = Body { format: self.format, bytes: request.encode() };
+            let reply = self.client.wait_for_news(name, body).await?;
             let news = read_news(&reply).map_err(|why| CallError::Unreadable { why })?;
             if let Some((commit, answer)) = news
                 && commit > self.after
@@ -171,11 +205,10 @@ impl<R> fmt::Debug for Watch<R> {
 
 impl Client {
     /// Sends a watcher, which may wait for [`HOLD`] beyond the client's deadline.
-    async fn wait_for_news(&self, name: &VnodeName, body: Bytes) -> Result<Bytes, CallError> {
+    async fn wait_for_news(&self, name: &VnodeName, body: Body) -> Result<Bytes, CallError> {
         let deadline = Instant::now() + HOLD + self.deadline;
         let _permit = self.shared.admit_watcher(deadline).await?;
-        let body = Body { format: Format::Bincode, bytes: body };
         let ask = Ask { shared: &self.shared, name, mode: Mode::Watch, body };
-        RequestDriver::new(ask).run(deadline).await
+        RequestDriver::new(ask).run(deadline).await.map(|replied| replied.content)
     }
 }

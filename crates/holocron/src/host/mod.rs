@@ -13,6 +13,7 @@ mod leader_io;
 mod links;
 mod member_io;
 mod meter;
+mod observer;
 mod parts;
 mod reach;
 mod shared;
@@ -31,6 +32,7 @@ pub use self::{
     builder::HostBuilder,
     domain::Domain,
     meter::{Meter, Metrics},
+    observer::{Observer, Readiness},
     start_error::StartError,
 };
 use crate::{
@@ -121,6 +123,12 @@ impl Host {
     #[must_use]
     pub fn meter(&self) -> Meter {
         Meter::new(&self.shared)
+    }
+
+    /// What other parts of the program may look at while the host runs.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.shared))
     }
 
     /// The requests that it has made to the home domain's store, by verb and purpose.

@@ -8,4 +8,4 @@
 mod clock;
 mod unit;
 
-pub use self::unit::{Sent, TestVnode};
+pub use self::unit::{Sent, SentByName, TestVnode};

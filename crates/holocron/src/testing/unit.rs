@@ -1,19 +1,23 @@
 //! One vnode in a test.
 
+mod by_name;
+
 use core::{fmt, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use holocron_protocol::{
-    deferred::{Deferred, Finished as Over, Fired, limits::Limits},
+    deferred::{Deferred, Encoding, Finished as Over, Fired, limits::Limits},
     format::codec,
     ids::{Epoch, RequestNumber, VnodeName},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use self::by_name::SentByName;
 use super::clock::TestClock;
 use crate::api::{
     asked::Asked,
+    call_error::CallError,
     context::Context,
     effect::{Done, Effect, EffectId, Finished, Retry},
     lifecycle::Resource,
@@ -260,7 +264,9 @@ impl<V: Vnode> TestVnode<V> {
     #[must_use]
     pub fn sent<T: Vnode>(&self) -> Vec<Sent<T::Command>> {
         let messages = self.deferred.messages();
-        let of_kind = messages.filter(|(_, message)| message.to.kind() == T::KIND);
+        let of_kind = messages.filter(|(_, message)| {
+            message.to.kind() == T::KIND && message.encoding == Encoding::Bincode
+        });
         let sent = of_kind.map(|(number, message)| Sent {
             number: number.get(),
             key: message.to.key().to_owned(),
@@ -281,7 +287,7 @@ impl<V: Vnode> TestVnode<V> {
         assert!(self.deferred.messages().any(|(one, _)| one == number), "no message {number}");
         let outcome = answer.map(|reply| encoded(&reply)).map_err(str::to_owned);
         let over = self.deferred.answered(number, outcome);
-        self.finish(over);
+        self.finish(over, None);
     }
 
     /// The effects that aren't done, in order.
@@ -334,14 +340,14 @@ impl<V: Vnode> TestVnode<V> {
         let number = RequestNumber::new(number);
         assert!(self.deferred.effects().any(|(one, _)| one == number), "no effect {number}");
         let over = self.deferred.effect_ended(number, Ok(result));
-        self.finish(over);
+        self.finish(over, None);
     }
 
-    fn finish(&mut self, over: Option<Over>) {
+    fn finish(&mut self, over: Option<Over>, error: Option<&CallError>) {
         let Some(Over { tag, outcome }) = over else { return };
         let ran = self.run(|vnode, context| {
             let outcome = outcome.as_deref().map_err(String::as_str);
-            vnode.finished(context, Finished { tag: &tag, outcome });
+            vnode.finished(context, Finished { tag: &tag, outcome, error });
         });
         ran.expect("the handler of an outcome isn't rejected");
     }

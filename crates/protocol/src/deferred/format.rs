@@ -3,13 +3,16 @@
 //! The timers: their number, then by name: name, time, period, tries, command. The outbox: the next number; the messages,
 //! the failed messages and the effects by number, each after its number and its tries; the targets by name. Empty lists take a
 //! byte.
+//!
+//! A message says before its tag whether it has one: 0 no, 1 yes, 2 yes and the command is JSON. Releases before 2 was used
+//! refuse an outbox with it, and leave the vnode as it is.
 
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Deferred, Effect, Message, Target, Timer, Tries};
+use super::{Deferred, Effect, Encoding, Message, Target, Timer, Tries};
 use crate::{
     format::{
         codec::Malformed,
@@ -18,6 +21,10 @@ use crate::{
     ids::{CommitNumber, RequestNumber, VnodeName},
     time::WallTime,
 };
+
+const NO_TAG: u8 = 0;
+const TAG: u8 = 1;
+const TAG_OF_JSON: u8 = 2;
 
 impl Deferred {
     /// Whether there is a section of timers.
@@ -51,7 +58,7 @@ impl Deferred {
                 put_number(out, number.get());
                 message.tries.encode(out);
                 put_name(out, &message.to);
-                put_tag(out, message.tag.as_deref());
+                put_message_tag(out, message);
                 put_bytes(out, &message.command);
             }
         }
@@ -117,7 +124,27 @@ impl Deferred {
 }
 
 fn decode_message(reader: &mut Reader<'_>, tries: Tries) -> Result<Message, Malformed> {
-    Ok(Message { tries, to: name(reader)?, tag: tag(reader)?, command: bytes(reader)? })
+    let to = name(reader)?;
+    let (encoding, tag) = match reader.byte()? {
+        NO_TAG => (Encoding::Bincode, None),
+        TAG => (Encoding::Bincode, Some(text(reader)?)),
+        TAG_OF_JSON => (Encoding::Json, Some(text(reader)?)),
+        _ => {
+            return Err(reader.malformed("a message of an encoding that this release doesn't know"));
+        }
+    };
+    Ok(Message { tries, to, encoding, tag, command: bytes(reader)? })
+}
+
+fn put_message_tag(out: &mut Vec<u8>, message: &Message) {
+    match message.encoding {
+        Encoding::Bincode => put_tag(out, message.tag.as_deref()),
+        Encoding::Json => {
+            out.push(TAG_OF_JSON);
+            let tag = message.tag.as_deref().expect("the answer to a message in JSON is wanted");
+            put_bytes(out, tag.as_bytes());
+        }
+    }
 }
 
 /// Reads a list of what has numbers below `next`, in their order.
@@ -172,9 +199,9 @@ fn name(reader: &mut Reader<'_>) -> Result<VnodeName, Malformed> {
 
 fn put_tag(out: &mut Vec<u8>, tag: Option<&str>) {
     match tag {
-        None => out.push(0),
+        None => out.push(NO_TAG),
         Some(tag) => {
-            out.push(1);
+            out.push(TAG);
             put_bytes(out, tag.as_bytes());
         }
     }
@@ -182,8 +209,8 @@ fn put_tag(out: &mut Vec<u8>, tag: Option<&str>) {
 
 fn tag(reader: &mut Reader<'_>) -> Result<Option<Box<str>>, Malformed> {
     match reader.byte()? {
-        0 => Ok(None),
-        1 => text(reader).map(Some),
+        NO_TAG => Ok(None),
+        TAG => text(reader).map(Some),
         _ => Err(reader.malformed("a tag that is neither absent nor present")),
     }
 }

@@ -51,11 +51,23 @@ pub struct Timer {
     pub tries: Tries,
 }
 
+/// How the command of a message is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// By the types of the sender's program.
+    Bincode,
+    /// By name, as JSON: the sender doesn't know the types of the target. A refusal ends such a message, because the sender is
+    /// not a program that an operator could mend.
+    Json,
+}
+
 /// A command for another vnode.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     /// The target.
     pub to: VnodeName,
+    /// How the command is encoded, and its answer.
+    pub encoding: Encoding,
     /// The command.
     pub command: Bytes,
     /// Under which name the answer is handed to the sender, if it wants it.
@@ -176,11 +188,26 @@ impl Deferred {
 
     /// Asks for a message; with a tag, its answer is wanted.
     pub fn send(&mut self, to: VnodeName, command: Bytes, tag: Option<&str>) -> RequestNumber {
-        let message =
-            Message { to: to.clone(), command, tag: tag.map(Into::into), tries: Tries::default() };
+        let tag = tag.map(Into::into);
+        self.post(Message {
+            to,
+            encoding: Encoding::Bincode,
+            command,
+            tag,
+            tries: Tries::default(),
+        })
+    }
+
+    /// Asks for a message in JSON, whose answer is wanted.
+    pub fn ask_by_name(&mut self, to: VnodeName, command: Bytes, tag: &str) -> RequestNumber {
+        let tag = Some(tag.into());
+        self.post(Message { to, encoding: Encoding::Json, command, tag, tries: Tries::default() })
+    }
+
+    fn post(&mut self, message: Message) -> RequestNumber {
         let number = self.number();
         self.targets
-            .entry(to)
+            .entry(message.to.clone())
             .or_insert(Target { base: CommitNumber::ZERO, ended: RequestNumber::ZERO });
         self.messages.insert(number, message);
         number
@@ -260,6 +287,12 @@ impl Deferred {
         if let Some(target) = self.targets.get_mut(to) {
             target.base = target.base.max(base);
         }
+    }
+
+    /// Whether a refusal ends this message.
+    #[must_use]
+    pub fn ends_if_refused(&self, number: RequestNumber) -> bool {
+        self.messages.get(&number).is_some_and(|message| message.encoding == Encoding::Json)
     }
 
     /// A message was refused: it wasn't run.

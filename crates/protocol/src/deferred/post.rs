@@ -21,7 +21,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Deferred, Message};
+use super::{Deferred, Encoding, Message};
 use crate::{
     ids::{CommitNumber, RequestNumber, VnodeName},
     planted,
@@ -57,6 +57,8 @@ pub enum Action {
         stamp: Stamp,
         /// The command.
         command: Bytes,
+        /// How it is encoded.
+        encoding: Encoding,
         /// Whether the content of the answer is wanted.
         answer: AnswerWanted,
         /// How long to wait before saying that it could not be delivered.
@@ -110,6 +112,8 @@ enum Sending {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Post {
     committed: Arc<Deferred>,
+    /// Messages below this number may have been sent by an earlier owner.
+    first_own: RequestNumber,
     /// What newer envelopes hold, until they are committed.
     handed: VecDeque<(CommitNumber, Arc<Deferred>)>,
     targets: BTreeMap<VnodeName, Sending>,
@@ -120,7 +124,7 @@ impl Post {
     /// Of a vnode whose envelope was read.
     #[must_use]
     pub fn new(committed: Arc<Deferred>) -> Self {
-        Self { committed, ..Self::default() }
+        Self { first_own: committed.next, committed, ..Self::default() }
     }
 
     /// An envelope was handed to the journal. Returns whether its commit must be told.
@@ -213,6 +217,7 @@ impl Post {
             to: to.clone(),
             stamp,
             command: message.command.clone(),
+            encoding: message.encoding,
             answer,
             pause: pause(failures),
         })
@@ -239,6 +244,17 @@ impl Post {
         self.targets.remove(to);
     }
 
+    /// Whether an attempt before the one that is in flight may still be on its way, and run. Attempts before a "rebase" can't:
+    /// their base is too old.
+    #[must_use]
+    pub fn earlier(&self, to: &VnodeName, number: RequestNumber) -> Earlier {
+        let lost = match self.targets.get(to) {
+            Some(Sending::InFlight { failures } | Sending::Failed { failures }) => *failures > 0,
+            Some(Sending::Rebased(_) | Sending::Idle(_)) | None => false,
+        };
+        if lost || number < self.first_own { Earlier::MayRun } else { Earlier::None }
+    }
+
     /// An attempt was answered "rebase": the next one waits until the newer base is committed.
     pub fn rebased(&mut self, to: &VnodeName, base: CommitNumber) {
         self.targets.insert(to.clone(), Sending::Rebased(base));
@@ -257,6 +273,15 @@ impl Post {
     pub fn ran(&mut self, number: RequestNumber) {
         self.running.remove(&number);
     }
+}
+
+/// Whether an earlier attempt of a message may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// There was none, or it can't run any more.
+    None,
+    /// It was lost, or made by an earlier owner.
+    MayRun,
 }
 
 /// Whether the commit of an envelope must be told.

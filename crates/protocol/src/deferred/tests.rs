@@ -6,10 +6,10 @@ use proptest::{collection::vec as many, prelude::*};
 
 use super::{
     limits::Limits,
-    post::{ACKNOWLEDGE_AFTER, Action, AnswerWanted, CommitWanted, Post, Stamp},
+    post::{ACKNOWLEDGE_AFTER, Action, AnswerWanted, CommitWanted, Earlier, Post, Stamp},
     *,
 };
-use crate::time::Time;
+use crate::{format::varint::Reader, time::Time};
 
 fn vnode(key: &str) -> VnodeName {
     VnodeName::new("cell", key).unwrap()
@@ -28,7 +28,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Any deferred work that operations can make.
 pub(crate) fn any_deferred() -> impl Strategy<Value = Deferred> {
-    let step = (0..9u8, 0..4u64, many(any::<u8>(), 0..6), any::<bool>());
+    let step = (0..10u8, 0..4u64, many(any::<u8>(), 0..6), any::<bool>());
     many(step, 0..16).prop_map(|steps| {
         let mut deferred = Deferred::default();
         for (what, which, bytes, tagged) in steps {
@@ -44,6 +44,7 @@ pub(crate) fn any_deferred() -> impl Strategy<Value = Deferred> {
                 5 => deferred.refused(number, wall(which), "schließlich nicht"),
                 6 => deferred.effect_failed(number, wall(which), "later"),
                 7 => deferred.rebase(&vnode(&name), CommitNumber::new(which)),
+                8 => drop(deferred.ask_by_name(vnode(&name), bytes.into(), "by name")),
                 _ => drop(deferred.fire(&name, wall(1_500))),
             }
         }
@@ -267,4 +268,45 @@ proptest! {
         let firsts = current.first_numbers();
         prop_assert!(current.targets.keys().all(|to| firsts.contains_key(to)));
     }
+}
+
+#[test]
+fn a_refusal_says_whether_an_earlier_attempt_may_run() {
+    let mut current = Arc::new(Deferred::default());
+    let mut post = Post::default();
+    let json = Bytes::from_static(b"\"add\"");
+    let first = Arc::make_mut(&mut current).ask_by_name(vnode("a"), json, "tag");
+    assert!(current.ends_if_refused(first));
+    let [Action::Send { encoding: Encoding::Json, .. }] = &*due(&mut post, &current, 1, Time::ZERO)
+    else {
+        panic!("it is sent as JSON");
+    };
+    assert_eq!(post.earlier(&vnode("a"), first), Earlier::None);
+    post.lost(&vnode("a"));
+    assert_eq!(sent(&post.due(&current, Time::ZERO, wall(0))), [("a", 1, 1)]);
+    assert_eq!(post.earlier(&vnode("a"), first), Earlier::MayRun, "one was lost");
+    let mut post = Post::new(Arc::clone(&current));
+    assert_eq!(sent(&post.due(&current, Time::ZERO, wall(0))), [("a", 1, 1)]);
+    assert_eq!(post.earlier(&vnode("a"), first), Earlier::MayRun, "another owner may have sent it");
+}
+
+/// What releases wrote before there were messages in JSON.
+#[test]
+fn an_outbox_of_an_earlier_release_is_read_as_it_was_written() {
+    let outbox = b"\x03\x02\x01\0\x04cell\x01a\0\x01x\x02\0\x04cell\x01a\x01\x03tag\x01y\0\0\x01\x04cell\x01a\0\0";
+    let mut expected = Deferred::default();
+    expected.send(vnode("a"), Bytes::from_static(b"x"), None);
+    expected.send(vnode("a"), Bytes::from_static(b"y"), Some("tag"));
+    let mut read = Deferred::default();
+    read.decode_outbox(&mut Reader::new("outbox", outbox)).unwrap();
+    assert_eq!(read, expected);
+    let mut written = Vec::new();
+    read.encode_outbox(&mut written);
+    assert_eq!(written, outbox);
+    let mut unknown = outbox.to_vec();
+    let tag = outbox.windows(4).position(|bytes| bytes == b"\x01\x03ta").unwrap();
+    unknown[tag] = 3;
+    let error =
+        Deferred::default().decode_outbox(&mut Reader::new("outbox", &unknown)).unwrap_err();
+    assert!(error.why.contains("an encoding that this release doesn't know"), "{error}");
 }

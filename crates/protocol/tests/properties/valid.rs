@@ -233,7 +233,8 @@ fn deferred() -> impl Strategy<Value = Deferred> {
             let (time, every) = (WallTime::from_millis(at), Duration::from_millis(at / 2));
             let to = VnodeName::new("kind", &name).expect("it is valid");
             let tag = tagged.then_some(&*name);
-            match at % 3 {
+            match at % 4 {
+                3 => drop(deferred.ask_by_name(to, content, &name)),
                 0 => deferred.set_timer(&name, time, every, content),
                 1 => drop(deferred.effect(content, tag)),
                 _ => {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use holocron_protocol::{
     deferred::{
-        Deferred,
+        Deferred, Encoding,
         post::{Action, AnswerWanted, CommitWanted, Post, Stamp},
     },
     format::codec,
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Active, Message, Phase, own::Own};
 use crate::{
     api::{
-        call::{Answer, Mode, Outcome, ReplyTo},
+        call::{Answer, Body, Format, Mode, Outcome, ReplyTo},
         courier::Parcel,
         deferred::DeferredWork,
         effect::{Effect, EffectId},
@@ -202,15 +202,20 @@ impl Active {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Send { to, stamp, command, answer, pause } => {
+            Action::Send { to, stamp, command, encoding, answer, pause } => {
                 let mode = match answer {
                     AnswerWanted::Content => Mode::Ask,
                     AnswerWanted::Receipt => Mode::Tell,
                 };
-                self.deliver(to, stamp, (mode, command), pause);
+                let format = match encoding {
+                    Encoding::Bincode => Format::Bincode,
+                    Encoding::Json => Format::Json,
+                };
+                self.deliver(to, stamp, (mode, Body { format, bytes: command }), pause);
             }
             Action::Acknowledge { to, stamp, pause } => {
-                self.deliver(to, stamp, (Mode::Acknowledge, Bytes::new()), pause);
+                let nothing = Body { format: Format::Bincode, bytes: Bytes::new() };
+                self.deliver(to, stamp, (Mode::Acknowledge, nothing), pause);
             }
             Action::Run { number, work, tries } => self.run_effect(number, work, tries),
             Action::LookAgain(after) => {
@@ -224,7 +229,7 @@ impl Active {
         }
     }
 
-    fn deliver(&self, to: VnodeName, stamp: Stamp, what: (Mode, Bytes), pause: Duration) {
+    fn deliver(&self, to: VnodeName, stamp: Stamp, what: (Mode, Body), pause: Duration) {
         let (mode, body) = what;
         let id = RequestId { client: ClientId::of_vnode(self.handle.hash), number: stamp.number };
         let request = Request { id, lowest: stamp.lowest, base: stamp.base };

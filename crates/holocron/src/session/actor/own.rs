@@ -6,7 +6,10 @@
 
 use bytes::Bytes;
 use holocron_protocol::{
-    deferred::{Finished as Over, Fired, Outcome as CameOf, post::Stamp},
+    deferred::{
+        Finished as Over, Fired,
+        post::{Earlier, Stamp},
+    },
     ids::{ClientId, CommitNumber, RequestNumber, VnodeName},
     request::window::RequestId,
 };
@@ -15,6 +18,7 @@ use super::{Active, Work, process::Rollback, running::Unrun};
 use crate::api::{
     asked,
     call::{Call, Outcome, ReplyTo},
+    call_error::CallError,
     deferred::Amendment,
     effect::Finished,
     encoded::Encoded,
@@ -44,11 +48,11 @@ pub(crate) enum Own {
     /// A timer may be due.
     Fire(Box<str>),
     /// A message was answered, with its outcome.
-    Answered { to: VnodeName, number: RequestNumber, outcome: CameOf },
+    Answered { to: VnodeName, number: RequestNumber, outcome: Result<Bytes, Refusal> },
     /// A target wants a newer base.
     Rebased { to: VnodeName, base: CommitNumber },
     /// A message was refused.
-    Refused { to: VnodeName, number: RequestNumber, why: String },
+    Refused { to: VnodeName, number: RequestNumber, refusal: Refusal },
     /// An acknowledgement was answered.
     Acknowledged { to: VnodeName, lowest: RequestNumber },
     /// A message or an acknowledgement could not be delivered.
@@ -61,36 +65,53 @@ pub(crate) enum Own {
     Spawned(Bytes),
 }
 
+/// Why a message has no reply.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// In the words of deferred work.
+    pub(crate) why: String,
+    pub(crate) error: CallError,
+}
+
 impl Own {
     /// What an answer to an attempt means.
     pub(super) fn of_answer(to: VnodeName, stamp: Stamp, outcome: Outcome) -> Self {
         let number = stamp.number;
-        let refused = |why: String| Self::Refused { to: to.clone(), number, why };
-        match outcome {
-            Outcome::Reply(reply) => Self::Answered { to, number, outcome: Ok(reply) },
-            Outcome::Panicked => {
-                let outcome = Err("its command panicked there".to_owned());
-                Self::Answered { to, number, outcome }
+        let why = match &outcome {
+            Outcome::Reply(reply) => {
+                return Self::Answered { to, number, outcome: Ok(reply.clone()) };
             }
-            Outcome::Rejected(why) => {
-                Self::Answered { to, number, outcome: Err(format!("rejected there: {why}")) }
-            }
-            Outcome::Rebase(base) => Self::Rebased { to, base },
-            Outcome::Quarantined => refused("the target is quarantined after panics".to_owned()),
-            Outcome::UnknownKind => refused("its host doesn't know the kind".to_owned()),
+            Outcome::Rebase(base) => return Self::Rebased { to, base: *base },
+            Outcome::NotOwner | Outcome::Busy | Outcome::Unclear => return Self::Lost { to },
+            Outcome::Panicked => "its command panicked there".to_owned(),
+            Outcome::Rejected(why) => format!("rejected there: {why}"),
+            Outcome::Quarantined => "the target is quarantined after panics".to_owned(),
+            Outcome::UnknownKind => "its host doesn't know the kind".to_owned(),
             Outcome::UnknownCommand(why) | Outcome::OtherArguments(why) => {
-                refused(format!("its host runs another version of the kind: {why}"))
+                format!("its host runs another version of the kind: {why}")
             }
-            Outcome::Undecodable(why) => refused(format!("its host can't decode it: {why}")),
-            Outcome::Unreadable(why) => refused(format!("the target can't be read: {why}")),
-            Outcome::NotOwner | Outcome::Busy | Outcome::Unclear => Self::Lost { to },
+            Outcome::Undecodable(why) => format!("its host can't decode it: {why}"),
+            Outcome::Unreadable(why) => format!("the target can't be read: {why}"),
+        };
+        let is_recorded = matches!(outcome, Outcome::Panicked | Outcome::Rejected(_));
+        let error = CallError::of_outcome(outcome).expect("the others have returned");
+        let refusal = Refusal { why, error };
+        if is_recorded {
+            return Self::Answered { to, number, outcome: Err(refusal) };
         }
+        Self::Refused { to, number, refusal }
     }
 }
 
 impl Active {
     /// Deferred work came back.
-    pub(super) fn on_own(&mut self, own: Own) {
+    pub(super) fn on_own(&mut self, mut own: Own) {
+        // Looked at once: when the work is run again after a rollback, the attempt is over already.
+        if let Own::Refused { to, number, refusal } = &mut own
+            && self.deferring().post.earlier(to, *number) == Earlier::MayRun
+        {
+            refusal.error = CallError::Unclear;
+        }
         if let Own::Lost { to } = &own {
             if let Some(deferring) = &mut self.deferring {
                 deferring.post.lost(to);
@@ -118,20 +139,14 @@ impl Active {
             Own::Fire(name) => self.fire(name, failed),
             Own::Answered { to, number, outcome } => {
                 self.deferring().post.attempted(to);
-                let over = self.deferred().answered(*number, outcome.clone());
-                self.finish(over, failed)
+                self.message_over(*number, outcome.clone(), failed)
             }
             Own::Rebased { to, base } => {
                 self.deferring().post.rebased(to, *base);
                 self.deferred().rebase(to, *base);
                 Ok(())
             }
-            Own::Refused { to, number, why } => {
-                self.deferring().post.attempted(to);
-                let now = self.wall();
-                self.deferred().refused(*number, now, why);
-                Ok(())
-            }
+            Own::Refused { to, number, refusal } => self.refused(to, *number, refusal, failed),
             Own::Acknowledged { to, lowest } => {
                 self.deferring().post.attempted(to);
                 self.deferred().acknowledged(to, *lowest);
@@ -141,7 +156,7 @@ impl Active {
             Own::EffectEnded { number, result } => {
                 self.deferring().post.ran(*number);
                 let over = self.deferred().effect_ended(*number, Ok(result.clone()));
-                self.finish(over, failed)
+                self.finish(over, None, failed)
             }
             Own::EffectFailed { number, why } => {
                 self.deferring().post.ran(*number);
@@ -198,8 +213,45 @@ impl Active {
         }
     }
 
+    /// A message was refused: it is tried again later, or over.
+    fn refused(
+        &mut self,
+        to: &VnodeName,
+        number: RequestNumber,
+        refusal: &Refusal,
+        failed: bool,
+    ) -> Result<(), Unrun> {
+        self.deferring().post.attempted(to);
+        if !self.deferred().ends_if_refused(number) {
+            let now = self.wall();
+            self.deferred().refused(number, now, &refusal.why);
+            return Ok(());
+        }
+        self.message_over(number, Err(refusal.clone()), failed)
+    }
+
+    /// Crosses a message out, and hands the vnode what came of it.
+    fn message_over(
+        &mut self,
+        number: RequestNumber,
+        outcome: Result<Bytes, Refusal>,
+        failed: bool,
+    ) -> Result<(), Unrun> {
+        let (outcome, error) = match outcome {
+            Ok(reply) => (Ok(reply), None),
+            Err(Refusal { why, error }) => (Err(why), Some(error)),
+        };
+        let over = self.deferred().answered(number, outcome);
+        self.finish(over, error.as_ref(), failed)
+    }
+
     /// Hands the vnode what came of something, if it wants it.
-    fn finish(&mut self, over: Option<Over>, failed: bool) -> Result<(), Unrun> {
+    fn finish(
+        &mut self,
+        over: Option<Over>,
+        error: Option<&CallError>,
+        failed: bool,
+    ) -> Result<(), Unrun> {
         let Some(Over { tag, outcome }) = over else { return Ok(()) };
         if failed {
             tracing::error!(vnode = %self.handle.name, %tag, "the vnode panicked over the outcome of a message or an effect; the outcome is lost");
@@ -207,7 +259,7 @@ impl Active {
         }
         self.handle(|vnode, context| {
             let outcome = outcome.as_deref().map_err(String::as_str);
-            vnode.finished(context, Finished { tag: &tag, outcome });
+            vnode.finished(context, Finished { tag: &tag, outcome, error });
             Ok(())
         })
     }

@@ -1,5 +1,7 @@
 //! Why a call failed, and whether it ran.
 
+use crate::api::call::Outcome;
+
 /// Why a call failed: what its caller may do now. [`CallError::ran`] says whether it took effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -100,7 +102,29 @@ impl CallError {
         }
     }
 
-    pub(super) fn unavailable(reason: Unavailable, why: impl Into<String>) -> Self {
+    /// Why a vnode or its host refuses a call, or undid it; none for outcomes after which the caller goes on trying.
+    pub(crate) fn of_outcome(outcome: Outcome) -> Option<Self> {
+        let unavailable = |reason, why| Some(Self::Unavailable { reason, why });
+        match outcome {
+            Outcome::Panicked => Some(Self::Panicked),
+            Outcome::Rejected(why) | Outcome::Undecodable(why) => Some(Self::Rejected { why }),
+            Outcome::Quarantined => {
+                let why = "the vnode is quarantined after repeated panics";
+                unavailable(Unavailable::Quarantined, why.to_owned())
+            }
+            Outcome::UnknownKind => Some(Self::UnknownKind),
+            Outcome::UnknownCommand(why) => Some(Self::UnknownCommand { why }),
+            Outcome::OtherArguments(why) => Some(Self::OtherArguments { why }),
+            Outcome::Unreadable(why) => unavailable(Unavailable::Unreadable, why),
+            Outcome::Reply(_)
+            | Outcome::Rebase(_)
+            | Outcome::NotOwner
+            | Outcome::Busy
+            | Outcome::Unclear => None,
+        }
+    }
+
+    pub(crate) fn unavailable(reason: Unavailable, why: impl Into<String>) -> Self {
         Self::Unavailable { reason, why: why.into() }
     }
 }
