@@ -209,6 +209,8 @@ impl Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let builder = arguments.builder()?;
+    let reach = if arguments.allow_remote { Reach::Anywhere } else { Reach::Loopback };
+    let http = arguments.http.prepare(reach).await?;
     let mut signals = Signals::new()?;
     let host = tokio::select! {
         biased;
@@ -216,8 +218,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         () = signals.next() => return Ok(()),
         started = builder.start() => started?,
     };
-    let reach = if arguments.allow_remote { Reach::Anywhere } else { Reach::Loopback };
-    let http = arguments.http.start(&host, reach).await?;
+    let http = http.map(|prepared| prepared.serve(&host));
     announce(&host, http.as_ref(), &arguments);
     serve(host, http, signals).await
 }

@@ -65,7 +65,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
-    Host(host::Arguments),
+    Host(Box<host::Arguments>),
     Call(call::Arguments),
     #[command(name = "kinds")]
     Kinds(list_kinds::Arguments),
@@ -139,7 +139,7 @@ fn complain(fail: &Fail) -> ExitCode {
 async fn run(command: Command) -> Result<(), Fail> {
     match command {
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
-        Command::Host(arguments) => Box::pin(host::run(arguments)).await,
+        Command::Host(arguments) => Box::pin(host::run(*arguments)).await,
         Command::Call(arguments) => Box::pin(call::run(arguments)).await,
         Command::Kinds(arguments) => Box::pin(list_kinds::run(arguments)).await,
         Command::Domain(arguments) => Box::pin(domain::run(arguments)).await,

@@ -160,7 +160,7 @@ async fn measure(load: Load, to: SocketAddr, connections: usize, span: Duration)
     let (counts, ends) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let done = Arc::new(AtomicU64::new(0));
     // Keys of one run are not those of another.
-    let first = u64::try_from(std::process::id())? << 32 | u64::from(rand_part());
+    let first = u64::from(std::process::id()) << 32 | u64::from(rand_part());
     let clients: Vec<_> = (0..connections)
         .map(|client| {
             let (counts, ends, done) = (Arc::clone(&counts), Arc::clone(&ends), Arc::clone(&done));

@@ -50,9 +50,17 @@ pub(super) struct Http {
     serving: JoinHandle<()>,
 }
 
+/// A gateway that may begin to serve: its address is bound, and its files are read.
+pub(super) struct Prepared {
+    tcp: TcpListener,
+    bound: SocketAddr,
+    https: Option<Https>,
+    tokens: Option<Tokens>,
+}
+
 impl HttpArguments {
-    /// Begins to serve the host's gateway, if one is wanted.
-    pub(super) async fn start(&self, host: &Host, reach: Reach) -> Result<Option<Http>, Fail> {
+    /// Prepares the gateway, if one is wanted. Finds mistakes before the host joins.
+    pub(super) async fn prepare(&self, reach: Reach) -> Result<Option<Prepared>, Fail> {
         let Some(address) = &self.http else { return Ok(None) };
         let unusable = |error: std::io::Error| {
             Fail::new(Failure::Usage, format!("can't serve HTTP at {address}: {error}"))
@@ -60,33 +68,17 @@ impl HttpArguments {
         let tcp = TcpListener::bind(address).await.map_err(unusable)?;
         let bound = tcp.local_addr().map_err(unusable)?;
         self.check_reach(bound, reach)?;
-        let unread = |what: &str, why: &dyn core::fmt::Display| {
-            Fail::failed(format!("{what} can't be used: {why}"))
-        };
-        let exporter = Exporter::new(host.meter(), Prices::S3_STANDARD);
-        let mut gateway = Gateway::of_host(host).metrics(Arc::new(move || exporter.text()));
-        if let Some(file) = &self.tokens {
-            let tokens = Tokens::open(file).map_err(|why| unread("the file of tokens", &why))?;
-            gateway = gateway.authorize(ByToken(tokens));
-        }
-        let gateway = gateway.build();
-        let ends = CancellationToken::new();
-        let (told, settings) = (ends.clone(), ServeSettings::default());
-        let (scheme, serving) = match (&self.http_cert, &self.http_key) {
+        let https = match (&self.http_cert, &self.http_key) {
             (Some(certificate), Some(key)) => {
                 let files = HttpsFiles { certificate: certificate.clone(), key: key.clone() };
-                let https = Https::open(&files).map_err(|why| unread("--http-cert", &why))?;
-                let streams = HttpsListener { tcp, https };
-                let serving =
-                    async move { serve(streams, gateway, settings, told.cancelled()).await };
-                ("https", tokio::spawn(serving))
+                let unread = |why| Fail::failed(format!("--http-cert can't be used: {why}"));
+                Some(Https::open(&files).map_err(unread)?)
             }
-            (_, _) => {
-                let serving = async move { serve(tcp, gateway, settings, told.cancelled()).await };
-                ("http", tokio::spawn(serving))
-            }
+            (_, _) => None,
         };
-        Ok(Some(Http { url: format!("{scheme}://{bound}"), address: bound, ends, serving }))
+        let unread = |why| Fail::failed(format!("--tokens can't be used: {why}"));
+        let tokens = self.tokens.as_ref().map(Tokens::open).transpose().map_err(unread)?;
+        Ok(Some(Prepared { tcp, bound, https, tokens }))
     }
 
     /// Refuses to be reached from other machines without TLS and tokens.
@@ -100,6 +92,34 @@ impl HttpArguments {
              add --allow-remote if you trust every machine in that network"
         );
         Err(Fail::new(Failure::Usage, why))
+    }
+}
+
+impl Prepared {
+    /// Begins to serve the host's gateway.
+    pub(super) fn serve(self, host: &Host) -> Http {
+        let Self { tcp, bound, https, tokens } = self;
+        let exporter = Exporter::new(host.meter(), Prices::S3_STANDARD);
+        let mut gateway = Gateway::of_host(host).metrics(Arc::new(move || exporter.text()));
+        if let Some(tokens) = tokens {
+            gateway = gateway.authorize(ByToken(tokens));
+        }
+        let (gateway, ends, settings) =
+            (gateway.build(), CancellationToken::new(), ServeSettings::default());
+        let told = ends.clone();
+        let (scheme, serving) = match https {
+            Some(https) => {
+                let streams = HttpsListener { tcp, https };
+                let serving =
+                    async move { serve(streams, gateway, settings, told.cancelled()).await };
+                ("https", tokio::spawn(serving))
+            }
+            None => {
+                let serving = async move { serve(tcp, gateway, settings, told.cancelled()).await };
+                ("http", tokio::spawn(serving))
+            }
+        };
+        Http { url: format!("{scheme}://{bound}"), address: bound, ends, serving }
     }
 }
 

@@ -20,6 +20,8 @@ mod domains;
 #[cfg(test)]
 mod elect;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod http;

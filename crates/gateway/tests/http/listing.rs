@@ -31,10 +31,8 @@ async fn a_cursor_goes_on_at_any_gateway_and_each_vnode_is_listed_once() {
             assert!(listed.len() <= limit, "{page}");
             keys.extend(listed.iter().map(|key| key.as_str().unwrap().to_owned()));
             pages += 1;
-            match &page["next"] {
-                Value::String(next) => after = format!("&after={next}"),
-                _ => break,
-            }
+            let Value::String(next) = &page["next"] else { break };
+            after = format!("&after={next}");
         }
         let distinct: BTreeSet<String> = keys.iter().cloned().collect();
         assert_eq!((keys.len(), distinct.len()), (count, count), "{prefix} {limit}");

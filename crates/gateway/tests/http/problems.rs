@@ -81,7 +81,7 @@ impl Authorize for Tokens {
     async fn authorize(&self, head: &Parts, access: Access<'_>) -> Result<Principal, Denied> {
         let key = format!("{}/{}", access.kind.unwrap_or("-"), access.key.unwrap_or("-"));
         self.0.lock().unwrap().insert((access.scope, key));
-        match head.headers.get("authorization").map(|token| token.as_bytes()) {
+        match head.headers.get("authorization").map(axum::http::HeaderValue::as_bytes) {
             Some(b"Bearer reader") if access.scope == Scope::Write => {
                 Err(Denied::Forbidden("a reader writes nothing".to_owned()))
             }

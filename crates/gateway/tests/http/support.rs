@@ -28,7 +28,7 @@ pub(crate) struct Cart {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Tree {
     label: String,
-    parts: Vec<Tree>,
+    parts: Vec<Self>,
 }
 
 /// Why a cart refuses.

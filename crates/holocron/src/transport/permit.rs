@@ -101,6 +101,7 @@ mod tests {
 
     fn join(name: &str) -> PeerMessage {
         PeerMessage::Join(JoinRequest {
+            versions: Default::default(),
             name: HostName::new(name).unwrap(),
             address: "a:1".into(),
             session: SessionId::new(1),
