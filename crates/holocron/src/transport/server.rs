@@ -14,6 +14,7 @@
 
 mod beginning;
 mod connection;
+mod writing;
 
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};

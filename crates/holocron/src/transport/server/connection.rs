@@ -10,7 +10,10 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Host, Newest, STOP_GRACE};
+use super::{
+    Host, STOP_GRACE,
+    writing::{BUFFER_LEN, Writing},
+};
 use crate::{
     api::call::{Answer, Call, Outcome, ReplyTo},
     transport::{
@@ -29,15 +32,11 @@ const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a connection is checked for silence. It is closed after at most two intervals without bytes: a live peer
 /// pings much more often.
 const SILENCE_CHECK: Duration = Duration::from_secs(30);
-/// Answers written in one piece, at most.
-const ANSWERS_AT_ONCE: usize = 1024;
-/// Bytes collected before they are written.
-const BUFFER_LEN: usize = 64 << 10;
 /// Frames other than answers that may wait to be written; when there are more, their senders wait.
 const NOTICES_LEN_MAX: usize = 16;
 
 type Reads = Box<dyn AsyncRead + Send + Unpin>;
-type Writes = Box<dyn AsyncWrite + Send + Unpin>;
+pub(super) type Writes = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// A connection after the handshake.
 pub(super) struct Connection {
@@ -336,95 +335,4 @@ impl Reading<'_> {
 
 fn refusal(outcome: Outcome) -> Answer {
     Answer { epoch: Epoch::ZERO, commit: CommitNumber::ZERO, outcome }
-}
-
-struct Writing {
-    newest: Arc<Newest>,
-    calls: Arc<Semaphore>,
-    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
-    notices: mpsc::Receiver<Frame>,
-    buffer: Vec<u8>,
-}
-
-impl Writing {
-    /// Writes until all senders are gone.
-    async fn run(mut self, mut writes: Writes) -> io::Result<()> {
-        let newest = Arc::clone(&self.newest);
-        let mut changed = Box::pin(newest.changed());
-        let mut batch = Vec::new();
-        let mut open = true;
-        self.push_newest();
-        while open {
-            let mut answers = 0;
-            if self.buffer.is_empty() {
-                tokio::select! {
-                    biased;
-                    () = &mut changed => {
-                        // Registered before the read, so that a change in between is not missed.
-                        changed.set(newest.changed());
-                        self.push_newest();
-                    }
-                    Some(frame) = self.notices.recv() => self.put(&frame),
-                    taken = self.answers.recv_many(&mut batch, ANSWERS_AT_ONCE) => {
-                        open = taken > 0;
-                        answers = taken;
-                        batch.drain(..).for_each(|(id, answer)| self.put_answer(id, &answer));
-                    }
-                }
-                // Answers that are ready now join the same write.
-                tokio::task::yield_now().await;
-            }
-            answers += self.gather();
-            writes.write_all(&self.buffer).await?;
-            writes.flush().await?;
-            self.calls.add_permits(answers);
-            self.buffer.clear();
-            self.buffer.shrink_to(BUFFER_LEN);
-        }
-        writes.shutdown().await
-    }
-
-    /// Takes the frames that are ready, up to about [`BUFFER_LEN`]; returns how many are answers.
-    fn gather(&mut self) -> usize {
-        let mut answers = 0;
-        while self.buffer.len() < BUFFER_LEN {
-            if let Ok(frame) = self.notices.try_recv() {
-                self.put(&frame);
-            } else if let Ok((id, answer)) = self.answers.try_recv() {
-                self.put_answer(id, &answer);
-                answers += 1;
-            } else {
-                break;
-            }
-        }
-        answers
-    }
-
-    fn push_newest(&mut self) {
-        if let Some(view) = self.newest.get() {
-            self.put(&Frame::Epoch(view.record.epoch, view.stored));
-        }
-    }
-
-    fn put_answer(&mut self, id: u64, answer: &Answer) {
-        if let Err(error) = frame::put_answer(&mut self.buffer, id, answer) {
-            // It did run, so a refusal would be false.
-            tracing::warn!(id, %error, "reply doesn't fit into a frame; its caller gets Unclear");
-            let unclear = Answer { outcome: Outcome::Unclear, ..answer.clone() };
-            frame::put_answer(&mut self.buffer, id, &unclear).expect("small");
-        }
-    }
-
-    fn put(&mut self, frame: &Frame) {
-        if let Err(error) = frame::put(&mut self.buffer, frame) {
-            tracing::warn!(%error, "frame is too large; not sent");
-            if let Frame::PeerReply(id, _) = frame {
-                let refused = Frame::PeerReply(
-                    *id,
-                    PeerReply::Refused("the reply doesn't fit into a frame".into()),
-                );
-                frame::put(&mut self.buffer, &refused).expect("small");
-            }
-        }
-    }
 }
