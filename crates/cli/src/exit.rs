@@ -111,6 +111,7 @@ impl From<StartError> for Fail {
         let sentence = explain(&error);
         let failure = match error {
             StartError::Store(ProbeError::Broken { .. }) => Failure::Unfit,
+            StartError::Exposed { .. } => Failure::Usage,
             StartError::Name(_)
             | StartError::Zone(_)
             | StartError::Open(_)

@@ -1,9 +1,6 @@
 //! `holocron host`: runs a host with the built-in kinds until a signal stops it.
 
-use core::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use core::time::Duration;
 
 use clap::Args;
 use holocron::{Founding, Host, HostBuilder, Settings, Stopped};
@@ -172,6 +169,9 @@ impl Arguments {
         for (key, value) in &self.store.options.pairs {
             builder = builder.option(key, value);
         }
+        if self.allow_remote {
+            builder = builder.allow_remote();
+        }
         if let Some(name) = &self.name {
             builder = builder.name(name);
         }
@@ -190,9 +190,6 @@ impl Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
-    if !arguments.allow_remote {
-        refuse_remote(&arguments.listen).await?;
-    }
     let builder = arguments.builder()?;
     let mut signals = Signals::new()?;
     let host = tokio::select! {
@@ -236,45 +233,5 @@ fn ended(stopped: &Stopped) -> Result<(), Fail> {
         Stopped::Told | Stopped::Left => Ok(()),
         Stopped::Replaced(_) | Stopped::Failed(_) => Err(Fail::failed(stopped.to_string())),
         Stopped::StoreLost(_) => Err(Fail::new(Failure::Unfit, stopped.to_string())),
-    }
-}
-
-/// Refuses listen addresses other than loopback.
-async fn refuse_remote(listen: &str) -> Result<(), Fail> {
-    let addresses: Vec<SocketAddr> = match tokio::net::lookup_host(listen).await {
-        Ok(addresses) => addresses.collect(),
-        Err(error) => {
-            return Err(Fail::new(Failure::Usage, format!("can't listen at {listen}: {error}")));
-        }
-    };
-    match addresses.iter().map(SocketAddr::ip).find(|ip| !is_loopback(*ip)) {
-        None => Ok(()),
-        Some(ip) => Err(Fail::new(
-            Failure::Usage,
-            format!(
-                "{listen} ({ip}) is reachable from other machines, and there is no TLS and no authentication yet: use \
-                 127.0.0.1, or add --allow-remote if you trust every machine in that network"
-            ),
-        )),
-    }
-}
-
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn only_loopback_addresses_are_accepted_by_default() {
-        for near in ["127.0.0.1:0", "127.8.9.1:7400", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
-            assert!(refuse_remote(near).await.is_ok(), "{near}");
-        }
-        for far in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80", "[::ffff:192.0.2.1]:80", "nonsense"] {
-            let fail = refuse_remote(far).await.unwrap_err();
-            assert_eq!(fail.failure(), Failure::Usage, "{far}");
-        }
     }
 }

@@ -34,6 +34,7 @@ pub use api::schema::{CallArguments, CallDescription, KindDescription, Schema};
 pub use api::settings::Settings;
 pub use api::vnode::Vnode;
 pub use audit::Audit;
+pub use holocron_access::{Certified, Role, Tls, TlsFiles};
 /// Writes a [`Vnode`] from the methods of a type: commands, queries, hooks, and a typed client.
 ///
 /// ```

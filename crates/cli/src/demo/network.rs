@@ -78,13 +78,13 @@ mod tests {
         let listener = network.listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_address();
         let mut before = network.connect(&address).await.unwrap();
-        let (mut peer, _) = listener.accept().await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap().open().await.unwrap();
         network.cut();
         peer.writes.write_all(b"late").await.unwrap();
         let error = before.reads.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
         let mut after = network.connect(&address).await.unwrap();
-        let (mut peer, _) = listener.accept().await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap().open().await.unwrap();
         peer.writes.write_all(b"x").await.unwrap();
         assert_eq!(after.reads.read_u8().await.unwrap(), b'x');
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use holocron_access::Tls;
 use holocron_protocol::{control::loss::Look, format::keys, ids::Epoch};
 use holocron_store::{GaveUp, OpenError, Patience, Store, get_until};
 use tokio::{
@@ -99,6 +100,11 @@ impl ClientBuilder {
     pub fn seed(mut self, address: &str) -> Self {
         self.seeds.push(address.to_owned());
         self
+    }
+
+    /// Connections to hosts use TLS, with these certificates: for clusters whose hosts do.
+    pub fn tls(self, tls: Tls) -> Self {
+        self.network(Arc::new(tls))
     }
 
     /// Another network than TCP.

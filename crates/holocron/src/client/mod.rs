@@ -136,6 +136,12 @@ impl Drop for EndOnDrop {
 }
 
 impl Client {
+    /// The network to the hosts: for [`ask`](crate::ask).
+    #[must_use]
+    pub fn network(&self) -> &Arc<dyn Network> {
+        &self.shared.network
+    }
+
     /// A client that begins to look for a view at its first call. Call in a tokio runtime.
     #[must_use]
     pub fn new(parts: ClientParts) -> Self {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holocron_access::Tls;
 use holocron_protocol::{
     control::founding::Founding,
     epoch::{
@@ -15,7 +16,7 @@ use holocron_protocol::{
 use holocron_store::{Counting, Patience, Probe, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::{Host, Parts, StartError, domain::Domain, found::Finder};
+use super::{Host, Parts, StartError, domain::Domain, found::Finder, reach::Reach};
 use crate::{
     api::{
         clock::{Clock, SystemClock},
@@ -52,6 +53,7 @@ pub struct HostBuilder {
     domains: Vec<Domain>,
     clock: Arc<dyn Clock>,
     network: Arc<dyn Network>,
+    reach: Reach,
     random: Random,
 }
 
@@ -72,6 +74,7 @@ impl HostBuilder {
             domains: Vec::new(),
             clock: Arc::new(SystemClock),
             network: Arc::new(Tcp),
+            reach: Reach::Loopback,
             random: Random::from_system(),
         }
     }
@@ -129,8 +132,8 @@ impl HostBuilder {
         self
     }
 
-    /// Where to listen; `127.0.0.1:0`, any free port on loopback, if not set. There is no TLS yet: listen beyond
-    /// loopback only in a network you trust.
+    /// Where to listen; `127.0.0.1:0`, any free port on loopback, if not set. Beyond loopback, a host needs [`tls`](Self::tls) or
+    /// [`allow_remote`](Self::allow_remote).
     pub fn listen(mut self, address: &str) -> Self {
         address.clone_into(&mut self.listen);
         self
@@ -187,6 +190,19 @@ impl HostBuilder {
         self
     }
 
+    /// Connections between hosts and from clients use TLS, with these certificates: the cluster's authority, and one with the role
+    /// host. Every host of the cluster and every client needs its own.
+    pub fn tls(self, tls: Tls) -> Self {
+        self.network(Arc::new(tls))
+    }
+
+    /// Lets this host listen beyond loopback without TLS: any process that reaches its address can then read and change everything.
+    /// Only for a network in which every machine is trusted.
+    pub fn allow_remote(mut self) -> Self {
+        self.reach = Reach::Anywhere;
+        self
+    }
+
     /// The network; TCP if not set.
     pub fn network(mut self, network: Arc<dyn Network>) -> Self {
         self.network = network;
@@ -208,6 +224,7 @@ impl HostBuilder {
     /// [`StartError`]; its text is for the operator.
     pub async fn start(self) -> Result<Host, StartError> {
         let name = self.checked_name()?;
+        self.reach.check(&*self.network, &self.listen).await?;
         let kinds = self.kinds.in_environments(&self.envs).map_err(StartError::Environment)?;
         Shards::default().check_declared(&kinds.shards()).map_err(StartError::Shards)?;
         check_domains(&self.home_rules, &self.domains, self.settings.store_start_timeout).await?;

@@ -13,6 +13,7 @@ mod leader_io;
 mod links;
 mod member_io;
 mod parts;
+mod reach;
 mod shared;
 mod start_error;
 mod views;

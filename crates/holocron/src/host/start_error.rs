@@ -1,5 +1,7 @@
 //! Why a host did not start.
 
+use std::net::IpAddr;
+
 use holocron_protocol::{
     control::founding::Remains, epoch::record::LABEL_LEN_MAX, ids::InvalidName,
     schema::record::Refusal,
@@ -63,6 +65,18 @@ pub enum StartError {
     /// The configuration of a domain is wrong: its name, its rules or its URL.
     #[error("{0}")]
     Domain(String),
+    /// Any process that reaches the address could act as a member of the cluster: use [`crate::HostBuilder::tls`], or allow it.
+    #[error(
+        "{address} ({ip}) is reachable from other machines, and without TLS any process that reaches it can read and change \
+         everything: use TLS (--tls-ca, --tls-cert, --tls-key; HostBuilder::tls), or 127.0.0.1, or add --allow-remote \
+         (HostBuilder::allow_remote) if you trust every machine in that network"
+    )]
+    Exposed {
+        /// The address.
+        address: String,
+        /// What it means.
+        ip: IpAddr,
+    },
     /// The host can't listen at the address.
     #[error("can't listen at {address}")]
     Listen {

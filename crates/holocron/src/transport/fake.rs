@@ -20,7 +20,11 @@ use holocron_protocol::{
         record::{EpochRecord, HostEntry, HostState, Leader, RecordDigest, WEIGHT_DEFAULT},
     },
     format::cluster::Cluster,
-    ids::{ClusterId, CommitNumber, DomainId, Epoch, HostName, Nonce, SessionId, Slot},
+    ids::{
+        ClientId, ClusterId, CommitNumber, DomainId, Epoch, HostName, Nonce, RequestNumber,
+        SessionId, Slot, VnodeName,
+    },
+    request::window::{Request, RequestId},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
@@ -30,9 +34,9 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
-    api::call::{Answer, Call, Outcome, ReplyTo},
+    api::call::{Answer, Call, Format, Mode, Outcome, ReplyTo},
     transport::{
-        net::{Listener, Network, Stream},
+        net::{Arrival, Listener, Network, Stream},
         peer::{PeerMessage, PeerReply},
         serve::{Serve, View},
         server::{self, Limits},
@@ -56,6 +60,19 @@ pub(crate) fn reply(text: &'static str) -> Answer {
 /// The bytes of a text.
 pub(crate) fn body(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
+}
+
+/// A command with that text.
+pub(crate) fn call(text: &'static str) -> Call {
+    let id = RequestId { client: ClientId::new(1), number: RequestNumber::new(1) };
+    Call {
+        name: VnodeName::new("kind", "key").unwrap(),
+        mode: Mode::Command,
+        request: Request { id, lowest: id.number, base: CommitNumber::ZERO },
+        format: Format::Bincode,
+        epoch: Epoch::ZERO,
+        body: body(text),
+    }
 }
 
 // ---- Hosts --------------------------------------------------------------------------------------------------------
@@ -240,9 +257,9 @@ struct Arrivals {
 
 #[async_trait]
 impl Listener for Arrivals {
-    async fn accept(&self) -> io::Result<(Stream, String)> {
+    async fn accept(&self) -> io::Result<Arrival> {
         match self.arriving.lock().await.recv().await {
-            Some(stream) => Ok((stream, "memory".into())),
+            Some(stream) => Ok(Arrival::open_already("memory".into(), stream)),
             None => core::future::pending().await,
         }
     }

@@ -6,12 +6,14 @@
 //! Invariants:
 //!
 //! * A [`Stream`] is an ordered, reliable pair of byte streams; dropping both halves closes the connection.
+//! * Accepting never waits for the other end: what a connection needs before it is open happens in [`Arrival::open`].
 //! * Timeouts are the callers': a connect here may hang as long as the operating system allows.
 
-use core::{fmt, fmt::Debug, time::Duration};
+use core::{fmt, fmt::Debug, pin::Pin, time::Duration};
 use std::io;
 
 use async_trait::async_trait;
+use holocron_access::Certified;
 use rustix::net::sockopt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -34,23 +36,89 @@ pub trait Network: Debug + Send + Sync + 'static {
     ///
     /// When the address can't be bound.
     async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>>;
+
+    /// Whether any process that reaches an address may act as a member of the cluster. A host then listens on loopback, unless it
+    /// is told otherwise.
+    fn is_open(&self) -> bool {
+        false
+    }
 }
 
 /// Where connections arrive.
 #[async_trait]
 pub trait Listener: Debug + Send + Sync + 'static {
-    /// The next connection, and where it comes from, for logs. Dropping the future loses no connection.
+    /// The next connection. Dropping the future loses no connection.
     ///
     /// # Errors
     ///
     /// When this connection couldn't be accepted; the next may be.
-    async fn accept(&self) -> io::Result<(Stream, String)>;
+    async fn accept(&self) -> io::Result<Arrival>;
 
     /// The address it listens at, its port resolved.
     fn local_address(&self) -> String;
 }
 
-/// An open connection, as its two halves: each is driven by a task of its own, so they share no lock.
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The network proves nothing, as plain TCP. Who listens on it trusts it, so the other end may do everything.
+    Trusted,
+    /// What a certificate of the cluster's authority says.
+    Certified(Certified),
+}
+
+/// For logs.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trusted => f.write_str("unauthenticated"),
+            Self::Certified(certified) => fmt::Display::fmt(certified, f),
+        }
+    }
+}
+
+type Opening = Pin<Box<dyn Future<Output = io::Result<(Stream, Identity)>> + Send>>;
+
+/// A connection that has arrived, and may need a handshake before it is open.
+pub struct Arrival {
+    /// Where it comes from, for logs.
+    pub from: String,
+    opening: Opening,
+}
+
+impl Arrival {
+    /// One that is open, over a network that proves nothing.
+    #[must_use]
+    pub fn open_already(from: String, stream: Stream) -> Self {
+        Self::to_open(from, core::future::ready(Ok((stream, Identity::Trusted))))
+    }
+
+    /// One that is open once that future, which must bound its time, is ready.
+    #[must_use]
+    pub fn to_open(
+        from: String,
+        opening: impl Future<Output = io::Result<(Stream, Identity)>> + Send + 'static,
+    ) -> Self {
+        Self { from, opening: Box::pin(opening) }
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// When the other end doesn't do, or can't prove, what the network demands; the text says which.
+    pub async fn open(self) -> io::Result<(Stream, Identity)> {
+        self.opening.await
+    }
+}
+
+impl Debug for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+/// An open connection, as its two halves: each is driven by a task of its own.
 pub struct Stream {
     /// What the other end sends.
     pub reads: Box<dyn AsyncRead + Send + Unpin>,
@@ -87,13 +155,17 @@ pub struct Tcp;
 #[async_trait]
 impl Network for Tcp {
     async fn connect(&self, address: &str) -> io::Result<Stream> {
-        tcp(TcpStream::connect(address).await?)
+        Ok(halves(tuned(TcpStream::connect(address).await?)?))
     }
 
     async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?.to_string();
         Ok(Box::new(TcpArrivals { listener, address }))
+    }
+
+    fn is_open(&self) -> bool {
+        true
     }
 }
 
@@ -105,9 +177,9 @@ struct TcpArrivals {
 
 #[async_trait]
 impl Listener for TcpArrivals {
-    async fn accept(&self) -> io::Result<(Stream, String)> {
+    async fn accept(&self) -> io::Result<Arrival> {
         let (stream, from) = self.listener.accept().await?;
-        Ok((tcp(stream)?, from.to_string()))
+        Ok(Arrival::open_already(from.to_string(), halves(tuned(stream)?)))
     }
 
     fn local_address(&self) -> String {
@@ -115,16 +187,16 @@ impl Listener for TcpArrivals {
     }
 }
 
-fn tcp(stream: TcpStream) -> io::Result<Stream> {
-    // The transport coalesces writes; the delay of Nagle's algorithm would not help.
-    stream.set_nodelay(true)?;
-    keep_alive(&stream)?;
+fn halves(stream: TcpStream) -> Stream {
     let (reads, writes) = stream.into_split();
-    Ok(Stream::new(reads, writes))
+    Stream::new(reads, writes)
 }
 
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE_AFTER)?;
-    Ok(())
+/// A TCP connection with the options of this transport.
+pub(super) fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
+    // The transport coalesces writes; the delay of Nagle's algorithm would not help.
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(&stream, true)?;
+    sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE_AFTER)?;
+    Ok(stream)
 }

@@ -9,9 +9,12 @@
 //! * A body that is too large or undecodable costs its sender an error. Only an invalid header, or a first frame that
 //!   is no hello, costs the connection; nothing that a peer sends costs more.
 //! * Connections, calls and messages in flight are bounded; a call counts until its answer is written.
+//! * What needs a role is refused to others before the host sees it.
 //! * A stopped server refuses new calls, and waits for the answers of those it accepted, for [`STOP_GRACE`] at most.
 
+mod beginning;
 mod connection;
+mod writing;
 
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +25,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::connection::{Connection, NotServed};
+use self::{
+    beginning::{BEGINNING_MAX, Beginnings},
+    connection::{Connection, NotServed},
+};
 use crate::transport::{
-    net::{Listener, Stream},
+    net::{Arrival, Listener},
     serve::{Serve, View},
 };
 
@@ -60,7 +66,7 @@ pub async fn run(
     let connections = TaskTracker::new();
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let newest = Arc::new(Newest::default());
-    let host = Arc::new(Host { serve, limits, newest, stop });
+    let host = Arc::new(Host { serve, limits, newest, beginnings: Arc::default(), stop });
     connections.spawn(Arc::clone(&host).follow_views());
     loop {
         let accepted = tokio::select! {
@@ -69,10 +75,10 @@ pub async fn run(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, from)) => {
+            Ok(arrival) => {
                 let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
                     tracing::warn!(
-                        from,
+                        from = arrival.from,
                         connections = limits.connections_max,
                         "too many connections; closed the new one"
                     );
@@ -80,7 +86,7 @@ pub async fn run(
                 };
                 let host = Arc::clone(&host);
                 connections.spawn(async move {
-                    host.connection(stream, &from).await;
+                    host.connection(arrival).await;
                     drop(permit);
                 });
             }
@@ -105,14 +111,24 @@ struct Host {
     serve: Arc<dyn Serve>,
     limits: Limits,
     newest: Arc<Newest>,
+    beginnings: Arc<Beginnings>,
     stop: CancellationToken,
 }
 
 impl Host {
-    async fn connection(self: Arc<Self>, stream: Stream, from: &str) {
-        let Stream { reads, writes } = stream;
-        match Connection::handshake(&self, reads, writes).await {
-            Ok(connection) => connection.run(&self, from).await,
+    async fn connection(self: Arc<Self>, arrival: Arrival) {
+        let from = arrival.from.clone();
+        let beginning = self.beginnings.begin();
+        let begun = tokio::select! {
+            biased;
+            () = beginning.pushed_out() => Err(NotServed::TurnedAway(format!(
+                "more than {BEGINNING_MAX} connections have sent no hello yet, and this is the oldest"
+            ))),
+            begun = Connection::handshake(&self, arrival) => begun,
+        };
+        drop(beginning);
+        match begun {
+            Ok(connection) => connection.run(&self).await,
             Err(NotServed::HungUp) => {
                 tracing::debug!(from, "connection closed before the handshake was complete");
             }

@@ -4,7 +4,7 @@ use core::fmt;
 use std::io;
 
 use async_trait::async_trait;
-use holocron::net::{Listener, Stream};
+use holocron::net::{Arrival, Listener, Stream};
 use tokio::sync::mpsc;
 
 use super::{End, Wire};
@@ -30,7 +30,7 @@ impl Drop for SimListener {
 
 #[async_trait]
 impl Listener for SimListener {
-    async fn accept(&self) -> io::Result<(Stream, String)> {
+    async fn accept(&self) -> io::Result<Arrival> {
         let arrival = self.accepts.lock().await.recv().await;
         let (there, back, from) =
             arrival.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
@@ -38,7 +38,7 @@ impl Listener for SimListener {
             End { wire: self.wire.clone(), pipe: there },
             End { wire: self.wire.clone(), pipe: back },
         );
-        Ok((stream, from))
+        Ok(Arrival::open_already(from, stream))
     }
 
     fn local_address(&self) -> String {

@@ -76,6 +76,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         !self.buffer.is_empty() || self.skip > 0
     }
 
+    /// Whether the first bytes, of which no frame could be read, are those of TLS: a handshake, or the alert that answers what
+    /// isn't one. No first frame begins like that, because its length would be above [`HELLO_LEN_MAX`].
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.buffer[..], [0x15 | 0x16, 3, 1..=4, ..])
+    }
+
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.buffer.capacity()

@@ -92,11 +92,19 @@ async fn handshake(
     let mut first = Vec::new();
     frame::put(&mut first, &Frame::Hello(frame::TRANSPORT_VERSION, Some(hello)))
         .map_err(|error| HandshakeError::Failed(error.to_string()))?;
-    writes.write_all(&first).await?;
-    writes.flush().await?;
+    // If the host refuses us it may have closed the connection already. It said why before, so what it sent is read all the same.
+    let sent = match writes.write_all(&first).await {
+        Ok(()) => writes.flush().await,
+        failed => failed,
+    };
     let mut reader = FrameReader::new(reads);
-    let answer =
-        reader.next().await.map_err(|broken| HandshakeError::Failed(broken.to_string()))?;
+    let answer = match reader.next().await {
+        Ok(answer) => answer,
+        Err(_) if reader.is_tls() => {
+            return Err(HandshakeError::Failed("the host requires TLS".to_owned()));
+        }
+        Err(broken) => return Err(HandshakeError::Failed(broken.to_string())),
+    };
     match answer {
         Some(Received::Frame(Frame::Welcome(welcome))) => {
             reader.trust();
@@ -105,6 +113,7 @@ async fn handshake(
         Some(Received::Frame(Frame::Refusal(why))) => Err(HandshakeError::Refused(why)),
         Some(other) => Err(HandshakeError::Failed(format!("unexpected first frame: {other:?}"))),
         None => {
+            sent?;
             Err(HandshakeError::Failed("the host closed the connection before its welcome".into()))
         }
     }

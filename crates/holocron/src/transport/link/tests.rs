@@ -1,16 +1,13 @@
 //! Links and servers, tested together: over a network in memory, and over TCP.
 
-use holocron_protocol::{
-    ids::{ClientId, ClusterId, CommitNumber, RequestNumber, VnodeName},
-    request::window::{Request, RequestId},
-};
+use holocron_protocol::ids::ClusterId;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::{
-    api::call::{Format, Mode, Outcome},
+    api::call::Outcome,
     transport::fake::{
-        CLUSTER, MemoryNetwork, NEXT_MAX, Served, answer, body, reply, view, view_after,
+        CLUSTER, MemoryNetwork, NEXT_MAX, Served, answer, body, call, reply, view, view_after,
     },
     transport::{
         frame::{FRAME_LEN_MAX, FrameReader, Kind, Received, TRANSPORT_VERSION},
@@ -21,18 +18,6 @@ use crate::{
 
 fn hello() -> Hello {
     Hello { cluster: Some(CLUSTER), who: "a test".into() }
-}
-
-fn call(text: &'static str) -> Call {
-    let id = RequestId { client: ClientId::new(1), number: RequestNumber::new(1) };
-    Call {
-        name: VnodeName::new("kind", "key").unwrap(),
-        mode: Mode::Command,
-        request: Request { id, lowest: id.number, base: CommitNumber::ZERO },
-        format: Format::Bincode,
-        epoch: Epoch::ZERO,
-        body: body(text),
-    }
 }
 
 async fn link(network: &dyn Network, address: &str) -> Link {

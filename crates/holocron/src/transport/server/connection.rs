@@ -10,12 +10,18 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Host, Newest, STOP_GRACE};
+use super::{
+    Host, STOP_GRACE,
+    writing::{BUFFER_LEN, Writing},
+};
 use crate::{
     api::call::{Answer, Call, Outcome, ReplyTo},
     transport::{
+        audit::{self, Origin},
         frame::{self, Broken, Frame, FrameReader, Kind, Received, TRANSPORT_VERSION, Welcome},
+        net::{Arrival, Stream},
         peer::{PeerMessage, PeerReply},
+        permit,
     },
 };
 
@@ -26,21 +32,19 @@ const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a connection is checked for silence. It is closed after at most two intervals without bytes: a live peer
 /// pings much more often.
 const SILENCE_CHECK: Duration = Duration::from_secs(30);
-/// Answers written in one piece, at most.
-const ANSWERS_AT_ONCE: usize = 1024;
-/// Bytes collected before they are written.
-const BUFFER_LEN: usize = 64 << 10;
 /// Frames other than answers that may wait to be written; when there are more, their senders wait.
 const NOTICES_LEN_MAX: usize = 16;
 
 type Reads = Box<dyn AsyncRead + Send + Unpin>;
-type Writes = Box<dyn AsyncWrite + Send + Unpin>;
+pub(super) type Writes = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// A connection after the handshake.
 pub(super) struct Connection {
     reader: FrameReader<Reads>,
     writes: Writes,
+    /// What it calls itself.
     who: String,
+    origin: Origin,
 }
 
 /// Why a connection isn't served.
@@ -51,6 +55,19 @@ pub(super) enum NotServed {
     TurnedAway(String),
 }
 
+impl NotServed {
+    /// Because it couldn't be opened.
+    #[expect(clippy::needless_pass_by_value, reason = "what `map_err` passes")]
+    fn unopened(error: io::Error) -> Self {
+        // Closed in the middle of a handshake, as by a process that ends or a health check.
+        if frame::is_hang_up(&error) || error.kind() == io::ErrorKind::UnexpectedEof {
+            Self::HungUp
+        } else {
+            Self::TurnedAway(error.to_string())
+        }
+    }
+}
+
 impl From<&str> for NotServed {
     fn from(why: &str) -> Self {
         Self::TurnedAway(why.to_owned())
@@ -58,12 +75,15 @@ impl From<&str> for NotServed {
 }
 
 impl Connection {
-    /// Reads the first frame and answers it. A refused opener is told why.
-    pub(super) async fn handshake(
-        host: &Host,
-        reads: Reads,
-        mut writes: Writes,
-    ) -> Result<Self, NotServed> {
+    /// Opens it, reads the first frame and answers it. A refused opener is told why.
+    pub(super) async fn handshake(host: &Host, arrival: Arrival) -> Result<Self, NotServed> {
+        let from = arrival.from.clone();
+        let opened = tokio::select! {
+            biased;
+            () = host.stop.cancelled() => return Err("stopping".into()),
+            opened = arrival.open() => opened,
+        };
+        let (Stream { reads, mut writes }, identity) = opened.map_err(NotServed::unopened)?;
         let mut reader = FrameReader::new(reads);
         let first = tokio::select! {
             biased;
@@ -82,6 +102,9 @@ impl Connection {
             Ok(Ok(None)) => return Err(NotServed::HungUp),
             Ok(Err(broken)) if broken.is_hang_up() && !reader.is_inside_frame() => {
                 return Err(NotServed::HungUp);
+            }
+            Ok(Err(_)) if reader.is_tls() => {
+                return Err("it speaks TLS, and this host runs without TLS".into());
             }
             Ok(Err(broken)) => return Err(NotServed::TurnedAway(broken.to_string())),
             Err(_elapsed) => return Err("it sent no hello in time".into()),
@@ -102,13 +125,14 @@ impl Connection {
             Err(_elapsed) => return Err("it did not take the welcome in time".into()),
         }
         reader.trust();
-        Ok(Self { reader, writes, who })
+        Ok(Self { reader, writes, who, origin: Origin { from, identity } })
     }
 
     /// Serves it until it ends.
-    pub(super) async fn run(self, host: &Arc<Host>, from: &str) {
-        let who = self.who;
-        tracing::debug!(from, who, "connection opens");
+    pub(super) async fn run(self, host: &Arc<Host>) {
+        let (who, origin) = (self.who, Arc::new(self.origin));
+        let from = origin.from.as_str();
+        tracing::debug!(from, who, identity = %origin.identity, "connection opens");
         let calls = Arc::new(Semaphore::new(host.limits.calls_max as usize));
         let (answers, outgoing) = mpsc::unbounded_channel();
         let (notices, noticed) = mpsc::channel(NOTICES_LEN_MAX);
@@ -120,7 +144,8 @@ impl Connection {
             buffer: Vec::with_capacity(BUFFER_LEN),
         };
         let messages = Arc::new(Semaphore::new(host.limits.messages_max as usize));
-        let reading = Reading { host, calls, messages, answers, notices };
+        let origin = Arc::clone(&origin);
+        let reading = Reading { host, calls, messages, answers, notices, origin, told: false };
         let in_flight = Arc::clone(&reading.calls);
         let mut writer = tokio::spawn(writing.run(self.writes));
         tokio::select! {
@@ -180,11 +205,14 @@ struct Reading<'a> {
     messages: Arc<Semaphore>,
     answers: mpsc::UnboundedSender<(u64, Answer)>,
     notices: mpsc::Sender<Frame>,
+    origin: Arc<Origin>,
+    /// Whether a message without the needed role was logged.
+    told: bool,
 }
 
 impl Reading<'_> {
     /// Reads until the peer closes the connection or goes silent.
-    async fn run(self, mut reader: FrameReader<Reads>) -> Result<(), Broken> {
+    async fn run(mut self, mut reader: FrameReader<Reads>) -> Result<(), Broken> {
         let mut checks = interval(SILENCE_CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = true;
@@ -208,7 +236,7 @@ impl Reading<'_> {
     }
 
     /// Handles one frame; waits while too many calls are in flight.
-    async fn take(&self, received: Received) {
+    async fn take(&mut self, received: Received) {
         match received {
             Received::Frame(Frame::Call(id, call)) => self.call(id, call).await,
             Received::Frame(Frame::Peer(id, message)) => self.message(id, message).await,
@@ -224,15 +252,31 @@ impl Reading<'_> {
         }
     }
 
-    async fn call(&self, id: u64, call: Call) {
+    async fn call(&mut self, id: u64, call: Call) {
+        if let Err(why) = permit::check_call(&self.origin.identity, call.mode) {
+            self.tell(&why);
+            return self.notice(Frame::Answer(id, refusal(Outcome::Rejected(why)))).await;
+        }
         if self.host.stop.is_cancelled() {
             return self.notice(Frame::Answer(id, refusal(Outcome::NotOwner))).await;
         }
-        let reply = ReplyTo::link(id, self.answers.clone());
+        let reply = self.reply_to(id, &call);
         let permit = self.calls.acquire().await.expect("never closed");
         // The permit comes back when the answer is written.
         permit.forget();
         self.host.serve.call(call, reply);
+    }
+
+    /// Where the answer goes; that of an admin action also goes into the audit.
+    fn reply_to(&self, id: u64, call: &Call) -> ReplyTo {
+        let answers = self.answers.clone();
+        let Some(action) = audit::of_call(call) else { return ReplyTo::link(id, answers) };
+        let origin = Arc::clone(&self.origin);
+        ReplyTo::then(move |answer| {
+            origin.note(&action, audit::outcome_of_call(&answer.outcome));
+            // A caller that has gone needs no answer.
+            drop(answers.send((id, answer)));
+        })
     }
 
     async fn undecodable(&self, id: u64, why: String) {
@@ -242,18 +286,45 @@ impl Reading<'_> {
     }
 
     /// Handles a message in its own task, because it may take a while.
-    async fn message(&self, id: u64, message: PeerMessage) {
+    async fn message(&mut self, id: u64, message: PeerMessage) {
+        let action = audit::of_message(&message);
+        if let Err(why) = permit::check(&self.origin.identity, &message) {
+            return self.refuse(id, action, why).await;
+        }
         let Ok(permit) = Arc::clone(&self.messages).try_acquire_owned() else {
             let refused = PeerReply::Refused("too many messages are in flight".into());
             return self.notice(Frame::PeerReply(id, refused)).await;
         };
         let (serve, notices) = (Arc::clone(&self.host.serve), self.notices.clone());
+        let origin = Arc::clone(&self.origin);
         tokio::spawn(async move {
             let reply = serve.peer(message).await;
+            if let Some(action) = action {
+                origin.note(&action, &audit::outcome_of(&reply));
+            }
             // A connection that ended meanwhile needs no reply.
             drop(notices.send(Frame::PeerReply(id, reply)).await);
             drop(permit);
         });
+    }
+
+    /// Refuses a message that needs another role.
+    async fn refuse(&mut self, id: u64, action: Option<String>, why: String) {
+        let first = self.tell(&why);
+        if let Some(action) = action.filter(|_| first) {
+            self.origin.note(&action, &format!("refused: {why}"));
+        }
+        self.notice(Frame::PeerReply(id, PeerReply::Refused(why))).await;
+    }
+
+    /// Logs the first refusal: a peer that repeats it must not fill the log. Returns whether it is the first.
+    fn tell(&mut self, why: &str) -> bool {
+        if core::mem::replace(&mut self.told, true) {
+            return false;
+        }
+        let Origin { from, identity } = &*self.origin;
+        tracing::warn!(from, %identity, why, "message refused; logged once per connection");
+        true
     }
 
     async fn notice(&self, frame: Frame) {
@@ -264,95 +335,4 @@ impl Reading<'_> {
 
 fn refusal(outcome: Outcome) -> Answer {
     Answer { epoch: Epoch::ZERO, commit: CommitNumber::ZERO, outcome }
-}
-
-struct Writing {
-    newest: Arc<Newest>,
-    calls: Arc<Semaphore>,
-    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
-    notices: mpsc::Receiver<Frame>,
-    buffer: Vec<u8>,
-}
-
-impl Writing {
-    /// Writes until all senders are gone.
-    async fn run(mut self, mut writes: Writes) -> io::Result<()> {
-        let newest = Arc::clone(&self.newest);
-        let mut changed = Box::pin(newest.changed());
-        let mut batch = Vec::new();
-        let mut open = true;
-        self.push_newest();
-        while open {
-            let mut answers = 0;
-            if self.buffer.is_empty() {
-                tokio::select! {
-                    biased;
-                    () = &mut changed => {
-                        // Registered before the read, so that a change in between is not missed.
-                        changed.set(newest.changed());
-                        self.push_newest();
-                    }
-                    Some(frame) = self.notices.recv() => self.put(&frame),
-                    taken = self.answers.recv_many(&mut batch, ANSWERS_AT_ONCE) => {
-                        open = taken > 0;
-                        answers = taken;
-                        batch.drain(..).for_each(|(id, answer)| self.put_answer(id, &answer));
-                    }
-                }
-                // Answers that are ready now join the same write.
-                tokio::task::yield_now().await;
-            }
-            answers += self.gather();
-            writes.write_all(&self.buffer).await?;
-            writes.flush().await?;
-            self.calls.add_permits(answers);
-            self.buffer.clear();
-            self.buffer.shrink_to(BUFFER_LEN);
-        }
-        writes.shutdown().await
-    }
-
-    /// Takes the frames that are ready, up to about [`BUFFER_LEN`]; returns how many are answers.
-    fn gather(&mut self) -> usize {
-        let mut answers = 0;
-        while self.buffer.len() < BUFFER_LEN {
-            if let Ok(frame) = self.notices.try_recv() {
-                self.put(&frame);
-            } else if let Ok((id, answer)) = self.answers.try_recv() {
-                self.put_answer(id, &answer);
-                answers += 1;
-            } else {
-                break;
-            }
-        }
-        answers
-    }
-
-    fn push_newest(&mut self) {
-        if let Some(view) = self.newest.get() {
-            self.put(&Frame::Epoch(view.record.epoch, view.stored));
-        }
-    }
-
-    fn put_answer(&mut self, id: u64, answer: &Answer) {
-        if let Err(error) = frame::put_answer(&mut self.buffer, id, answer) {
-            // It did run, so a refusal would be false.
-            tracing::warn!(id, %error, "reply doesn't fit into a frame; its caller gets Unclear");
-            let unclear = Answer { outcome: Outcome::Unclear, ..answer.clone() };
-            frame::put_answer(&mut self.buffer, id, &unclear).expect("small");
-        }
-    }
-
-    fn put(&mut self, frame: &Frame) {
-        if let Err(error) = frame::put(&mut self.buffer, frame) {
-            tracing::warn!(%error, "frame is too large; not sent");
-            if let Frame::PeerReply(id, _) = frame {
-                let refused = Frame::PeerReply(
-                    *id,
-                    PeerReply::Refused("the reply doesn't fit into a frame".into()),
-                );
-                frame::put(&mut self.buffer, &refused).expect("small");
-            }
-        }
-    }
 }
