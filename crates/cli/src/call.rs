@@ -15,7 +15,7 @@ use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
     known_kinds::{KnownKinds, host_first},
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// Send one command or query to a vnode
@@ -33,7 +33,7 @@ Examples:
   holocron call --store file:///tmp/h kv settings put '{\"field\":\"colour\",\"value\":\"blue\"}'"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// The vnode's kind.
     kind: String,
     /// The vnode's key. A vnode is created by its first command.
@@ -59,10 +59,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let name = VnodeName::new(&arguments.kind, &arguments.key)
         .map_err(|invalid| usage(invalid.to_string()))?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
+    let client = deadline.connect(&arguments.cluster).await?.with_deadline(deadline.left());
     let view = client.ready().await?;
     let hosts = host_first(&view.record, &name);
-    let known = KnownKinds::ask_one(&hosts, deadline, name.kind()).await?;
+    let known = KnownKinds::ask_one(&client, &hosts, deadline, name.kind()).await?;
     let Some(kind) = known.of(name.kind()) else {
         return Err(usage(format!(
             "no host runs a kind named {:?}; the kinds are: {}",

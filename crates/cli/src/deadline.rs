@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     exit::{Fail, Failure},
-    store::{StoreArguments, StoreOptions},
+    store::{ClusterArguments, StoreArguments, StoreOptions},
 };
 
 /// How long a subcommand may take.
@@ -58,8 +58,10 @@ impl Deadline {
     }
 
     /// A client of the cluster in a store.
-    pub(crate) async fn connect(self, store: &StoreArguments) -> Result<Client, Fail> {
-        let mut builder = Client::builder(&store.url).connect_deadline(self.left());
+    pub(crate) async fn connect(self, cluster: &ClusterArguments) -> Result<Client, Fail> {
+        let ClusterArguments { store, tls } = cluster;
+        let mut builder =
+            Client::builder(&store.url).network(tls.network()?).connect_deadline(self.left());
         for (key, value) in &store.options.pairs {
             builder = builder.option(key, value);
         }

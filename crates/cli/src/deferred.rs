@@ -9,7 +9,7 @@ use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
     output::print,
-    store::StoreArguments,
+    store::ClusterArguments,
     table,
     times::shown,
 };
@@ -32,7 +32,7 @@ Examples:
   holocron deferred --store file:///tmp/h cart c7 --json | jq '.items[] | select(.set_aside)'"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// The vnode's kind.
     kind: String,
     /// The vnode's key.
@@ -54,7 +54,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let name = VnodeName::new(&arguments.kind, &arguments.key)
         .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
+    let client = deadline.connect(&arguments.cluster).await?.with_deadline(deadline.left());
     let amendment = match (arguments.retry, arguments.drop) {
         (Some(number), _) => Some(Amendment::Retry(number)),
         (None, Some(number)) => Some(Amendment::Discard(number)),

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// Delete a vnode: its state and its timers
@@ -19,7 +19,7 @@ use crate::{
   holocron delete --store file:///tmp/h counter alice"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// The vnode's kind.
     kind: String,
     /// The vnode's key.
@@ -35,7 +35,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let name = VnodeName::new(&arguments.kind, &arguments.key)
         .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
+    let client = deadline.connect(&arguments.cluster).await?.with_deadline(deadline.left());
     client.delete(&name).await?;
     if arguments.json {
         println!("{}", json!({ "deleted": name.to_string() }));

@@ -18,7 +18,7 @@ use crate::{
     exit::{self, Fail, Failure},
     leader::ask_leader,
     status::status_of,
-    store::StoreArguments,
+    store::ClusterArguments,
     table::{render, thousands},
 };
 
@@ -84,7 +84,7 @@ struct RemoveArguments {
 #[derive(Debug, Args)]
 struct Common {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// Print a JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -101,7 +101,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
 }
 
 async fn list(of: Common) -> Result<(), Fail> {
-    let client = of.deadline.start().connect(&of.store).await?;
+    let client = of.deadline.start().connect(&of.cluster).await?;
     let record = client.ready().await?.record;
     if of.json {
         println!("{:#}", as_json(&record));
@@ -149,9 +149,9 @@ async fn until(
     is_so: impl Fn(&EpochRecord) -> bool,
 ) -> Result<Epoch, Fail> {
     let deadline = of.deadline.start();
-    let client = deadline.connect(&of.store).await?;
+    let client = deadline.connect(&of.cluster).await?;
     ask_leader(&client, asked, deadline).await?;
-    let reader = deadline.reader(&of.store).await?;
+    let reader = deadline.reader(&of.cluster.store).await?;
     let record = loop {
         let kept = deadline.read(reader.kept()).await?;
         let entry = deadline.read(reader.entry(kept.newest)).await?;
@@ -162,7 +162,7 @@ async fn until(
     };
     for (name, host) in &record.hosts {
         loop {
-            let why = match status_of(&host.address).await {
+            let why = match status_of(&**client.network(), &host.address).await {
                 Ok(status) if status.epoch >= record.epoch => break,
                 Ok(status) => format!("it is at {}", status.epoch),
                 Err(why) => why,

@@ -10,7 +10,7 @@ use crate::{
     exit::{self, Fail},
     leader::{ask_leader, known_host},
     settle::{Moved, Order, session_of},
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// Move all slots of a host to other hosts
@@ -24,7 +24,7 @@ use crate::{
   holocron drain --store file:///tmp/h h2 --undo"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// The host's name.
     host: String,
     /// Give the host slots again.
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?;
+    let client = deadline.connect(&arguments.cluster).await?;
     let record = client.ready().await?.record;
     let host = known_host(&record, &arguments.host)?;
     if arguments.undo {
@@ -54,7 +54,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let (slots, session) = (record.slots_to_hand_over(&host), session_of(&record, &host));
     let order = PeerMessage::Drain(host.clone());
     ask_leader(&client, order.clone(), deadline).await?;
-    let reader = deadline.reader(&arguments.store).await?;
+    let reader = deadline.reader(&arguments.cluster.store).await?;
     let drain = Order { client: &client, reader: &reader, deadline, order, host: &host };
     let epoch = drain.until_done(record, |record| {
         let state = record.hosts.get(&host).map(|host| host.state);

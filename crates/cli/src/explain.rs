@@ -10,7 +10,7 @@ use clap::Args;
 use holocron::{
     PeerMessage, PeerReply, VnodeStatus, ask,
     inspect::{ClusterReader, Entry, FoundVnode, ReadError},
-    net::Tcp,
+    net::Network,
 };
 use holocron_protocol::{
     epoch::{
@@ -25,7 +25,7 @@ use crate::{
     domains::DomainArguments,
     exit::{self, Fail, Failure},
     output::print,
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// How long the owner may take to say whether the vnode is in memory.
@@ -51,7 +51,7 @@ Examples:
   holocron explain --store file:///tmp/h counter alice --json | jq .newest"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     #[command(flatten)]
     domains: DomainArguments,
     /// The vnode's kind.
@@ -69,7 +69,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let name = VnodeName::new(&arguments.kind, &arguments.key)
         .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
     let deadline = arguments.deadline.start();
-    let mut reader = deadline.reader(&arguments.store).await?;
+    let mut reader = deadline.reader(&arguments.cluster.store).await?;
     for domain in arguments.domains.load()?.domains {
         let store = domain.open(deadline).await?;
         reader = reader.with_domain(&domain.name, store);
@@ -80,7 +80,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         None => None,
     };
     let memory = match &owner {
-        Some(owner) => in_memory(&owner.entry.address, found.domain, &name, deadline).await,
+        Some(owner) => {
+            let network = arguments.cluster.tls.network()?;
+            in_memory(&*network, owner, (found.domain, &name), deadline).await
+        }
         None => Memory::Unknown("no host owns its slot".to_owned()),
     };
     let explained = Explained { name, found, owner, memory };
@@ -175,14 +178,14 @@ async fn given(
 
 /// Asks the owner whether the vnode is in its memory.
 async fn in_memory(
-    address: &str,
-    domain: DomainId,
-    name: &VnodeName,
+    network: &dyn Network,
+    owner: &Owner,
+    (domain, name): (DomainId, &VnodeName),
     deadline: Deadline,
 ) -> Memory {
     let within = deadline.left().min(ANSWER_WITHIN);
     let message = PeerMessage::Vnode { domain, hash: name.hash() };
-    match ask(&Tcp, address, message, within).await {
+    match ask(network, &owner.entry.address, message, within).await {
         Ok(PeerReply::Vnode(status)) => Memory::Known(status),
         // A release that doesn't know the question refuses it.
         Ok(PeerReply::Refused(why)) => {

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// Make a new vnode that begins with the state of another
@@ -20,7 +20,7 @@ use crate::{
   holocron fork --store file:///tmp/h cart c7 c7-copy"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// The vnodes' kind.
     kind: String,
     /// The key of the vnode whose state is copied.
@@ -38,7 +38,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let source = VnodeName::new(&arguments.kind, &arguments.source)
         .map_err(|error| Fail::new(Failure::Usage, error.to_string()))?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
+    let client = deadline.connect(&arguments.cluster).await?.with_deadline(deadline.left());
     client.fork(&source, &arguments.key).await.map_err(|error| match error {
         ForkError::Call(error) => error.into(),
         refused @ (ForkError::NoSource(_) | ForkError::Exists(_)) => {

@@ -12,7 +12,7 @@ use crate::{
     exit::{self, Fail, Failure},
     kinds,
     signals::Signals,
-    store::{STORE_WITHIN, StoreArguments},
+    store::{ClusterArguments, STORE_WITHIN},
 };
 
 /// Run a host with the built-in kinds
@@ -25,11 +25,12 @@ crash; no acknowledged command is lost. RUST_LOG sets what is logged, for exampl
 
 Examples:
   mkdir /tmp/h; holocron host --store file:///tmp/h --name h1
-  holocron host --store s3://bucket/prefix --listen 10.0.0.7:7400 --allow-remote
+  holocron host --store s3://bucket/prefix --listen 10.0.0.7:7400 \
+    --tls-ca tls/ca.pem --tls-cert tls/host-h1.pem --tls-key tls/host-h1.key
   holocron host --store file:///tmp/h --config domains.toml --domain acme=s3://acme-data/holocron"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     #[command(flatten)]
     domains: DomainArguments,
     /// Stable name of the host; random if not given. A second host with the same name replaces the first, which stops.
@@ -41,8 +42,8 @@ pub(crate) struct Arguments {
     /// Address at which hosts and clients reach it, if that differs from the listen address.
     #[arg(long, value_name = "ADDRESS")]
     advertise: Option<String>,
-    /// Allow listen addresses other than loopback. There is no TLS and no authentication yet: any process that reaches
-    /// the address can read and change everything. Use it only in a network you trust.
+    /// Listen beyond loopback without TLS: any process that reaches the address can then read and change everything. Only for
+    /// a network in which you trust every machine. With TLS it isn't needed.
     #[arg(long)]
     allow_remote: bool,
     /// Share of the slots, relative to the weights of the other hosts.
@@ -161,12 +162,13 @@ impl Arguments {
 
     fn builder(&self) -> Result<HostBuilder, Fail> {
         let configured = self.domains.load()?;
-        let mut builder = kinds::register(Host::builder(&self.store.url))
+        let mut builder = kinds::register(Host::builder(&self.cluster.store.url))
             .listen(&self.listen)
+            .network(self.cluster.tls.network()?)
             .weight(self.weight)
             .founding(self.founding.mode())
             .settings(self.tuning.settings());
-        for (key, value) in &self.store.options.pairs {
+        for (key, value) in &self.cluster.store.options.pairs {
             builder = builder.option(key, value);
         }
         if self.allow_remote {

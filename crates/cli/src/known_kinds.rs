@@ -1,9 +1,9 @@
 //! The kinds that hosts run, as they describe them.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use holocron::{KindDescription, PeerMessage, PeerReply, ask, net::Tcp};
+use holocron::{Client, KindDescription, PeerMessage, PeerReply, ask, net::Network};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     ids::{HostName, VnodeName},
@@ -26,13 +26,15 @@ pub(crate) struct KnownKinds(Vec<KindDescription>);
 impl KnownKinds {
     /// Asks hosts, one after the other, until one runs the kind; else what the last one that answered runs.
     pub(crate) async fn ask_one(
+        client: &Client,
         hosts: &[(HostName, String)],
         deadline: Deadline,
         kind: &str,
     ) -> Result<Self, Fail> {
         let (mut last, mut trouble) = (None, "no host has joined".to_owned());
         for (_, address) in hosts {
-            match kinds_of(address, deadline.left().min(ANSWER_WITHIN)).await {
+            let within = deadline.left().min(ANSWER_WITHIN);
+            match kinds_of(&**client.network(), address, within).await {
                 Ok(kinds) => {
                     let found = kinds.iter().any(|known| known.kind == kind);
                     last = Some(Self(kinds));
@@ -73,6 +75,7 @@ pub(crate) fn host_first(record: &EpochRecord, vnode: &VnodeName) -> Vec<(HostNa
 
 /// The kinds of each host, or why it did not answer.
 pub(crate) async fn ask_all(
+    network: &Arc<dyn Network>,
     record: &EpochRecord,
     deadline: Deadline,
 ) -> BTreeMap<HostName, Result<Vec<KindDescription>, String>> {
@@ -85,7 +88,8 @@ pub(crate) async fn ask_all(
         {
             let (name, address) = (name.clone(), host.address.clone());
             let within = deadline.left().min(ANSWER_WITHIN);
-            asking.spawn(async move { (name, kinds_of(&address, within).await) });
+            let network = Arc::clone(network);
+            asking.spawn(async move { (name, kinds_of(&*network, &address, within).await) });
         }
         match asking.join_next().await {
             Some(Ok((name, answer))) => drop(answers.insert(name, answer)),
@@ -95,8 +99,12 @@ pub(crate) async fn ask_all(
     }
 }
 
-async fn kinds_of(address: &str, within: Duration) -> Result<Vec<KindDescription>, String> {
-    match ask(&Tcp, address, PeerMessage::Kinds, within).await {
+async fn kinds_of(
+    network: &dyn Network,
+    address: &str,
+    within: Duration,
+) -> Result<Vec<KindDescription>, String> {
+    match ask(network, address, PeerMessage::Kinds, within).await {
         Ok(PeerReply::Kinds(text)) => serde_json::from_str(&text).map_err(|error| {
             format!("{address}: its description of its kinds can't be read: {error}")
         }),

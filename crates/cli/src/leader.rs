@@ -1,6 +1,6 @@
 //! Requests to the leader, from subcommands.
 
-use holocron::{AskError, Client, PeerMessage, PeerReply, ask, net::Tcp};
+use holocron::{AskError, Client, PeerMessage, PeerReply, ask};
 use holocron_protocol::{epoch::record::EpochRecord, ids::HostName};
 
 use crate::{
@@ -19,7 +19,7 @@ pub(crate) async fn ask_leader(
 ) -> Result<String, Fail> {
     let mut leader = client.ready().await?.record.leader.address.clone();
     for _ in 0..ASKED_MAX {
-        let asked = ask(&Tcp, &leader, message.clone(), deadline.left());
+        let asked = ask(&**client.network(), &leader, message.clone(), deadline.left());
         match asked.await.map_err(|error| not_noted(&error))? {
             PeerReply::NotLeader { leader: Some(other) } => leader = other,
             PeerReply::Noted => return Ok(leader),

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a CLI prints")]
 
 mod call;
+mod cert;
 mod deadline;
 mod deferred;
 mod delete;
@@ -38,6 +39,8 @@ mod status;
 mod store;
 mod table;
 mod times;
+mod tls;
+mod token;
 mod top;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -80,6 +83,8 @@ enum Command {
     Probe(probe::Arguments),
     Scrub(scrub::Arguments),
     Gc(gc::Arguments),
+    Cert(cert::Arguments),
+    Token(token::Arguments),
     Sim(sim::Arguments),
 }
 
@@ -139,6 +144,8 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
         Command::Scrub(arguments) => Box::pin(scrub::run(arguments)).await,
         Command::Gc(arguments) => Box::pin(gc::run(arguments)).await,
+        Command::Cert(arguments) => cert::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
         Command::Sim(arguments) => Box::pin(sim::run(arguments)).await,
     }
 }
@@ -168,6 +175,8 @@ fn log_to_stderr(command: &Command) {
         | Command::Probe(_)
         | Command::Scrub(_)
         | Command::Gc(_)
+        | Command::Cert(_)
+        | Command::Token(_)
         | Command::Sim(_) => "off",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

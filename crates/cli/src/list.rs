@@ -8,7 +8,7 @@ use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail, Failure},
     output::print,
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// List the keys of the vnodes of a kind
@@ -23,7 +23,7 @@ use crate::{
   holocron list --store file:///tmp/h cart --json | jq -r .key"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// The vnodes' kind.
     kind: String,
     /// Only keys that begin with this.
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?.with_deadline(deadline.left());
+    let client = deadline.connect(&arguments.cluster).await?.with_deadline(deadline.left());
     let mut listing = client.list(&arguments.kind, &arguments.prefix);
     let late =
         || Fail::new(Failure::Later, "the listing isn't complete; give it a longer --deadline");

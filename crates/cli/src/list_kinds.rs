@@ -13,7 +13,7 @@ use crate::{
     exit::{self, Fail, Failure},
     known_kinds::ask_all,
     output::print,
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// List the kinds that the hosts run, with their commands, queries and types
@@ -26,7 +26,7 @@ use crate::{
   holocron kinds --store file:///tmp/h --json | jq '.kinds[].kind'"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// Only this kind.
     kind: Option<String>,
     /// Print a JSON object instead of text.
@@ -44,8 +44,9 @@ struct Listed {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
-    let view = deadline.connect(&arguments.store).await?.ready().await?;
-    let answers = ask_all(&view.record, deadline).await;
+    let client = deadline.connect(&arguments.cluster).await?;
+    let view = client.ready().await?;
+    let answers = ask_all(client.network(), &view.record, deadline).await;
     let (mut listed, mut silent) = (Vec::new(), BTreeMap::new());
     for (host, answer) in answers {
         match answer {

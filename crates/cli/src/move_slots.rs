@@ -10,7 +10,7 @@ use crate::{
     exit::{self, Fail, Failure},
     leader::{ask_leader, known_host},
     settle::{Moved, Order, session_of},
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// Move slots to a host
@@ -23,7 +23,7 @@ use crate::{
   holocron move --store file:///tmp/h 0-99,200 h3 --deadline 60"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// Which slots: numbers and ranges, separated by commas.
     slots: String,
     /// The host that is to serve them.
@@ -38,13 +38,13 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let slots = parse(&arguments.slots).map_err(|why| Fail::new(Failure::Usage, why))?;
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?;
+    let client = deadline.connect(&arguments.cluster).await?;
     let record = client.ready().await?.record;
     let host = known_host(&record, &arguments.host)?;
     let session = session_of(&record, &host);
     let order = PeerMessage::Move { slots: slots.clone(), to: host.clone() };
     ask_leader(&client, order.clone(), deadline).await?;
-    let reader = deadline.reader(&arguments.store).await?;
+    let reader = deadline.reader(&arguments.cluster.store).await?;
     let wanted = Order { client: &client, reader: &reader, deadline, order, host: &host };
     let epoch = wanted.until_done(record, |record| {
         let Some(session) = session.filter(|_| session_of(record, &host) == session) else {

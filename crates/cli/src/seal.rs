@@ -8,7 +8,7 @@ use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail},
     leader::{ask_leader, known_host},
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// Seal a host's session and move its slots to other hosts
@@ -19,7 +19,7 @@ use crate::{
   holocron seal --store file:///tmp/h h2"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// The host's name.
     host: String,
     /// Print a JSON object instead of a sentence.
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
-    let client = deadline.connect(&arguments.store).await?;
+    let client = deadline.connect(&arguments.cluster).await?;
     let host = known_host(&client.ready().await?.record, &arguments.host)?;
     let leader = ask_leader(&client, PeerMessage::Seal(host.clone()), deadline).await?;
     if arguments.json {

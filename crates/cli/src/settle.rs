@@ -67,7 +67,7 @@ impl Order<'_> {
             }
             let now = moved(&record);
             match now {
-                Moved::Done if serve_all(&record).await => return Ok(record.epoch),
+                Moved::Done if serve_all(self.client, &record).await => return Ok(record.epoch),
                 Moved::Gone => {
                     let what = format!(
                         "{} left the cluster, failed or started again meanwhile",
@@ -110,10 +110,10 @@ fn unfinished(moved: Moved) -> String {
 }
 
 /// Whether every host that owns slots has acted on this record and recovers none.
-async fn serve_all(record: &EpochRecord) -> bool {
+async fn serve_all(client: &Client, record: &EpochRecord) -> bool {
     let owners = record.hosts.iter().filter(|(name, _)| slots_of(record, name) > 0);
     for (_, host) in owners {
-        let status = status_of(&host.address).await;
+        let status = status_of(&**client.network(), &host.address).await;
         let waits = |status: &HostStatus| {
             let mut further = status.domains.iter().filter_map(|domain| domain.session);
             status.slots_waiting > 0 || further.any(|session| session.slots_waiting > 0)

@@ -3,11 +3,13 @@
 mod leading;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) use self::leading::sentences;
 use clap::Args;
-use holocron::{Clock, HostStatus, NotOpen, PeerMessage, PeerReply, SystemClock, ask, net::Tcp};
+use holocron::{
+    Clock, HostStatus, NotOpen, PeerMessage, PeerReply, SystemClock, ask, net::Network,
+};
 use holocron_protocol::{
     checkpoint::retain::Copying,
     epoch::record::{EpochRecord, HostEntry, HostState},
@@ -21,7 +23,7 @@ use crate::{
     domain,
     exit::{self, Fail},
     settle::slots_of,
-    store::StoreArguments,
+    store::ClusterArguments,
     table::{render, thousands},
 };
 
@@ -41,7 +43,7 @@ const ASKED_AT_ONCE: usize = 64;
   holocron status --store file:///tmp/h --json | jq .leader"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// Print a JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -51,8 +53,9 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
-    let view = deadline.connect(&arguments.store).await?.ready().await?;
-    let answers = ask_all(&view.record, deadline).await;
+    let client = deadline.connect(&arguments.cluster).await?;
+    let view = client.ready().await?;
+    let answers = ask_all(client.network(), &view.record, deadline).await;
     if arguments.json {
         println!("{:#}", as_json(&view.record, &answers));
     } else {
@@ -64,7 +67,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
 /// The status of each host, or why it did not answer.
 pub(crate) type Answers = BTreeMap<HostName, Result<HostStatus, String>>;
 
-pub(crate) async fn ask_all(record: &EpochRecord, deadline: Deadline) -> Answers {
+pub(crate) async fn ask_all(
+    network: &Arc<dyn Network>,
+    record: &EpochRecord,
+    deadline: Deadline,
+) -> Answers {
     let mut hosts = record.hosts.iter();
     let mut asking = JoinSet::new();
     let mut answers = BTreeMap::new();
@@ -73,9 +80,10 @@ pub(crate) async fn ask_all(record: &EpochRecord, deadline: Deadline) -> Answers
             && let Some((name, host)) = hosts.next()
         {
             let (name, address) = (name.clone(), host.address.clone());
+            let network = Arc::clone(network);
             asking.spawn(async move {
                 let within = deadline.left().min(ANSWER_WITHIN);
-                (name, status_within(&address, within).await)
+                (name, status_within(&*network, &address, within).await)
             });
         }
         match asking.join_next().await {
@@ -87,12 +95,16 @@ pub(crate) async fn ask_all(record: &EpochRecord, deadline: Deadline) -> Answers
 }
 
 /// The status of the host at an address.
-pub(crate) async fn status_of(address: &str) -> Result<HostStatus, String> {
-    status_within(address, ANSWER_WITHIN).await
+pub(crate) async fn status_of(network: &dyn Network, address: &str) -> Result<HostStatus, String> {
+    status_within(network, address, ANSWER_WITHIN).await
 }
 
-async fn status_within(address: &str, within: Duration) -> Result<HostStatus, String> {
-    match ask(&Tcp, address, PeerMessage::Status, within).await {
+async fn status_within(
+    network: &dyn Network,
+    address: &str,
+    within: Duration,
+) -> Result<HostStatus, String> {
+    match ask(network, address, PeerMessage::Status, within).await {
         Ok(PeerReply::Status(status)) => Ok(*status),
         Ok(other) => Err(format!("{address}: unexpected answer: {other:?}")),
         Err(error) => Err(error.to_string()),

@@ -4,8 +4,19 @@ use core::time::Duration;
 
 use clap::Args;
 
+use crate::tls::TlsArguments;
+
 /// How long a store may take to answer at the start, so that an error is reported within 10 s.
 pub(crate) const STORE_WITHIN: Duration = Duration::from_secs(8);
+
+/// Which cluster, and how to reach its hosts.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ClusterArguments {
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+}
 
 /// Which store, and how to reach it.
 #[derive(Clone, Debug, Args)]

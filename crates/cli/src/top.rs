@@ -19,7 +19,7 @@ use self::{draw::Screen, sample::Sampler};
 use crate::{
     deadline::DeadlineArguments,
     exit::{self, Fail},
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// Show a cluster live in the terminal
@@ -34,7 +34,7 @@ use crate::{
   holocron top --store s3://bucket/prefix --every 5"))]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: StoreArguments,
+    cluster: ClusterArguments,
     /// Seconds between two looks. Longer asks hosts less often, and shows steadier rates.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=60))]
     every: u64,
@@ -46,7 +46,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     if !std::io::stdout().is_terminal() {
         return Err(Fail::failed("top needs a terminal; `holocron status` prints the same once"));
     }
-    let sampler = Sampler::open(arguments.store, arguments.deadline).await?;
+    let sampler = Sampler::open(arguments.cluster, arguments.deadline).await?;
     let mut terminal = ratatui::try_init()
         .map_err(|error| Fail::failed(format!("the terminal can't be used: {error}")))?;
     let ended = show(&mut terminal, sampler, Duration::from_secs(arguments.every)).await;

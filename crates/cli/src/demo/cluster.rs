@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::{path::PathBuf, sync::Arc};
 
-use holocron::{Client, HostStatus, Random, View};
+use holocron::{Client, HostStatus, Random, View, net::Tcp};
 use holocron_protocol::{epoch::record::EpochRecord, ids::HostName};
 use holocron_store::explain;
 use tempfile::TempDir;
@@ -198,7 +198,7 @@ impl Cluster {
             .filter(|process| Some(&process.name) != but)
             .map(|process| {
                 let address = process.address.clone();
-                tokio::spawn(async move { status_of(&address).await })
+                tokio::spawn(async move { status_of(&Tcp, &address).await })
             })
             .collect();
         let mut statuses = Vec::new();

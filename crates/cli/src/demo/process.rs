@@ -64,6 +64,10 @@ impl Process {
             .args(["host", "--json", "--end-with-parent", "--name", name, "--store", &common.url])
             .args(["--weight", &weight.to_string()])
             .args(["--checkpoint-batches", &common.checkpoint_batches.to_string()])
+            // The demo's own connections are plain ones over loopback.
+            .env_remove("HOLOCRON_TLS_CA")
+            .env_remove("HOLOCRON_TLS_CERT")
+            .env_remove("HOLOCRON_TLS_KEY")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file)

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
-use holocron::{PeerMessage, PeerReply, ask, net::Tcp};
+use holocron::{PeerMessage, PeerReply, ask, net::Network};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     format::keys,
@@ -15,7 +15,7 @@ use crate::{
     deadline::DeadlineArguments,
     exit::Fail,
     status::{Answers, ask_all},
-    store::StoreArguments,
+    store::ClusterArguments,
 };
 
 /// Epochs that are shown.
@@ -25,7 +25,8 @@ const RECORD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Looks at a cluster again and again.
 pub(super) struct Sampler {
-    store: StoreArguments,
+    cluster: ClusterArguments,
+    network: Arc<dyn Network>,
     deadline: DeadlineArguments,
     record: Arc<EpochRecord>,
     /// The newest epochs seen, newest first, with their reasons.
@@ -42,19 +43,20 @@ pub(super) struct Sample {
 
 impl Sampler {
     pub(super) async fn open(
-        store: StoreArguments,
+        cluster: ClusterArguments,
         deadline: DeadlineArguments,
     ) -> Result<Self, Fail> {
-        let view = deadline.start().connect(&store).await?.ready().await?;
+        let client = deadline.start().connect(&cluster).await?;
+        let (view, network) = (client.ready().await?, Arc::clone(client.network()));
         let record = Arc::clone(&view.record);
         let epochs = VecDeque::from([(record.epoch, record.reason.clone())]);
-        Ok(Self { store, deadline, record, epochs })
+        Ok(Self { cluster, network, deadline, record, epochs })
     }
 
     pub(super) async fn sample(&mut self) -> Sample {
-        let mut answers = ask_all(&self.record, self.deadline.start()).await;
+        let mut answers = ask_all(&self.network, &self.record, self.deadline.start()).await;
         if self.read_newer(&answers).await {
-            answers = ask_all(&self.record, self.deadline.start()).await;
+            answers = ask_all(&self.network, &self.record, self.deadline.start()).await;
         }
         Sample {
             at: Instant::now(),
@@ -86,13 +88,13 @@ impl Sampler {
     /// If the host has heard of a still newer one meanwhile, the next look will find it.
     async fn of_host(&self, name: &HostName, epoch: Epoch) -> Option<Arc<EpochRecord>> {
         let address = &self.record.hosts.get(name)?.address;
-        let asked = ask(&Tcp, address, PeerMessage::View, RECORD_WITHIN).await;
+        let asked = ask(&*self.network, address, PeerMessage::View, RECORD_WITHIN).await;
         let Ok(PeerReply::View(stored)) = asked else { return None };
         EpochRecord::decode(&keys::epoch(epoch), &stored).ok().map(Arc::new)
     }
 
     async fn of_store(&self) -> Option<Arc<EpochRecord>> {
-        let client = self.deadline.start().connect(&self.store).await.ok()?;
+        let client = self.deadline.start().connect(&self.cluster).await.ok()?;
         client.view().map(|view| view.record)
     }
 }

@@ -4,6 +4,8 @@
 //! other: on a small machine several clusters at once would cause false suspicions.
 
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod damage;
@@ -33,6 +35,10 @@ mod quiet;
 mod replaced;
 #[cfg(test)]
 mod restarting;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod secure;
 #[cfg(test)]
 mod starting;
 #[cfg(test)]

@@ -13,7 +13,10 @@ use std::{
     },
 };
 
-use holocron::{Client, HostStatus, PeerMessage, PeerReply, VnodeRef, net::Tcp};
+use holocron::{
+    Client, HostStatus, PeerMessage, PeerReply, VnodeRef,
+    net::{Network, Tcp},
+};
 use holocron_cli::kinds::{Counter, CounterCommand, CounterQuery};
 use holocron_protocol::{
     epoch::record::EpochRecord,
@@ -58,7 +61,14 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
 pub(crate) fn holocron(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holocron"));
     // The machine's environment must not affect the tests.
-    for variable in ["HOLOCRON_STORE", "HOLOCRON_PLANTED", "RUST_LOG"] {
+    for variable in [
+        "HOLOCRON_STORE",
+        "HOLOCRON_PLANTED",
+        "HOLOCRON_TLS_CA",
+        "HOLOCRON_TLS_CERT",
+        "HOLOCRON_TLS_KEY",
+        "RUST_LOG",
+    ] {
         command.env_remove(variable);
     }
     command.args(arguments);
@@ -80,6 +90,8 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 pub(crate) struct Place {
     directory: TempDir,
     url: String,
+    /// How the tests reach the hosts.
+    network: Arc<dyn Network>,
 }
 
 impl Place {
@@ -88,7 +100,12 @@ impl Place {
         let store = directory.path().join("store");
         std::fs::create_dir(&store).unwrap();
         let url = format!("file://{}", store.display());
-        Self { directory, url }
+        Self { directory, url, network: Arc::new(Tcp) }
+    }
+
+    /// The same, with hosts that are reached over another network than TCP.
+    pub(crate) fn over(network: Arc<dyn Network>) -> Self {
+        Self { network, ..Self::new() }
     }
 
     /// A new prefix on the S3 server; `None`, with a message, if there is no server.
@@ -102,7 +119,7 @@ impl Place {
             return None;
         };
         let url = format!("{url}/{test}-{}", std::process::id());
-        Some(Self { directory: tempfile::tempdir().unwrap(), url })
+        Some(Self { directory: tempfile::tempdir().unwrap(), url, network: Arc::new(Tcp) })
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -163,12 +180,14 @@ impl Place {
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        Host { name: HostName::new(name).unwrap(), address: String::new(), log, child }
+        let (name, network) = (HostName::new(name).unwrap(), Arc::clone(&self.network));
+        Host { name, address: String::new(), log, child, network }
     }
 
     /// A client that finds the hosts through the store.
     pub(crate) async fn client(&self) -> Client {
-        Client::connect(&self.url()).await.unwrap().with_deadline(PATIENCE)
+        let client = Client::builder(&self.url()).network(Arc::clone(&self.network)).connect();
+        client.await.unwrap().with_deadline(PATIENCE)
     }
 }
 
@@ -178,6 +197,7 @@ pub(crate) struct Host {
     pub(crate) address: String,
     log: PathBuf,
     child: Child,
+    network: Arc<dyn Network>,
 }
 
 impl Host {
@@ -201,7 +221,7 @@ impl Host {
     }
 
     pub(crate) async fn status(&self) -> Option<HostStatus> {
-        match holocron::ask(&Tcp, &self.address, PeerMessage::Status, PATIENCE).await {
+        match holocron::ask(&*self.network, &self.address, PeerMessage::Status, PATIENCE).await {
             Ok(PeerReply::Status(status)) => Some(*status),
             Ok(_) | Err(_) => None,
         }
