@@ -2,11 +2,11 @@
 //!
 //! It starts three hosts on a directory store below the temporary directory, waits until each serves slots, and lets the
 //! callers add 1 to counters for some seconds, one command at a time each. It prints durable commands per second and
-//! latencies, and checks that the counters show what was acknowledged. Several programs, such as two builds to compare,
-//! take turns.
+//! latencies, the median time to open a connection, and checks that the counters show what was acknowledged. Several programs,
+//! such as two builds to compare, take turns; one behind `tls:` runs with TLS.
 //!
 //! ```text
-//! many-callers ROUNDS HOLOCRON...
+//! many-callers ROUNDS HOLOCRON... tls:HOLOCRON...
 //! ```
 #![expect(clippy::print_stdout, reason = "a tool prints")]
 
@@ -14,11 +14,17 @@ use core::time::Duration;
 use std::{
     error::Error,
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command as Process, Stdio},
+    sync::Arc,
 };
 
-use holocron::{CallError, Client, Vnode};
+use holocron::{
+    CallError, Client, Tls, TlsFiles, Vnode,
+    frame::Hello,
+    link::Link,
+    net::{Network, Tcp},
+};
 use holocron_cli::kinds::Counter;
 use tokio::time::Instant;
 
@@ -36,6 +42,11 @@ const SECONDS: u64 = 6;
 /// How long one command may take before it counts as unclear.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Connections that are opened to measure how long it takes.
+const CONNECTIONS: usize = 200;
+/// How a program is marked that is to run with TLS.
+const WITH_TLS: &str = "tls:";
+
 /// What one caller did.
 #[derive(Default)]
 struct Done {
@@ -48,9 +59,9 @@ struct Done {
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [rounds, programs @ ..] = arguments.as_slice() else {
-        return Err("usage: many-callers ROUNDS HOLOCRON...".into());
+        return Err("usage: many-callers ROUNDS HOLOCRON... tls:HOLOCRON...".into());
     };
-    println!("commands/s  p50 ms  p99 ms  counters  program");
+    println!("commands/s  p50 ms  p99 ms  connect ms  counters  program");
     for _ in 0..rounds.parse::<u32>()? {
         for program in programs {
             println!("{}  {program}", measure(program)?);
@@ -62,12 +73,17 @@ fn main() -> Outcome<()> {
 fn measure(program: &str) -> Outcome<String> {
     let folder = tempfile::tempdir()?;
     std::fs::create_dir(folder.path().join("store"))?;
+    let tls = match program.strip_prefix(WITH_TLS) {
+        Some(program) => Some(certificates(program, folder.path())?),
+        None => None,
+    };
+    let program = program.strip_prefix(WITH_TLS).unwrap_or(program);
     let mut hosts = Vec::new();
     for name in HOSTS {
-        hosts.push(start_host(program, folder.path(), name)?);
+        hosts.push(start_host(program, folder.path(), name, tls.as_ref())?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let measured = runtime.block_on(load(url(folder.path())));
+    let measured = runtime.block_on(load(url(folder.path()), tls));
     for host in &mut hosts {
         host.kill()?;
         host.wait()?;
@@ -79,9 +95,33 @@ fn url(folder: &Path) -> String {
     format!("file://{}/store", folder.display())
 }
 
-fn start_host(program: &str, folder: &Path, name: &str) -> Outcome<Child> {
-    let mut host = Process::new(program)
-        .args(["host", "--end-with-parent", "--name", name, "--store", &url(folder)])
+/// Makes certificates: one for every host, which the client uses too.
+fn certificates(program: &str, folder: &Path) -> Outcome<TlsFiles> {
+    let tls = folder.join("tls");
+    for action in ["init", "host"] {
+        let made = Process::new(program)
+            .args(["cert", action])
+            .arg(&tls)
+            .stdout(Stdio::null())
+            .status()?;
+        if !made.success() {
+            return Err(format!("cert {action} failed").into());
+        }
+    }
+    let path = |file: &str| -> PathBuf { tls.join(file) };
+    Ok(TlsFiles { authority: path("ca.pem"), certificate: path("host.pem"), key: path("host.key") })
+}
+
+fn start_host(program: &str, folder: &Path, name: &str, tls: Option<&TlsFiles>) -> Outcome<Child> {
+    let mut host = Process::new(program);
+    if let Some(files) = tls {
+        host.arg("host").arg("--tls-ca").arg(&files.authority);
+        host.arg("--tls-cert").arg(&files.certificate).arg("--tls-key").arg(&files.key);
+    } else {
+        host.arg("host");
+    }
+    let mut host = host
+        .args(["--end-with-parent", "--name", name, "--store", &url(folder)])
         .env("RUST_LOG", "warn")
         .stdout(Stdio::piped())
         .spawn()?;
@@ -96,13 +136,19 @@ fn key(number: u64) -> String {
 }
 
 /// Puts load on the hosts. Returns a line of figures.
-async fn load(url: String) -> Outcome<String> {
-    let client = Client::connect(&url).await?.with_deadline(DEADLINE);
+async fn load(url: String, tls: Option<TlsFiles>) -> Outcome<String> {
+    let network: Arc<dyn Network> = match tls {
+        Some(files) => Arc::new(Tls::open(&files)?),
+        None => Arc::new(Tcp),
+    };
+    let client = Client::builder(&url).network(Arc::clone(&network)).connect().await?;
+    let client = client.with_deadline(DEADLINE);
     // Every vnode is active and the slots are where they will stay.
     for number in 0..VNODES {
         client.get::<Counter>(&key(number)).query(Query::Value).await?;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
+    let connect = connect_time(&client).await?;
     let callers: Vec<_> =
         (0..CALLERS).map(|caller| tokio::spawn(call(client.clone(), caller))).collect();
     let (mut took, mut acknowledged, mut unclear) = (Vec::new(), 0, 0);
@@ -122,7 +168,27 @@ async fn load(url: String) -> Outcome<String> {
     took.sort_unstable();
     let at = |share: usize| took.get(took.len() * share / 1000).copied().unwrap_or_default();
     let rate = took.len() as u64 / SECONDS;
-    Ok(format!("{rate:>10}  {:>6}  {:>6}  {counters:>8}", tenths(at(500)), tenths(at(990))))
+    Ok(format!(
+        "{rate:>10}  {:>6}  {:>6}  {:>10.2}  {counters:>8}",
+        tenths(at(500)),
+        tenths(at(990)),
+        connect.as_secs_f64() * 1_000.0
+    ))
+}
+
+/// The median time to open a connection to a host, its hello included.
+async fn connect_time(client: &Client) -> Outcome<Duration> {
+    let record = client.ready().await?.record;
+    let mut took = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let began = Instant::now();
+        let hello = Hello { cluster: None, who: "a load tool".to_owned() };
+        let link = Link::open(&**client.network(), &record.leader.address, hello).await?;
+        took.push(began.elapsed());
+        drop(link);
+    }
+    took.sort_unstable();
+    Ok(took[took.len() / 2])
 }
 
 /// Adds to one counter after the other.
