@@ -218,7 +218,7 @@ pub use holocron_protocol::control::founding::Founding;
 pub use holocron_protocol::deferred::limits::Limits as DeferredLimits;
 pub use holocron_protocol::epoch::domain::{Offer, Rule};
 pub use holocron_protocol::epoch::log::Retention;
-pub use holocron_protocol::ids::{CommitNumber, Epoch};
+pub use holocron_protocol::ids::{CommitNumber, Epoch, VnodeName};
 pub use holocron_protocol::request::window::{WindowLimits, WindowSize};
 pub use holocron_protocol::schema::record::{Codec, Refusal};
 pub use holocron_protocol::schema::shape::{Part, Scalar, Shape};
@@ -239,7 +239,10 @@ pub mod generated {
     pub use serde;
 
     pub use crate::api::{
-        by_name::{ByName, Entry, Noun, ReadArguments, decode, done, encode, outcome, unknown_tag},
+        by_name::{
+            ByName, Entry, Noun, ReadArguments, ReplyShape, decode, done, encode, outcome, reply,
+            unknown_tag,
+        },
         schema::schema,
     };
 }

@@ -233,7 +233,12 @@ fn take(vnode: &TypePath, handlers: &Handlers) -> syn::Result<TokenStream> {
     for Finished { of, method, takes_context, reference } in &handlers.finished {
         let context = takes_context.then(|| quote!(context,));
         arms.push(match of {
-            Of::Tag(tag) => quote!(#tag => <#vnode>::#method(self, #context #reference finished.read())),
+            Of::Tag(tag) => quote!(#tag => {
+                static SHAPE: ::holocron::generated::ReplyShape =
+                    ::holocron::generated::ReplyShape::new();
+                let outcome = ::holocron::generated::reply(&SHAPE, &finished);
+                <#vnode>::#method(self, #context #reference outcome);
+            }),
             Of::Effect(name) => {
                 let found = handlers.effects.iter().position(|effect| effect.handler.method == *name);
                 let Some(at) = found else {

@@ -10,6 +10,7 @@
 use core::{fmt, marker::PhantomData};
 use std::{panic::catch_unwind, sync::OnceLock};
 
+use bytes::Bytes;
 use holocron_protocol::schema::{
     shape::Shape,
     trace::{Form, shape_of},
@@ -21,7 +22,10 @@ use serde::{
 };
 
 use crate::{
-    api::effect::{Done, Effect, Failed, Finished, Retry},
+    api::{
+        call_error::Ran,
+        effect::{Done, Effect, Failed, Finished, Retry},
+    },
     planted,
 };
 
@@ -56,6 +60,33 @@ pub struct Entry {
     pub(crate) docs: &'static str,
     shapes: fn(Form) -> Shapes,
     fingerprint: OnceLock<u32>,
+    reply_shape: ReplyShape,
+}
+
+/// The fingerprint of the shape of a reply, found once.
+#[derive(Debug, Default)]
+pub struct ReplyShape(OnceLock<u32>);
+
+impl ReplyShape {
+    /// Not found yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn of(&self, shape: impl FnOnce() -> Shape) -> u32 {
+        *self.0.get_or_init(|| fingerprint_of(&shape()))
+    }
+}
+
+/// Never 0, which says that a shape isn't known.
+fn fingerprint_of(shape: &Shape) -> u32 {
+    u32::try_from(shape.fingerprint() >> 32).expect("32 bits are left").max(1)
+}
+
+/// The fingerprint of the shape of a type.
+pub(crate) fn reply_shape<T: DeserializeOwned>() -> u32 {
+    fingerprint_of(&shape::<T>(Form::Binary))
 }
 
 /// The shapes of the arguments, as a struct, and of the result.
@@ -81,11 +112,22 @@ impl Entry {
         name: &'static str,
         docs: &'static str,
     ) -> Self {
-        Self { name, docs, shapes: shapes::<A, R>, fingerprint: OnceLock::new() }
+        Self {
+            name,
+            docs,
+            shapes: shapes::<A, R>,
+            fingerprint: OnceLock::new(),
+            reply_shape: ReplyShape::new(),
+        }
     }
 
     pub(crate) fn shapes(&self, form: Form) -> Shapes {
         (self.shapes)(form)
+    }
+
+    /// The fingerprint of the result alone.
+    pub(crate) fn reply_shape(&self) -> u32 {
+        self.reply_shape.of(|| self.shapes(Form::Binary).result)
     }
 
     /// Differs, up to chance (1 in 4 billion), if the arguments or the result have other encodings.
@@ -311,7 +353,38 @@ pub fn outcome<C: ByName, R: DeserializeOwned>(
     if fingerprint == entry.fingerprint() {
         Ok(result)
     } else {
-        Err(Failed(other_arguments(C::NOUN, entry)))
+        Err(Failed { ran: Ran::Yes, why: other_arguments(C::NOUN, entry) })
+    }
+}
+
+/// The reply to a message that was sent with a tag.
+///
+/// # Errors
+///
+/// [`Failed`]: why it has no reply, or that the reply is of another type.
+pub fn reply<T: DeserializeOwned>(
+    shape: &ReplyShape,
+    finished: &Finished<'_>,
+) -> Result<T, Failed> {
+    finished.read_as(|| shape.of(|| self::shape::<T>(Form::Binary)))
+}
+
+/// Bytes of a shape before a reply.
+const SHAPE_LEN: usize = size_of::<u32>();
+
+/// A reply with its shape before it.
+pub(crate) fn with_shape(shape: u32, reply: &[u8]) -> Bytes {
+    [&shape.to_le_bytes(), reply].concat().into()
+}
+
+/// The shape of a reply, and the reply.
+pub(crate) fn shape_and_reply(mut stored: Bytes) -> (u32, Bytes) {
+    match stored.first_chunk::<SHAPE_LEN>().copied() {
+        Some(shape) => {
+            let reply = stored.split_off(SHAPE_LEN);
+            (u32::from_le_bytes(shape), reply)
+        }
+        None => (0, stored),
     }
 }
 

@@ -9,7 +9,13 @@ use holocron_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::api::call_error::CallError;
+use crate::{
+    api::{
+        by_name,
+        call_error::{CallError, Ran},
+    },
+    planted,
+};
 
 /// The permanent id of an effect: it is the same in every attempt, by any host, and no other effect has it. Give it to a
 /// service as its idempotency key, so that what runs twice counts once.
@@ -128,6 +134,8 @@ pub struct Finished<'a> {
     pub(crate) outcome: Result<&'a [u8], &'a str>,
     /// Of a message: the same as an error of a call.
     pub(crate) error: Option<&'a CallError>,
+    /// Of the reply to a message: the fingerprint of its shape; 0 if it isn't known.
+    pub(crate) shape: u32,
 }
 
 impl Finished<'_> {
@@ -141,13 +149,34 @@ impl Finished<'_> {
     ///
     /// # Errors
     ///
-    /// [`Failed`]: why there will never be one. What was asked for has not been done.
+    /// [`Failed`]: why there will never be one, and whether what was asked for was done. A reply of another type is refused, not
+    /// misread; between kinds written by hand that is up to the codec.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failed> {
-        match self.outcome {
-            Ok(content) => codec::from_bincode(self.tag, content)
-                .map_err(|error| Failed(format!("the reply can't be read: {}", error.why))),
-            Err(why) => Err(Failed(why.to_owned())),
-        }
+        self.read_as(by_name::reply_shape::<T>)
+    }
+
+    /// The same, given the shape that a reply must have.
+    pub(crate) fn read_as<T: DeserializeOwned>(
+        &self,
+        shape: impl FnOnce() -> u32,
+    ) -> Result<T, Failed> {
+        let content = self.outcome.map_err(|why| {
+            let ran = self.error.map_or(Ran::Unclear, CallError::ran);
+            Failed { ran, why: why.to_owned() }
+        })?;
+        let read = if planted::differs(self.shape != 0 && self.shape != shape()) {
+            Err("it is of another type".to_owned())
+        } else {
+            codec::from_bincode(self.tag, content).map_err(|error| error.why)
+        };
+        read.map_err(|why| {
+            tracing::warn!(
+                tag = self.tag,
+                why,
+                "a reply can't be read: what was asked for was done, and its result is lost"
+            );
+            Failed { ran: Ran::Yes, why: format!("the reply can't be read: {why}") }
+        })
     }
 
     /// The reply to a message that was sent with [`crate::Context::ask_by_name`], as JSON.
@@ -163,7 +192,13 @@ impl Finished<'_> {
     }
 }
 
-/// A message that its target answered with a panic or a rejection.
+/// A message or an effect has no result that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Failed(pub String);
+#[error("{why}")]
+pub struct Failed {
+    /// Whether what was asked for was done: [`Ran::No`] if its target panicked, rejected or refused it; [`Ran::Yes`] if it was, and
+    /// only the reply can't be read; [`Ran::Unclear`] if an operator has dropped it, or an attempt may still run.
+    pub ran: Ran,
+    /// Why, for people.
+    pub why: String,
+}

@@ -112,6 +112,8 @@ impl<'a> AnyContext<'a> {
 pub(crate) trait AnyVnode: Send {
     /// Runs a command; returns the encoded reply. [`NotRun::Unwritable`]: it ran, and must be rolled back.
     fn command(&mut self, context: AnyContext<'_>, call: Encoded<'_>) -> Result<Vec<u8>, NotRun>;
+    /// The shape of the reply to a command; 0 if it isn't known.
+    fn reply_shape(&self, call: Encoded<'_>) -> u32;
     /// Answers a query; returns the encoded answer.
     fn query(&self, context: AnyContext<'_>, call: Encoded<'_>) -> Result<Vec<u8>, NotRun>;
     /// Takes what came of a message or an effect.
@@ -368,6 +370,10 @@ impl<V: Vnode> AnyVnode for Typed<V> {
             .decode(V::KIND)
             .map_err(|why| V::schema().commands.judge(call.format, call.body, why))?;
         call.reply(&self.0.command(&mut context.typed(), command))
+    }
+
+    fn reply_shape(&self, call: Encoded<'_>) -> u32 {
+        V::schema().commands.reply_shape(call.body)
     }
 
     fn query(&self, context: AnyContext<'_>, call: Encoded<'_>) -> Result<Vec<u8>, NotRun> {

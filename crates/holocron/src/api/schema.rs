@@ -103,6 +103,14 @@ impl Calls {
         }
     }
 
+    /// The fingerprint of the shape of the reply to a call in bincode; 0 for calls without names.
+    pub(crate) fn reply_shape(&self, body: &[u8]) -> u32 {
+        let Self::Named(_, entries) = self else { return 0 };
+        let head = codec::bincode_prefix::<Head>(body);
+        let entry = head.and_then(|head| entries.iter().find(|entry| entry.name == head.name));
+        entry.map_or(0, Entry::reply_shape)
+    }
+
     /// For people and tools.
     pub(crate) fn describe(&self) -> Vec<CallDescription> {
         match self {

@@ -347,7 +347,7 @@ impl<V: Vnode> TestVnode<V> {
         let Some(Over { tag, outcome }) = over else { return };
         let ran = self.run(|vnode, context| {
             let outcome = outcome.as_deref().map_err(String::as_str);
-            vnode.finished(context, Finished { tag: &tag, outcome, error });
+            vnode.finished(context, Finished { tag: &tag, outcome, error, shape: 0 });
         });
         ran.expect("the handler of an outcome isn't rejected");
     }

@@ -345,27 +345,28 @@ impl Deferred {
     }
 
     /// Drops what was set aside: it isn't tried again. (A message of which an attempt is lost in the network may still be
-    /// run by it, once.)
+    /// run by it, once; an effect may have run.) Returns what the vnode is to be told, if it wants to be.
     ///
     /// # Errors
     ///
     /// A sentence, if nothing with that number was set aside.
-    pub fn discard(&mut self, number: RequestNumber) -> Result<(), String> {
+    pub fn discard(&mut self, number: RequestNumber) -> Result<Option<Finished>, String> {
+        let dropped = |tag: Option<Box<str>>| {
+            tag.map(|tag| Finished { tag, outcome: Err("dropped by an operator".to_owned()) })
+        };
         let set_aside = |tries: &Tries| tries.is_set_aside();
         if self.failed.remove(&number).is_some() {
-            return Ok(());
+            return Ok(None);
         }
         if self.effects.get(&number).is_some_and(|effect| set_aside(&effect.tries)) {
-            self.effects.remove(&number);
-            return Ok(());
+            return Ok(self.effects.remove(&number).and_then(|effect| dropped(effect.tag)));
         }
         if let Some(message) = self.messages.get(&number)
             && set_aside(&message.tries)
         {
             let target = self.targets.get_mut(&message.to).expect("a message's target is kept");
             target.ended = target.ended.max(number);
-            self.messages.remove(&number);
-            return Ok(());
+            return Ok(self.messages.remove(&number).and_then(|message| dropped(message.tag)));
         }
         Err(nothing_set_aside(number))
     }

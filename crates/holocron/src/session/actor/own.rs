@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use holocron_protocol::{
     deferred::{
-        Finished as Over, Fired,
+        Encoding, Finished as Over, Fired,
         post::{Earlier, Stamp},
     },
     ids::{ClientId, CommitNumber, RequestNumber, VnodeName},
@@ -16,7 +16,7 @@ use holocron_protocol::{
 
 use super::{Active, Work, process::Rollback, running::Unrun};
 use crate::api::{
-    asked,
+    asked, by_name,
     call::{Call, Outcome, ReplyTo},
     call_error::CallError,
     deferred::Amendment,
@@ -63,6 +63,15 @@ pub(crate) enum Own {
     EffectFailed { number: RequestNumber, why: String },
     /// A spawned task has ended; its result is a command.
     Spawned(Bytes),
+}
+
+/// What is known of an outcome besides its content.
+#[derive(Clone, Copy, Default)]
+struct Known<'a> {
+    /// Why there is no reply, as an error of a call.
+    error: Option<&'a CallError>,
+    /// The shape of the reply; 0 if it isn't known.
+    shape: u32,
 }
 
 /// Why a message has no reply.
@@ -156,7 +165,7 @@ impl Active {
             Own::EffectEnded { number, result } => {
                 self.deferring().post.ran(*number);
                 let over = self.deferred().effect_ended(*number, Ok(result.clone()));
-                self.finish(over, None, failed)
+                self.finish(over, Known::default(), failed)
             }
             Own::EffectFailed { number, why } => {
                 self.deferring().post.ran(*number);
@@ -237,29 +246,37 @@ impl Active {
         outcome: Result<Bytes, Refusal>,
         failed: bool,
     ) -> Result<(), Unrun> {
-        let (outcome, error) = match outcome {
-            Ok(reply) => (Ok(reply), None),
-            Err(Refusal { why, error }) => (Err(why), Some(error)),
+        let (outcome, error, shape) = match outcome {
+            Ok(reply) if self.wants_shape(number) => {
+                let (shape, reply) = by_name::shape_and_reply(reply);
+                (Ok(reply), None, shape)
+            }
+            Ok(reply) => (Ok(reply), None, 0),
+            Err(Refusal { why, error }) => (Err(why), Some(error), 0),
         };
         let over = self.deferred().answered(number, outcome);
-        self.finish(over, error.as_ref(), failed)
+        self.finish(over, Known { error: error.as_ref(), shape }, failed)
+    }
+
+    /// Whether the answer to a message begins with the shape of the reply.
+    fn wants_shape(&mut self, number: RequestNumber) -> bool {
+        let mut messages = self.deferring().current().messages();
+        let message = messages.find_map(|(one, message)| (one == number).then_some(message));
+        message
+            .is_some_and(|message| message.tag.is_some() && message.encoding == Encoding::Bincode)
     }
 
     /// Hands the vnode what came of something, if it wants it.
-    fn finish(
-        &mut self,
-        over: Option<Over>,
-        error: Option<&CallError>,
-        failed: bool,
-    ) -> Result<(), Unrun> {
+    fn finish(&mut self, over: Option<Over>, known: Known<'_>, failed: bool) -> Result<(), Unrun> {
         let Some(Over { tag, outcome }) = over else { return Ok(()) };
+        let Known { error, shape } = known;
         if failed {
             tracing::error!(vnode = %self.handle.name, %tag, "the vnode panicked over the outcome of a message or an effect; the outcome is lost");
             return Ok(());
         }
         self.handle(|vnode, context| {
             let outcome = outcome.as_deref().map_err(String::as_str);
-            vnode.finished(context, Finished { tag: &tag, outcome, error });
+            vnode.finished(context, Finished { tag: &tag, outcome, error, shape });
             Ok(())
         })
     }
@@ -269,13 +286,16 @@ impl Active {
         let amendment = holocron_protocol::format::codec::from_bincode("amendment", body)
             .map_err(|error| Unrun::NotRun(NotRun::Malformed(error.why)))?;
         let amended = match amendment {
-            Amendment::Retry(number) => self.deferred().retry(RequestNumber::new(number)),
+            Amendment::Retry(number) => {
+                self.deferred().retry(RequestNumber::new(number)).map(|()| None)
+            }
             Amendment::Discard(number) => self.deferred().discard(RequestNumber::new(number)),
         };
-        match amended {
-            Ok(()) => Ok(Outcome::Reply(Bytes::new())),
-            Err(why) => Err(Unrun::NotRun(NotRun::Malformed(why))),
-        }
+        let over = amended.map_err(|why| Unrun::NotRun(NotRun::Malformed(why)))?;
+        // Whether it ran isn't known: its last attempt may have.
+        let unclear = Known { error: Some(&CallError::Unclear), shape: 0 };
+        self.finish(over, unclear, false)?;
+        Ok(Outcome::Reply(Bytes::new()))
     }
 
     /// The time by the wall clock.

@@ -20,7 +20,8 @@ use super::{
 use crate::{
     api::{
         asked::Asked,
-        call::{Call, Mode, Outcome},
+        by_name,
+        call::{Call, Format, Mode, Outcome},
         encoded::Encoded,
         kinds::{AnyContext, AnyResource, AnyVnode},
         schema::NotRun,
@@ -62,7 +63,8 @@ impl Active {
             Job::Call(call) => call.mode,
         };
         match mode {
-            Mode::Command | Mode::Ask => return self.command(work, Self::run_command),
+            Mode::Command => return self.command(work, Self::run_command),
+            Mode::Ask => return self.command(work, Self::run_asked),
             Mode::Tell => {
                 return self
                     .command(work, |active, call| active.run_command(call).map(|_| no_content()));
@@ -150,6 +152,20 @@ impl Active {
     fn run_command(&mut self, call: &Call) -> Result<Outcome, Unrun> {
         let reply = self.handle(|vnode, context| vnode.command(context, encoded(call)))?;
         Ok(Outcome::Reply(reply.into()))
+    }
+
+    /// Runs a command whose reply another vnode wants: with the shape of the reply before it, because whoever reads it later may be
+    /// of another version.
+    fn run_asked(&mut self, call: &Call) -> Result<Outcome, Unrun> {
+        let outcome = self.run_command(call)?;
+        let Outcome::Reply(reply) = &outcome else { return Ok(outcome) };
+        Ok(match call.format {
+            Format::Bincode => {
+                let shape = self.phase.running().vnode.reply_shape(encoded(call));
+                Outcome::Reply(by_name::with_shape(shape, reply))
+            }
+            Format::Json => outcome,
+        })
     }
 
     /// The vnode, and what a handler of it sees.
