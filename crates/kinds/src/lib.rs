@@ -1,4 +1,4 @@
-//! Ready-made kinds of vnodes, for callers that write no Rust: [`Counter`] and [`Kv`].
+//! Ready-made kinds of vnodes, for callers that write no Rust: [`Counter`], [`Kv`] and [`Lease`].
 //!
 //! `holocron host` runs them. A program of your own adds them to its host with [`register`]. Each is written with the public
 //! API and is an example of it; `docs/kinds.md` is their manual.
@@ -13,6 +13,7 @@
 
 mod counter;
 mod kv;
+mod lease;
 mod sequence;
 mod wall;
 
@@ -24,9 +25,13 @@ pub use self::{
         Change, Field, Kv, KvAnswer, KvClient, KvCommand, KvError, KvQuery, KvReply, Page,
         limits as kv_limits,
     },
+    lease::{
+        Acquired, Grant, Lease, LeaseAnswer, LeaseClient, LeaseCommand, LeaseError, LeaseQuery,
+        LeaseReply, LeaseState, Waiter, limits as lease_limits,
+    },
 };
 
 /// Registers all of them with a host.
 pub fn register(host: HostBuilder) -> HostBuilder {
-    host.vnode::<Counter>().vnode::<Kv>()
+    host.vnode::<Counter>().vnode::<Kv>().vnode::<Lease>()
 }
