@@ -1,4 +1,4 @@
-//! Ready-made kinds of vnodes, for callers that write no Rust: [`Counter`], [`Kv`] and [`Lease`].
+//! Ready-made kinds of vnodes, for callers that write no Rust: [`Counter`], [`Kv`], [`Lease`] and [`Queue`].
 //!
 //! `holocron host` runs them. A program of your own adds them to its host with [`register`]. Each is written with the public
 //! API and is an example of it; `docs/kinds.md` is their manual.
@@ -14,6 +14,7 @@
 mod counter;
 mod kv;
 mod lease;
+mod queue;
 mod sequence;
 mod wall;
 
@@ -29,9 +30,13 @@ pub use self::{
         Acquired, Grant, Lease, LeaseAnswer, LeaseClient, LeaseCommand, LeaseError, LeaseQuery,
         LeaseReply, LeaseState, Waiter, limits as lease_limits,
     },
+    queue::{
+        DeadLetter, Delivery, Queue, QueueAnswer, QueueClient, QueueCommand, QueueError,
+        QueueQuery, QueueReply, QueueStats, limits as queue_limits,
+    },
 };
 
 /// Registers all of them with a host.
 pub fn register(host: HostBuilder) -> HostBuilder {
-    host.vnode::<Counter>().vnode::<Kv>().vnode::<Lease>()
+    host.vnode::<Counter>().vnode::<Kv>().vnode::<Lease>().vnode::<Queue>()
 }
