@@ -18,12 +18,10 @@ use std::{
     process::{Child, Command as Process, Stdio},
 };
 
-use holocron::{CallError, Client, Vnode};
-use holocron_cli::kinds::Counter;
+use holocron::{CallError, Client};
+use holocron_kinds::{Counter, CounterClient as _};
 use tokio::time::Instant;
 
-type Command = <Counter as Vnode>::Command;
-type Query = <Counter as Vnode>::Query;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
@@ -100,7 +98,7 @@ async fn load(url: String) -> Outcome<String> {
     let client = Client::connect(&url).await?.with_deadline(DEADLINE);
     // Every vnode is active and the slots are where they will stay.
     for number in 0..VNODES {
-        client.get::<Counter>(&key(number)).query(Query::Value).await?;
+        client.get::<Counter>(&key(number)).value().await?;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     let callers: Vec<_> =
@@ -114,7 +112,7 @@ async fn load(url: String) -> Outcome<String> {
     }
     let mut counted = 0;
     for number in 0..VNODES {
-        counted += client.get::<Counter>(&key(number)).query(Query::Value).await?;
+        counted += client.get::<Counter>(&key(number)).value().await?;
     }
     let counted = u64::try_from(counted)?;
     let exact = (acknowledged..=acknowledged + unclear).contains(&counted);
@@ -133,7 +131,7 @@ async fn call(client: Client, caller: u64) -> Result<Done, CallError> {
     while began.elapsed() < end {
         number += 13;
         let sent = Instant::now();
-        match client.get::<Counter>(&key(number)).command(Command::Add(1)).await {
+        match client.get::<Counter>(&key(number)).add(1).await {
             Ok(_) => done.acknowledged += 1,
             Err(CallError::Unclear) => done.unclear += 1,
             Err(error) => return Err(error),

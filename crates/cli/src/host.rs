@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::{
     domains::DomainArguments,
     exit::{self, Fail, Failure},
-    kinds,
     signals::Signals,
     store::{STORE_WITHIN, StoreArguments},
 };
@@ -174,7 +173,7 @@ impl Arguments {
 
     fn builder(&self) -> Result<HostBuilder, Fail> {
         let configured = self.domains.load()?;
-        let mut builder = kinds::register(Host::builder(&self.store.url))
+        let mut builder = holocron_kinds::register(Host::builder(&self.store.url))
             .listen(&self.listen)
             .weight(self.weight)
             .founding(self.founding.mode())
