@@ -20,6 +20,8 @@ mod elect;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod kinds_page;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod lost;
