@@ -8,7 +8,7 @@ set -eu
 
 VALIDATOR=openapi-spec-validator==0.9.0
 PYTHON_GENERATOR=openapi-python-client==0.29.1
-TYPESCRIPT="openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3"
+TYPESCRIPT="openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3 @types/node@20.19.43"
 READY_SECONDS=30
 
 [ $# -eq 2 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -21,12 +21,13 @@ cd "$dir"
 if ! [ -f installed ]; then
     python3 -m venv venv
     venv/bin/pip install --quiet --disable-pip-version-check "$VALIDATOR" "$PYTHON_GENERATOR"
-    # The generator formats with what it finds; unformatted is good enough here.
-    (mkdir -p typescript && cd typescript && npm init --yes >npm.log && npm install --silent --no-fund --no-audit $TYPESCRIPT)
+    # The generated code isn't kept, so it needn't be formatted.
+    echo 'post_hooks: []' >generator.yml
+    (mkdir -p typescript && cd typescript && npm init --yes >npm.log && npm pkg set type=module && npm install --silent --no-fund --no-audit $TYPESCRIPT)
     touch installed
 fi
 
-rm -rf store python-client && mkdir store
+rm -rf store python_client && mkdir store
 "$holocron" host --store "file://$dir/store" --name h1 --http 127.0.0.1:0 --json >host.json 2>host.log &
 host=$!
 trap 'kill $host 2>/dev/null || true' EXIT
@@ -42,7 +43,8 @@ done
 venv/bin/python -c "import httpx; open('openapi.json', 'wb').write(httpx.get('$gateway/v1/openapi.json').content)"
 venv/bin/openapi-spec-validator openapi.json
 # A warning would be an operation that the client doesn't have.
-venv/bin/openapi-python-client generate --path openapi.json --output-path python-client --meta none --fail-on-warning >generate.log 2>&1 ||
+venv/bin/openapi-python-client generate --path openapi.json --output-path python_client --meta none --config generator.yml \
+    --fail-on-warning >generate.log 2>&1 ||
     { cat generate.log >&2; exit 1; }
 PYTHONPATH="$dir" venv/bin/python "$here/http-clients/try.py" "$gateway"
 cp "$here/http-clients/try.ts" typescript/try.ts

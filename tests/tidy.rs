@@ -119,16 +119,17 @@ const LAYERS: [(&str, &[Layer]); 2] = [
     (
         "crates/holocron/src",
         &[
-            ("api", &[]),
+            ("metrics", &[]),
+            ("api", &["metrics"]),
             ("testing", &["api"]),
             ("transport", &["api"]),
             ("store_io", &["api", "transport"]),
             ("election", &["api", "store_io"]),
             ("audit", &[]),
             ("client", &["api", "transport", "store_io"]),
-            ("session", &["api", "transport", "store_io"]),
+            ("session", &["metrics", "api", "transport", "store_io"]),
             ("inspect", &["transport", "store_io"]),
-            ("host", &["api", "transport", "store_io", "client", "session", "inspect"]),
+            ("host", &["metrics", "api", "transport", "store_io", "client", "session", "inspect"]),
         ],
     ),
 ];

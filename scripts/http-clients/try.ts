@@ -10,17 +10,17 @@ function assert(condition: boolean, what: unknown): asserts condition {
 const client = createClient<paths>({ baseUrl: process.argv[2] });
 const params = { path: { key: `typescript/${crypto.randomUUID()}` } };
 
-const added = await client.POST("/v1/vnodes/counter/{key}/add", { params, body: 5 });
+const added = await client.POST("/v1/vnodes/counter/{key}/add", { params, body: { amount: 5 } });
 assert(added.response.status === 200, added);
 const header = { "Idempotency-Key": crypto.randomUUID() };
 for (let tries = 0; tries < 3; tries++) {
-  await client.POST("/v1/vnodes/counter/{key}/add", { params: { ...params, header }, body: 5 });
+  await client.POST("/v1/vnodes/counter/{key}/add", { params: { ...params, header }, body: { amount: 5 } });
 }
 const value = await client.GET("/v1/vnodes/counter/{key}/value", { params });
 assert(value.data === 10, value);
 const page = await client.GET("/v1/vnodes/counter", { params: { query: { prefix: "typescript/" } } });
 assert(page.data?.keys.length === 1 && page.data.next === null, page);
-const refused = await client.POST("/v1/vnodes/counter/{key}/add", { params: { ...params, header }, body: 6 });
+const refused = await client.POST("/v1/vnodes/counter/{key}/add", { params: { ...params, header }, body: { amount: 6 } });
 assert(refused.error?.type === "urn:holocron:problem:key-reused" && refused.error.ran === "no", refused);
 const gone = await client.DELETE("/v1/vnodes/counter/{key}", { params });
 assert(gone.response.status === 204, gone);

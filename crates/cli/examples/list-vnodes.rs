@@ -12,11 +12,10 @@ use core::time::Duration;
 use std::{collections::BTreeSet, error::Error};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use holocron::{Host, Vnode};
-use holocron_cli::kinds::Counter;
+use holocron::{Host, Vnode as _};
+use holocron_kinds::{Counter, CounterClient as _};
 use tokio::time::Instant;
 
-type Command = <Counter as Vnode>::Command;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Commands in flight while the counters are created.
@@ -35,7 +34,7 @@ async fn main() -> Outcome<()> {
     let client = first.client().with_deadline(Duration::from_secs(60));
     let creates = (0..count).map(|number| {
         let counter = client.get::<Counter>(&format!("counter-{number:07}"));
-        async move { counter.command(Command::Add(1)).await }
+        async move { counter.add(1).await }
     });
     stream::iter(creates).buffer_unordered(IN_FLIGHT).try_for_each(|_| async { Ok(()) }).await?;
     list(&first, count).await?;

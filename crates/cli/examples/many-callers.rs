@@ -20,16 +20,14 @@ use std::{
 };
 
 use holocron::{
-    CallError, Client, Tls, TlsFiles, Vnode,
+    CallError, Client, Tls, TlsFiles,
     frame::Hello,
     link::Link,
     net::{Network, Tcp},
 };
-use holocron_cli::kinds::Counter;
+use holocron_kinds::{Counter, CounterClient as _};
 use tokio::time::Instant;
 
-type Command = <Counter as Vnode>::Command;
-type Query = <Counter as Vnode>::Query;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
@@ -145,7 +143,7 @@ async fn load(url: String, tls: Option<TlsFiles>) -> Outcome<String> {
     let client = client.with_deadline(DEADLINE);
     // Every vnode is active and the slots are where they will stay.
     for number in 0..VNODES {
-        client.get::<Counter>(&key(number)).query(Query::Value).await?;
+        client.get::<Counter>(&key(number)).value().await?;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     let connect = connect_time(&client).await?;
@@ -160,7 +158,7 @@ async fn load(url: String, tls: Option<TlsFiles>) -> Outcome<String> {
     }
     let mut counted = 0;
     for number in 0..VNODES {
-        counted += client.get::<Counter>(&key(number)).query(Query::Value).await?;
+        counted += client.get::<Counter>(&key(number)).value().await?;
     }
     let counted = u64::try_from(counted)?;
     let exact = (acknowledged..=acknowledged + unclear).contains(&counted);
@@ -199,7 +197,7 @@ async fn call(client: Client, caller: u64) -> Result<Done, CallError> {
     while began.elapsed() < end {
         number += 13;
         let sent = Instant::now();
-        match client.get::<Counter>(&key(number)).command(Command::Add(1)).await {
+        match client.get::<Counter>(&key(number)).add(1).await {
             Ok(_) => done.acknowledged += 1,
             Err(CallError::Unclear) => done.unclear += 1,
             Err(error) => return Err(error),

@@ -17,12 +17,10 @@ use std::{
     process::{Child, Command as Process, Stdio},
 };
 
-use holocron::{CallError, Client, Vnode};
-use holocron_cli::kinds::Counter;
+use holocron::{CallError, Client};
+use holocron_kinds::{Counter, CounterClient as _, CounterQuery};
 use tokio::time::Instant;
 
-type Command = <Counter as Vnode>::Command;
-type Query = <Counter as Vnode>::Query;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// The key of the counter.
@@ -53,13 +51,13 @@ async fn client(url: &str, seconds: u64) -> Outcome<()> {
     let client = Client::connect(url).await?.with_deadline(DEADLINE);
     let counter = client.get::<Counter>(KEY);
     // Opens the connection.
-    counter.local(Query::Value).await?;
+    counter.local_as::<i64>(CounterQuery::value()).await?;
     println!("ready");
     std::io::stdin().read_line(&mut String::new())?;
     let (began, mut unclear, mut took) = (Instant::now(), 0, Vec::new());
     while began.elapsed() < Duration::from_secs(seconds) {
         let sent = Instant::now();
-        match counter.command(Command::Add(1)).await {
+        match counter.add(1).await {
             Ok(_) => took.push(sent.elapsed().as_micros()),
             Err(CallError::Unclear) => unclear += 1,
             Err(error) => return Err(error.into()),
@@ -131,9 +129,8 @@ fn one_run(url: &str, clients: usize, seconds: &str) -> Outcome<String> {
         child.wait()?;
     }
     all.sort_unstable();
-    let counted = in_runtime(async {
-        Ok(Client::connect(url).await?.get::<Counter>(KEY).query(Query::Value).await?)
-    })?;
+    let counted =
+        in_runtime(async { Ok(Client::connect(url).await?.get::<Counter>(KEY).value().await?) })?;
     let counted = usize::try_from(counted)?;
     let exact = (all.len()..=all.len() + unclear).contains(&counted);
     let counter = if exact { "exact".into() } else { format!("WRONG: {counted} of {}", all.len()) };

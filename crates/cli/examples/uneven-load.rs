@@ -14,8 +14,8 @@
 use core::time::Duration;
 use std::{error::Error, sync::Arc};
 
-use holocron::{Client, Host, Settings, Vnode};
-use holocron_cli::kinds::Counter;
+use holocron::{Client, Host, Settings, Vnode as _};
+use holocron_kinds::{Counter, CounterClient as _};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     ids::{DomainId, VnodeName},
@@ -23,7 +23,6 @@ use holocron_protocol::{
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::Instant;
 
-type Command = <Counter as Vnode>::Command;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const HOSTS: usize = 4;
@@ -164,7 +163,7 @@ async fn call(client: Client, hot: Arc<Vec<u64>>, mut chance: StdRng) {
             false => chance.random_range(0..VNODES),
         };
         let counter = client.get::<Counter>(&key(vnode));
-        counter.command(Command::Add(1)).await.expect("no host fails");
+        counter.add(1).await.expect("no host fails");
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -13,7 +13,6 @@ use self::http::{Http, HttpArguments, Reach};
 use crate::{
     domains::DomainArguments,
     exit::{self, Fail, Failure},
-    kinds,
     signals::Signals,
     store::{ClusterArguments, STORE_WITHIN},
 };
@@ -178,7 +177,7 @@ impl Arguments {
     fn builder(&self) -> Result<HostBuilder, Fail> {
         let configured = self.domains.load()?;
         let host = Host::builder(&self.cluster.store.url);
-        let mut builder = holocron_gateway::register(kinds::register(host))
+        let mut builder = holocron_gateway::register(holocron_kinds::register(host))
             .listen(&self.listen)
             .network(self.cluster.tls.network()?)
             .weight(self.weight)

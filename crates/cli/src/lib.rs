@@ -1,4 +1,4 @@
-//! The binary `holocron`: one file per subcommand, and the built-in kinds.
+//! The binary `holocron`: one file per subcommand.
 //!
 //! A subcommand writes its result to standard output, as text or JSON, and progress and logs to standard error. It ends
 //! with an exit code that scripts can rely on, see [`exit`].
@@ -21,7 +21,6 @@ mod fork;
 mod gc;
 mod history;
 mod host;
-pub mod kinds;
 mod known_kinds;
 mod leader;
 mod list;

@@ -186,7 +186,7 @@ async fn post_all(work: Arc<Work>, worker: usize) -> Outcome<Vec<(usize, u64)>> 
         number += 1;
         let counter = (worker * 31 + number) % COUNTERS;
         let head = format!(
-            "POST /v1/vnodes/counter/c{counter}/add HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\nidempotency-key: {worker}-{number}\r\ncontent-length: 1\r\n\r\n1"
+            "POST /v1/vnodes/counter/c{counter}/add HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\nidempotency-key: {worker}-{number}\r\ncontent-length: 12\r\n\r\n{{\"amount\":1}}"
         );
         let began = Instant::now();
         let mut gateway = number % 2;

@@ -1,6 +1,6 @@
 //! From the words of a command line to a call in JSON.
 
-use holocron::{CallArguments, CallDescription, KindDescription, Mode, Part, json_of_text};
+use holocron::{CallArguments, CallDescription, KindDescription, Mode, Part, Shape, json_of_text};
 use serde_json::{Map, Value, json};
 
 /// Which call is meant.
@@ -76,7 +76,7 @@ pub(super) fn body(call: &CallDescription, word: &str, given: &[String]) -> Resu
     Ok(json!({ name: arguments }).to_string())
 }
 
-/// All by name in one object, or each in order.
+/// All by name in one object, or each in order. The last ones may be left out if they are optional.
 fn named(parts: &[Part], given: &[String]) -> Result<Value, String> {
     if let [one] = given
         && let Ok(Value::Object(object)) = serde_json::from_str(one)
@@ -84,8 +84,12 @@ fn named(parts: &[Part], given: &[String]) -> Result<Value, String> {
     {
         return Ok(Value::Object(object));
     }
-    if given.len() != parts.len() {
-        return Err(format!("{} arguments, not {}", parts.len(), given.len()));
+    let is_optional = |part: &Part| matches!(part.shape, Shape::Option(_));
+    let needed = parts.iter().rposition(|part| !is_optional(part)).map_or(0, |last| last + 1);
+    if !(needed..=parts.len()).contains(&given.len()) {
+        let all = parts.len();
+        let wanted = if needed == all { all.to_string() } else { format!("{needed} to {all}") };
+        return Err(format!("{wanted} arguments, not {}", given.len()));
     }
     let each = parts.iter().zip(given).map(|(Part { name, shape }, text)| {
         Ok((name.clone(), json_of_text(text, shape).map_err(|why| format!("{name}: {why}"))?))
@@ -95,7 +99,7 @@ fn named(parts: &[Part], given: &[String]) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
-    use holocron::{Scalar, Shape};
+    use holocron::Scalar;
 
     use super::*;
 
@@ -125,6 +129,25 @@ mod tests {
         assert_eq!(why, "2 arguments, not 1; it is written add(sku: String, n: u32)");
         let why = said(&add, &["tea", "two"]).unwrap_err();
         assert!(why.starts_with("n: \"two\" is not JSON"), "{why}");
+    }
+
+    #[test]
+    fn optional_arguments_at_the_end_may_be_left_out() {
+        let optional = |name: &str, scalar| Part {
+            name: name.to_owned(),
+            shape: Shape::Option(Box::new(Shape::Scalar(scalar))),
+        };
+        let parts = vec![
+            part("a", Scalar::String),
+            optional("b", Scalar::String),
+            optional("c", Scalar::U64),
+        ];
+        let put = call(Some("put"), CallArguments::Named(parts));
+        assert_eq!(said(&put, &["x"]).as_deref(), Ok(r#"{"put":{"a":"x"}}"#));
+        assert_eq!(said(&put, &["x", "y"]).as_deref(), Ok(r#"{"put":{"a":"x","b":"y"}}"#));
+        let all = said(&put, &["x", "null", "5"]);
+        assert_eq!(all.as_deref(), Ok(r#"{"put":{"a":"x","b":null,"c":5}}"#));
+        assert!(said(&put, &[]).unwrap_err().starts_with("1 to 3 arguments, not 0"));
     }
 
     #[test]

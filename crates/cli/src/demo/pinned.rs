@@ -16,6 +16,7 @@ use holocron::{
     frame::{self, Frame, FrameReader, Hello, Received, TRANSPORT_VERSION},
     net::{Network as _, Stream, Tcp},
 };
+use holocron_kinds::{Counter, CounterClient as _, CounterCommand, CounterQuery};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     format::codec,
@@ -33,10 +34,7 @@ use super::{
     history::{CounterHistory, Ended, Faults, Look},
     load::{READS_MAX, owner},
 };
-use crate::{
-    exit::Fail,
-    kinds::{Counter, CounterCommand, CounterQuery},
-};
+use crate::exit::Fail;
 
 /// Vnodes that are called continuously.
 const BUSY_LEN: usize = 32;
@@ -118,7 +116,7 @@ impl PinnedCaller {
             .iter()
             .map(|name| {
                 let counter = self.client.get::<Counter>(name.key());
-                tokio::spawn(async move { counter.command(CounterCommand::Add(1)).await })
+                tokio::spawn(async move { counter.add(1).await })
             })
             .collect();
         let mut replies = Vec::with_capacity(asked.len());
@@ -158,7 +156,7 @@ impl PinnedCaller {
 async fn read(client: &Client, name: &VnodeName) -> Option<i64> {
     let counter = client.get::<Counter>(name.key());
     for _ in 0..READS_MAX {
-        if let Ok(value) = counter.query(CounterQuery::Value).await {
+        if let Ok(value) = counter.value().await {
             return Some(value);
         }
     }
@@ -308,13 +306,13 @@ impl Calling {
 
     fn command(&mut self, place: usize, out: &mut Vec<u8>) {
         let mut body = Vec::new();
-        codec::to_bincode(&CounterCommand::Add(1), &mut body);
+        codec::to_bincode(&CounterCommand::add(1), &mut body);
         self.send(place, Mode::Command, body, out);
     }
 
     fn query(&mut self, place: usize, out: &mut Vec<u8>) {
         let mut body = Vec::new();
-        codec::to_bincode(&CounterQuery::Value, &mut body);
+        codec::to_bincode(&CounterQuery::value(), &mut body);
         self.send(place, Mode::Query, body, out);
     }
 

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 
 use holocron::{CallError, Client, Ran, Vnode as _, VnodeRef};
+use holocron_kinds::{Counter, CounterClient as _, Kv, KvClient as _};
 use holocron_protocol::ids::VnodeName;
 use tokio::{
     sync::{Mutex, MutexGuard},
@@ -16,7 +17,6 @@ use tokio::{
 };
 
 use super::history::{CounterHistory, Ended, Faults, FieldHistory, Look};
-use crate::kinds::{Counter, CounterCommand, CounterQuery, Kv, KvAnswer, KvCommand, KvQuery};
 
 /// One vnode in this many is a map, the others are counters.
 const KV_EVERY: usize = 4;
@@ -120,16 +120,18 @@ impl Turn<'_> {
         target.in_flight.store(true, Ordering::Release);
         let outcome = match &target.vnode {
             Vnode::Counter(counter) => {
-                let (ended, outcome) = split(counter.command(CounterCommand::Add(1)).await);
+                let (ended, outcome) = split(counter.add(1).await);
                 history.counter.added(ended);
                 outcome
             }
             Vnode::Kv(kv) => {
                 let field = usize::try_from(number).expect("64 bits") % FIELDS;
-                let put = KvCommand::Put { field: field.to_string(), value: number.to_string() };
-                let replied = kv.command(put).await;
-                let (ended, outcome) =
-                    split(replied.map(|change| number_in(change.before.as_ref())));
+                let replied = kv.put(&field.to_string(), number.to_string(), None).await;
+                let before = replied.map(|put| {
+                    let change = put.expect("some short fields are within the limits");
+                    number_in(change.before.as_ref())
+                });
+                let (ended, outcome) = split(before);
                 history.fields[field].put(number, ended);
                 outcome
             }
@@ -147,13 +149,11 @@ impl Turn<'_> {
         history.calls += 1;
         match &target.vnode {
             Vnode::Counter(counter) => {
-                let value = counter.query(CounterQuery::Value).await?;
+                let value = counter.value().await?;
                 history.counter.read(value, look);
             }
             Vnode::Kv(kv) => {
-                let KvAnswer::Fields(values) = kv.query(KvQuery::All).await? else {
-                    unreachable!("all fields were asked for");
-                };
+                let values = kv.all().await?;
                 for (field, history) in history.fields.iter_mut().enumerate() {
                     history.read(number_in(values.get(&field.to_string())), look);
                 }

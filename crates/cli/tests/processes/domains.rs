@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::{path::PathBuf, sync::Arc};
 
 use holocron::{Client, HostStatus, VnodeRef};
-use holocron_cli::kinds::{Kv, KvAnswer, KvCommand, KvQuery};
+use holocron_kinds::{Kv, KvClient as _};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     format::keys,
@@ -90,16 +90,15 @@ fn kv(client: &Client, number: usize) -> VnodeRef<Kv> {
 /// Writes a value to each vnode of acme.
 async fn put_all(client: &Client, value: &str) {
     for number in 0..VNODES {
-        let put = KvCommand::Put { field: "a".to_owned(), value: value.to_owned() };
-        kv(client, number).command(put).await.unwrap();
+        kv(client, number).put("a", value.to_owned(), None).await.unwrap().unwrap();
     }
 }
 
 /// Checks that each vnode of acme has this value.
 async fn all_have(client: &Client, value: &str) {
     for number in 0..VNODES {
-        let got = kv(client, number).query(KvQuery::Get { field: "a".to_owned() }).await.unwrap();
-        assert_eq!(got, KvAnswer::Value(Some(value.to_owned())), "k{number}");
+        let got = kv(client, number).get("a").await.unwrap();
+        assert_eq!(got.map(|field| field.value).as_deref(), Some(value), "k{number}");
     }
 }
 
@@ -355,7 +354,7 @@ async fn a_revoked_key_costs_a_host_its_slots_in_that_domain_and_nothing_else() 
     let owner = record.domains[&ACME].slots.holding(holocron_protocol::ids::Slot(0)).owner;
     assert!(owner.is_some(), "an outage is nobody's fault");
     let in_vain = kv(&client.clone().with_deadline(Duration::from_secs(1)), 0);
-    assert!(in_vain.command(KvCommand::Delete { field: "b".to_owned() }).await.is_err());
+    assert!(in_vain.remove("b").await.is_err());
     cloud.proxy.let_in("acme-h2", &cloud.buckets[1]);
     cloud.proxy.let_in("acme-h1", &cloud.buckets[1]);
     all_have(&client, "one").await;

@@ -74,7 +74,7 @@ async fn the_gateway_refuses_by_name_what_a_token_does_not_allow() {
     let (operator, operator_entry) = token("operator", &["--scope", "admin"]).await;
     let site = Site::start(&[&*shop_entry, &watcher_entry, &operator_entry].join("\n")).await;
 
-    let (add, of_eu) = (&["--json", "5"][..], "/v1/vnodes/counter/eu-1");
+    let (add, of_eu) = (&["--json", r#"{"amount":5}"#][..], "/v1/vnodes/counter/eu-1");
     let (status, body) = site.curl(Some(&shop), &format!("{of_eu}/add"), add).await;
     assert_eq!((status, body.trim()), (200, "5"));
     let (status, body) = site.curl(Some(&watcher), &format!("{of_eu}/value"), &[]).await;

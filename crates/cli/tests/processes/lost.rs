@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use holocron::{CallError, Client, VnodeRef};
-use holocron_cli::kinds::{Counter, CounterCommand, CounterQuery};
+use holocron_kinds::{Counter, CounterClient as _};
 use holocron_protocol::{
     format::{cluster::Cluster, keys},
     ids::{ClusterId, Nonce},
@@ -49,11 +49,8 @@ impl Load {
                 let mut calls = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let asked = Instant::now();
-                    let ended = if at % 2 == 0 {
-                        counter.command(CounterCommand::Add(1)).await
-                    } else {
-                        counter.query(CounterQuery::Value).await
-                    };
+                    let ended =
+                        if at % 2 == 0 { counter.add(1).await } else { counter.value().await };
                     calls.push((asked, ended));
                 }
                 calls
@@ -122,7 +119,7 @@ async fn a_third_host_starts_on_an_emptied_store(place: &Place) {
     let anew = place.host("h5", &["--found-anew"]).await;
     all_served(place, &[&anew]).await;
     let value: VnodeRef<Counter> = place.client().await.get("c0");
-    assert_eq!(value.query(CounterQuery::Value).await.unwrap(), 0, "a new cluster");
+    assert_eq!(value.value().await.unwrap(), 0, "a new cluster");
 }
 
 #[tokio::test(flavor = "multi_thread")]

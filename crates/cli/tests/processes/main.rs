@@ -26,6 +26,8 @@ mod history;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod kinds_page;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod lost;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use holocron::VnodeRef;
-use holocron_cli::kinds::{Counter, CounterCommand};
+use holocron_kinds::{Counter, CounterClient as _};
 use holocron_protocol::{epoch::record::EpochRecord, ids::SessionId};
 use rustix::process::Signal;
 use tokio::time::sleep;
@@ -38,7 +38,7 @@ async fn a_replacement_of_a_leader_under_its_name_keeps_its_session() {
     let led = place.record().await.unwrap();
     assert_eq!(led.leader.host, leader.name, "the first host leads");
     let counter: VnodeRef<Counter> = client.get("c");
-    assert_eq!(counter.command(CounterCommand::Add(1)).await, Ok(1));
+    assert_eq!(counter.add(1).await, Ok(1));
 
     leader.signal(Signal::STOP);
     let (later, ()) = tokio::join!(place.host("h1", &[]), sleep(Duration::from_millis(500)));
@@ -62,5 +62,5 @@ async fn a_replacement_of_a_leader_under_its_name_keeps_its_session() {
     let over =
         records.iter().filter(|it| it.sessions.contains_key(&session) && !it.is_open(session));
     assert_eq!(over.count(), 0, "the replacement kept its session: {reasons:?}");
-    assert_eq!(counter.command(CounterCommand::Add(1)).await, Ok(2));
+    assert_eq!(counter.add(1).await, Ok(2));
 }

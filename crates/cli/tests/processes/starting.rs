@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use holocron::VnodeRef;
-use holocron_cli::kinds::{Counter, CounterCommand, CounterQuery};
+use holocron_kinds::{Counter, CounterClient as _};
 use tokio::time::Instant;
 
 use super::support::{Place, all_served, run, text, turn, until};
@@ -18,14 +18,14 @@ async fn a_second_host_with_the_same_name_replaces_the_first() {
     let mut earlier = place.host("twin", &[]).await;
     let client = place.client().await;
     let counter: VnodeRef<Counter> = client.get("c");
-    assert_eq!(counter.command(CounterCommand::Add(1)).await, Ok(1));
+    assert_eq!(counter.add(1).await, Ok(1));
 
     let later = place.host("twin", &[]).await;
     let ended = earlier.ended().await;
     assert_eq!(ended.code(), Some(1), "{}", earlier.log());
     assert!(earlier.log().contains("twin has taken its place"), "{}", earlier.log());
     all_served(&place, &[&later]).await;
-    assert_eq!(counter.command(CounterCommand::Add(1)).await, Ok(2));
+    assert_eq!(counter.add(1).await, Ok(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +100,6 @@ async fn hosts_that_start_together_on_an_empty_store_form_one_cluster() {
     until("all are in", async || place.record().await.filter(|record| record.hosts.len() == 3))
         .await;
     let counter: VnodeRef<Counter> = client.get("c");
-    assert_eq!(counter.command(CounterCommand::Add(3)).await, Ok(3));
-    assert_eq!(counter.query(CounterQuery::Value).await, Ok(3));
+    assert_eq!(counter.add(3).await, Ok(3));
+    assert_eq!(counter.value().await, Ok(3));
 }

@@ -8,7 +8,7 @@ use holocron::{
     frame::{self, Frame, FrameReader, Hello, Received, TRANSPORT_VERSION},
     net::{Network as _, Stream, Tcp},
 };
-use holocron_cli::kinds::{Counter, CounterCommand, CounterQuery};
+use holocron_kinds::{Counter, CounterClient as _, CounterCommand, CounterQuery};
 use holocron_protocol::{
     format::{
         codec,
@@ -50,9 +50,9 @@ impl Wire {
         let number = RequestNumber::new(self.sent);
         let mut body = Vec::new();
         if mode.is_command() {
-            codec::to_bincode(&CounterCommand::Add(100), &mut body);
+            codec::to_bincode(&CounterCommand::add(100), &mut body);
         } else {
-            codec::to_bincode(&CounterQuery::Value, &mut body);
+            codec::to_bincode(&CounterQuery::value(), &mut body);
         }
         let call = Call {
             name: VnodeName::new("counter", key).unwrap(),
@@ -160,14 +160,14 @@ async fn a_stopped_leader_seals_no_session_when_it_continues() {
     })
     .await;
     let counter: VnodeRef<Counter> = client.get("c");
-    assert_eq!(counter.command(CounterCommand::Add(1)).await, Ok(1));
+    assert_eq!(counter.add(1).await, Ok(1));
     leader.signal(Signal::CONT);
     until("it is in again, with another session", async || {
         place.session_of(&leader.name).await.filter(|&session| session != before)
     })
     .await;
     all_served(&place, &[&leader, &two, &three]).await;
-    assert_eq!(counter.command(CounterCommand::Add(1)).await, Ok(2));
+    assert_eq!(counter.add(1).await, Ok(2));
     assert_ne!(place.record().await.unwrap().leader.host, leader.name, "it follows now");
 
     // No seal is by the host that was stopped.

@@ -17,7 +17,7 @@ use holocron::{
     Client, HostStatus, PeerMessage, PeerReply, VnodeRef,
     net::{Network, Tcp},
 };
-use holocron_cli::kinds::{Counter, CounterCommand, CounterQuery};
+use holocron_kinds::{Counter, CounterClient as _};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     ids::{DomainId, HostName, SessionId, VnodeName},
@@ -275,7 +275,7 @@ pub(crate) async fn add_to_all(client: &Client, keys: &[String]) -> Vec<i64> {
         .iter()
         .map(|key| {
             let counter: VnodeRef<Counter> = client.get(key);
-            tokio::spawn(async move { counter.command(CounterCommand::Add(1)).await.unwrap() })
+            tokio::spawn(async move { counter.add(1).await.unwrap() })
         })
         .collect();
     let mut values = Vec::new();
@@ -291,7 +291,7 @@ pub(crate) async fn values_of(client: &Client, keys: &[String]) -> Vec<i64> {
         .iter()
         .map(|key| {
             let counter: VnodeRef<Counter> = client.get(key);
-            tokio::spawn(async move { counter.query(CounterQuery::Value).await.unwrap() })
+            tokio::spawn(async move { counter.value().await.unwrap() })
         })
         .collect();
     let mut values = Vec::new();
@@ -316,8 +316,7 @@ impl Callers {
             tokio::spawn(async move {
                 let mut value = 1;
                 while !stop.load(Ordering::Relaxed) {
-                    let reply =
-                        counter.command(CounterCommand::Add(1)).await.expect("no call fails");
+                    let reply = counter.add(1).await.expect("no call fails");
                     assert_eq!(reply, value + 1);
                     value = reply;
                 }

@@ -123,3 +123,47 @@ async fn a_timer_a_message_and_an_effect_come_back_to_their_methods() {
     let log = log_of(&two, 2).await;
     assert!(log.contains(&"reserved: Ok(Err(\"nothing left for two\"))".to_owned()), "{log:?}");
 }
+
+/// A kind that takes the reply of another for something else.
+#[derive(Default, Serialize, Deserialize)]
+struct Careless {
+    told: Vec<String>,
+}
+
+#[vnode(kind = "careless")]
+impl Careless {
+    #[command]
+    fn go(&mut self, context: &mut Context<'_, Self>) {
+        context.ask::<Stock>("tea", StockCommand::reserve(context.key(), 1), "reserved");
+    }
+
+    /// The stock replies a `Result<u32, String>`, in which these bytes would fit as well.
+    #[finished("reserved")]
+    fn reserved(&mut self, outcome: Result<(u8, u8), Failed>) {
+        self.told.push(match outcome {
+            Ok(misread) => format!("misread as {misread:?}"),
+            Err(Failed { ran, why }) => format!("{ran:?}: {why}"),
+        });
+    }
+
+    #[query]
+    fn told(&self) -> Vec<String> {
+        self.told.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_reply_of_another_type_is_refused_and_said_to_have_run() {
+    let host =
+        Host::builder("memory://").vnode::<Careless>().vnode::<Stock>().start().await.unwrap();
+    let careless = host.client().get::<Careless>("c");
+    careless.go().await.unwrap();
+    let told = loop {
+        let told = careless.told().await.unwrap();
+        if !told.is_empty() {
+            break told;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(told, ["Yes: the reply can't be read: it is of another type"]);
+}

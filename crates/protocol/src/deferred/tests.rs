@@ -147,6 +147,29 @@ fn what_is_refused_again_and_again_is_set_aside_and_later_messages_go_on() {
 }
 
 #[test]
+fn of_an_effect_that_is_dropped_the_vnode_is_told_if_it_wants_to_be() {
+    let mut deferred = Deferred::default();
+    deferred.effect(Bytes::from_static(b"1"), Some("charge"));
+    deferred.effect(Bytes::from_static(b"2"), None);
+    let mut now = WallTime::from_millis(0);
+    for which in [1, 2] {
+        let waits = |deferred: &Deferred| {
+            let mut effects = deferred.effects();
+            effects.any(|(one, effect)| one == number(which) && !effect.tries.is_set_aside())
+        };
+        assert!(deferred.discard(number(which)).is_err(), "it isn't set aside yet");
+        while waits(&deferred) {
+            now = WallTime::from_millis(now.as_millis() + (1 << 30));
+            deferred.effect_failed(number(which), now, "busy");
+        }
+    }
+    let told = deferred.discard(number(1)).unwrap().unwrap();
+    assert_eq!((&*told.tag, told.outcome.is_err()), ("charge", true));
+    assert_eq!(deferred.discard(number(2)), Ok(None));
+    assert_eq!(deferred.effects().count(), 0);
+}
+
+#[test]
 fn a_message_that_failed_for_good_is_retried_under_a_new_number_or_dropped() {
     let mut deferred = Deferred::default();
     deferred.send(vnode("a"), Bytes::from_static(b"1"), None);
@@ -155,7 +178,7 @@ fn a_message_that_failed_for_good_is_retried_under_a_new_number_or_dropped() {
         assert_eq!(deferred.answered(number(which), Err("panicked".into())), None);
     }
     assert_eq!(deferred.failed().count(), 2);
-    assert_eq!((deferred.retry(number(1)), deferred.discard(number(2))), (Ok(()), Ok(())));
+    assert_eq!((deferred.retry(number(1)), deferred.discard(number(2))), (Ok(()), Ok(None)));
     assert_eq!(deferred.failed().count(), 0);
     let (again, message) = deferred.messages().next().unwrap();
     assert_eq!((again, &message.command[..]), (number(3), &b"1"[..]));

@@ -1,0 +1,25 @@
+//! Wall-clock times as they are stored and shown: milliseconds since 1970.
+
+use core::time::Duration;
+use std::time::UNIX_EPOCH;
+
+use holocron::{Context, Vnode};
+
+/// The time now.
+pub(crate) fn now_ms<V: Vnode>(context: &Context<'_, V>) -> u64 {
+    let now = context.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Sets the timer of this name to a time, or cancels it.
+pub(crate) fn set_timer<V: Vnode>(
+    context: &mut Context<'_, V>,
+    name: &str,
+    at_ms: Option<u64>,
+    command: V::Command,
+) {
+    match at_ms {
+        Some(at_ms) => context.at(name, UNIX_EPOCH + Duration::from_millis(at_ms), command),
+        None => context.cancel(name),
+    }
+}
