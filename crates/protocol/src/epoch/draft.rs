@@ -176,7 +176,8 @@ impl Draft {
                 state: SessionState::Open,
             });
         }
-        self.hosts.insert(name.clone(), entry);
+        let versions = self.shared(&entry.versions);
+        self.hosts.insert(name.clone(), HostEntry { versions, ..entry });
         assert!(self.hosts.len() <= HOSTS_MAX, "more hosts than a record may list");
         Ok(())
     }

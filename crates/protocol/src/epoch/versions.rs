@@ -19,7 +19,7 @@ use alloc::{
     string::String,
     sync::Arc,
 };
-use core::fmt;
+use core::{cmp::Ordering, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -42,7 +42,7 @@ pub const VERSIONS_MAX: usize = 16_384;
 
 /// By kind, a version: what a host can read and write, or what may be in a slot. A clone copies a pointer, because hosts
 /// mostly have the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KindVersions(Arc<BTreeMap<String, u32>>);
 
 /// By slot, what its owner can't read of what may be in it.
@@ -116,6 +116,19 @@ impl KindVersions {
             }
             None => Ok(()),
         }
+    }
+}
+
+impl Ord for KindVersions {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Thousands of hosts have the same.
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for KindVersions {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -299,13 +299,13 @@ impl Seats {
 
     /// Which of these hosts may have which slots; `None` if all may have all.
     pub(super) fn readers(&self, reading: &Reading<'_>) -> Option<Readers> {
-        let mut known = BTreeMap::new();
-        for versions in &self.versions {
-            known.entry(versions).or_insert_with(|| reading.readable(versions));
-        }
+        let mut known: BTreeMap<&KindVersions, Arc<[bool]>> = BTreeMap::new();
+        let by_host = self.versions.iter().map(|versions| {
+            Arc::clone(known.entry(versions).or_insert_with(|| reading.readable(versions).into()))
+        });
+        let by_host: Vec<Arc<[bool]>> = by_host.collect();
         let classes = reading.classes().iter().max().map_or(0, |&class| usize::from(class) + 1);
-        let readable = (0..classes)
-            .map(|class| self.versions.iter().map(|versions| known[versions][class]).collect());
+        let readable = (0..classes).map(|class| by_host.iter().map(|reads| reads[class]).collect());
         Readers::new(&self.weights, reading.classes(), &readable.collect::<Vec<Vec<bool>>>())
     }
 

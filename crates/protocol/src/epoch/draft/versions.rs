@@ -22,6 +22,12 @@ impl Draft {
         versions::check_total(others.chain([entry])).map_err(Refused::TooLarge)
     }
 
+    /// These versions, in the memory that another host's have if they are the same.
+    pub(super) fn shared(&self, versions: &KindVersions) -> KindVersions {
+        let known = self.hosts.values().find(|host| host.versions == *versions);
+        known.map_or(versions, |host| &host.versions).clone()
+    }
+
     /// Moves at most `moves_max` slots away from hosts that can't read them while others can; returns how many moved.
     pub fn move_to_readers(&mut self, moves_max: usize) -> usize {
         let mut moved = 0;

@@ -53,7 +53,8 @@ impl<'a> Reading<'a> {
     ) -> Self {
         let held = held(shards, domain, record.slot_count);
         let entry = &record.domains[&domain];
-        let mut known = BTreeMap::new();
+        // By owner and what is unread, because many owners have the same versions.
+        let (mut known, mut numbers) = (BTreeMap::new(), BTreeMap::new());
         let mut classes: Vec<Class> = Vec::new();
         let of_slot = entry.slots.iter().map(|(slot, holding)| {
             let owner = holding.owner.map(|owner| owner.session);
@@ -61,8 +62,10 @@ impl<'a> Reading<'a> {
             *known.entry((owner, unread, held)).or_insert_with(|| {
                 let own = owner.map(|owner| record.versions_of(owner)).unwrap_or_default();
                 let need = unread.map_or_else(|| own.clone(), |unread| own.joined(unread));
-                classes.push(Class { need, held });
-                u16::try_from(classes.len() - 1).expect("no more classes than slots")
+                *numbers.entry((need.clone(), held)).or_insert_with(|| {
+                    classes.push(Class { need, held });
+                    u16::try_from(classes.len() - 1).expect("no more classes than slots")
+                })
             })
         });
         let of_slot = of_slot.collect();

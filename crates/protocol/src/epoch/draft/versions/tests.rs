@@ -1,3 +1,5 @@
+//! What may be in slots, from record to record.
+
 use alloc::{format, string::ToString, vec::Vec};
 
 use crate::{

@@ -1,3 +1,5 @@
+//! Placement with needs: directed cases, and random ones.
+
 use proptest::prelude::*;
 
 use super::{super::Hosts, *};
