@@ -1,4 +1,7 @@
 //! The campaign: hosts as processes, workers that post, and a victim.
+//!
+//! Two of three keys begin at a gateway that survives, the third at the victim's. What isn't answered is sent again, under the
+//! same key, to the next gateway.
 
 use core::{
     fmt,
@@ -28,10 +31,12 @@ const WORKERS: usize = 16;
 const COUNTERS: usize = 100;
 /// How long the victim stays stopped: long enough to be suspected and sealed.
 const STOPPED: Duration = Duration::from_secs(3);
+/// The place of the victim among the gateways.
+const VICTIM: usize = 2;
 /// Time of load between two failures.
 const BETWEEN: Duration = Duration::from_secs(2);
-/// How long one request may take, for the client.
-const TIMEOUT: Duration = Duration::from_secs(12);
+/// How long one request may take before its key is sent to the next gateway: longer than a takeover, shorter than a stop.
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause before a key is sent again.
 const AGAIN: Duration = Duration::from_millis(50);
 /// How long a cluster may take to begin, or to be whole again.
@@ -51,35 +56,31 @@ pub(crate) struct Report {
     pub(crate) doubled: u64,
     /// Requests beyond the first of a key.
     pub(crate) retries: u64,
-    /// From the first request of a key to its outcome, in microseconds, in order.
-    pub(crate) took: Vec<u64>,
-}
-
-impl Report {
-    fn millis(&self, part: f64) -> f64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a place in a list"
-        )]
-        let at = ((self.took.len().saturating_sub(1)) as f64 * part) as usize;
-        #[expect(clippy::cast_precision_loss, reason = "for people")]
-        let millis = self.took.get(at).copied().unwrap_or(0) as f64 / 1_000.0;
-        millis
-    }
+    /// From the first request of a key to its outcome, in microseconds, in order: of keys that began at a survivor.
+    pub(crate) at_survivors: Vec<u64>,
+    /// The same, of keys that began at the victim.
+    pub(crate) at_victim: Vec<u64>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { keys, lost, doubled, retries, .. } = self;
-        write!(
-            f,
-            "{keys} keys, {lost} lost, {doubled} doubled, {retries} retries; per key: p50 {:.1} ms, p99 {:.1} ms, worst gap {:.0} ms",
-            self.millis(0.5),
-            self.millis(0.99),
-            self.millis(1.0)
-        )
+        let Self { keys, lost, doubled, retries, at_survivors, at_victim } = self;
+        writeln!(f, "{keys} keys, {lost} lost, {doubled} doubled, {retries} retries")?;
+        writeln!(f, "keys that began at a survivor: {}", Spread(at_survivors))?;
+        write!(f, "keys that began at the victim: {}", Spread(at_victim))
+    }
+}
+
+/// Times in order, for people.
+struct Spread<'a>(&'a [u64]);
+
+impl fmt::Display for Spread<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |percent: usize| {
+            let at = self.0.len().saturating_sub(1) * percent / 100;
+            Duration::from_micros(self.0.get(at).copied().unwrap_or(0))
+        };
+        write!(f, "p50 {:.1?}, p99 {:.1?}, worst gap {:.1?}", at(50), at(99), at(100))
     }
 }
 
@@ -90,9 +91,9 @@ struct Node {
 }
 
 impl Node {
-    fn start(program: &Path, folder: &Path, name: &str) -> Outcome<Self> {
+    fn start(program: &Path, folder: &Path, (name, http): (&str, &str)) -> Outcome<Self> {
         let mut process = Command::new(program)
-            .args(["host", "--json", "--end-with-parent", "--http", "127.0.0.1:0", "--name", name])
+            .args(["host", "--json", "--end-with-parent", "--http", http, "--name", name])
             .args(["--store", &format!("file://{}", folder.display())])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -124,7 +125,8 @@ impl Drop for Node {
 
 /// What the workers share.
 struct Work {
-    gateways: [String; 2],
+    /// The victim's is the last.
+    gateways: [String; 3],
     ends: AtomicBool,
     retries: AtomicU64,
 }
@@ -132,13 +134,16 @@ struct Work {
 /// Runs the campaign.
 pub(crate) async fn run(plan: &Plan) -> Outcome<Report> {
     let folder = tempfile::tempdir()?;
-    let start = |name: &str| Node::start(&plan.program, folder.path(), name);
-    let (one, other) = (start("h1")?, start("h2")?);
-    let mut victim = start("h3")?;
+    let start = |name: &str, http: &str| Node::start(&plan.program, folder.path(), (name, http));
+    let any = "127.0.0.1:0";
+    let (one, other) = (start("h1", any)?, start("h2", any)?);
+    let mut victim = start("h3", any)?;
+    // Its clients find it at the same address after each start.
+    let at = victim.http.clone();
     for node in [&one, &other, &victim] {
         until_ready(&node.http).await?;
     }
-    let gateways = [one.http.clone(), other.http.clone()];
+    let gateways = [one.http.clone(), other.http.clone(), at.clone()];
     let work = Arc::new(Work { gateways, ends: false.into(), retries: 0.into() });
     let workers: Vec<_> =
         (0..WORKERS).map(|worker| tokio::spawn(post_all(Arc::clone(&work), worker))).collect();
@@ -147,7 +152,7 @@ pub(crate) async fn run(plan: &Plan) -> Outcome<Report> {
         if round < plan.kills {
             victim.kill()?;
             sleep(BETWEEN).await;
-            victim = start("h3")?;
+            victim = start("h3", &at)?;
             until_ready(&victim.http).await?;
             sleep(BETWEEN).await;
         }
@@ -160,14 +165,15 @@ pub(crate) async fn run(plan: &Plan) -> Outcome<Report> {
         }
     }
     work.ends.store(true, Ordering::Relaxed);
-    let (mut counted, mut took) = ([0; COUNTERS], Vec::new());
+    let (mut counted, mut at_survivors, mut at_victim) = ([0; COUNTERS], Vec::new(), Vec::new());
     for worker in workers {
-        for (counter, micros) in worker.await?? {
+        for Done { counter, gateway, micros } in worker.await?? {
             counted[counter] += 1;
-            took.push(micros);
+            if gateway == VICTIM { &mut at_victim } else { &mut at_survivors }.push(micros);
         }
     }
-    took.sort_unstable();
+    at_survivors.sort_unstable();
+    at_victim.sort_unstable();
     let (mut lost, mut doubled) = (0, 0);
     for (counter, expected) in counted.iter().enumerate() {
         let value = value_of(&one.http, counter).await?;
@@ -175,11 +181,20 @@ pub(crate) async fn run(plan: &Plan) -> Outcome<Report> {
         doubled += value.saturating_sub(*expected);
     }
     let retries = work.retries.load(Ordering::Relaxed);
-    Ok(Report { keys: took.len() as u64, lost, doubled, retries, took })
+    let keys = (at_survivors.len() + at_victim.len()) as u64;
+    Ok(Report { keys, lost, doubled, retries, at_survivors, at_victim })
 }
 
-/// Posts one increment after the other; returns to which counter, and how long each took.
-async fn post_all(work: Arc<Work>, worker: usize) -> Outcome<Vec<(usize, u64)>> {
+/// An increment that has an outcome.
+struct Done {
+    counter: usize,
+    /// Where it began.
+    gateway: usize,
+    micros: u64,
+}
+
+/// Posts one increment after the other.
+async fn post_all(work: Arc<Work>, worker: usize) -> Outcome<Vec<Done>> {
     let mut done = Vec::new();
     let mut number = 0_usize;
     while !work.ends.load(Ordering::Relaxed) {
@@ -189,7 +204,8 @@ async fn post_all(work: Arc<Work>, worker: usize) -> Outcome<Vec<(usize, u64)>> 
             "POST /v1/vnodes/counter/c{counter}/add HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\nidempotency-key: {worker}-{number}\r\ncontent-length: 12\r\n\r\n{{\"amount\":1}}"
         );
         let began = Instant::now();
-        let mut gateway = number % 2;
+        let first = number % 3;
+        let mut gateway = first;
         loop {
             match ask(&work.gateways[gateway], &head).await {
                 Ok((200, _)) => break,
@@ -198,12 +214,13 @@ async fn post_all(work: Arc<Work>, worker: usize) -> Outcome<Vec<(usize, u64)>> 
                 }
                 Ok(_) | Err(_) => {}
             }
-            // The same key, at the other gateway.
+            // The same key, at the next gateway.
             work.retries.fetch_add(1, Ordering::Relaxed);
-            gateway = 1 - gateway;
+            gateway = (gateway + 1) % 3;
             sleep(AGAIN).await;
         }
-        done.push((counter, u64::try_from(began.elapsed().as_micros())?));
+        let micros = u64::try_from(began.elapsed().as_micros())?;
+        done.push(Done { counter, gateway: first, micros });
     }
     Ok(done)
 }

@@ -1,5 +1,5 @@
-//! A campaign: clients that know HTTP only add 1 to counters under idempotency keys, through two hosts, while a third host of the
-//! cluster is killed and stopped again and again. Each increment must count once.
+//! A campaign: clients that know HTTP only add 1 to counters under idempotency keys, through three hosts, of which one is
+//! killed and stopped again and again. Each increment must count once.
 //!
 //! ```text
 //! http-increments HOLOCRON [KILLS STOPS]      20 of each if not given
