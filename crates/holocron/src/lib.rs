@@ -239,10 +239,8 @@ pub mod generated {
     pub use serde;
 
     pub use crate::api::{
-        by_name::{
-            ByName, Entry, Noun, ReadArguments, ReplyShape, decode, done, encode, outcome, reply,
-            unknown_tag,
-        },
+        by_name::{ByName, Entry, Noun, ReadArguments, decode, done, encode, outcome, unknown_tag},
+        reply_shape::{ReplyShape, reply},
         schema::schema,
     };
 }

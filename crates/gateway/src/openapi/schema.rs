@@ -37,7 +37,9 @@ impl Schemas {
             }
             Shape::Struct { name, fields } if name.is_empty() => self.object(kind, fields),
             // Each has another content.
-            Shape::Enum { name, variants, .. } if name == "Result" => self.variants(kind, variants),
+            Shape::Enum { name, variants, .. } if name == "Result" => {
+                self.variants(kind, "", variants)
+            }
             Shape::Struct { name, .. } | Shape::Enum { name, .. } => {
                 self.component(kind, name, shape)
             }
@@ -49,27 +51,21 @@ impl Schemas {
     }
 
     fn component(&mut self, kind: &str, name: &str, shape: &Shape) -> Value {
-        let base = format!("{}{}", pascal(kind), pascal(name));
-        let mut numbered = base.clone();
-        let mut number = 2;
-        while self.components.get(&numbered).is_some_and(|(other, _)| other != shape) {
-            numbered = format!("{base}{number}");
-            number += 1;
-        }
-        if !self.components.contains_key(&numbered) {
+        let name = self.free(&format!("{}{}", pascal(kind), pascal(name)), shape);
+        if !self.components.contains_key(&name) {
             // The name is taken before its parts are looked at.
-            self.components.insert(numbered.clone(), (shape.clone(), Value::Null));
+            self.components.insert(name.clone(), (shape.clone(), Value::Null));
             let mut schema = if let Shape::Enum { variants, .. } = shape {
-                self.variants(kind, variants)
+                self.variants(kind, &name, variants)
             } else if let Shape::Struct { fields, .. } = shape {
                 self.object(kind, fields)
             } else {
                 json!({})
             };
-            schema["title"] = json!(numbered);
-            self.components.insert(numbered.clone(), (shape.clone(), schema));
+            schema["title"] = json!(name);
+            self.components.insert(name.clone(), (shape.clone(), schema));
         }
-        json!({ "$ref": format!("#/components/schemas/{numbered}") })
+        reference(&name)
     }
 
     /// An object with these fields.
@@ -95,7 +91,10 @@ impl Schemas {
     }
 
     /// Variants as serde writes them: their name alone, or an object with their name and content.
-    fn variants(&mut self, kind: &str, variants: &[Part]) -> Value {
+    ///
+    /// Of an enum with a title, each such object is a component: generators make types of them, and some can't make one of an
+    /// object within an alternative.
+    fn variants(&mut self, kind: &str, title: &str, variants: &[Part]) -> Value {
         let (plain, full): (Vec<&Part>, Vec<&Part>) =
             variants.iter().partition(|variant| variant.shape == Shape::UNIT);
         let names: Vec<&str> = plain.iter().map(|variant| variant.name.as_str()).collect();
@@ -107,18 +106,54 @@ impl Schemas {
         if !names.is_empty() {
             any.push(plain);
         }
-        for Part { name, shape } in full {
-            let content = self.of(kind, shape);
-            any.push(json!({
-                "type": "object",
-                "title": pascal(name),
-                "required": [name],
-                "properties": { name: content },
-                "additionalProperties": false,
-            }));
+        for variant in full {
+            any.push(self.variant(kind, title, variant));
         }
         json!({ "oneOf": any })
     }
+
+    fn variant(&mut self, kind: &str, title: &str, variant: &Part) -> Value {
+        let Part { name, shape } = variant;
+        let own = format!("{title}{}", pascal(name));
+        let mut content = self.of(kind, shape);
+        let is_inline = matches!(shape, Shape::Struct { name, .. } if name.is_empty());
+        if !title.is_empty() && is_inline {
+            content = self.add(format!("{own}Content"), shape, content);
+        }
+        let object = json!({
+            "type": "object",
+            "title": own,
+            "required": [name],
+            "properties": { name: content },
+            "additionalProperties": false,
+        });
+        if title.is_empty() {
+            return object;
+        }
+        let only = Shape::Struct { name: own.clone(), fields: vec![variant.clone()] };
+        self.add(own, &only, object)
+    }
+
+    /// Adds a component under this name, or the name with a number if another one has it.
+    fn add(&mut self, base: String, shape: &Shape, mut schema: Value) -> Value {
+        let name = self.free(&base, shape);
+        schema["title"] = json!(name);
+        self.components.insert(name.clone(), (shape.clone(), schema));
+        reference(&name)
+    }
+
+    /// The name of a component of this shape: there already, or free.
+    fn free(&self, base: &str, shape: &Shape) -> String {
+        let is_free =
+            |name: &String| self.components.get(name).is_none_or(|(other, _)| other == shape);
+        let numbered = (2..).map(|number: u32| format!("{base}{number}"));
+        let mut names = core::iter::once(base.to_owned()).chain(numbered);
+        names.find(is_free).expect("there are more numbers than components")
+    }
+}
+
+fn reference(component: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{component}") })
 }
 
 fn scalar_schema(scalar: Scalar) -> Value {
@@ -187,5 +222,28 @@ mod tests {
         let schema = Schemas::default().of("k", &shape);
         assert_eq!(schema["oneOf"][0], json!({ "type": "string", "enum": ["Empty"] }));
         assert_eq!(schema["oneOf"][1]["required"], json!(["Full"]));
+        // Enums of two kinds have a variant of that name, each with content of its own.
+        let mut schemas = Schemas::default();
+        for kind in ["kv", "queue"] {
+            let fields = vec![part(kind, Shape::Scalar(Scalar::U8))];
+            let variants = vec![part("full", Shape::Struct { name: String::new(), fields })];
+            schemas.of(kind, &Shape::Enum { name: "Error".to_owned(), variants, distinct: 1 });
+        }
+        let components = schemas.into_components();
+        let names: Vec<&String> = components.keys().collect();
+        assert_eq!(
+            names,
+            [
+                "KvError",
+                "KvErrorFull",
+                "KvErrorFullContent",
+                "QueueError",
+                "QueueErrorFull",
+                "QueueErrorFullContent"
+            ]
+        );
+        let full = &components["QueueErrorFull"];
+        assert_eq!(full["properties"]["full"], reference("QueueErrorFullContent"));
+        assert_eq!(components["QueueErrorFullContent"]["required"], json!(["queue"]));
     }
 }

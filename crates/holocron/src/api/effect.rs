@@ -11,8 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     api::{
-        by_name,
         call_error::{CallError, Ran},
+        reply_shape,
     },
     planted,
 };
@@ -152,7 +152,7 @@ impl Finished<'_> {
     /// [`Failed`]: why there will never be one, and whether what was asked for was done. A reply of another type is refused, not
     /// misread; between kinds written by hand that is up to the codec.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failed> {
-        self.read_as(by_name::reply_shape::<T>)
+        self.read_as(reply_shape::reply_shape::<T>)
     }
 
     /// The same, given the shape that a reply must have.

@@ -20,6 +20,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod meter;
 pub(crate) mod old_state;
 pub(crate) mod random;
+pub(crate) mod reply_shape;
 pub(crate) mod schema;
 pub(crate) mod settings;
 pub(crate) mod vnode;

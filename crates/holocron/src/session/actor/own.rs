@@ -16,12 +16,13 @@ use holocron_protocol::{
 
 use super::{Active, Work, process::Rollback, running::Unrun};
 use crate::api::{
-    asked, by_name,
+    asked,
     call::{Call, Outcome, ReplyTo},
     call_error::CallError,
     deferred::Amendment,
     effect::Finished,
     encoded::Encoded,
+    reply_shape,
     schema::NotRun,
 };
 
@@ -248,7 +249,7 @@ impl Active {
     ) -> Result<(), Unrun> {
         let (outcome, error, shape) = match outcome {
             Ok(reply) if self.wants_shape(number) => {
-                let (shape, reply) = by_name::shape_and_reply(reply);
+                let (shape, reply) = reply_shape::shape_and_reply(reply);
                 (Ok(reply), None, shape)
             }
             Ok(reply) => (Ok(reply), None, 0),

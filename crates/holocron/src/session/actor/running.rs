@@ -20,10 +20,10 @@ use super::{
 use crate::{
     api::{
         asked::Asked,
-        by_name,
         call::{Call, Format, Mode, Outcome},
         encoded::Encoded,
         kinds::{AnyContext, AnyResource, AnyVnode},
+        reply_shape,
         schema::NotRun,
     },
     planted,
@@ -162,7 +162,7 @@ impl Active {
         Ok(match call.format {
             Format::Bincode => {
                 let shape = self.phase.running().vnode.reply_shape(encoded(call));
-                Outcome::Reply(by_name::with_shape(shape, reply))
+                Outcome::Reply(reply_shape::with_shape(shape, reply))
             }
             Format::Json => outcome,
         })
