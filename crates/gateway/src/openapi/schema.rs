@@ -118,7 +118,7 @@ impl Schemas {
         let mut content = self.of(kind, shape);
         let is_inline = matches!(shape, Shape::Struct { name, .. } if name.is_empty());
         if !title.is_empty() && is_inline {
-            content = self.add(format!("{own}Content"), shape, content);
+            content = self.add(&format!("{own}Content"), shape, content);
         }
         let object = json!({
             "type": "object",
@@ -131,12 +131,12 @@ impl Schemas {
             return object;
         }
         let only = Shape::Struct { name: own.clone(), fields: vec![variant.clone()] };
-        self.add(own, &only, object)
+        self.add(&own, &only, object)
     }
 
     /// Adds a component under this name, or the name with a number if another one has it.
-    fn add(&mut self, base: String, shape: &Shape, mut schema: Value) -> Value {
-        let name = self.free(&base, shape);
+    fn add(&mut self, base: &str, shape: &Shape, mut schema: Value) -> Value {
+        let name = self.free(base, shape);
         schema["title"] = json!(name);
         self.components.insert(name.clone(), (shape.clone(), schema));
         reference(&name)
