@@ -3,7 +3,6 @@
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use core::time::Duration;
-use std::time::UNIX_EPOCH;
 
 use holocron::{Context, Host};
 use serde::{Deserialize, Serialize};
@@ -31,8 +30,7 @@ impl Limiter {
     /// Takes a token; returns how many whole ones are left.
     #[command]
     fn take(&mut self, context: &mut Context<'_, Self>) -> Result<u32, RetryAfter> {
-        let now = context.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let now_ms = context.now_ms();
         // The clock of another host may be behind: then no time has passed.
         let passed = Duration::from_millis(now_ms.saturating_sub(self.as_of_ms)).as_secs_f64();
         self.used = (self.used - passed * PER_SECOND).max(0.0);

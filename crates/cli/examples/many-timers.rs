@@ -65,8 +65,7 @@ impl Vnode for Alarm {
     type Env = Clock;
 
     fn command(&mut self, context: &mut Context<'_, Self>, command: Command) {
-        let now = context.now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let now = context.now_ms();
         match command {
             Command::Set(at) => {
                 let delay = Duration::from_millis(at.saturating_sub(now));

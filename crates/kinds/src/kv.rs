@@ -21,10 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::limits::{BYTES_MAX, FIELDS_MAX, NAME_LEN_MAX, SCAN_DEFAULT, SCAN_MAX, TTL_MAX_MS};
 pub use self::types::{Change, Field, KvError, Page};
-use crate::{
-    sequence::Sequence,
-    wall::{now_ms, set_timer},
-};
+use crate::{sequence::Sequence, wall::set_timer};
 
 const TIMER: &str = "expire";
 
@@ -133,7 +130,7 @@ impl Kv {
     /// One field, if there is one of that name.
     #[query]
     fn get(&self, context: &Context<'_, Self>, field: &str) -> Option<Field> {
-        let now = now_ms(context);
+        let now = context.now_ms();
         self.fields.get(field).filter(|field| !field.is_over(now)).cloned()
     }
 
@@ -147,7 +144,7 @@ impl Kv {
         limit: Option<u32>,
         after: Option<String>,
     ) -> Page {
-        let now = now_ms(context);
+        let now = context.now_ms();
         let limit = limit.unwrap_or(SCAN_DEFAULT).clamp(1, SCAN_MAX);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let after = after.filter(|after| after.as_str() >= prefix);
@@ -171,14 +168,14 @@ impl Kv {
     /// All fields with their values.
     #[query]
     fn all(&self, context: &Context<'_, Self>) -> BTreeMap<String, String> {
-        let now = now_ms(context);
+        let now = context.now_ms();
         let live = self.fields.iter().filter(|(_, field)| !field.is_over(now));
         live.map(|(name, field)| (name.clone(), field.value.clone())).collect()
     }
 
     /// Removes what is due. Every command begins with it, so that no rule depends on when the timer fires.
     fn settle(&mut self, context: &Context<'_, Self>) -> u64 {
-        let now = now_ms(context);
+        let now = context.now_ms();
         self.fields.retain(|_, field| !field.is_over(now));
         now
     }

@@ -22,10 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use self::limits::{HOLDER_LEN_MAX, SPAN_MAX_MS, SPAN_MIN_MS, WAITERS_MAX};
 pub use self::types::{Acquired, Grant, LeaseError, LeaseState, Waiter};
-use crate::{
-    sequence::Sequence,
-    wall::{now_ms, set_timer},
-};
+use crate::{sequence::Sequence, wall::set_timer};
 
 const TIMER: &str = "expire";
 
@@ -138,7 +135,7 @@ impl Lease {
     /// Who has the lease, with which token and until when, and who waits. A waiter may watch it to learn of its grant.
     #[query]
     fn state(&self, context: &Context<'_, Self>) -> LeaseState {
-        let now = now_ms(context);
+        let now = context.now_ms();
         LeaseState {
             grant: self.grant.clone().filter(|grant| grant.expires_at_ms > now),
             waiters: self.waiters.iter().filter(|waiter| waiter.until_ms > now).cloned().collect(),
@@ -147,7 +144,7 @@ impl Lease {
 
     /// Carries out what is due. Every command begins with it, so that no rule depends on when the timer fires.
     fn settle(&mut self, context: &Context<'_, Self>) -> u64 {
-        let now = now_ms(context);
+        let now = context.now_ms();
         self.waiters.retain(|waiter| waiter.until_ms > now);
         self.grant.take_if(|grant| grant.expires_at_ms <= now);
         self.give_on(now);

@@ -31,10 +31,7 @@ use self::{
     },
     types::Message,
 };
-use crate::{
-    sequence::Sequence,
-    wall::{now_ms, set_timer},
-};
+use crate::{sequence::Sequence, wall::set_timer};
 
 const TIMER: &str = "settle";
 
@@ -211,7 +208,7 @@ impl Queue {
     /// How many messages there are, and in which condition. A consumer may watch it to learn of new messages.
     #[query]
     fn stats(&self, context: &Context<'_, Self>) -> QueueStats {
-        let now = now_ms(context);
+        let now = context.now_ms();
         let is_dying = |message: &&Message| self.is_exhausted(message, now);
         let (dying, ready) =
             (self.messages.values().filter(is_dying).count(), self.ready(now).count());
@@ -234,12 +231,12 @@ impl Queue {
     /// The dead letters, those with the smallest ids first.
     #[query(name = "dead-letters")]
     fn dead_letters(&self, context: &Context<'_, Self>) -> Vec<DeadLetter> {
-        self.list_dead(now_ms(context))
+        self.list_dead(context.now_ms())
     }
 
     /// Carries out what is due. Every command does, so that no rule depends on when the timer fires.
     fn settle(&mut self, context: &Context<'_, Self>) -> u64 {
-        let now = now_ms(context);
+        let now = context.now_ms();
         self.bury(now);
         now
     }

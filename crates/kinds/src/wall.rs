@@ -5,12 +5,6 @@ use std::time::UNIX_EPOCH;
 
 use holocron::{Context, Vnode};
 
-/// The time now.
-pub(crate) fn now_ms<V: Vnode>(context: &Context<'_, V>) -> u64 {
-    let now = context.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Sets the timer of this name to a time, or cancels it.
 pub(crate) fn set_timer<V: Vnode>(
     context: &mut Context<'_, V>,

@@ -5,13 +5,9 @@
 //! * An entry is noted in the commit that asks its target, and is kept until what came of that is known, and `keep_ms` longer.
 //! * Under one key, a target is asked again only if it is known that nothing has run and nothing will.
 //! * Entries and bytes are bounded: a key for which there is no room is refused, and not run.
-#![expect(
-    clippy::disallowed_types,
-    reason = "a handler is given times of the wall clock; nothing reads a clock with them"
-)]
 
 use core::time::Duration;
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
 
 use holocron::{CallError, Context, Finished, Ran, Vnode};
 use holocron_protocol::ids::VnodeName;
@@ -210,7 +206,7 @@ impl Book {
     }
 
     fn prune(&mut self, context: &mut Context<'_, Self>) {
-        let now_ms = wall_ms(context);
+        let now_ms = context.now_ms();
         self.forget(now_ms);
         if self.entries.is_empty() {
             return context.delete();
@@ -225,17 +221,12 @@ impl Book {
 
     /// Keeps what came of a command.
     fn end(&mut self, context: &mut Context<'_, Self>, key: u128, ended: Ended) {
-        let now_ms = wall_ms(context);
+        let now_ms = context.now_ms();
         // An entry without outcome is never forgotten.
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let until_ms = now_ms.saturating_add(entry.keep_ms);
         entry.progress = Progress::Over { until_ms, ended };
     }
-}
-
-fn wall_ms(context: &Context<'_, Book>) -> u64 {
-    let since = context.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What came of a message.
@@ -266,7 +257,7 @@ impl Vnode for Book {
             self.prune(context);
             return Posted::OtherRequest;
         };
-        let now_ms = wall_ms(context);
+        let now_ms = context.now_ms();
         self.forget(now_ms);
         if let Some(entry) = self.entries.get(&key) {
             if entry.fingerprint != fingerprint {

@@ -69,7 +69,13 @@ impl<V: Vnode> Context<'_, V> {
     /// failover.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock.wall_ms())
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.now_ms())
+    }
+
+    /// The same in milliseconds since 1970: what a state can store, and a test can compare.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.wall_ms()
     }
 
     /// Runs a command after this time. The timer is committed with the state, survives failovers, and takes effect once. One of
