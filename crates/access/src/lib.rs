@@ -16,6 +16,7 @@
     reason = "certificates and tokens end at a time of the wall clock, which rustls reads too"
 )]
 
+mod audit;
 #[cfg(feature = "issue")]
 pub mod issue;
 mod role;
@@ -24,6 +25,7 @@ mod tokens;
 mod watched;
 
 pub use self::{
+    audit::note_admin_action,
     role::{AUTHORITY_DOMAIN, Certified, NAME_LEN_MAX, Role},
     tls::{HANDSHAKE_TIMEOUT, Https, HttpsFiles, Reads, Tls, TlsFiles},
     tokens::{

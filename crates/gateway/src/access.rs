@@ -5,27 +5,9 @@ use core::{fmt::Debug, net::SocketAddr};
 use async_trait::async_trait;
 use axum::http::request::Parts;
 
-/// The kind of access that a request needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// Queries, lists, watches; the description of kinds.
-    Read,
-    /// Commands and deletion.
-    Write,
-    /// What operators look at: hosts, epochs.
-    Admin,
-}
-
-/// What a request is about to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access<'a> {
-    /// How.
-    pub scope: Scope,
-    /// To vnodes of which kind; none for what isn't about vnodes.
-    pub kind: Option<&'a str>,
-    /// To the vnode with which key; for a listing, what the keys begin with; none for what isn't about vnodes.
-    pub key: Option<&'a str>,
-}
+/// What a request needs. Queries, lists, watches and the description of kinds read; commands and deletion write; what operators
+/// look at, hosts, epochs and metrics, is theirs.
+pub use holocron_access::{Access, Scope, Target};
 
 /// Whom a request comes from. Idempotency keys and rates belong to a principal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use axum::http::{HeaderValue, header, request::Parts};
 use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock as _};
 use holocron::{Client, Host, Observer, inspect::ClusterReader};
+use holocron_protocol::ids::VnodeName;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, Anyone, Authorize, Denied, Peer, Principal, Scope},
+    access::{Access, Anyone, Authorize, Denied, Peer, Principal, Scope, Target},
     kinds::Kinds,
     problem::{Problem, ProblemKind},
     routes,
@@ -161,13 +162,14 @@ impl Gateway {
     }
 }
 
-/// Access to vnodes of a kind, or to one of them.
-pub(crate) const fn access<'a>(
-    scope: Scope,
-    kind: Option<&'a str>,
-    key: Option<&'a str>,
-) -> Access<'a> {
-    Access { scope, kind, key }
+/// Access to a vnode.
+pub(crate) fn to_vnode(scope: Scope, name: &VnodeName) -> Access<'_> {
+    Access { scope, target: Target::Vnode { kind: name.kind(), key: name.key() } }
+}
+
+/// Access to the cluster.
+pub(crate) const fn to_cluster(scope: Scope) -> Access<'static> {
+    Access { scope, target: Target::Cluster }
 }
 
 /// A header's value as text.

@@ -43,7 +43,7 @@ mod settings;
 struct HttpPage;
 
 pub use self::{
-    access::{Access, Anyone, Authorize, Denied, Peer, Principal, Scope},
+    access::{Access, Anyone, Authorize, Denied, Peer, Principal, Scope, Target},
     gateway::{Gateway, GatewayBuilder, Metrics},
     idempotency::{BOOKS, book, register},
     problem::{Problem, ProblemKind},

@@ -5,12 +5,11 @@ use std::io;
 
 use async_trait::async_trait;
 use axum::http::{header, request::Parts};
-use holocron_access as rights;
 use holocron_access::{Https, Tokens};
 use tokio::net::TcpListener;
 
 use crate::{
-    access::{Access, Authorize, Denied, Principal, Scope},
+    access::{Access, Authorize, Denied, Principal},
     serve::{Accepted, Stream, Streams},
 };
 
@@ -27,29 +26,13 @@ impl Authorize for ByToken {
         let shown = head.headers.get(header::AUTHORIZATION);
         // A header of another scheme, or one that isn't text, shows no token.
         let shown = shown.and_then(|value| value.to_str().ok()?.strip_prefix(BEARER));
-        match self.0.allow(shown, needed(access)) {
+        match self.0.allow(shown, access) {
             Ok(name) => Ok(Principal(name)),
             Err(denied) if denied.is_unauthenticated() => {
                 Err(Denied::Unknown { challenge: "Bearer realm=\"holocron\"".to_owned() })
             }
             Err(denied) => Err(Denied::Forbidden(denied.to_string())),
         }
-    }
-}
-
-/// An access in the words of tokens.
-fn needed(access: Access<'_>) -> rights::Access<'_> {
-    rights::Access {
-        scope: match access.scope {
-            Scope::Read => rights::Scope::Read,
-            Scope::Write => rights::Scope::Write,
-            Scope::Admin => rights::Scope::Admin,
-        },
-        target: match (access.kind, access.key) {
-            (Some(kind), Some(key)) => rights::Target::Vnode { kind, key },
-            (Some(kind), None) => rights::Target::Kind(kind),
-            (None, _) => rights::Target::Cluster,
-        },
     }
 }
 

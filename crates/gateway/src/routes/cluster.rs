@@ -21,7 +21,7 @@ use super::{Answered, json};
 use crate::{
     access::Scope,
     arguments::pairs,
-    gateway::{Gateway, access},
+    gateway::{Gateway, to_cluster},
     openapi,
     problem::{Problem, ProblemKind},
     request::{deadline, left},
@@ -37,7 +37,7 @@ const STORE_WITHIN: Duration = Duration::from_secs(5);
 /// `GET /v1/kinds`
 pub(super) async fn kinds(State(gateway): State<Gateway>, request: Request) -> Answered {
     let (head, _) = request.into_parts();
-    gateway.admit(&head, access(Scope::Read, None, None)).await?;
+    gateway.admit(&head, to_cluster(Scope::Read)).await?;
     let known = gateway.0.kinds.all().await;
     let kinds: Vec<&KindDescription> = known.iter().collect();
     Ok(json(value!({ "kinds": kinds }).to_string()))
@@ -46,7 +46,7 @@ pub(super) async fn kinds(State(gateway): State<Gateway>, request: Request) -> A
 /// `GET /v1/openapi.json`
 pub(super) async fn openapi(State(gateway): State<Gateway>, request: Request) -> Answered {
     let (head, _) = request.into_parts();
-    gateway.admit(&head, access(Scope::Read, None, None)).await?;
+    gateway.admit(&head, to_cluster(Scope::Read)).await?;
     let known = gateway.0.kinds.all().await;
     Ok(json(openapi::document(known.iter()).to_string()))
 }
@@ -54,7 +54,7 @@ pub(super) async fn openapi(State(gateway): State<Gateway>, request: Request) ->
 /// `GET /v1/hosts`
 pub(super) async fn hosts(State(gateway): State<Gateway>, request: Request) -> Answered {
     let (head, _) = request.into_parts();
-    gateway.admit(&head, access(Scope::Admin, None, None)).await?;
+    gateway.admit(&head, to_cluster(Scope::Admin)).await?;
     let left = left(deadline(&gateway, &head)?);
     let record = gateway.0.client.clone().with_deadline(left).ready().await?.record;
     Ok(json(hosts_of(&record).to_string()))
@@ -89,7 +89,7 @@ fn hosts_of(record: &EpochRecord) -> Value {
 /// `GET /v1/epochs`
 pub(super) async fn epochs(State(gateway): State<Gateway>, request: Request) -> Answered {
     let (head, _) = request.into_parts();
-    gateway.admit(&head, access(Scope::Admin, None, None)).await?;
+    gateway.admit(&head, to_cluster(Scope::Admin)).await?;
     let (mut after, mut limit) = (None, EPOCHS_DEFAULT);
     for (name, text) in pairs(&head.uri)? {
         let number = text.parse::<u64>().ok();
@@ -183,7 +183,7 @@ pub(super) async fn readyz(State(gateway): State<Gateway>) -> Answered {
 /// `GET /metrics`
 pub(super) async fn metrics(State(gateway): State<Gateway>, request: Request) -> Answered {
     let (head, _) = request.into_parts();
-    gateway.admit(&head, access(Scope::Admin, None, None)).await?;
+    gateway.admit(&head, to_cluster(Scope::Admin)).await?;
     let metrics = gateway.0.metrics.as_ref().ok_or_else(|| ProblemKind::NotFound.with("none"))?;
     let headers =
         [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];

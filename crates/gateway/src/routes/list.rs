@@ -7,9 +7,9 @@ use tokio::time::timeout_at;
 
 use super::{Answered, json};
 use crate::{
-    access::Scope,
+    access::{Access, Scope, Target},
     arguments::pairs,
-    gateway::{Gateway, access},
+    gateway::Gateway,
     problem::{Problem, ProblemKind},
     request::{deadline, left, name, path},
 };
@@ -57,7 +57,8 @@ pub(super) async fn list(State(gateway): State<Gateway>, request: Request) -> An
     name(&kind, "any")?;
     let deadline = deadline(&gateway, &head)?;
     let Asked { prefix, limit, after } = Asked::of(&head.uri)?;
-    gateway.admit(&head, access(Scope::Read, Some(&kind), Some(&prefix))).await?;
+    let target = Target::Vnode { kind: &kind, key: &prefix };
+    gateway.admit(&head, Access { scope: Scope::Read, target }).await?;
     gateway.0.kinds.get(&kind).await?;
     let client = gateway.0.client.clone().with_deadline(left(deadline));
     let mut listing = match after {

@@ -13,7 +13,7 @@ use super::{Answered, json, watch};
 use crate::{
     access::{Peer, Scope},
     arguments::{QueryString, find, of_body},
-    gateway::{Gateway, access, text_of},
+    gateway::{Gateway, text_of, to_vnode},
     idempotency::{self, Keyed},
     problem::ProblemKind,
     request::{Target, deadline, json_body, left, vnode},
@@ -27,8 +27,7 @@ pub(super) async fn command(State(gateway): State<Gateway>, request: Request) ->
     let (mut head, body) = request.into_parts();
     let Target { name, call: word } = Target::of(&mut head).await?;
     let deadline = deadline(&gateway, &head)?;
-    let access = access(Scope::Write, Some(name.kind()), Some(name.key()));
-    let principal = gateway.admit(&head, access).await?;
+    let principal = gateway.admit(&head, to_vnode(Scope::Write, &name)).await?;
     let body = json_body(&gateway, &head, body, deadline).await?;
     let kind = gateway.0.kinds.get(name.kind()).await?;
     let call = of_body(find(&kind, &kind.commands, &word)?, &body)?;
@@ -50,8 +49,7 @@ pub(super) async fn query(State(gateway): State<Gateway>, request: Request) -> A
     let (mut head, _) = request.into_parts();
     let Target { name, call: word } = Target::of(&mut head).await?;
     let deadline = deadline(&gateway, &head)?;
-    let access = access(Scope::Read, Some(name.kind()), Some(name.key()));
-    gateway.admit(&head, access).await?;
+    gateway.admit(&head, to_vnode(Scope::Read, &name)).await?;
     let asked = QueryString::of(&head.uri)?;
     let kind = gateway.0.kinds.get(name.kind()).await?;
     let call = asked.call(find(&kind, &kind.queries, &word)?)?;
@@ -71,8 +69,7 @@ pub(super) async fn exists(State(gateway): State<Gateway>, request: Request) -> 
     let (mut head, _) = request.into_parts();
     let name = vnode(&mut head).await?;
     let deadline = deadline(&gateway, &head)?;
-    let access = access(Scope::Read, Some(name.kind()), Some(name.key()));
-    gateway.admit(&head, access).await?;
+    gateway.admit(&head, to_vnode(Scope::Read, &name)).await?;
     // A kind that no host runs has no vnodes, and its owner would say that it doesn't know the kind.
     gateway.0.kinds.get(name.kind()).await?;
     let client = gateway.0.client.clone().with_deadline(left(deadline));
@@ -88,14 +85,13 @@ pub(super) async fn delete(State(gateway): State<Gateway>, request: Request) -> 
     let (mut head, _) = request.into_parts();
     let name = vnode(&mut head).await?;
     let deadline = deadline(&gateway, &head)?;
-    let access = access(Scope::Write, Some(name.kind()), Some(name.key()));
-    let who = gateway.admit(&head, access).await?;
+    let who = gateway.admit(&head, to_vnode(Scope::Write, &name)).await?;
     gateway.0.kinds.get(name.kind()).await?;
     let deleted = gateway.0.client.clone().with_deadline(left(deadline)).delete(&name).await;
     let from = head.extensions.get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
     let outcome = deleted.as_ref().err().map_or_else(|| "done".to_owned(), ToString::to_string);
-    let (who, action) = (who.0, format!("delete {:?}", name.to_string()));
-    tracing::info!(target: "holocron::audit", who, from, action, outcome, "admin action");
+    let action = format!("delete {:?}", name.to_string());
+    holocron_access::note_admin_action(who.0, &from, &action, &outcome);
     deleted?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Mutex};
 use async_trait::async_trait;
 use axum::http::request::Parts;
 use holocron_gateway::{
-    Access, Authorize, Denied, GatewaySettings, Principal, Rate, Scope, ServeSettings,
+    Access, Authorize, Denied, GatewaySettings, Principal, Rate, Scope, ServeSettings, Target,
 };
 
 use crate::support::{Node, SOON, ask, folder, get, post, post_keyed};
@@ -79,7 +79,11 @@ struct Tokens(Mutex<BTreeSet<(Scope, String)>>);
 #[async_trait]
 impl Authorize for Tokens {
     async fn authorize(&self, head: &Parts, access: Access<'_>) -> Result<Principal, Denied> {
-        let key = format!("{}/{}", access.kind.unwrap_or("-"), access.key.unwrap_or("-"));
+        let key = match access.target {
+            Target::Vnode { kind, key } => format!("{kind}/{key}"),
+            Target::Kind(kind) => format!("{kind}/-"),
+            Target::Cluster => "-/-".to_owned(),
+        };
         self.0.lock().unwrap().insert((access.scope, key));
         match head.headers.get("authorization").map(axum::http::HeaderValue::as_bytes) {
             Some(b"Bearer reader") if access.scope == Scope::Write => {

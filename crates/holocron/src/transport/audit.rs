@@ -22,8 +22,7 @@ pub(super) struct Origin {
 impl Origin {
     /// Writes a line of the audit.
     pub(super) fn note(&self, action: &str, outcome: &str) {
-        let Self { from, identity } = self;
-        tracing::info!(target: "holocron::audit", who = %identity, from, action, outcome, "admin action");
+        holocron_access::note_admin_action(&self.identity, &self.from, action, outcome);
     }
 }
 
