@@ -80,10 +80,7 @@ impl Observer {
             HostState::Draining => return Some("the host is draining".to_owned()),
         }
         let of_home = session.describe();
-        let home = record.home().slots.iter();
-        let share = home
-            .filter(|(_, holding)| holding.owner.is_some_and(|own| own.session == session.id()))
-            .count() as u64;
+        let share = record.home().slots.owned_by(session.id()).count() as u64;
         let waiting = u64::from(of_home.slots_waiting);
         let serving = u64::from(of_home.slots_serving);
         if waiting > 0 || serving < share {

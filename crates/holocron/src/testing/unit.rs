@@ -284,7 +284,7 @@ impl<V: Vnode> TestVnode<V> {
     /// When there is no such message, or a handler panics.
     pub fn answer<R: Serialize>(&mut self, number: u64, answer: Result<R, &str>) {
         let number = RequestNumber::new(number);
-        assert!(self.deferred.messages().any(|(one, _)| one == number), "no message {number}");
+        assert!(self.deferred.message(number).is_some(), "no message {number}");
         let outcome = answer.map(|reply| encoded(&reply)).map_err(str::to_owned);
         let over = self.deferred.answered(number, outcome);
         self.finish(over, None);

@@ -160,6 +160,12 @@ impl Deferred {
         self.messages.iter().map(|(number, message)| (*number, message))
     }
 
+    /// A message that isn't over.
+    #[must_use]
+    pub fn message(&self, number: RequestNumber) -> Option<&Message> {
+        self.messages.get(&number)
+    }
+
     /// The messages that failed for good.
     pub fn failed(&self) -> impl Iterator<Item = (RequestNumber, &Message)> {
         self.failed.iter().map(|(number, message)| (*number, message))

@@ -261,8 +261,7 @@ impl Active {
 
     /// Whether the answer to a message begins with the shape of the reply.
     fn wants_shape(&mut self, number: RequestNumber) -> bool {
-        let mut messages = self.deferring().current().messages();
-        let message = messages.find_map(|(one, message)| (one == number).then_some(message));
+        let message = self.deferring().current().message(number);
         message
             .is_some_and(|message| message.tag.is_some() && message.encoding == Encoding::Bincode)
     }

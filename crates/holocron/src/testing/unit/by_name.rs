@@ -41,7 +41,7 @@ impl<V: Vnode> TestVnode<V> {
     /// When there is no such message, or a handler panics.
     pub fn answer_by_name(&mut self, number: u64, answer: Result<&str, CallError>) {
         let number = RequestNumber::new(number);
-        assert!(self.deferred.messages().any(|(one, _)| one == number), "no message {number}");
+        assert!(self.deferred.message(number).is_some(), "no message {number}");
         let outcome = match &answer {
             Ok(reply) => Ok(Bytes::copy_from_slice(reply.as_bytes())),
             Err(error) => Err(error.to_string()),
