@@ -21,11 +21,11 @@ use holocron_protocol::{
 };
 
 use crate::{
-    ask_hosts::ANSWER_WITHIN,
     deadline::{Deadline, DeadlineArguments},
     domains::DomainArguments,
     exit::{self, Fail},
     output::print,
+    status::ANSWER_WITHIN,
     store::ClusterArguments,
     vnode::VnodeArguments,
 };

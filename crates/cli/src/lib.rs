@@ -4,7 +4,6 @@
 //! with an exit code that scripts can rely on, see [`exit`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a CLI prints")]
 
-mod ask_hosts;
 mod call;
 mod cert;
 mod deadline;

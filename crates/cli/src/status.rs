@@ -3,10 +3,11 @@
 mod leading;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) use self::leading::sentences;
 use clap::Args;
+use futures::{StreamExt, stream};
 use holocron::{
     Clock, HostStatus, NotOpen, PeerMessage, PeerReply, SystemClock, ask, net::Network,
 };
@@ -21,8 +22,7 @@ use holocron_protocol::{
 use serde_json::{Value, json};
 
 use crate::{
-    ask_hosts::{ANSWER_WITHIN, Answers, ask_all},
-    deadline::DeadlineArguments,
+    deadline::{Deadline, DeadlineArguments},
     domain,
     exit::{self, Fail},
     settle::slots_of,
@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     let deadline = arguments.deadline.start();
     let client = deadline.connect(&arguments.cluster).await?;
     let view = client.ready().await?;
-    let answers = ask_all(client.network(), &view.record, deadline, status_within).await;
+    let answers = ask_all(client.network(), &view.record, deadline).await;
     if arguments.json {
         println!("{:#}", as_json(&view.record, &answers));
     } else {
@@ -62,12 +62,33 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
     Ok(())
 }
 
+/// How long one host may take to answer.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Hosts asked at a time.
+const ASKED_AT_ONCE: usize = 64;
+
+/// The status of each host, or why it did not answer.
+pub(crate) type Answers = BTreeMap<HostName, Result<HostStatus, String>>;
+
+/// Asks each host for its status.
+pub(crate) async fn ask_all(
+    network: &Arc<dyn Network>,
+    record: &EpochRecord,
+    deadline: Deadline,
+) -> Answers {
+    let asked = record.hosts.iter().map(|(name, host)| async move {
+        let within = deadline.left().min(ANSWER_WITHIN);
+        (name.clone(), status_within(&**network, &host.address, within).await)
+    });
+    stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).collect().await
+}
+
 /// The status of the host at an address.
 pub(crate) async fn status_of(network: &dyn Network, address: &str) -> Result<HostStatus, String> {
     status_within(network, address, ANSWER_WITHIN).await
 }
 
-pub(crate) async fn status_within(
+async fn status_within(
     network: &dyn Network,
     address: &str,
     within: Duration,
@@ -86,7 +107,7 @@ fn state_of(host: &HostEntry) -> &'static str {
     }
 }
 
-fn as_json(record: &EpochRecord, answers: &Answers<HostStatus>) -> Value {
+fn as_json(record: &EpochRecord, answers: &Answers) -> Value {
     let hosts: Vec<Value> = record
         .hosts
         .iter()
@@ -122,7 +143,7 @@ fn as_json(record: &EpochRecord, answers: &Answers<HostStatus>) -> Value {
     })
 }
 
-fn as_text(record: &EpochRecord, answers: &Answers<HostStatus>) -> String {
+fn as_text(record: &EpochRecord, answers: &Answers) -> String {
     const HEADER: [&str; 14] = [
         "host",
         "address",

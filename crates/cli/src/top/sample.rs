@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
-use holocron::{HostStatus, PeerMessage, PeerReply, ask, net::Network};
+use holocron::{PeerMessage, PeerReply, ask, net::Network};
 use holocron_protocol::{
     epoch::record::EpochRecord,
     format::keys,
@@ -12,10 +12,9 @@ use holocron_protocol::{
 use tokio::time::Instant;
 
 use crate::{
-    ask_hosts::{Answers, ask_all},
     deadline::DeadlineArguments,
     exit::Fail,
-    status::status_within,
+    status::{Answers, ask_all},
     store::ClusterArguments,
 };
 
@@ -38,7 +37,7 @@ pub(super) struct Sampler {
 pub(super) struct Sample {
     pub(super) at: Instant,
     pub(super) record: Arc<EpochRecord>,
-    pub(super) answers: Answers<HostStatus>,
+    pub(super) answers: Answers,
     pub(super) epochs: Vec<(Epoch, String)>,
 }
 
@@ -55,11 +54,9 @@ impl Sampler {
     }
 
     pub(super) async fn sample(&mut self) -> Sample {
-        let (network, deadline) = (&self.network, self.deadline);
-        let mut answers = ask_all(network, &self.record, deadline.start(), status_within).await;
+        let mut answers = ask_all(&self.network, &self.record, self.deadline.start()).await;
         if self.read_newer(&answers).await {
-            let (network, deadline) = (&self.network, self.deadline);
-            answers = ask_all(network, &self.record, deadline.start(), status_within).await;
+            answers = ask_all(&self.network, &self.record, self.deadline.start()).await;
         }
         Sample {
             at: Instant::now(),
@@ -71,7 +68,7 @@ impl Sampler {
 
     /// Reads a newer record, from the host that knows the newest one; from the store when no host answers. Returns whether
     /// there was one.
-    async fn read_newer(&mut self, answers: &Answers<HostStatus>) -> bool {
+    async fn read_newer(&mut self, answers: &Answers) -> bool {
         let known =
             answers.iter().filter_map(|(name, status)| Some((status.as_ref().ok()?.epoch, name)));
         let newest = match known.max() {
