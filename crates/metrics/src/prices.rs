@@ -20,6 +20,14 @@ impl Prices {
     /// A store that costs nothing per request, such as a directory.
     pub const FREE: Self = Self { write: 0.0, read: 0.0, delete: 0.0 };
 
+    /// For the store at a URL: a directory and memory cost nothing; every bucket is taken for one of S3. Give other prices where
+    /// they differ.
+    #[must_use]
+    pub fn of_store(url: &str) -> Self {
+        let costs_nothing = ["file:", "memory:"].iter().any(|scheme| url.starts_with(scheme));
+        if costs_nothing { Self::FREE } else { Self::S3_STANDARD }
+    }
+
     /// What these requests cost, in dollars.
     #[must_use]
     pub fn of(&self, requests: &Counts) -> f64 {
@@ -33,5 +41,20 @@ impl Prices {
             Verb::Delete => self.delete,
         };
         per_million / 1e6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_costs_nothing_and_a_bucket_does() {
+        for free in ["file:///tmp/h", "memory://"] {
+            assert_eq!(Prices::of_store(free), Prices::FREE, "{free}");
+        }
+        for paid in ["s3://bucket/prefix", "gs://bucket", "az://container"] {
+            assert_eq!(Prices::of_store(paid), Prices::S3_STANDARD, "{paid}");
+        }
     }
 }
