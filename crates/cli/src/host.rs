@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use clap::Args;
 use holocron::{Founding, Host, HostBuilder, Settings, Stopped};
+use holocron_metrics::Prices;
 use holocron_protocol::epoch::log::EPOCHS_KEPT_MIN;
 use serde_json::json;
 
@@ -217,7 +218,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         () = signals.next() => return Ok(()),
         started = builder.start() => started?,
     };
-    let http = http.map(|prepared| prepared.serve(&host));
+    let prices = Prices::of_store(&arguments.cluster.store.url);
+    let http = http.map(|prepared| prepared.serve(&host, prices));
     announce(&host, http.as_ref(), &arguments);
     serve(host, http, signals).await
 }

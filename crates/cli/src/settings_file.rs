@@ -145,8 +145,13 @@ fn check(option: &Arg, values: &[String]) -> Result<(), String> {
     if values.len() > 1 && !matches!(option.get_action(), ArgAction::Append) {
         return Err(format!("{name} takes one value"));
     }
-    // As if it were alone on the command line.
-    let alone = Command::new("check").arg(option.clone().required(false));
+    // As if it were alone on the command line: without what it says of other options.
+    let alone = Arg::new("value")
+        .long(name.to_owned())
+        .action(option.get_action().clone())
+        .value_parser(option.get_value_parser().clone())
+        .value_names(option.get_value_names().unwrap_or_default().iter().cloned());
+    let alone = Command::new("check").arg(alone);
     let arguments = values.iter().map(|value| format!("--{name}={value}"));
     let parsed = alone.try_get_matches_from([String::from("check")].into_iter().chain(arguments));
     parsed.map(drop).map_err(|error| {
@@ -309,6 +314,15 @@ url = "file:///acme"
             text.lines().map(|line| line.split(" # ").next().unwrap().to_owned()).collect()
         };
         assert_eq!(values(&first), values(&again));
+    }
+
+    #[test]
+    fn an_option_that_speaks_of_others_may_stand_in_a_file() {
+        let file = "[host]\nstore = \"memory://\"\nhttp = \"127.0.0.1:0\"\nhttp-cert = \"a.pem\"\nhttp-key = \"a.key\"\njoin = true\n";
+        let given = given(file, &[]).unwrap();
+        let host = given.matches.subcommand_matches(HOST).unwrap();
+        assert_eq!(host.get_one::<PathBuf>("http_cert"), Some(&PathBuf::from("a.pem")));
+        assert_eq!(host.get_one::<PathBuf>("http_key"), Some(&PathBuf::from("a.key")));
     }
 
     #[test]

@@ -21,10 +21,10 @@ pub(super) struct HttpArguments {
     #[arg(long, value_name = "ADDRESS")]
     pub(super) http: Option<String>,
     /// File with the certificate that callers of the gateway are shown, in PEM: HTTPS instead of HTTP. Read again when it changes.
-    #[arg(long, value_name = "FILE", requires = "http_key")]
+    #[arg(long, value_name = "FILE")]
     http_cert: Option<PathBuf>,
     /// File with the key of that certificate, in PEM.
-    #[arg(long, value_name = "FILE", requires = "http_cert")]
+    #[arg(long, value_name = "FILE")]
     http_key: Option<PathBuf>,
     /// File with the bearer tokens that the gateway accepts (`holocron token`); without it everyone may do everything. Read
     /// again when it changes.
@@ -59,8 +59,21 @@ pub(super) struct Prepared {
 }
 
 impl HttpArguments {
+    /// The files of the certificate, if there is one. A setting of a file counts as a default, of which the command line's
+    /// parser doesn't know what it requires: so it is checked here.
+    fn https_files(&self) -> Result<Option<HttpsFiles>, Fail> {
+        match (&self.http_cert, &self.http_key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(HttpsFiles { certificate: certificate.clone(), key: key.clone() }))
+            }
+            (None, None) => Ok(None),
+            (_, _) => Err(Fail::new(Failure::Usage, "HTTPS needs both --http-cert and --http-key")),
+        }
+    }
+
     /// Prepares the gateway, if one is wanted. Finds mistakes before the host joins.
     pub(super) async fn prepare(&self, reach: Reach) -> Result<Option<Prepared>, Fail> {
+        let files = self.https_files()?;
         let Some(address) = &self.http else { return Ok(None) };
         let unusable = |error: std::io::Error| {
             Fail::new(Failure::Usage, format!("can't serve HTTP at {address}: {error}"))
@@ -68,14 +81,8 @@ impl HttpArguments {
         let tcp = TcpListener::bind(address).await.map_err(unusable)?;
         let bound = tcp.local_addr().map_err(unusable)?;
         self.check_reach(bound, reach)?;
-        let https = match (&self.http_cert, &self.http_key) {
-            (Some(certificate), Some(key)) => {
-                let files = HttpsFiles { certificate: certificate.clone(), key: key.clone() };
-                let unread = |why| Fail::failed(format!("--http-cert can't be used: {why}"));
-                Some(Https::open(&files).map_err(unread)?)
-            }
-            (_, _) => None,
-        };
+        let unread = |why| Fail::failed(format!("--http-cert can't be used: {why}"));
+        let https = files.as_ref().map(Https::open).transpose().map_err(unread)?;
         let unread = |why| Fail::failed(format!("--tokens can't be used: {why}"));
         let tokens = self.tokens.as_ref().map(Tokens::open).transpose().map_err(unread)?;
         Ok(Some(Prepared { tcp, bound, https, tokens }))
@@ -97,9 +104,9 @@ impl HttpArguments {
 
 impl Prepared {
     /// Begins to serve the host's gateway.
-    pub(super) fn serve(self, host: &Host) -> Http {
+    pub(super) fn serve(self, host: &Host, prices: Prices) -> Http {
         let Self { tcp, bound, https, tokens } = self;
-        let exporter = Exporter::new(host.meter(), Prices::S3_STANDARD);
+        let exporter = Exporter::new(host.meter(), prices);
         let mut gateway = Gateway::of_host(host).metrics(Arc::new(move || exporter.text()));
         if let Some(tokens) = tokens {
             gateway = gateway.authorize(ByToken(tokens));
@@ -160,5 +167,19 @@ mod tests {
         );
         assert!(check((file(), file()), far, Reach::Loopback));
         assert!(check((None, None), far, Reach::Anywhere));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_without_its_key_is_refused_and_not_left_out() {
+        for (http_cert, http_key) in [(Some("a.pem"), None), (None, Some("a.key"))] {
+            let arguments = HttpArguments {
+                http: Some("127.0.0.1:0".to_owned()),
+                http_cert: http_cert.map(PathBuf::from),
+                http_key: http_key.map(PathBuf::from),
+                tokens: None,
+            };
+            let refused = arguments.prepare(Reach::Anywhere).await.err().expect("it is half of it");
+            assert_eq!(refused.failure(), Failure::Usage);
+        }
     }
 }
