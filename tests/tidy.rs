@@ -114,6 +114,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("request", &["format", "deferred"]),
             ("schema", &["format"]),
             ("audit", &["format", "journal", "epoch", "state", "checkpoint"]),
+            ("backup", &["format", "journal", "epoch"]),
         ],
     ),
     (
@@ -129,6 +130,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("client", &["api", "transport", "store_io"]),
             ("session", &["metrics", "api", "transport", "store_io"]),
             ("inspect", &["transport", "store_io"]),
+            ("backup", &["api", "transport", "store_io", "audit"]),
             ("host", &["metrics", "api", "transport", "store_io", "client", "session", "inspect"]),
         ],
     ),

@@ -8,9 +8,9 @@ use holocron::{
     Client, ConnectError,
     inspect::{ClusterReader, ReadError},
 };
-use holocron_store::{GaveUp, Store, explain};
+use holocron_store::{GaveUp, OpenError, Store, explain};
 use tokio::{
-    task::spawn_blocking,
+    task::{JoinHandle, spawn_blocking},
     time::{Instant, timeout_at},
 };
 
@@ -111,7 +111,23 @@ impl Deadline {
         options: &StoreOptions,
     ) -> Result<Arc<dyn Store>, Fail> {
         let (url, pairs) = (url.to_owned(), options.pairs.clone());
-        let opening = spawn_blocking(move || holocron_store::open(&url, &pairs));
+        self.opened(spawn_blocking(move || holocron_store::open(&url, &pairs))).await
+    }
+
+    /// The same for a store that is written to: a directory that is missing is made.
+    pub(crate) async fn open_or_make(
+        self,
+        url: &str,
+        options: &StoreOptions,
+    ) -> Result<Arc<dyn Store>, Fail> {
+        let (url, pairs) = (url.to_owned(), options.pairs.clone());
+        self.opened(spawn_blocking(move || holocron_store::open_or_make(&url, &pairs))).await
+    }
+
+    async fn opened(
+        self,
+        opening: JoinHandle<Result<Arc<dyn Store>, OpenError>>,
+    ) -> Result<Arc<dyn Store>, Fail> {
         match timeout_at(self.at, opening).await {
             Ok(Ok(opened)) => Ok(opened?),
             Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),

@@ -38,11 +38,11 @@ Exit codes:
   3  an acknowledged command was lost, one took effect twice, a read was stale (demo), or a promise was broken (sim)
   4  unclear: it may have taken effect (call, seal, drain, move)
   5  not done, no answer before the deadline: try again later (call, kinds, status, history, explain, seal,
-     drain, move, probe, scrub, gc, elect)
+     drain, move, probe, scrub, gc, elect, backup, restore, clone)
   6  not done: the same request will never succeed (call)
   7  the store breaks a promise that Holocron needs (probe, host, elect), or is lost: emptied, replaced or restored
      (host, history, elect)
-  8  the store is damaged: the findings say which objects (scrub)";
+  8  the store is damaged: the findings say which objects (scrub), or the copy is not sound (backup, restore, clone)";
 
 /// The text after a subcommand's options in its help: its own part, then the exit codes.
 #[must_use]

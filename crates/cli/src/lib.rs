@@ -4,6 +4,7 @@
 //! with an exit code that scripts can rely on, see [`exit`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a CLI prints")]
 
+mod backup;
 mod call;
 mod cert;
 mod deadline;
@@ -83,6 +84,12 @@ enum Command {
     #[command(hide = true)]
     RunWithParent(run_with_parent::Arguments),
     Probe(probe::Arguments),
+    Backup(backup::Arguments),
+    #[command(name = "backups")]
+    Backups(backup::ListArguments),
+    Restore(backup::RestoreArguments),
+    #[command(name = "clone")]
+    CloneCluster(backup::CloneArguments),
     Scrub(scrub::Arguments),
     Gc(gc::Arguments),
     Cert(cert::Arguments),
@@ -155,6 +162,10 @@ async fn run(command: Command) -> Result<(), Fail> {
         Command::Elect(arguments) => Box::pin(elect::run(arguments)).await,
         Command::RunWithParent(arguments) => Err(arguments.become_command()),
         Command::Probe(arguments) => Box::pin(probe::run(arguments)).await,
+        Command::Backup(arguments) => Box::pin(backup::run(arguments)).await,
+        Command::Backups(arguments) => Box::pin(backup::list(arguments)).await,
+        Command::Restore(arguments) => Box::pin(backup::restore(arguments)).await,
+        Command::CloneCluster(arguments) => Box::pin(backup::clone(arguments)).await,
         Command::Scrub(arguments) => Box::pin(scrub::run(arguments)).await,
         Command::Gc(arguments) => Box::pin(gc::run(arguments)).await,
         Command::Cert(arguments) => cert::run(&arguments),
@@ -191,6 +202,10 @@ fn log_to_stderr(command: &Command) {
         | Command::Fork(_)
         | Command::Seal(_)
         | Command::Probe(_)
+        | Command::Backup(_)
+        | Command::Backups(_)
+        | Command::Restore(_)
+        | Command::CloneCluster(_)
         | Command::Scrub(_)
         | Command::Gc(_)
         | Command::Sim(_)

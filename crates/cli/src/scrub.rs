@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How often progress is printed.
-const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
 /// Check that everything a host may need exists in the store and can be read
 ///

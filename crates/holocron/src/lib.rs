@@ -6,6 +6,7 @@
 
 mod api;
 pub mod audit;
+pub mod backup;
 pub mod client;
 pub mod election;
 mod host;

@@ -193,6 +193,12 @@ bugs! {
     ForkOverwrites = "fork-overwrites",
     /// Slots are placed without regard to what their next owners can read (25).
     PlaceUnread = "place-unread",
+    /// A session gives its position for a cut while a batch is in flight, which is acknowledged before the cut is whole (27).
+    CutInFlight = "cut-in-flight",
+    /// A session that stopped waiting for a cut says that it waited (27).
+    CutThawed = "cut-thawed",
+    /// A cut is taken at a record that isn't the newest any more, past sessions that it doesn't list (27).
+    CutAcrossEpochs = "cut-across-epochs",
 }
 
 impl Bug {

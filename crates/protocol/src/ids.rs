@@ -196,6 +196,10 @@ random_id!(
     ElectionId
 );
 random_id!(
+    /// One attempt to take a cut of a cluster for a backup.
+    CutId
+);
+random_id!(
     /// The random id of a domain's store, drawn when its `domain` object is created, so that a URL that leads elsewhere is
     /// noticed.
     StoreId

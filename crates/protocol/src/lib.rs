@@ -232,6 +232,7 @@
 //!     before; no other message does.
 //! 20. Every timer takes effect once. Every effect is run at least once, and its result takes effect once.
 //! 21. Stored states and calls are read as what they were written as, or refused; never as something else.
+//! 27. A cut of a cluster is one moment of it: all that was committed then, and nothing else.
 //!
 //! # Where the rules are
 //!
@@ -246,6 +247,7 @@
 //! | [`checkpoint`] | what the next checkpoint copies ([`checkpoint::plan`], [`checkpoint::pack_writer`]); what may be forgotten or deleted, and in which order ([`checkpoint::retain`], [`checkpoint::trim`], [`checkpoint::collect`]) |
 //! | [`control`] | who leads ([`control::election`]), who is suspected ([`control::suspicion`]), whether the store is lost ([`control::loss`]), when a cluster may be founded ([`control::founding`]), signs of life ([`control::hints`]); a member of an election used alone ([`control::candidate`]) and until when it may claim to lead ([`control::lease`]); what an epoch means for a host ([`control::member`]); joins, failures, handoffs, the next record ([`control::leader`], [`control::admission`]) |
 //! | [`audit`] | what in a store is damaged, and what no host needs |
+//! | [`backup`] | how a cut of a running cluster is taken ([`backup::taking`]), what belongs to it ([`backup::contents`]), and how its copy becomes a cluster ([`backup::ending`]) |
 //! | [`schema`] | the shape of a type ([`schema::shape`]), how it is found ([`schema::trace`]), whether one type's bytes can be read as another ([`schema::compare`]), what is recorded of a kind ([`schema::record`]) |
 //! | [`request`] | what is stored of a vnode ([`request::envelope`]), which requests it remembers ([`request::window`]), how a client numbers and repeats them ([`request::attempts`]) |
 #![no_std]
@@ -255,6 +257,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod audit;
+pub mod backup;
 pub mod checkpoint;
 pub mod control;
 pub mod deferred;

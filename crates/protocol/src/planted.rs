@@ -147,6 +147,28 @@ pub(crate) fn names_itself(carries_checkpoint: bool) -> bool {
     carries_checkpoint && !is_planted(Bug::CheckpointNamesPrevious)
 }
 
+// backup/taking.rs
+
+/// [`Bug::CutAcrossEpochs`]: the record of a cut counts as the newest although there is a newer one.
+#[inline]
+pub(crate) fn is_newest(rule: bool) -> bool {
+    rule || is_planted(Bug::CutAcrossEpochs)
+}
+
+// journal/freeze.rs
+
+/// [`Bug::CutInFlight`]: a frozen session gives its position while a batch is in flight.
+#[inline]
+pub(crate) fn is_fixed(rule: bool) -> bool {
+    rule || is_planted(Bug::CutInFlight)
+}
+
+/// [`Bug::CutThawed`]: a session that went on says that it was frozen.
+#[inline]
+pub(crate) fn was_frozen(rule: bool) -> bool {
+    rule || is_planted(Bug::CutThawed)
+}
+
 // journal/read_barrier.rs
 
 /// What a read waits for: whether for a barrier, else for the commit of which batch.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// 2026-01-01, where simulated wall clocks start.
-const WALL_BEGINS_MS: u64 = 1_767_225_600_000;
+pub(crate) const WALL_BEGINS_MS: u64 = 1_767_225_600_000;
 /// How far the wall clocks of hosts may be apart.
 const WALL_APART_MS: u64 = 2_000;
 /// How often a host's status is copied for observers.
@@ -97,6 +97,11 @@ impl Cluster {
     /// Every host that starts from now on has callers in its own process.
     pub(crate) fn set_resident(&mut self, resident: Resident) {
         self.resident = Some(resident);
+    }
+
+    /// The settings of all hosts.
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {

@@ -117,6 +117,10 @@ counters! {
     effects,
     /// Of those, effects that have run more than once.
     repeated_effects,
+    /// Backups that were taken and restored.
+    backups,
+    /// Attempts to take a backup that failed: slots moved, or a host didn't answer.
+    failed_backups,
 }
 
 impl Counters {

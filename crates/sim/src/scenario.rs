@@ -5,6 +5,7 @@
 //! back and compared with what was acknowledged. A run never panics: panics in it are reported as violations.
 
 mod audit;
+mod backup;
 mod domain;
 mod lost;
 mod members;
@@ -201,6 +202,7 @@ impl Story {
         if self.scenario.faults.contains(Fault::Store) {
             self.cluster.world.shelf.set_faults(store_faults(&self.chance));
         }
+        let backup = self.begin_backup();
         let mut strikes = Strikes::new(self, names);
         strikes.go_on();
         if strikes.lose_store() {
@@ -217,6 +219,7 @@ impl Story {
         }
         self.audit();
         self.read_back();
+        self.check_backup(&backup);
         cell::check(&self.work);
     }
 

@@ -53,6 +53,7 @@ fn a_bug_that_a_model_catches_has_a_test() {
         ("by_name", include_str!("../../holocron/tests/by_name/main.rs")),
         ("fetch", include_str!("../../holocron/src/store_io/fetch/tests.rs")),
         ("journal_loss", include_str!("../../protocol/tests/journal_loss.rs")),
+        ("cut_model", include_str!("../../protocol/tests/cut_model.rs")),
         ("pack_model", include_str!("../../protocol/tests/pack_model.rs")),
         ("once_model", include_str!("../../protocol/tests/once_model/main.rs")),
         ("ownership_model", include_str!("../../protocol/tests/ownership_model/main.rs")),

@@ -4,6 +4,8 @@
 //! other: on a small machine several clusters at once would cause false suspicions.
 
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod command_line;

@@ -100,6 +100,7 @@ async fn kinds_at(
         | PeerReply::Vnode(_)
         | PeerReply::Sealed(_)
         | PeerReply::Listed(_)
-        | PeerReply::NotServed) => Err(format!("{address}: unexpected answer: {other:?}")),
+        | PeerReply::NotServed
+        | PeerReply::Frozen(_)) => Err(format!("{address}: unexpected answer: {other:?}")),
     }
 }

@@ -276,6 +276,7 @@ impl HostBuilder {
             cluster: found.cluster,
             watched,
             loss: Arc::new(loss),
+            keep: Arc::default(),
             store,
             clock: self.clock,
             network: self.network,

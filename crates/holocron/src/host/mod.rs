@@ -6,6 +6,7 @@
 
 mod builder;
 pub(crate) mod courier;
+mod cut;
 mod domain;
 mod driver;
 mod found;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::domain::Domain;
 use crate::{
     api::{clock::Clock, kinds::Kinds, random::Random, settings::Settings},
-    store_io::{loss::LossWatch, sealer::Sealer, store_watch::WatchedStore},
+    store_io::{keep::Keep, loss::LossWatch, sealer::Sealer, store_watch::WatchedStore},
     transport::net::Network,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Parts {
     pub(crate) watched: Arc<WatchedStore>,
     /// Whether the store is lost.
     pub(crate) loss: Arc<LossWatch>,
+    /// What a backup may need isn't deleted meanwhile.
+    pub(crate) keep: Arc<Keep>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) random: Random,

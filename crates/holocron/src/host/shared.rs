@@ -354,6 +354,12 @@ impl Serve for Shared {
                 self.seal_for_leader(session, committed).await
             }
             PeerMessage::CollectSession(session) => self.collect_for_leader(session).await,
+            PeerMessage::Freeze { session, cut } => self.freeze(session, cut).await,
+            PeerMessage::Thaw { session, cut } => self.thaw(session, cut),
+            PeerMessage::Keep => {
+                self.parts.keep.extend();
+                PeerReply::Noted
+            }
             PeerMessage::Sealed { session, position } => {
                 self.tell_self(Event::Sealed { session, position });
                 PeerReply::Noted

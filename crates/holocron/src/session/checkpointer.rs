@@ -69,7 +69,7 @@ enum Woken {
     CheckpointDue,
     /// What was needed by the epoch before may be garbage now.
     NewEpoch,
-    /// Objects that were deleted may have landed again.
+    /// Objects that were deleted may have landed again, or what was kept for a backup may go.
     LookAgain,
 }
 
@@ -110,7 +110,7 @@ impl Checkpoints {
                 Woken::Ended => break,
                 Woken::CheckpointDue => self.checkpoint().await,
                 Woken::NewEpoch => self.delete_garbage().await.map(|()| Copying::Complete),
-                Woken::LookAgain => self.delete_late().await.map(|()| Copying::Complete),
+                Woken::LookAgain => self.look_again().await.map(|()| Copying::Complete),
             };
             match done {
                 Ok(Copying::Complete) => {}

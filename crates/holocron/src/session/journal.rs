@@ -14,6 +14,7 @@
 //! * After the session has ended nothing is ever committed: pending calls are dropped, which answers them `Unclear`.
 
 mod flush;
+mod freeze;
 mod planted;
 mod terms;
 mod wait;
@@ -32,13 +33,14 @@ use holocron_protocol::{
     ids::{Epoch, Position, SessionId, Slot, VnodeHash},
     journal::{
         batch::{BATCH_LEN_MAX, BatchBuilder, StateFields},
+        freeze::Freeze,
         read_barrier::ReadBarrier,
         writer::Writer,
     },
     slot::residency::{self, Effect, Newest, Residency},
 };
 use holocron_store::Store;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::terms::{Adoption, Closed, FlushPoint, Released, ReleasedSlots, Waiting};
@@ -110,6 +112,10 @@ struct State {
     /// record.
     residency: Residency,
     reads: ReadBarrier<Waiting>,
+    /// Whether batches may be submitted, or a cut is being taken.
+    freeze: Freeze,
+    /// When it loses patience with the cut.
+    frozen_until: Instant,
     /// The number of barriers so far.
     barriers: u64,
     tail: Tail,
@@ -139,6 +145,8 @@ impl Journal {
             reads: ReadBarrier::new(&writer),
             writer,
             open: Open::default(),
+            freeze: Freeze::default(),
+            frozen_until: Instant::now(),
             residency: Residency::new(session, options.slots),
             barriers: 0,
             tail: Tail::default(),

@@ -64,7 +64,7 @@ use crate::{
         shards::OwnShards,
         slots::Slots,
     },
-    store_io::loss::LossWatch,
+    store_io::{keep::Keep, loss::LossWatch},
     transport::peer::{SessionStatus, VnodeStatus},
 };
 
@@ -76,6 +76,8 @@ pub(crate) struct SessionParts {
     pub(crate) domain: DomainId,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) loss: Arc<LossWatch>,
+    /// What a backup may need isn't deleted meanwhile.
+    pub(crate) keep: Arc<Keep>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
     pub(crate) settings: Arc<Settings>,

@@ -7,6 +7,7 @@ pub(crate) mod cluster_object;
 pub(crate) mod epoch_log;
 pub(crate) mod fetch;
 pub(crate) mod journal_end;
+pub(crate) mod keep;
 pub(crate) mod kind_records;
 pub(crate) mod log_reader;
 pub(crate) mod log_trim;

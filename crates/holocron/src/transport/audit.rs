@@ -35,6 +35,7 @@ pub(super) fn of_message(message: &PeerMessage) -> Option<String> {
         PeerMessage::Move { slots, to } => format!("move {} slots to {to}", slots.len()),
         PeerMessage::OfferDomain(offer) => format!("add domain {:?}", offer.name),
         PeerMessage::RemoveDomain(name) => format!("remove domain {name:?}"),
+        PeerMessage::Freeze { session, .. } => format!("freeze session {session} for a backup"),
         PeerMessage::View
         | PeerMessage::Join(_)
         | PeerMessage::Heartbeat { .. }
@@ -49,7 +50,9 @@ pub(super) fn of_message(message: &PeerMessage) -> Option<String> {
         | PeerMessage::List(_)
         | PeerMessage::Serve(_)
         | PeerMessage::SealSession { .. }
-        | PeerMessage::CollectSession(_) => return None,
+        | PeerMessage::CollectSession(_)
+        | PeerMessage::Thaw { .. }
+        | PeerMessage::Keep => return None,
     })
 }
 
@@ -66,7 +69,8 @@ pub(super) fn outcome_of(reply: &PeerReply) -> String {
         | PeerReply::Sealed(_)
         | PeerReply::Kinds(_)
         | PeerReply::Listed(_)
-        | PeerReply::NotServed => "answered".to_owned(),
+        | PeerReply::NotServed
+        | PeerReply::Frozen(_) => "answered".to_owned(),
     }
 }
 

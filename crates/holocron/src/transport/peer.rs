@@ -7,7 +7,7 @@ use holocron_protocol::{
     checkpoint::retain::Copying,
     control::leader::LeaderStatus,
     epoch::domain::Offer,
-    ids::{DomainId, Epoch, HostName, Position, SessionId, Slot, VnodeHash},
+    ids::{CutId, DomainId, Epoch, HostName, Position, SessionId, Slot, VnodeHash},
     slot::listing::{Filter, Reached},
 };
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,23 @@ pub enum PeerMessage {
     /// Asks a host with access to a domain's store to delete what is left of a session there, which its own newest record
     /// says is detached.
     CollectSession(SessionId),
+    /// Asks a session of the host to submit nothing until [`Self::Thaw`], at most for seconds; the reply is
+    /// [`PeerReply::Frozen`]. The host deletes nothing for a while.
+    Freeze {
+        /// Which session.
+        session: SessionId,
+        /// For which cut.
+        cut: CutId,
+    },
+    /// Tells a frozen session to go on. Noted if it had been frozen all the time, else refused.
+    Thaw {
+        /// Which session.
+        session: SessionId,
+        /// For which cut it was frozen.
+        cut: CutId,
+    },
+    /// Asks the host to delete nothing for a while: a backup is being made.
+    Keep,
 }
 
 /// The reply to a [`PeerMessage`].
@@ -133,6 +150,8 @@ pub enum PeerReply {
     Listed(ListedPage),
     /// The receiver doesn't serve the slot.
     NotServed,
+    /// The session submits nothing, and has come so far.
+    Frozen(Progress),
 }
 
 /// A request for one page of a listing.

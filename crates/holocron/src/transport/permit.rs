@@ -20,7 +20,10 @@ const fn needed(message: &PeerMessage) -> Role {
         | PeerMessage::Undrain(_)
         | PeerMessage::Move { .. }
         | PeerMessage::OfferDomain(_)
-        | PeerMessage::RemoveDomain(_) => Role::Operator,
+        | PeerMessage::RemoveDomain(_)
+        | PeerMessage::Freeze { .. }
+        | PeerMessage::Thaw { .. }
+        | PeerMessage::Keep => Role::Operator,
         PeerMessage::Join(_)
         | PeerMessage::Heartbeat { .. }
         | PeerMessage::Prefetch { .. }
@@ -90,7 +93,7 @@ mod tests {
     use holocron_access::Certified;
     use holocron_protocol::{
         control::report::JoinRequest,
-        ids::{Epoch, HostName, SessionId},
+        ids::{CutId, Epoch, HostName, SessionId},
     };
 
     use super::*;
@@ -124,6 +127,9 @@ mod tests {
             (PeerMessage::Undrain(h1.clone()), Role::Operator),
             (PeerMessage::Move { slots: Vec::new(), to: h1 }, Role::Operator),
             (PeerMessage::RemoveDomain("acme".into()), Role::Operator),
+            (PeerMessage::Freeze { session, cut: CutId::new(1) }, Role::Operator),
+            (PeerMessage::Thaw { session, cut: CutId::new(1) }, Role::Operator),
+            (PeerMessage::Keep, Role::Operator),
             (PeerMessage::Leave(session), Role::Host),
             (PeerMessage::Epoch { epoch: Epoch::ZERO, stored: Bytes::new() }, Role::Host),
             (

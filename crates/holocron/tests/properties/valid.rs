@@ -14,8 +14,8 @@ use holocron_protocol::{
     },
     epoch::{domain::Names, versions::KindVersions},
     ids::{
-        ClientId, ClusterId, CommitNumber, DomainId, Epoch, HostName, Position, RequestNumber,
-        SessionId, Slot, StoreId, VnodeHash, VnodeName,
+        ClientId, ClusterId, CommitNumber, CutId, DomainId, Epoch, HostName, Position,
+        RequestNumber, SessionId, Slot, StoreId, VnodeHash, VnodeName,
     },
     request::window::{Request, RequestId},
     slot::listing::{Filter, Reached},
@@ -169,6 +169,11 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         }),
         session().prop_map(PeerMessage::CollectSession),
         list_request().prop_map(PeerMessage::List),
+        (session(), any::<u128>())
+            .prop_map(|(session, cut)| PeerMessage::Freeze { session, cut: CutId::new(cut) }),
+        (session(), any::<u128>())
+            .prop_map(|(session, cut)| PeerMessage::Thaw { session, cut: CutId::new(cut) }),
+        Just(PeerMessage::Keep),
     ]
 }
 
@@ -217,6 +222,7 @@ fn reply() -> impl Strategy<Value = PeerReply> {
             }
         ),
         Just(PeerReply::NotServed),
+        progress().prop_map(PeerReply::Frozen),
     ]
 }
 

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod found;
+pub mod freeze;
 pub mod read_barrier;
 pub mod sealing;
 pub mod writer;

@@ -46,6 +46,8 @@ pub enum Invariant {
     TimersAndEffects = 20,
     /// A slot goes to a host that can read what may be in it.
     GoesToReaders = 25,
+    /// A cut has what was committed at one moment.
+    CutIsOneMoment = 27,
 }
 
 impl Invariant {
@@ -87,6 +89,9 @@ impl Invariant {
             }
             Self::GoesToReaders => {
                 "a slot goes to a host that can read what may be in it, if one that takes slots can"
+            }
+            Self::CutIsOneMoment => {
+                "a cut of a cluster is one moment of it: all that was committed then, and nothing else"
             }
             Self::TimersAndEffects => {
                 "every timer takes effect once; every effect runs at least once, and its result takes effect once"

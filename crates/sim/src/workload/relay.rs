@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::{Busy, Caller, Ended, READ_BACK_WITHIN, Work, lock};
-use crate::{chance::Chance, panics::panic_as_planned, watch::invariant::Invariant};
+use crate::{chance::Chance, panics::panic_as_planned, trace::Trace, watch::invariant::Invariant};
 
 /// The number of relays.
 const COUNT: u8 = 6;
@@ -54,6 +54,11 @@ impl Outside {
             ran: Mutex::default(),
             sleepers: Mutex::default(),
         }
+    }
+
+    /// Vnodes that were put to sleep.
+    pub(crate) fn sleepers(&self) -> u32 {
+        *lock(&self.sleepers)
     }
 
     /// Adds the kind to a host that starts.
@@ -285,7 +290,8 @@ fn sleeper(number: u32) -> String {
 pub(crate) async fn read_back(client: &Client, work: &Work) {
     let Some(outside) = &work.outside else { return };
     tokio::time::sleep(DONE_WITHIN).await;
-    let Some(relays) = read_all(client, work).await else { return };
+    let relays = read_all(client, &work.trace, outside.sleepers()).await;
+    let Some(relays) = relays else { return };
     for (invariant, what) in open(&relays) {
         work.trace.violate(format_args!("{invariant}: after {DONE_WITHIN:?} {what}"));
     }
@@ -310,15 +316,28 @@ pub(crate) async fn read_back(client: &Client, work: &Work) {
     counters.repeated_effects += ran.values().filter(|&&times| times > 1).count() as u64;
 }
 
-async fn read_all(client: &Client, work: &Work) -> Option<Vec<Relay>> {
+/// Waits until the relays in a copy of the cluster have finished what they were about. Their counts must agree then, as they
+/// do only if the copy is of one moment.
+pub(crate) async fn check_copy(client: &Client, trace: &Trace, sleepers: u32) {
+    tokio::time::sleep(DONE_WITHIN).await;
+    let Some(relays) = read_all(client, trace, sleepers).await else { return };
+    for (invariant, what) in open(&relays) {
+        let copy = Invariant::CutIsOneMoment;
+        trace.violate(format_args!("{copy}: {invariant}: in the copy {what}"));
+    }
+    for error in relays.iter().flat_map(|relay| &relay.errors) {
+        trace.violate(format_args!("{}: in the copy {error}", Invariant::CutIsOneMoment));
+    }
+}
+
+async fn read_all(client: &Client, trace: &Trace, sleepers: u32) -> Option<Vec<Relay>> {
     let mut relays = Vec::new();
-    let sleepers = work.outside.as_ref().map_or(0, |outside| *lock(&outside.sleepers));
     for key in (0..COUNT).map(key).chain((1..=sleepers).map(sleeper)) {
         let relay = client.get::<Relay>(&key).with_deadline(READ_BACK_WITHIN);
         match relay.query(()).await {
             Ok(relay) => relays.push(relay),
             Err(error) => {
-                work.trace.violate(format_args!("{}: {key}: {error}", Invariant::Heals));
+                trace.violate(format_args!("{}: {key}: {error}", Invariant::Heals));
                 return None;
             }
         }

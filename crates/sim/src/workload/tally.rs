@@ -9,7 +9,7 @@ use holocron::{Client, Context, Vnode};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Caller, Ended, READ_BACK_WITHIN, Work, lock};
-use crate::panics::panic_as_planned;
+use crate::{panics::panic_as_planned, trace::Trace, watch::invariant::Invariant};
 
 /// The longest state; longer ones are rejected. For the settings of the hosts.
 pub(crate) const STATE_LEN_MAX: usize = 16 << 10;
@@ -227,6 +227,33 @@ pub(crate) async fn count_many(caller: &Caller) {
     for one in all {
         // Panics are recorded elsewhere.
         drop(one.await);
+    }
+}
+
+/// By tally, the least and the most that it can count now.
+pub(crate) fn known(work: &Work) -> BTreeMap<u32, (u64, u64)> {
+    let tallies = lock(&work.tallies);
+    let bounds = |(number, known): (&u32, &Known)| (*number, (known.count.least, known.count.most));
+    tallies.0.iter().map(bounds).collect()
+}
+
+/// Compares tallies in a copy of the cluster with what they could count at the moment of the copy.
+pub(crate) async fn check_copy(client: &Client, trace: &Trace, bounds: &BTreeMap<u32, (u64, u64)>) {
+    for (&number, &(least, most)) in bounds {
+        let tally = client.get::<Tally>(&key(number)).with_deadline(READ_BACK_WITHIN);
+        match tally.query(()).await {
+            Ok((count, _)) if (least..=most).contains(&count) => {}
+            Ok((count, _)) => trace.violate(format_args!(
+                "{}: in the copy {} says {count}; it was {least} to {most}",
+                Invariant::CutIsOneMoment,
+                key(number)
+            )),
+            Err(error) => trace.violate(format_args!(
+                "{}: in the copy {}: {error}",
+                Invariant::CutIsOneMoment,
+                key(number)
+            )),
+        }
     }
 }
 

@@ -101,6 +101,7 @@ impl CurrentSession {
             domain: self.place.domain,
             store: Arc::clone(&self.place.store),
             loss: Arc::clone(&self.place.loss),
+            keep: Arc::clone(&parts.keep),
             clock: Arc::clone(&parts.clock),
             random: parts.random.clone(),
             settings: Arc::clone(&parts.settings),

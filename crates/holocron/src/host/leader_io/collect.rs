@@ -66,6 +66,7 @@ impl Driver {
         let (shared, stop) = (Arc::clone(&self.shared), lead.stop.clone());
         let elsewhere = self.elsewhere(detached.session);
         self.shared.spawn(async move {
+            shared.parts.keep.is_over().await;
             let collected = match elsewhere {
                 Some(elsewhere) => elsewhere.collect(&shared, detached, &stop).await,
                 None => collect(&shared, shared.parts.store(), detached, &stop).await,

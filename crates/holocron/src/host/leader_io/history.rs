@@ -17,8 +17,10 @@ impl Driver {
     pub(super) fn trim_epoch_log(&self, newest: Epoch) {
         let Some(lead) = &self.lead else { return };
         let segments = self.shared.parts.cluster.epoch_segments();
-        // No need to list the marks when nothing is due.
-        if LogTrim::<View>::is_idle(newest, self.shared.parts.settings.history, segments) {
+        // No need to list the marks when nothing is due. A later look does what isn't done now.
+        if self.shared.parts.keep.until().is_some()
+            || LogTrim::<View>::is_idle(newest, self.shared.parts.settings.history, segments)
+        {
             return;
         }
         let Ok(mut trimmed) = Arc::clone(&lead.trimming).try_lock_owned() else {

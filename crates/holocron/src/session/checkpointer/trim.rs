@@ -25,11 +25,21 @@ impl Checkpoints {
         self.views.borrow().as_ref().map(|view| Arc::clone(&view.record))
     }
 
-    /// Trims the journal and deletes own packs, one object at a time.
+    /// Deletes what is garbage by now.
+    pub(super) async fn look_again(&mut self) -> Result<(), Failed> {
+        self.delete_garbage().await?;
+        self.delete_late().await
+    }
+
+    /// Trims the journal and deletes own packs, one object at a time. While a backup is being made, nothing goes.
     pub(super) async fn delete_garbage(&mut self) -> Result<(), Failed> {
         let segments = self.session.parts.cluster.journal_segments();
         // Read again for each deletion: the newest epoch decides what may be deleted.
         while let Some(record) = self.newest_record() {
+            if let Some(until) = self.session.parts.keep.until() {
+                self.look_again_by(until);
+                break;
+            }
             let journal = &self.session.journal;
             let due = journal
                 .with_writer(|writer| self.retention.next_deletion(writer, segments, &record));
@@ -71,8 +81,11 @@ impl Checkpoints {
     /// Looks for own objects once more, a while after the last deletion. Under load that is one look per
     /// `collect_again_after`.
     fn look_again_later(&mut self) {
-        let at = Instant::now() + self.session.settings.collect_again_after;
-        self.last_look_at = Some(at);
+        self.look_again_by(Instant::now() + self.session.settings.collect_again_after);
+    }
+
+    fn look_again_by(&mut self, at: Instant) {
+        self.last_look_at = self.last_look_at.max(Some(at));
         self.look_again_at.get_or_insert(at);
     }
 

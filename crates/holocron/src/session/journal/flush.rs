@@ -24,6 +24,14 @@ use crate::{
     store_io::loss::{NotSame, Object},
 };
 
+/// Whether there is a batch to create.
+enum Work {
+    Ready,
+    Nothing,
+    /// A cut is being taken; it waits for that until then.
+    Frozen(Instant),
+}
+
 /// A batch in flight.
 struct Flight {
     position: Position,
@@ -104,28 +112,49 @@ impl Journal {
             if self.ended.is_cancelled() {
                 return None;
             }
-            if self.has_work() {
-                if !self.options.linger.is_zero() {
-                    tokio::time::sleep(self.options.linger).await;
+            match self.work() {
+                Work::Ready => {
+                    if !self.options.linger.is_zero() {
+                        tokio::time::sleep(self.options.linger).await;
+                    }
+                    // It may have been frozen since.
+                    if let Some(flight) = self.close_open() {
+                        return Some(flight);
+                    }
                 }
-                return Some(self.close_open());
-            }
-            tokio::select! {
-                biased;
-                () = self.ended.cancelled() => return None,
-                () = self.work.notified() => {}
+                Work::Nothing => tokio::select! {
+                    biased;
+                    () = self.ended.cancelled() => return None,
+                    () = self.work.notified() => {}
+                },
+                Work::Frozen(until) => tokio::select! {
+                    biased;
+                    () = self.ended.cancelled() => return None,
+                    () = self.work.notified() => {}
+                    () = tokio::time::sleep_until(until) => self.lose_patience(),
+                },
             }
         }
     }
 
-    fn has_work(&self) -> bool {
-        !self.state().open.builder.is_empty()
+    fn work(&self) -> Work {
+        let state = self.state();
+        if state.open.builder.is_empty() {
+            Work::Nothing
+        } else if state.freeze.may_submit() {
+            Work::Ready
+        } else {
+            Work::Frozen(state.frozen_until)
+        }
     }
 
-    /// Closes the open batch and gives it its header: from here on its bytes don't change.
-    fn close_open(&self) -> Flight {
+    /// Closes the open batch and gives it its header: from here on its bytes don't change. `None` if the session is frozen.
+    fn close_open(&self) -> Option<Flight> {
         let (nonce, closed) = (self.random.nonce(), Instant::now());
         let mut state = self.state();
+        if !state.freeze.may_submit() {
+            return None;
+        }
         let State { writer, open, .. } = &mut *state;
         // The next batch is probably about as large: growing it step by step would copy it repeatedly.
         let capacity = open.builder.len().min(super::OPEN_LEN_MAX);
@@ -139,13 +168,13 @@ impl Journal {
         drop(state);
         self.batch_closed.notify_waiters();
         // Outside the lock: the checksum runs over the whole batch.
-        Flight {
+        Some(Flight {
             position: header.position,
             object: builder.finish(header, nonce),
             entries,
             answers,
             closed,
-        }
+        })
     }
 
     /// The batch is committed: records its position and sends the answers that waited for it.
