@@ -38,6 +38,8 @@ mod proxy;
 #[cfg(test)]
 mod quiet;
 #[cfg(test)]
+mod releases;
+#[cfg(test)]
 mod replaced;
 #[cfg(test)]
 mod restarting;
