@@ -34,11 +34,15 @@ mod leaving;
 #[cfg(test)]
 mod lost;
 #[cfg(test)]
+mod mixed;
+#[cfg(test)]
 mod moving;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod quiet;
+#[cfg(test)]
+mod releases;
 #[cfg(test)]
 mod replaced;
 #[cfg(test)]

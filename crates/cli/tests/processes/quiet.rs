@@ -1,6 +1,6 @@
 //! What a host logs about connections: nothing about our own tools, and the reason for unknown peers.
 
-use holocron::frame::{self, Frame, Hello, TRANSPORT_VERSION};
+use holocron::frame::{self, Frame, Hello, Versions};
 use holocron_protocol::ids::ClusterId;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -52,7 +52,7 @@ async fn unknown_peers_are_logged_with_the_reason() {
     let elsewhere =
         Hello { cluster: Some(ClusterId::new(7)), who: "a host of another cluster".to_owned() };
     let mut hello = Vec::new();
-    frame::put(&mut hello, &Frame::Hello(TRANSPORT_VERSION, Some(elsewhere))).unwrap();
+    frame::put(&mut hello, &Frame::Hello(Versions::spoken(), Some(elsewhere))).unwrap();
     let mut newer = hello.clone();
     newer[VERSION_AT] = 99;
     for (said, why) in [

@@ -142,6 +142,11 @@ impl Window {
         self.mark
     }
 
+    /// The requests of clients whose answers it has, those used last at the end.
+    pub fn answered(&self) -> impl Iterator<Item = (RequestId, &Recorded)> {
+        self.answers.iter().map(|(id, recorded)| (*id, recorded))
+    }
+
     /// Whether it never recorded anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
