@@ -33,6 +33,7 @@ pub(crate) async fn ask_leader(
             | PeerReply::Vnode(_)
             | PeerReply::Listed(_)
             | PeerReply::NotServed
+            | PeerReply::Measures(_)
             | PeerReply::Sealed(_)
             | PeerReply::Kinds(_)) => {
                 return Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}")));

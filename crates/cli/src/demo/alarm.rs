@@ -89,6 +89,7 @@ async fn seal(leader: &str, host: &HostName) -> Result<Result<(), String>, Fail>
             | PeerReply::Vnode(_)
             | PeerReply::Listed(_)
             | PeerReply::NotServed
+            | PeerReply::Measures(_)
             | PeerReply::Sealed(_)
             | PeerReply::Kinds(_)),
         ) => Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}"))),

@@ -225,7 +225,8 @@ impl Listing {
             | PeerReply::Status(_)
             | PeerReply::Vnode(_)
             | PeerReply::Sealed(_)
-            | PeerReply::Kinds(_)) => Err(unavailable(format!("unexpected reply: {other:?}"))),
+            | PeerReply::Kinds(_)
+            | PeerReply::Measures(_)) => Err(unavailable(format!("unexpected reply: {other:?}"))),
         }
     }
 

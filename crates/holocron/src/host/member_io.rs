@@ -164,6 +164,7 @@ impl Driver {
                     | PeerReply::Vnode(_)
                     | PeerReply::Listed(_)
                     | PeerReply::NotServed
+                    | PeerReply::Measures(_)
                     | PeerReply::Sealed(_)
                     | PeerReply::Kinds(_),
                 ) => {}

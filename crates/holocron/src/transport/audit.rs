@@ -49,7 +49,8 @@ pub(super) fn of_message(message: &PeerMessage) -> Option<String> {
         | PeerMessage::List(_)
         | PeerMessage::Serve(_)
         | PeerMessage::SealSession { .. }
-        | PeerMessage::CollectSession(_) => return None,
+        | PeerMessage::CollectSession(_)
+        | PeerMessage::Measures => return None,
     })
 }
 
@@ -66,7 +67,8 @@ pub(super) fn outcome_of(reply: &PeerReply) -> String {
         | PeerReply::Sealed(_)
         | PeerReply::Kinds(_)
         | PeerReply::Listed(_)
-        | PeerReply::NotServed => "answered".to_owned(),
+        | PeerReply::NotServed
+        | PeerReply::Measures(_) => "answered".to_owned(),
     }
 }
 

@@ -103,6 +103,8 @@ pub enum PeerMessage {
     /// Asks a host with access to a domain's store to delete what is left of a session there, which its own newest record
     /// says is detached.
     CollectSession(SessionId),
+    /// Asks for what the host measures; the reply is [`PeerReply::Measures`].
+    Measures,
 }
 
 /// The reply to a [`PeerMessage`].
@@ -133,6 +135,8 @@ pub enum PeerReply {
     Listed(ListedPage),
     /// The receiver doesn't serve the slot.
     NotServed,
+    /// What this host measures: [`super::measures::HostMeasures`] as JSON, so that a release may add to it.
+    Measures(String),
 }
 
 /// A request for one page of a listing.

@@ -231,6 +231,7 @@ fn on_reply(shared: &Shared, at: usize, reply: Option<PeerReply>) {
             | PeerReply::Vnode(_)
             | PeerReply::Listed(_)
             | PeerReply::NotServed
+            | PeerReply::Measures(_)
             | PeerReply::Sealed(_)
             | PeerReply::Kinds(_),
         )
