@@ -12,32 +12,33 @@ use crate::transport::{
     peer::{PeerMessage, PeerReply},
 };
 
-/// How long one host may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Hosts asked at a time.
 const ASKED_AT_ONCE: usize = 64;
 
 /// The reply of each host, or why it did not answer.
 type Replies = BTreeMap<HostName, Result<PeerReply, String>>;
 
+/// What is asked, and how long one host may take to answer.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    pub(super) message: PeerMessage,
+    pub(super) within: Duration,
+}
+
 impl Client {
-    /// Asks all hosts of a record: 64 at a time, each for 2 s at most, and all of them until the client's deadline.
-    pub(super) async fn ask_everyone(
-        &self,
-        record: &EpochRecord,
-        message: &PeerMessage,
-    ) -> Replies {
+    /// Asks all hosts of a record: 64 at a time, each for so long at most, and all of them until the client's deadline.
+    pub(super) async fn ask_everyone(&self, record: &EpochRecord, question: &Question) -> Replies {
         let mut replies: Replies = record
             .hosts
             .keys()
             .map(|host| (host.clone(), Err("it was not asked in time".to_owned())))
             .collect();
         // At the deadline, what is known by then is returned.
-        drop(timeout(self.deadline, self.ask_each(record, message, &mut replies)).await);
+        drop(timeout(self.deadline, self.ask_each(record, question, &mut replies)).await);
         replies
     }
 
-    async fn ask_each(&self, record: &EpochRecord, message: &PeerMessage, replies: &mut Replies) {
+    async fn ask_each(&self, record: &EpochRecord, question: &Question, replies: &mut Replies) {
         let mut hosts = record.hosts.iter();
         let mut asking = JoinSet::new();
         loop {
@@ -46,9 +47,9 @@ impl Client {
             {
                 let (name, address) = (name.clone(), host.address.clone());
                 let local = self.local_host(&name);
-                let (network, message) = (Arc::clone(&self.shared.network), message.clone());
+                let (network, question) = (Arc::clone(&self.shared.network), question.clone());
                 asking.spawn(
-                    async move { (name, ask_one(local, &*network, &address, message).await) },
+                    async move { (name, ask_one(local, &*network, &address, question).await) },
                 );
             }
             match asking.join_next().await {
@@ -65,17 +66,15 @@ impl Client {
     }
 }
 
-/// Asks one host, for 2 s at most. The error says why there is no answer.
+/// Asks one host. The error says why there is no answer.
 pub(super) async fn ask_one(
     local: Option<LocalHost>,
     network: &dyn Network,
     address: &str,
-    message: PeerMessage,
+    Question { message, within }: Question,
 ) -> Result<PeerReply, String> {
     match local {
         Some(local) => Ok(local.serve.peer(message).await),
-        None => {
-            ask(network, address, message, ANSWER_WITHIN).await.map_err(|error| error.to_string())
-        }
+        None => ask(network, address, message, within).await.map_err(|error| error.to_string()),
     }
 }

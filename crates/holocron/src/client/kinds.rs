@@ -1,14 +1,21 @@
 //! The kinds that hosts run, as they describe them.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use holocron_protocol::ids::HostName;
 
-use super::{CallError, Client, everyone::ask_one};
+use super::{
+    CallError, Client,
+    everyone::{Question, ask_one},
+};
 use crate::{
     api::schema::KindDescription,
     transport::peer::{PeerMessage, PeerReply},
 };
+
+/// The question; a host has 2 s for the answer.
+const QUESTION: Question = Question { message: PeerMessage::Kinds, within: Duration::from_secs(2) };
 
 /// The kinds of each host, or why it did not answer.
 pub type KindsOfHosts = BTreeMap<HostName, Result<Vec<KindDescription>, String>>;
@@ -21,7 +28,7 @@ impl Client {
     /// [`CallError::Unavailable`] when no host is known.
     pub async fn kinds(&self) -> Result<KindsOfHosts, CallError> {
         let record = self.ready().await?.record;
-        let replies = self.ask_everyone(&record, &PeerMessage::Kinds).await;
+        let replies = self.ask_everyone(&record, &QUESTION).await;
         Ok(replies
             .into_iter()
             .map(|(host, reply)| {
@@ -41,7 +48,7 @@ impl Client {
         let address = view.record.hosts.get(host).map(|host| host.address.clone());
         let address = address.ok_or_else(|| format!("there is no host {host}"))?;
         let network = &*self.shared.network;
-        let reply = ask_one(self.local_host(host), network, &address, PeerMessage::Kinds).await;
+        let reply = ask_one(self.local_host(host), network, &address, QUESTION).await;
         read(&address, reply?)
     }
 }

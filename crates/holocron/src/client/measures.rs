@@ -1,14 +1,20 @@
 //! What all hosts measure.
 
+use core::time::Duration;
 use std::{collections::BTreeMap, sync::Arc};
 
 use holocron_protocol::{epoch::record::EpochRecord, ids::HostName};
 
-use super::{CallError, Client};
+use super::{CallError, Client, everyone::Question};
 use crate::transport::{
     measures::HostMeasures,
     peer::{PeerMessage, PeerReply},
 };
+
+/// The question. A host has a second for the answer: this is asked again and again, and a host that hangs must not make the
+/// others look so.
+const QUESTION: Question =
+    Question { message: PeerMessage::Measures, within: Duration::from_secs(1) };
 
 /// A cluster at a moment: its newest record, and what each of its hosts measures.
 #[derive(Clone, Debug)]
@@ -20,14 +26,14 @@ pub struct Measured {
 }
 
 impl Client {
-    /// Asks all hosts what they measure: 64 at a time, each for 2 s at most, and all of them until the client's deadline.
+    /// Asks all hosts what they measure: 64 at a time, each for 1 s at most, and all of them until the client's deadline.
     ///
     /// # Errors
     ///
     /// [`CallError::Unavailable`] when no host is known.
     pub async fn measures(&self) -> Result<Measured, CallError> {
         let record = self.ready().await?.record;
-        let replies = self.ask_everyone(&record, &PeerMessage::Measures).await;
+        let replies = self.ask_everyone(&record, &QUESTION).await;
         let hosts = replies.into_iter();
         let hosts = hosts.map(|(host, reply)| (host, reply.and_then(read))).collect();
         Ok(Measured { record, hosts })

@@ -79,7 +79,8 @@ impl Takeovers {
         wall_ms: u64,
     ) {
         let mut sources: Vec<Source> = Vec::new();
-        for tenure in wanted.iter().flat_map(|slot| &slot.sources) {
+        // The owner before; older ones were taken over from in their time.
+        for tenure in wanted.iter().filter_map(|slot| slot.sources.first()) {
             let known = sources.iter().any(|source| source.session == tenure.session);
             if !known && sources.len() < SOURCES_MAX {
                 let listed = record.sessions.get(&tenure.session);

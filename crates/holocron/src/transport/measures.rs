@@ -101,7 +101,7 @@ pub struct RecoverStep {
     pub slots: u32,
     /// How many of them are still left.
     pub left: u32,
-    /// The sessions that it recovers from; 16 at most.
+    /// The sessions that had the slots before; 16 at most.
     pub sources: Vec<Source>,
     /// When it began, by its host's wall clock.
     pub began_ms: u64,
