@@ -34,6 +34,7 @@ pub(crate) async fn ask_leader(
             | PeerReply::Listed(_)
             | PeerReply::NotServed
             | PeerReply::Frozen(_)
+            | PeerReply::Measures(_)
             | PeerReply::Sealed(_)
             | PeerReply::Kinds(_)) => {
                 return Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}")));

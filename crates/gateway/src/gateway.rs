@@ -16,6 +16,7 @@ use crate::{
     problem::{Problem, ProblemKind},
     routes,
     settings::GatewaySettings,
+    status::{Cost, Latest},
 };
 
 /// Rates of more principals than this are looked through for those that have rested.
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) settings: GatewaySettings,
     pub(crate) kinds: Arc<Kinds>,
     pub(crate) metrics: Option<Metrics>,
+    pub(crate) cost: Option<Cost>,
+    pub(crate) status: Latest,
     /// Permits of watches.
     pub(crate) watchers: Arc<Semaphore>,
     /// Permits of bytes of bodies.
@@ -53,6 +56,7 @@ pub struct GatewayBuilder {
     settings: GatewaySettings,
     authorize: Arc<dyn Authorize>,
     metrics: Option<Metrics>,
+    cost: Option<Cost>,
 }
 
 impl GatewayBuilder {
@@ -74,9 +78,15 @@ impl GatewayBuilder {
         self
     }
 
+    /// What requests to the home domain's store cost, for `/v1/status`; unknown if not set.
+    pub fn cost(mut self, cost: Cost) -> Self {
+        self.cost = Some(cost);
+        self
+    }
+
     /// The gateway.
     pub fn build(self) -> Gateway {
-        let Self { client, observer, settings, authorize, metrics } = self;
+        let Self { client, observer, settings, authorize, metrics, cost } = self;
         let local = observer.as_ref().map(|observer| observer.name().clone());
         let bodies = usize::try_from(settings.bodies_len_max).unwrap_or(Semaphore::MAX_PERMITS);
         Gateway(Arc::new(Shared {
@@ -84,6 +94,8 @@ impl GatewayBuilder {
             client,
             observer,
             metrics,
+            cost,
+            status: Latest::default(),
             watchers: Arc::new(Semaphore::new(settings.watchers_max)),
             bodies: Arc::new(Semaphore::new(bodies)),
             reader: OnceCell::new(),
@@ -113,6 +125,7 @@ impl Gateway {
             settings,
             authorize: Arc::new(Anyone),
             metrics: None,
+            cost: None,
         }
     }
 
@@ -120,6 +133,12 @@ impl Gateway {
     /// and heads are then the service's own.
     pub fn router(&self) -> axum::Router {
         routes::router(self)
+    }
+
+    /// The dashboard, at `/` and below `/dashboard/`, for a service of one's own. It asks for its data at [`Self::router`]'s
+    /// paths, which must be at the same origin.
+    pub fn dashboard(&self) -> axum::Router {
+        routes::dashboard::router(self)
     }
 
     /// The gateway is about to end: `/readyz` says so, and watches end.

@@ -36,6 +36,7 @@ mod routes;
 mod secured;
 mod serve;
 mod settings;
+mod status;
 
 /// The programs on the page are tests.
 #[cfg(doctest)]
@@ -50,4 +51,5 @@ pub use self::{
     secured::{ByToken, HttpsListener},
     serve::{Accepted, ServeSettings, Stream, Streams, serve},
     settings::{GatewaySettings, Rate},
+    status::Cost,
 };

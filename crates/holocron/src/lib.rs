@@ -21,7 +21,7 @@ mod transport;
 pub use api::call::{Answer, Body, Call, Format, Mode, Outcome, ReplyTo};
 pub use api::clock::{Clock, SystemClock, TokioClock};
 pub use client::{
-    CallError, Client, ForkError, InvalidCursor, KindsOfHosts, ListCursor, Listing, Ran,
+    CallError, Client, ForkError, InvalidCursor, KindsOfHosts, ListCursor, Listing, Measured, Ran,
     Unavailable, VnodeRef, Watch, WatchCommits, WatchJson,
     connect::{AskError, ClientBuilder, ConnectError, ask},
 };
@@ -232,7 +232,7 @@ pub use transport::peer::{
     PeerMessage, PeerReply, Progress, ServeRequest, SessionStatus, ShardsStatus, VnodeStatus,
 };
 pub use transport::serve::{Serve, View};
-pub use transport::{frame, link, net, server};
+pub use transport::{frame, link, measures, net, server};
 
 /// What the code that [`macro@vnode`] writes needs. Not for use by hand: it may change in any release.
 #[doc(hidden)]

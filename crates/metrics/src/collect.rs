@@ -8,7 +8,6 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
 use crate::{
     encode::{Families, Unit},
-    memory,
     prices::Prices,
 };
 
@@ -29,7 +28,7 @@ impl Collector for HostCollector {
         commits(&mut families, &metrics)?;
         store(&mut families, &metrics, self.prices)?;
         slots(&mut families, &metrics.status)?;
-        counters(&mut families, &metrics.status)
+        counters(&mut families, &metrics)
     }
 }
 
@@ -142,13 +141,14 @@ fn slots(families: &mut Families<'_>, status: &HostStatus) -> Result<(), Error> 
     families.gauge("holocron_journal_tail_batches", help, [(NONE, tail as f64)])
 }
 
-fn counters(families: &mut Families<'_>, status: &HostStatus) -> Result<(), Error> {
+fn counters(families: &mut Families<'_>, metrics: &Metrics) -> Result<(), Error> {
+    let status = &metrics.status;
     let help = "Commands that had run before: answered from the record of requests";
     families.counter("holocron_command_repeats", help, [(NONE, status.repeats as f64)])?;
     let help = "Vnodes that left memory because they were not used";
     families.counter("holocron_vnode_evictions", help, [(NONE, status.evictions as f64)])?;
     let help = "Handlers that blocked their thread for longer than the limit";
     families.counter("holocron_slow_handlers", help, [(NONE, status.slow_handlers as f64)])?;
-    let memory = memory::resident().map(|bytes| (NONE, bytes as f64));
+    let memory = metrics.resident_bytes.map(|bytes| (NONE, bytes as f64));
     families.gauge("process_resident_memory_bytes", "Resident memory of the process", memory)
 }

@@ -16,7 +16,6 @@
 
 mod collect;
 mod encode;
-mod memory;
 mod prices;
 #[cfg(test)]
 mod tests;

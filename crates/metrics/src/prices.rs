@@ -1,5 +1,7 @@
 //! What requests to the store cost.
 
+use std::collections::BTreeMap;
+
 use holocron_store::{Counts, Verb};
 
 /// Prices of a store's requests, in dollars per million. Storage and traffic aren't part of it.
@@ -34,6 +36,16 @@ impl Prices {
         requests.iter().map(|(verb, _, tally)| tally.requests as f64 * self.each(verb)).sum()
     }
 
+    /// What requests cost whose numbers are known by verb, as hosts tell them ([`holocron::measures::HostMeasures`]).
+    #[must_use]
+    pub fn of_verbs(&self, requests: &BTreeMap<String, u64>) -> f64 {
+        let each = |verb: Verb| {
+            let count = requests.get(&verb.to_string()).copied().unwrap_or(0);
+            count as f64 * self.each(verb)
+        };
+        Verb::ALL.into_iter().map(each).sum()
+    }
+
     fn each(&self, verb: Verb) -> f64 {
         let per_million = match verb {
             Verb::Create | Verb::Put | Verb::List => self.write,
@@ -47,6 +59,14 @@ impl Prices {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_by_verb_cost_what_their_counts_say() {
+        let requests = [("create", 2_000_000), ("get", 1_000_000), ("later", 7)];
+        let requests = requests.map(|(verb, count)| (verb.to_owned(), count)).into();
+        assert!((Prices::S3_STANDARD.of_verbs(&requests) - 10.4).abs() < 1e-9);
+        assert!(Prices::FREE.of_verbs(&requests).abs() < 1e-9);
+    }
 
     #[test]
     fn a_directory_costs_nothing_and_a_bucket_does() {

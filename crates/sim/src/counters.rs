@@ -117,10 +117,12 @@ counters! {
     effects,
     /// Of those, effects that have run more than once.
     repeated_effects,
-    /// Backups that were taken and restored.
+    /// Cuts that were taken.
+    cuts,
+    /// Cuts that couldn't be taken: slots moved each time, or a host didn't answer.
+    failed_cuts,
+    /// Of the cuts, those that were restored.
     backups,
-    /// Attempts to take a backup that failed: slots moved, or a host didn't answer.
-    failed_backups,
 }
 
 impl Counters {

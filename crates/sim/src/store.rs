@@ -7,6 +7,7 @@
 mod census;
 mod faults;
 mod handle;
+mod landings;
 mod list;
 mod pace;
 mod request;
@@ -19,6 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use holocron_protocol::{
+    backup::contents::Cut,
     epoch::record::EpochRecord,
     format::keys,
     ids::{DomainId, Epoch, HostName, SessionId},
@@ -28,6 +30,7 @@ use tokio::sync::oneshot;
 
 use self::{
     census::Census,
+    landings::Landings,
     pace::{Pace, Paces},
     request::{Answer, Due, Reply, Report, Verb},
 };
@@ -63,6 +66,7 @@ struct State {
     counts: BTreeMap<&'static str, u64>,
     watch: Watch,
     census: Census,
+    landings: Landings,
     lost: bool,
 }
 
@@ -92,6 +96,7 @@ impl Shelf {
             next: 0,
             counts: BTreeMap::new(),
             watch,
+            landings: Landings::default(),
             census: Census::default(),
             lost: false,
         })))
@@ -149,6 +154,11 @@ impl Shelf {
     #[must_use]
     pub fn census(&self) -> Counters {
         self.state().census.counters
+    }
+
+    /// Why a cut isn't one moment, if it isn't.
+    pub(crate) fn is_no_moment(&self, cut: &Cut) -> Option<String> {
+        self.state().landings.broken(cut)
     }
 
     /// Whether a host at this address owns slots by the newest epoch that landed.
@@ -354,6 +364,7 @@ impl State {
                 }
                 self.trace.note(format_args!("{place}{node} create {key} {} B", body.len()));
                 self.census.created(&key, &body);
+                self.landings.created(&key, &body);
                 self.objects.insert(key.clone(), body.clone());
                 self.watch.created(Event { place, node, key: &key, objects: &self.objects }, &body);
                 Ok(Answer::Done)

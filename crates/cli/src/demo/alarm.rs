@@ -90,6 +90,7 @@ async fn seal(leader: &str, host: &HostName) -> Result<Result<(), String>, Fail>
             | PeerReply::Listed(_)
             | PeerReply::NotServed
             | PeerReply::Frozen(_)
+            | PeerReply::Measures(_)
             | PeerReply::Sealed(_)
             | PeerReply::Kinds(_)),
         ) => Err(Fail::failed(format!("{leader}: unexpected answer: {other:?}"))),

@@ -107,7 +107,9 @@ impl Prepared {
     pub(super) fn serve(self, host: &Host, prices: Prices) -> Http {
         let Self { tcp, bound, https, tokens } = self;
         let exporter = Exporter::new(host.meter(), prices);
-        let mut gateway = Gateway::of_host(host).metrics(Arc::new(move || exporter.text()));
+        let mut gateway = Gateway::of_host(host)
+            .metrics(Arc::new(move || exporter.text()))
+            .cost(Arc::new(move |requests| prices.of_verbs(requests)));
         if let Some(tokens) = tokens {
             gateway = gateway.authorize(ByToken(tokens));
         }

@@ -30,15 +30,49 @@ pub(super) fn add(paths: &mut Paths) {
             &json!({ "type": "integer", "minimum": 0 }),
             "Only epochs after this one.",
         ),
+        parameter("query", "before", &number, "Only epochs before this one; not with `after`."),
         parameter("query", "limit", &number, "How many; 20 if not given, 200 at most."),
     ];
     let epochs = "What happened in the cluster, the newest last";
     paths.add("/v1/epochs", "get", get("list_epochs", epochs, parameters, "Epochs"));
+    let parameters = vec![parameter("path", "epoch", &number, "Its number.")];
+    let epoch = "One epoch, with its hosts and the owners of all slots";
+    paths.add("/v1/epochs/{epoch}", "get", get("get_epoch", epoch, parameters, "EpochPicture"));
+    let status = "Every host with what it measures, and the last takeovers";
+    paths.add("/v1/status", "get", get("get_status", status, vec![], "Status"));
+    let text = json!({ "type": "string", "minLength": 1 });
+    let parameters = vec![
+        parameter("path", "kind", &text, "The vnode's kind."),
+        parameter("path", "key", &text, "The vnode's key; a slash is written %2F."),
+    ];
+    let explain = "Where a vnode is, since when and why, and its state if the caller may read it";
+    let explain = get("explain_vnode", explain, parameters, "Explained");
+    paths.add("/v1/explain/{kind}/{key}", "get", explain);
     let document = Operation {
         success: (200, "OpenAPI 3.1", Some(json_content(&json!({ "type": "object" })))),
         ..get("openapi", "This document", vec![], "Health")
     };
     paths.add("/v1/openapi.json", "get", document);
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn number() -> Value {
+    json!({ "type": "integer" })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is written in place")]
+fn list(items: Value) -> Value {
+    json!({ "type": "array", "items": items })
+}
+
+/// An object with all of these properties, which are required.
+#[expect(clippy::needless_pass_by_value, reason = "it is written in place")]
+fn object(properties: Value) -> Value {
+    let names: Vec<&String> = properties.as_object().into_iter().flat_map(Map::keys).collect();
+    json!({ "type": "object", "required": names, "properties": properties })
 }
 
 fn reference(schema: &str) -> Value {
@@ -47,23 +81,13 @@ fn reference(schema: &str) -> Value {
 
 /// The schemas of their answers.
 pub(super) fn schemas() -> Map<String, Value> {
-    let text = || json!({ "type": "string" });
-    let number = || json!({ "type": "integer" });
-    let list = |items: Value| json!({ "type": "array", "items": items });
-    let object = |properties: Value| {
-        let names: Vec<&String> = properties.as_object().into_iter().flat_map(Map::keys).collect();
-        json!({ "type": "object", "required": names, "properties": properties })
-    };
     let host = object(json!({
         "name": text(), "address": text(), "leads": { "type": "boolean" }, "slots": number(),
         "status": { "type": "string", "enum": ["active", "draining"] },
+        "weight": number(), "zone": { "type": ["string", "null"] },
     }));
-    let mut epoch = object(json!({
-        "epoch": number(), "readable": { "type": "boolean" }, "wall_ms": number(), "leader": text(),
-        "reason": text(), "changes": list(text()),
-    }));
-    epoch["required"] = json!(["epoch", "readable"]);
-    let mut all = Map::new();
+    let epoch = epoch();
+    let mut all = looked_at();
     all.insert("Health".to_owned(), object(json!({ "status": text() })));
     all.insert("Kinds".to_owned(), object(json!({ "kinds": list(json!({ "type": "object" })) })));
     all.insert("Host".to_owned(), host);
@@ -74,7 +98,9 @@ pub(super) fn schemas() -> Map<String, Value> {
     all.insert("Epoch".to_owned(), epoch);
     all.insert(
         "Epochs".to_owned(),
-        object(json!({ "newest": number(), "epochs": list(reference("Epoch")) })),
+        object(
+            json!({ "oldest": number(), "newest": number(), "epochs": list(reference("Epoch")) }),
+        ),
     );
     all.insert("Vnode".to_owned(), object(json!({ "kind": text(), "key": text() })));
     let next = json!({ "type": ["string", "null"], "description": "Give it as `after` for the next page." });
@@ -83,4 +109,34 @@ pub(super) fn schemas() -> Map<String, Value> {
         object(json!({ "kind": text(), "keys": list(text()), "next": next })),
     );
     all
+}
+
+/// The words of an epoch. One that can't be read has only its number.
+fn epoch() -> Value {
+    let mut epoch = object(json!({
+        "epoch": number(), "readable": { "type": "boolean" }, "wall_ms": number(), "leader": text(),
+        "reason": text(), "kinds": list(text()), "changes": list(text()),
+    }));
+    epoch["required"] = json!(["epoch", "readable"]);
+    epoch
+}
+
+/// What operators look at, in the dashboard and elsewhere. Their parts may get more with any release.
+fn looked_at() -> Map<String, Value> {
+    let any = || json!({ "type": "object" });
+    let picture = object(json!({
+        "epoch": number(), "wall_ms": number(), "leader": text(), "reason": text(), "changes": list(text()),
+        "slots": number(), "hosts": list(reference("Host")), "domains": list(any()),
+    }));
+    let status = object(json!({
+        "epoch": number(), "reason": text(), "wall_ms": number(), "now_ms": number(), "leader": text(),
+        "slots": number(), "version": text(), "is_priced": { "type": "boolean" },
+        "hosts": list(any()), "takeovers": list(any()),
+    }));
+    let explained = object(json!({
+        "kind": text(), "key": text(), "domain": text(), "slot": number(), "slots": number(), "epoch": number(),
+        "sources": list(any()), "journals": list(any()), "memory": any(), "state": any(),
+    }));
+    let all = [("EpochPicture", picture), ("Status", status), ("Explained", explained)];
+    all.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }

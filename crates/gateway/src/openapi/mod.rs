@@ -142,7 +142,16 @@ mod tests {
     fn a_document_without_kinds_has_the_fixed_paths_and_all_problems() {
         let document = document(core::iter::empty());
         assert_eq!(document["openapi"], "3.1.0");
-        for path in ["/healthz", "/readyz", "/v1/kinds", "/v1/hosts", "/v1/epochs"] {
+        for path in [
+            "/healthz",
+            "/readyz",
+            "/v1/kinds",
+            "/v1/hosts",
+            "/v1/status",
+            "/v1/epochs",
+            "/v1/epochs/{epoch}",
+            "/v1/explain/{kind}/{key}",
+        ] {
             assert!(document["paths"][path]["get"].is_object(), "{path}");
         }
         let responses = document["paths"]["/v1/hosts"]["get"]["responses"].as_object().unwrap();

@@ -1,9 +1,15 @@
 //! The routes. Each handler reads: what is asked, who asks, what is answered.
 
 mod cluster;
+pub(crate) mod dashboard;
+mod epochs;
+mod explain;
 mod list;
+mod status;
 mod vnodes;
 mod watch;
+
+use core::time::Duration;
 
 use axum::{
     Router,
@@ -20,6 +26,11 @@ use crate::{
     problem::{Problem, ProblemKind},
 };
 
+/// How long one request to the store may take for an answer.
+const STORE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the owner of a vnode may take to say whether it is in memory.
+const OWNER_WITHIN: Duration = Duration::from_secs(2);
+
 /// What a handler returns.
 type Answered = Result<Response, Problem>;
 
@@ -31,7 +42,10 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
         .route("/v1/vnodes/{kind}/{key}/{call}", get(vnodes::query).post(vnodes::command))
         .route("/v1/kinds", get(cluster::kinds))
         .route("/v1/hosts", get(cluster::hosts))
-        .route("/v1/epochs", get(cluster::epochs))
+        .route("/v1/status", get(status::status))
+        .route("/v1/epochs", get(epochs::epochs))
+        .route("/v1/epochs/{epoch}", get(epochs::epoch))
+        .route("/v1/explain/{kind}/{key}", get(explain::explain))
         .route("/v1/openapi.json", get(cluster::openapi))
         .route("/healthz", get(cluster::healthz))
         .route("/readyz", get(cluster::readyz));

@@ -71,7 +71,7 @@ pub async fn serve(
     ends: impl Future<Output = ()>,
 ) {
     let server = Server {
-        router: gateway.router(),
+        router: gateway.router().merge(gateway.dashboard()),
         http: http(&settings),
         room: Arc::new(Semaphore::new(settings.connections_max)),
         refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),

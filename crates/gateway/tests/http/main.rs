@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod limits;

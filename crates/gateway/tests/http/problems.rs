@@ -51,7 +51,7 @@ async fn what_is_wrong_with_a_request_is_said_by_name() {
         (("POST", "/v1/vnodes/ship/alice/add".to_owned(), json, "{}"), 404, "unknown-kind"),
         (("GET", "/v1/vnodes/cart//items".to_owned(), "", ""), 400, "malformed"),
         (("GET", "/v1/vnodes/cart/a/b/items".to_owned(), "", ""), 404, "not-found"),
-        (("GET", "/".to_owned(), "", ""), 404, "not-found"),
+        (("GET", "/v1".to_owned(), "", ""), 404, "not-found"),
         (("GET", "/metrics".to_owned(), "", ""), 404, "not-found"),
         (("GET", format!("/v1/vnodes/cart/{long}"), "", ""), 400, "malformed"),
         (("GET", "/v1/vnodes/cart/%ff".to_owned(), "", ""), 400, "malformed"),

@@ -120,6 +120,8 @@ pub(crate) trait AnyVnode: Send {
     fn finished(&mut self, context: AnyContext<'_>, finished: Finished<'_>);
     /// Appends the state.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String>;
+    /// The state as JSON, for people.
+    fn as_json(&self) -> Result<Vec<u8>, String>;
 }
 
 /// A kind: makes vnodes from nothing or from their stored state.
@@ -389,5 +391,9 @@ impl<V: Vnode> AnyVnode for Typed<V> {
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
         codec::encode(V::CODEC, &self.0, out)
+    }
+
+    fn as_json(&self) -> Result<Vec<u8>, String> {
+        serde_json::to_vec(&self.0).map_err(|error| error.to_string())
     }
 }

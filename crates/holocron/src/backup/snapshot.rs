@@ -86,6 +86,12 @@ impl Snapshot {
         Ok(Self { cut, cluster, becomes, taken_ms, frozen_for, view, _keeping: None })
     }
 
+    /// The cut.
+    #[must_use]
+    pub fn cut(&self) -> &Cut {
+        &self.cut
+    }
+
     /// The newest epoch of the cluster at that moment.
     #[must_use]
     pub fn epoch(&self) -> Epoch {

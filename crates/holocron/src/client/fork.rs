@@ -52,6 +52,18 @@ impl Client {
     }
 }
 
+impl Client {
+    /// The state of a vnode as JSON, for people: `null` if it doesn't exist. Linearizable, and it loads the vnode.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Rejected`] if the state has what JSON can't say, such as a map whose keys are structs.
+    pub async fn state_json(&self, name: &VnodeName) -> Result<Bytes, CallError> {
+        let nothing = Body { format: Format::Json, bytes: Bytes::new() };
+        self.call(name, Mode::State, nothing, self.deadline).await
+    }
+}
+
 impl<V: Vnode> VnodeRef<V> {
     /// Makes a new vnode that begins with this one's state; see [`Client::fork`].
     ///

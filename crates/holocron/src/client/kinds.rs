@@ -1,24 +1,21 @@
 //! The kinds that hosts run, as they describe them.
 
 use core::time::Duration;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use holocron_protocol::{epoch::record::EpochRecord, ids::HostName};
-use tokio::{task::JoinSet, time::timeout};
+use holocron_protocol::ids::HostName;
 
-use super::{CallError, Client, LocalHost, connect::ask};
+use super::{
+    CallError, Client,
+    everyone::{Question, ask_one},
+};
 use crate::{
     api::schema::KindDescription,
-    transport::{
-        net::Network,
-        peer::{PeerMessage, PeerReply},
-    },
+    transport::peer::{PeerMessage, PeerReply},
 };
 
-/// How long one host may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// Hosts asked at a time.
-const ASKED_AT_ONCE: usize = 64;
+/// The question; a host has 2 s for the answer.
+const QUESTION: Question = Question { message: PeerMessage::Kinds, within: Duration::from_secs(2) };
 
 /// The kinds of each host, or why it did not answer.
 pub type KindsOfHosts = BTreeMap<HostName, Result<Vec<KindDescription>, String>>;
@@ -31,14 +28,14 @@ impl Client {
     /// [`CallError::Unavailable`] when no host is known.
     pub async fn kinds(&self) -> Result<KindsOfHosts, CallError> {
         let record = self.ready().await?.record;
-        let mut answers: KindsOfHosts = record
-            .hosts
-            .keys()
-            .map(|host| (host.clone(), Err("it was not asked in time".to_owned())))
-            .collect();
-        // At the deadline, what is known by then is returned.
-        drop(timeout(self.deadline, self.ask_kinds(&record, &mut answers)).await);
-        Ok(answers)
+        let replies = self.ask_everyone(&record, &QUESTION).await;
+        Ok(replies
+            .into_iter()
+            .map(|(host, reply)| {
+                let kinds = reply.and_then(|reply| read(&record.hosts[&host].address, reply));
+                (host, kinds)
+            })
+            .collect())
     }
 
     /// Asks one host which kinds it runs, for 2 s at most. The error says why there is no answer.
@@ -50,42 +47,13 @@ impl Client {
         let view = self.view().ok_or("no host is known yet")?;
         let address = view.record.hosts.get(host).map(|host| host.address.clone());
         let address = address.ok_or_else(|| format!("there is no host {host}"))?;
-        let local = self.shared.local.clone().filter(|local| local.name == *host);
-        kinds_at(local, &*self.shared.network, &address).await
-    }
-
-    async fn ask_kinds(&self, record: &EpochRecord, answers: &mut KindsOfHosts) {
-        let mut hosts = record.hosts.iter();
-        let mut asking = JoinSet::new();
-        loop {
-            while asking.len() < ASKED_AT_ONCE
-                && let Some((name, host)) = hosts.next()
-            {
-                let (name, address) = (name.clone(), host.address.clone());
-                let local = self.shared.local.clone().filter(|local| local.name == name);
-                let network = Arc::clone(&self.shared.network);
-                asking.spawn(async move { (name, kinds_at(local, &*network, &address).await) });
-            }
-            match asking.join_next().await {
-                Some(Ok((name, answer))) => drop(answers.insert(name, answer)),
-                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-                None => return,
-            }
-        }
+        let network = &*self.shared.network;
+        let reply = ask_one(self.local_host(host), network, &address, QUESTION).await;
+        read(&address, reply?)
     }
 }
 
-async fn kinds_at(
-    local: Option<LocalHost>,
-    network: &dyn Network,
-    address: &str,
-) -> Result<Vec<KindDescription>, String> {
-    let reply = match local {
-        Some(local) => local.serve.peer(PeerMessage::Kinds).await,
-        None => ask(network, address, PeerMessage::Kinds, ANSWER_WITHIN)
-            .await
-            .map_err(|error| error.to_string())?,
-    };
+fn read(address: &str, reply: PeerReply) -> Result<Vec<KindDescription>, String> {
     match reply {
         PeerReply::Kinds(text) => serde_json::from_str(&text).map_err(|error| {
             format!("{address}: its description of its kinds can't be read: {error}")
@@ -101,6 +69,7 @@ async fn kinds_at(
         | PeerReply::Sealed(_)
         | PeerReply::Listed(_)
         | PeerReply::NotServed
-        | PeerReply::Frozen(_)) => Err(format!("{address}: unexpected answer: {other:?}")),
+        | PeerReply::Frozen(_)
+        | PeerReply::Measures(_)) => Err(format!("{address}: unexpected answer: {other:?}")),
     }
 }

@@ -226,7 +226,8 @@ impl Listing {
             | PeerReply::Vnode(_)
             | PeerReply::Sealed(_)
             | PeerReply::Kinds(_)
-            | PeerReply::Frozen(_)) => Err(unavailable(format!("unexpected reply: {other:?}"))),
+            | PeerReply::Frozen(_)
+            | PeerReply::Measures(_)) => Err(unavailable(format!("unexpected reply: {other:?}"))),
         }
     }
 

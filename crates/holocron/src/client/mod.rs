@@ -16,9 +16,11 @@
 mod attempt;
 pub(crate) mod connect;
 mod connection;
+mod everyone;
 mod fork;
 mod kinds;
 mod list;
+mod measures;
 mod request_driver;
 mod request_numbers;
 mod routes;
@@ -40,6 +42,7 @@ pub use self::{
     fork::ForkError,
     kinds::KindsOfHosts,
     list::{InvalidCursor, ListCursor, Listing},
+    measures::Measured,
     vnode_ref::VnodeRef,
     watch::{Watch, WatchCommits, WatchJson},
 };

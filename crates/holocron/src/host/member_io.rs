@@ -165,6 +165,7 @@ impl Driver {
                     | PeerReply::Listed(_)
                     | PeerReply::NotServed
                     | PeerReply::Frozen(_)
+                    | PeerReply::Measures(_)
                     | PeerReply::Sealed(_)
                     | PeerReply::Kinds(_),
                 ) => {}

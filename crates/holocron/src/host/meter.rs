@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use super::shared::Shared;
+use super::{memory, shared::Shared};
 use crate::{api::meter::CallCounts, metrics::Distribution, transport::peer::HostStatus};
 
 /// Reads what a host measures. Keeps no host alive.
@@ -41,6 +41,7 @@ impl Meter {
             ],
             checkpoints: counts.checkpoints.read(),
             requests: host.parts.store.counts(),
+            resident_bytes: memory::resident(),
         })
     }
 }
@@ -65,4 +66,6 @@ pub struct Metrics {
     pub checkpoints: Distribution,
     /// Requests to the home domain's store, by verb and purpose.
     pub requests: holocron_store::Counts,
+    /// Resident memory of the process; none where the operating system doesn't say.
+    pub resident_bytes: Option<u64>,
 }

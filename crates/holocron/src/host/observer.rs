@@ -1,7 +1,7 @@
 //! What a program may look at of its host from elsewhere: an HTTP service, a report.
 
 use core::{fmt, time::Duration};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use holocron_protocol::{
     epoch::record::HostState,
@@ -101,6 +101,16 @@ impl Observer {
     pub async fn reader(&self, within: Duration) -> Result<ClusterReader, ReadError> {
         let store = Arc::clone(&self.shared.parts.store) as Arc<dyn Store>;
         ClusterReader::open(store, within).await
+    }
+
+    /// The same reader, which also knows the stores of further domains that this host has opened.
+    #[must_use]
+    pub fn with_domains(&self, mut reader: ClusterReader) -> ClusterReader {
+        let stores = self.shared.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, store) in &*stores {
+            reader = reader.with_domain(name, store.store());
+        }
+        reader
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     serving: RwLock<Serving>,
     /// The opened stores of further domains, by the domain's name.
-    stores: Mutex<BTreeMap<String, DomainStore>>,
+    pub(super) stores: Mutex<BTreeMap<String, DomainStore>>,
     /// What keeps this host from serving a domain, by the domain's name.
     troubles: Mutex<BTreeMap<String, String>>,
     pub(crate) views: Views,
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) top: ActorCell,
     /// What this host is about to do as the leader; for its status.
     leading: Mutex<Option<LeaderStatus>>,
+    /// When it started, by its wall clock.
+    pub(super) started_ms: u64,
 }
 
 /// What a call needs to find its session.
@@ -82,6 +84,7 @@ impl Shared {
         let links = Arc::new(Links::new(Arc::clone(&parts.network), hello));
         let (top, _) = Supervisor::top().await;
         let counts = Arc::new(Counts::new(parts.kinds.names()));
+        let started_ms = parts.clock.wall_ms();
         let shared = Self {
             parts,
             serving: RwLock::default(),
@@ -93,6 +96,7 @@ impl Shared {
             counts,
             top,
             leading: Mutex::default(),
+            started_ms,
         };
         (Arc::new(shared), received)
     }
@@ -316,6 +320,10 @@ impl Serve for Shared {
                 PeerReply::View(stored)
             }
             PeerMessage::Status => PeerReply::Status(Box::new(self.status())),
+            PeerMessage::Measures => PeerReply::Measures(
+                serde_json::to_string(&self.measures())
+                    .expect("measures are texts, numbers and lists"),
+            ),
             PeerMessage::Kinds => PeerReply::Kinds(
                 serde_json::to_string(&self.parts.kinds.describe())
                     .expect("a description has no map and no float"),

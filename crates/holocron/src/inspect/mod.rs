@@ -4,6 +4,7 @@
 //!
 //! Imports `store_io` and `transport`.
 
+mod explain;
 mod history;
 mod vnode;
 
@@ -21,6 +22,7 @@ use holocron_store::{GaveUp, Patience, Store, get_until};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    explain::{Explained, Given, Memory, Owner},
     history::{ENTRIES_MAX, Entry},
     vnode::{FoundVnode, JournalRead, NewestRecord, StoredAt},
 };

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::AtomicU64;
 
-use crate::{api::meter::CallMeter, metrics::Histogram};
+use crate::{api::meter::CallMeter, metrics::Histogram, session::takeovers::Takeovers};
 
 /// Counters of a host since it started.
 #[derive(Debug)]
@@ -29,17 +29,6 @@ pub(crate) struct Counts {
     pub(crate) checkpoints: Histogram,
 }
 
-/// Phases of taking slots over from sessions that are over, or that gave them away.
-#[derive(Debug)]
-pub(crate) struct Takeovers {
-    /// From the order to seal a session until its seal is known, by the leader.
-    pub(crate) seal: Histogram,
-    /// Fetching one journal with the indexes of its packs; sealing it first, if nobody had.
-    pub(crate) fetch: Histogram,
-    /// From an epoch that gave this session slots until all of them were adopted.
-    pub(crate) recover: Histogram,
-}
-
 impl Counts {
     /// For a host with these kinds.
     pub(crate) fn new(kinds: impl Iterator<Item = &'static str>) -> Self {
@@ -53,11 +42,7 @@ impl Counts {
             commits: Histogram::durations(),
             batch_bytes: Histogram::sizes(),
             batch_answers: Histogram::sizes(),
-            takeovers: Takeovers {
-                seal: Histogram::durations(),
-                fetch: Histogram::durations(),
-                recover: Histogram::durations(),
-            },
+            takeovers: Takeovers::new(),
             checkpoints: Histogram::durations(),
         }
     }

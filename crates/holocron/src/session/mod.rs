@@ -20,6 +20,7 @@ mod spans;
 pub(crate) mod supervisor;
 mod sweep;
 mod tail;
+mod takeovers;
 mod wake;
 pub(crate) mod watches;
 

@@ -119,6 +119,11 @@ impl RecoveryTask {
 
     /// Recovers until the session ends.
     pub(crate) async fn run(mut self) {
+        self.until_ended().await;
+        self.session.parts.counts.takeovers.not_recovered(self.session.id());
+    }
+
+    async fn until_ended(&mut self) {
         let ended = self.session.journal.ended().clone();
         loop {
             if let Err(Closed) = self.recover() {
@@ -188,6 +193,7 @@ impl RecoveryTask {
             None => return Ok(()),
         };
         self.prefetched.retain(|_, at| at.elapsed() < PREFETCHED_FOR);
+        self.measure_begin(&wanted);
         self.measure(wanted.len());
         if wanted.is_empty() {
             let fetching: Vec<SessionId> = self.recovery.fetching().collect();
@@ -207,12 +213,24 @@ impl RecoveryTask {
         self.act(effects)
     }
 
+    /// Notes that there are slots to recover, if there were none.
+    fn measure_begin(&mut self, wanted: &[Wanted]) {
+        let Some(record) = self.recovery.record() else { return };
+        if wanted.is_empty() || self.recovering_since.is_some() {
+            return;
+        }
+        self.recovering_since = Some(Instant::now());
+        let (session, wall_ms) = (self.session.id(), self.session.clock.wall_ms());
+        self.session.parts.counts.takeovers.recovering(session, record, wanted, wall_ms);
+    }
+
     /// Measures how long it takes until no slot is left to recover.
     fn measure(&mut self, left: usize) {
+        let (session, takeovers) = (self.session.id(), &self.session.parts.counts.takeovers);
         if left > 0 {
-            self.recovering_since.get_or_insert_with(Instant::now);
+            takeovers.left(session, left);
         } else if let Some(since) = self.recovering_since.take() {
-            self.session.parts.counts.takeovers.recover.took(since.elapsed());
+            takeovers.recovered(session, since.elapsed());
         }
         self.left = left;
     }

@@ -52,7 +52,8 @@ pub(super) fn of_message(message: &PeerMessage) -> Option<String> {
         | PeerMessage::SealSession { .. }
         | PeerMessage::CollectSession(_)
         | PeerMessage::Thaw { .. }
-        | PeerMessage::Keep => return None,
+        | PeerMessage::Keep
+        | PeerMessage::Measures => return None,
     })
 }
 
@@ -70,7 +71,8 @@ pub(super) fn outcome_of(reply: &PeerReply) -> String {
         | PeerReply::Kinds(_)
         | PeerReply::Listed(_)
         | PeerReply::NotServed
-        | PeerReply::Frozen(_) => "answered".to_owned(),
+        | PeerReply::Frozen(_)
+        | PeerReply::Measures(_) => "answered".to_owned(),
     }
 }
 

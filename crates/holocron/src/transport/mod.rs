@@ -7,6 +7,7 @@ mod audit;
 pub(crate) mod fake;
 pub mod frame;
 pub mod link;
+pub mod measures;
 pub mod net;
 pub(crate) mod peer;
 mod permit;

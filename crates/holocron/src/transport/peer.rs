@@ -120,6 +120,8 @@ pub enum PeerMessage {
     },
     /// Asks the host to delete nothing for a while: a backup is being made.
     Keep,
+    /// Asks for what the host measures; the reply is [`PeerReply::Measures`].
+    Measures,
 }
 
 /// The reply to a [`PeerMessage`].
@@ -152,6 +154,8 @@ pub enum PeerReply {
     NotServed,
     /// The session submits nothing, and has come so far.
     Frozen(Progress),
+    /// What this host measures: [`super::measures::HostMeasures`] as JSON, so that a release may add to it.
+    Measures(String),
 }
 
 /// A request for one page of a listing.

@@ -12,6 +12,7 @@ const fn needed(message: &PeerMessage) -> Role {
     match message {
         PeerMessage::View
         | PeerMessage::Status
+        | PeerMessage::Measures
         | PeerMessage::Vnode { .. }
         | PeerMessage::Kinds
         | PeerMessage::List(_) => Role::Client,
@@ -122,6 +123,7 @@ mod tests {
             (PeerMessage::View, Role::Client),
             (PeerMessage::Status, Role::Client),
             (PeerMessage::Kinds, Role::Client),
+            (PeerMessage::Measures, Role::Client),
             (PeerMessage::Seal(h1.clone()), Role::Operator),
             (PeerMessage::Drain(h1.clone()), Role::Operator),
             (PeerMessage::Undrain(h1.clone()), Role::Operator),

@@ -154,6 +154,7 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         session().prop_map(PeerMessage::Leave),
         Just(PeerMessage::Status),
         Just(PeerMessage::Kinds),
+        Just(PeerMessage::Measures),
         any::<(u16, u128)>().prop_map(|(domain, bits)| PeerMessage::Vnode {
             domain: DomainId(domain),
             hash: VnodeHash::from_bits(bits),

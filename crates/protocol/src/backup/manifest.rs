@@ -118,6 +118,8 @@ fn entry(line: &str) -> Option<(String, Entry)> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString as _;
+
     use super::*;
     use crate::{
         backup::contents::{End, FrozenAt},

@@ -1,7 +1,7 @@
-//! A backup that is taken at a random moment under load and faults, in a third of the seeds, and a cluster that begins with it, in
-//! a world of its own.
+//! Cuts that are taken all the time under load and faults, in a third of the seeds. The order in which batches landed in the
+//! store shows whether each is one moment. The first is restored, and a cluster begins with it in a world of its own.
 //!
-//! The relays show whether it is one moment: a message that was crossed out must have arrived, and one that has arrived must
+//! There, the relays show whether it is one moment: a message that was crossed out must have arrived, and one that has arrived must
 //! have been sent. The tallies show whether it has everything that was acknowledged before it began.
 
 use core::{fmt, time::Duration};
@@ -23,14 +23,14 @@ use crate::{
     fault::Fault,
     host_clock::HostClock,
     watch::invariant::Invariant,
-    workload::{self, Work, lock, relay, tally},
+    workload::{self, lock, relay, tally},
     world::World,
 };
 
 /// The node that takes the backup.
 const NODE: &str = "backup";
-/// The pause after an attempt that failed.
-const AGAIN_AFTER: Duration = Duration::from_millis(400);
+/// At most so many cuts are taken before the one that is restored.
+const CUTS_BEFORE: u64 = 8;
 /// How long reading the copy may take: relays have a minute to finish what they were about.
 const READ_WITHIN: Duration = Duration::from_secs(240);
 /// The wall clock of the host that serves the copy is later than all others were.
@@ -46,11 +46,14 @@ impl fmt::Debug for Backup {
     }
 }
 
+/// By tally, the least and the most that it counts.
+type Bounds = BTreeMap<u32, (u64, u64)>;
+
 /// A backup, restored.
 struct Taken {
     store: Arc<Memory>,
     /// By tally: what it counted at least when the backup began, and at most when it was taken.
-    tallies: BTreeMap<u32, (u64, u64)>,
+    tallies: Bounds,
 }
 
 impl Story {
@@ -74,30 +77,45 @@ impl Story {
             .network(Arc::new(world.network(NODE)))
             .random(Random::from_seed(self.scenario.seed ^ 0xbac0));
         let (work, taken) = (Arc::clone(&self.work), Arc::clone(&backup.0));
-        let begins = chance.between(Duration::ZERO, self.scenario.load);
+        let (shelf, load) = (world.shelf.clone(), self.scenario.load);
         drop(self.cluster.world.start(NODE, async move {
-            tokio::time::sleep(begins).await;
             let source = source.clock(Arc::new(HostClock::new(WALL_BEGINS_MS)));
+            // Most cuts are taken when nothing else is copied, so that many are.
+            let mut restored_at = chance.below(CUTS_BEFORE);
             loop {
-                match attempt(&source, &work).await {
-                    Ok(done) => {
-                        work.counters().backups += 1;
-                        *lock(&taken) = Some(done);
-                        return;
-                    }
-                    Err(BackupError::Unsound(findings)) => {
-                        work.trace.violate(format_args!(
-                            "{}: the copy is not sound: {findings:?}",
-                            Invariant::CutIsOneMoment
-                        ));
-                        return;
-                    }
+                tokio::time::sleep(chance.between(Duration::ZERO, load / 16)).await;
+                let least = tally::known(&work);
+                let taken_now = match Snapshot::take(&source).await {
+                    Ok(snapshot) => snapshot,
                     Err(error) => {
-                        work.counters().failed_backups += 1;
-                        work.trace.note(format_args!("no backup: {error}"));
+                        work.counters().failed_cuts += 1;
+                        work.trace.note(format_args!("no cut: {error}"));
+                        continue;
                     }
+                };
+                work.counters().cuts += 1;
+                if let Some(why) = shelf.is_no_moment(taken_now.cut()) {
+                    work.trace.violate(format_args!("{}: {why}", Invariant::CutIsOneMoment));
                 }
-                tokio::time::sleep(AGAIN_AFTER).await;
+                if restored_at > 0 {
+                    restored_at -= 1;
+                    continue;
+                }
+                if lock(&taken).is_some() {
+                    continue;
+                }
+                let most = tally::known(&work);
+                match copy(&taken_now).await {
+                    Ok(store) => {
+                        work.counters().backups += 1;
+                        *lock(&taken) = Some(Taken { store, tallies: bounds(&least, &most) });
+                    }
+                    Err(BackupError::Unsound(findings)) => work.trace.violate(format_args!(
+                        "{}: the copy is not sound: {findings:?}",
+                        Invariant::CutIsOneMoment
+                    )),
+                    Err(error) => work.trace.note(format_args!("no backup: {error}")),
+                }
             }
         }));
         backup
@@ -145,15 +163,17 @@ impl Story {
     }
 }
 
-/// Takes one backup and restores it.
-async fn attempt(source: &Source, work: &Work) -> Result<Taken, BackupError> {
-    let least = tally::known(work);
-    let snapshot = Snapshot::take(source).await?;
-    let most = tally::known(work);
+/// Restores a snapshot.
+async fn copy(snapshot: &Snapshot) -> Result<Arc<Memory>, BackupError> {
     let store = Arc::new(Memory::default());
-    restore(&snapshot, Arc::clone(&store) as Arc<dyn Store>, Arc::default()).await?;
-    let tallies = most.into_iter().map(|(number, (_, most))| {
-        (number, (least.get(&number).map_or(0, |(least, _)| *least), most))
-    });
-    Ok(Taken { store, tallies: tallies.collect() })
+    restore(snapshot, Arc::clone(&store) as Arc<dyn Store>, Arc::default()).await?;
+    Ok(store)
+}
+
+/// By tally, what it counted at least and at most at some moment between two looks.
+fn bounds(before: &Bounds, after: &Bounds) -> Bounds {
+    let of = |(number, (_, most)): (&u32, &(u64, u64))| {
+        (*number, (before.get(number).map_or(0, |(least, _)| *least), *most))
+    };
+    after.iter().map(of).collect()
 }

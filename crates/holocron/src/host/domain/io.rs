@@ -232,6 +232,7 @@ fn on_reply(shared: &Shared, at: usize, reply: Option<PeerReply>) {
             | PeerReply::Listed(_)
             | PeerReply::NotServed
             | PeerReply::Frozen(_)
+            | PeerReply::Measures(_)
             | PeerReply::Sealed(_)
             | PeerReply::Kinds(_),
         )

@@ -29,11 +29,15 @@ impl Driver {
     pub(super) fn seal(&self, session: SessionId, hint: Hint) {
         let Some(lead) = &self.lead else { return };
         let (shared, stop, epoch) = (Arc::clone(&self.shared), lead.stop.clone(), self.epoch());
+        let record = self.view.as_ref().map(|view| &*view.record);
+        shared.counts.takeovers.sealing(session, record, shared.parts.clock.wall_ms());
+        let began = Instant::now();
         if let Some(elsewhere) = self.elsewhere(session) {
             self.shared.spawn(async move {
                 let sealed = elsewhere.seal(&shared, hint, epoch, &stop).await;
-                if sealed.is_none() {
-                    tokio::time::sleep(SEAL_AGAIN).await;
+                match sealed {
+                    Some(_) => shared.counts.takeovers.sealed(session, began.elapsed()),
+                    None => tokio::time::sleep(SEAL_AGAIN).await,
                 }
                 shared.tell_self(Event::Lead(match sealed {
                     Some(position) => LeaderEvent::Sealed(session, position),
@@ -42,11 +46,10 @@ impl Driver {
             });
             return;
         }
-        let began = Instant::now();
         self.shared.spawn(async move {
             match shared.parts.sealer().seal(session, epoch, hint, &stop).await {
                 SealEnd::Sealed(sealed) => {
-                    shared.counts.takeovers.seal.took(began.elapsed());
+                    shared.counts.takeovers.sealed(session, began.elapsed());
                     tracing::info!(%session, %epoch, position = %sealed.position, "session sealed");
                     shared.tell_self(Event::Lead(LeaderEvent::Sealed(session, sealed.position)));
                 }
@@ -55,7 +58,7 @@ impl Driver {
                     tokio::time::sleep(SEAL_AGAIN).await;
                     shared.tell_self(Event::Lead(LeaderEvent::NotSealed(session)));
                 }
-                SealEnd::Detached | SealEnd::Stopped => {}
+                SealEnd::Detached | SealEnd::Stopped => shared.counts.takeovers.not_sealed(session),
             }
         });
     }

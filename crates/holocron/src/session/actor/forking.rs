@@ -2,10 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
 use holocron_protocol::request::fork::{Created, Fork, Own};
 
 use super::{Active, Existence, running::Unrun};
 use crate::api::{call::Outcome, schema::NotRun};
+
+/// Longest state that is shown as JSON, in bytes.
+const JSON_LEN_MAX: usize = 1 << 20;
 
 impl Active {
     /// The state, with its version; nothing if the vnode doesn't exist.
@@ -23,6 +27,27 @@ impl Active {
                 Outcome::Reply(Fork::encode(Some(&fork)))
             }
             Ok(Err(_)) | Err(_) => {
+                self.note_panic();
+                Outcome::Panicked
+            }
+        }
+    }
+
+    /// The state as JSON, for people; `null` if the vnode doesn't exist.
+    pub(super) fn state_as_json(&mut self) -> Outcome {
+        let running = self.phase.running();
+        if running.existence == Existence::Absent {
+            return Outcome::Reply(Bytes::from_static(b"null"));
+        }
+        match catch_unwind(AssertUnwindSafe(|| running.vnode.as_json())) {
+            Ok(Ok(json)) if json.len() > JSON_LEN_MAX => Outcome::Rejected(format!(
+                "its state takes {} bytes as JSON; {JSON_LEN_MAX} can be shown",
+                json.len()
+            )),
+            Ok(Ok(json)) => Outcome::Reply(json.into()),
+            // JSON has fewer types than Rust: that is no fault of the vnode.
+            Ok(Err(why)) => Outcome::Rejected(format!("its state can't be written as JSON: {why}")),
+            Err(_) => {
                 self.note_panic();
                 Outcome::Panicked
             }

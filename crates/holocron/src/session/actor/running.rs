@@ -84,7 +84,10 @@ impl Active {
             Mode::Deferred => {
                 self.query(work, |active, _| Outcome::Reply(active.describe_deferred()));
             }
-            Mode::State => self.query(work, |active, _| active.encoded_state()),
+            Mode::State => self.query(work, |active, call| match call.format {
+                Format::Bincode => active.encoded_state(),
+                Format::Json => active.state_as_json(),
+            }),
             Mode::Acknowledge => self.acknowledge(work),
             Mode::Watch => self.watch(work),
         }

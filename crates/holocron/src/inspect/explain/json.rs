@@ -1,9 +1,5 @@
 //! What is known of a vnode, for programs.
 
-use holocron::{
-    VnodeStatus,
-    inspect::{JournalRead, NewestRecord, StoredAt},
-};
 use holocron_protocol::{
     epoch::record::SessionState,
     ids::{Position, Tenure},
@@ -13,10 +9,15 @@ use holocron_protocol::{
 use serde_json::{Value, json};
 
 use super::{Explained, Given, Memory, Owner};
-use crate::times::rfc3339;
+use crate::{
+    inspect::{JournalRead, NewestRecord, StoredAt},
+    transport::peer::VnodeStatus,
+};
 
 impl Explained {
-    pub(super) fn as_json(&self) -> Value {
+    /// All of it as a JSON object.
+    #[must_use]
+    pub fn as_json(&self) -> Value {
         let Self { name, found, owner, memory } = self;
         json!({
             "kind": name.kind(),
@@ -101,7 +102,6 @@ impl Owner {
         });
         match &self.given {
             Given::By { record, moved } => {
-                owner["time"] = json!(rfc3339(record.wall_ms));
                 owner["wall_ms"] = json!(record.wall_ms);
                 owner["reason"] = json!(record.reason);
                 owner["how"] = json!(moved.as_ref().map(|moved| moved.how));
