@@ -4,8 +4,8 @@
 #   scripts/ci.sh            everything
 #   scripts/ci.sh check      format, lints and docs only
 #
-# Needs cargo, python3, node, npm, openssl and curl; installs everything else below target/ci. Servers listen on loopback only,
-# at the ports S3_PORT and AZURE_PORT.
+# Needs cargo, python3, node, npm, openssl, curl and chromium (which it installs with apt-get as root); installs everything else
+# below target/ci. Servers listen on loopback only, at the ports S3_PORT and AZURE_PORT.
 set -eu
 cd "$(dirname "$0")/.."
 S3_PORT=${S3_PORT:-9105}
@@ -67,6 +67,9 @@ step "the examples"
 
 step "clients in Python and TypeScript, generated from the gateway's OpenAPI document"
 scripts/http-clients.sh "${CARGO_TARGET_DIR:-target}/release/holocron" "$CI_DIR/http"
+
+step "the dashboard in a browser"
+scripts/dashboard.sh "${CARGO_TARGET_DIR:-target}/release/holocron" "$CI_DIR/dashboard"
 
 step "the demo's checker has teeth: it fails on planted bugs"
 scripts/planted.sh

@@ -9,7 +9,7 @@ import { closeVnode, focusSearch, suggestKinds } from "./search.js";
 import { draw, showSlots } from "./slots.js";
 import { showTakeovers } from "./takeovers.js";
 import { showTiles } from "./tiles.js";
-import { choose, follow, whenChosen } from "./timeline.js";
+import { choose, follow, noteNext, whenChosen } from "./timeline.js";
 
 const POLL_MS = 1_000;
 const POLL_MS_MAX = 15_000;
@@ -78,6 +78,7 @@ async function showPicture() {
   const epoch = shownEpoch ?? newestStatus?.epoch;
   if (epoch === undefined) return;
   const picture = await pictureOf(epoch);
+  if (noteNext(picture)) showTakeovers(newestStatus);
   if ((shownEpoch ?? newestStatus.epoch) !== epoch) return;
   offerDomains(picture);
   showSlots(picture, byId("domain").value, shownEpoch === null ? newestStatus : null);

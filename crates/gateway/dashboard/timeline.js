@@ -2,11 +2,12 @@
 
 import { get } from "./api.js";
 import { byId, el, setText, svg } from "./dom.js";
-import { count, dateTime, lasting, timeOf } from "./format.js";
+import { count, dateTime, lasting, many, timeOf } from "./format.js";
 
 const PAGE = 100;
 /** Epochs that are kept in memory. */
 const KNOWN_MAX = 2_000;
+const CHANGES_SHOWN = 8;
 const PITCH_MIN = 24;
 const PITCH_MAX = 92;
 const LABEL_WIDTH = 74;
@@ -69,6 +70,17 @@ export async function follow(epoch, now) {
 }
 
 const agoText = (info) => `${lasting(Math.max(0, time - info.wall_ms))} ago`;
+
+/** Notes the next epoch, which was read alone: its reason is wanted before the page of the log is there.
+ * Returns whether it is news. */
+export function noteNext(info) {
+  if (known.size === 0 || info.epoch !== newest + 1) return false;
+  known.set(info.epoch, info);
+  newest = info.epoch;
+  drawLine();
+  if (chosen === null) showEpoch();
+  return true;
+}
 
 /** Reads the epochs around one, if it is not known. */
 async function reach(epoch) {
@@ -159,8 +171,19 @@ function showEpoch() {
     return;
   }
   const about = el("p", { class: "note" }, `${dateTime(info.wall_ms)}, `, el("span", { id: "epoch-ago" }, agoText(info)), ` · written by ${info.leader}`);
-  const changes = el("ul", {}, info.changes.map((change) => el("li", {}, change)));
-  byId("epoch").replaceChildren(title, about, el("p", { class: "reason" }, info.reason), changes);
+  byId("epoch").replaceChildren(title, about, el("p", { class: "reason" }, info.reason), ...changesOf(info));
+}
+
+/** The changes of an epoch: the first, and a button that shows the others. */
+function changesOf({ changes, changes_left_out: leftOut = 0 }) {
+  const items = changes.map((change, at) => el("li", { hidden: at >= CHANGES_SHOWN }, change));
+  if (items.length <= CHANGES_SHOWN) return [el("ul", {}, items)];
+  const more = el("button", { type: "button", class: "link" }, `${many(items.length - CHANGES_SHOWN, "more change")}`);
+  more.addEventListener("click", () => {
+    for (const item of items) item.hidden = false;
+    more.replaceWith(leftOut > 0 ? `and ${many(leftOut, "other")}: holocron history tells all` : "");
+  });
+  return [el("ul", {}, items), more];
 }
 
 line.addEventListener("keydown", (event) => {

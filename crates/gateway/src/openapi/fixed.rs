@@ -115,7 +115,7 @@ pub(super) fn schemas() -> Map<String, Value> {
 fn epoch() -> Value {
     let mut epoch = object(json!({
         "epoch": number(), "readable": { "type": "boolean" }, "wall_ms": number(), "leader": text(),
-        "reason": text(), "kinds": list(text()), "changes": list(text()),
+        "reason": text(), "kinds": list(text()), "changes": list(text()), "changes_left_out": number(),
     }));
     epoch["required"] = json!(["epoch", "readable"]);
     epoch

@@ -29,6 +29,9 @@ const EPOCHS_DEFAULT: u64 = 20;
 pub(crate) const EPOCHS_MAX: u64 = 200;
 const _: () = assert!(EPOCHS_MAX < ENTRIES_MAX);
 
+/// Changes that a page tells of one epoch: when many hosts move slots, there are thousands. The epoch alone has all.
+const CHANGES_MAX: usize = 100;
+
 /// Which epochs a page shows.
 #[derive(Clone, Copy)]
 enum Place {
@@ -81,7 +84,7 @@ async fn page(reader: &ClusterReader, place: Place, limit: u64) -> Result<Value,
         let mut before: Option<Arc<EpochRecord>> = None;
         for (epoch, entry) in reader.entries(read).await? {
             if epoch.get() >= first {
-                epochs.push(told(epoch.get(), before.as_deref(), &entry));
+                epochs.push(told(epoch.get(), before.as_deref(), &entry, CHANGES_MAX));
             }
             before = entry.record().cloned();
         }
@@ -108,7 +111,7 @@ pub(super) async fn epoch(State(gateway): State<Gateway>, request: Request) -> A
                 1 => None,
                 _ => reader.stored(Epoch::new(number - 1)).await.map_err(unread)?.record().cloned(),
             };
-            let mut shown = told(number, before.as_deref(), &entry);
+            let mut shown = told(number, before.as_deref(), &entry, usize::MAX);
             shown["hosts"] = picture::hosts(record);
             shown["slots"] = value!(record.slot_count);
             shown["domains"] = picture::domains(record);
@@ -146,14 +149,15 @@ fn moved(before: &EpochRecord, record: &EpochRecord) -> Value {
     .collect()
 }
 
-/// An epoch, with what changed since the one before, in words.
-fn told(epoch: u64, before: Option<&EpochRecord>, entry: &Entry) -> Value {
+/// An epoch, with what changed since the one before, in words: so many changes at most.
+fn told(epoch: u64, before: Option<&EpochRecord>, entry: &Entry, max: usize) -> Value {
     let Some(record) = entry.record() else {
         return value!({ "epoch": epoch, "readable": false });
     };
     let changed = changes(before, record);
     let kinds: BTreeSet<String> = changed.iter().map(kind_of).collect();
-    let changed: Vec<String> = changed.iter().map(ToString::to_string).collect();
+    let left_out = changed.len().saturating_sub(max);
+    let changed: Vec<String> = changed.iter().take(max).map(ToString::to_string).collect();
     value!({
         "epoch": epoch,
         "readable": true,
@@ -162,6 +166,7 @@ fn told(epoch: u64, before: Option<&EpochRecord>, entry: &Entry) -> Value {
         "reason": record.reason,
         "kinds": kinds,
         "changes": changed,
+        "changes_left_out": left_out,
     })
 }
 

@@ -107,6 +107,7 @@ async fn epochs_are_told_page_by_page_backwards_and_one_by_one_with_their_slots(
     let before = get(node.http, "/v1/epochs?before=3&limit=1").await.json();
     assert_eq!(before["epochs"].as_array().unwrap().len(), 1);
     assert_eq!(before["epochs"][0]["epoch"], 2);
+    assert_eq!(before["epochs"][0]["changes_left_out"], 0);
     assert_eq!(get(node.http, "/v1/epochs?before=1").await.json()["epochs"], json!([]));
     let wrong = "/v1/epochs?before=3&after=1";
     assert_eq!(get(node.http, wrong).await.problem().0, "malformed");
