@@ -26,6 +26,7 @@ mod list;
 mod list_kinds;
 mod manual;
 mod move_slots;
+mod one_version;
 mod output;
 mod planted;
 mod probe;
@@ -106,7 +107,7 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     log_to_stderr(&command);
-    if let Err(fail) = planted::plant_as_told() {
+    if let Err(fail) = planted::plant_as_told().and_then(|()| one_version::speak_as_told()) {
         return complain(&fail);
     }
     // Before the runtime starts its threads, because it affects the whole process.

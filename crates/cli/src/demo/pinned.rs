@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holocron::{
     Answer, Call, Client, Format, Mode, Outcome, Random, Vnode,
-    frame::{self, Frame, FrameReader, Hello, Received, TRANSPORT_VERSION},
+    frame::{self, Frame, FrameReader, Hello, Received, Versions},
     net::{Network as _, Stream, Tcp},
 };
 use holocron_kinds::{Counter, CounterClient as _, CounterCommand, CounterQuery};
@@ -204,7 +204,7 @@ impl Calling {
         let mut reader = FrameReader::new(reads);
         let hello = Hello { cluster: None, who: "a caller of the demo".to_owned() };
         let mut out = Vec::new();
-        frame::put(&mut out, &Frame::Hello(TRANSPORT_VERSION, Some(hello))).expect("a hello fits");
+        frame::put(&mut out, &Frame::Hello(Versions::spoken(), Some(hello))).expect("a hello fits");
         let mut connected = true;
         loop {
             if connected && !out.is_empty() {

@@ -32,6 +32,8 @@ mod leaving;
 #[cfg(test)]
 mod lost;
 #[cfg(test)]
+mod mixed;
+#[cfg(test)]
 mod moving;
 #[cfg(test)]
 mod proxy;

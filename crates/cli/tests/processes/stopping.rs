@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use holocron::{
     Call, Format, Mode, Outcome, VnodeRef,
-    frame::{self, Frame, FrameReader, Hello, Received, TRANSPORT_VERSION},
+    frame::{self, Frame, FrameReader, Hello, Received, Versions},
     net::{Network as _, Stream, Tcp},
 };
 use holocron_kinds::{Counter, CounterClient as _, CounterCommand, CounterQuery};
@@ -36,7 +36,7 @@ impl Wire {
         let Stream { reads, mut writes } = Tcp.connect(&host.address).await.unwrap();
         let mut out = Vec::new();
         let hello = Hello { cluster: None, who: "a test".into() };
-        frame::put(&mut out, &Frame::Hello(TRANSPORT_VERSION, Some(hello))).unwrap();
+        frame::put(&mut out, &Frame::Hello(Versions::spoken(), Some(hello))).unwrap();
         writes.write_all(&out).await.unwrap();
         let mut reader = FrameReader::new(reads);
         let welcome = timeout(PATIENCE, reader.next()).await.expect("a welcome in time").unwrap();

@@ -64,6 +64,7 @@ pub(crate) fn holocron(arguments: &[&str]) -> Command {
     for variable in [
         "HOLOCRON_STORE",
         "HOLOCRON_PLANTED",
+        "HOLOCRON_WIRE",
         "HOLOCRON_TLS_CA",
         "HOLOCRON_TLS_CERT",
         "HOLOCRON_TLS_KEY",
@@ -155,7 +156,17 @@ impl Place {
 
     /// Starts a host and waits until it listens.
     pub(crate) async fn host(&self, name: &str, arguments: &[&str]) -> Host {
-        let mut host = self.try_host(name, arguments);
+        self.host_in(name, arguments, &[]).await
+    }
+
+    /// The same, with these environment variables.
+    pub(crate) async fn host_in(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+    ) -> Host {
+        let mut host = self.spawn(name, arguments, environment);
         let stdout = host.child.stdout.take().unwrap();
         let line = timeout(PATIENCE, BufReader::new(stdout).lines().next_line()).await;
         let line = line.expect("it says something in time").unwrap();
@@ -167,6 +178,10 @@ impl Place {
 
     /// Starts a host.
     pub(crate) fn try_host(&self, name: &str, arguments: &[&str]) -> Host {
+        self.spawn(name, arguments, &[])
+    }
+
+    fn spawn(&self, name: &str, arguments: &[&str], environment: &[(&str, String)]) -> Host {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let log = self.directory.path().join(format!("{name}-{number}.log"));
@@ -176,6 +191,7 @@ impl Place {
         let child = holocron(&always)
             .args(["--name", name, "--store", &url])
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()

@@ -15,7 +15,9 @@
 //! * A call or an answer has one encoding: what was decoded encodes to the same bytes.
 //! * The first frame of each direction is readable by every version: its magic and version come first.
 
+mod older;
 mod read;
+mod version;
 mod write;
 
 use std::io;
@@ -27,15 +29,19 @@ use holocron_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::write::{put_answer, put_call};
-pub use self::{read::FrameReader, write::put};
+#[cfg(debug_assertions)]
+pub use self::version::speak_only;
+pub(crate) use self::write::{put_answer, put_call, put_message};
+pub use self::{
+    read::FrameReader,
+    version::{NEWEST, OLDEST, Versions},
+    write::put,
+};
 use crate::{
     api::call::{Answer, Call},
     transport::peer::{PeerMessage, PeerReply},
 };
 
-/// The version of everything in this module. Both ends of a connection speak the same one.
-pub const TRANSPORT_VERSION: u16 = 4;
 /// Largest body of a frame, in bytes.
 pub const FRAME_LEN_MAX: usize = 16 << 20;
 /// Largest command, query or reply that always fits into a frame beside its names, in bytes.
@@ -66,17 +72,30 @@ pub struct Welcome {
     pub calls_max: u32,
     /// Other messages in flight from one connection; more are refused.
     pub messages_max: u32,
+    /// The version that both ends speak from now on; 0 of a host from before there were ranges, which speaks that of the
+    /// hello. It travels in the header.
+    #[serde(skip)]
+    pub version: u16,
+}
+
+/// A host's answer to a [`Hello`] that it refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub why: String,
+    /// The newest version that the host speaks; 0 of a host from before there were ranges. It travels in the header.
+    pub newest: u16,
 }
 
 /// One frame.
 #[derive(Clone, Debug)]
 pub enum Frame {
-    /// The opener's first frame, with its transport version. The rest is absent when that isn't ours.
-    Hello(u16, Option<Hello>),
+    /// The opener's first frame, with the versions that it speaks. The rest is absent when none of them is ours.
+    Hello(Versions, Option<Hello>),
     /// The host's first frame, when it accepts the connection.
     Welcome(Welcome),
-    /// The host's first and last frame, when it refuses the connection: why.
-    Refusal(String),
+    /// The host's first and last frame, when it refuses the connection.
+    Refusal(Refusal),
     /// One attempt of one request.
     Call(u64, Call),
     /// The answer to the call of that id.

@@ -168,9 +168,10 @@ impl Link {
         let permit = self.shared.messages.acquire().await.map_err(|_closed| LinkLost)?;
         self.shared.drained().await;
         let (sender, receiver) = oneshot::channel();
-        let queued = self
-            .shared
-            .queue(Waiting::Message(sender), |out, id| frame::put(out, &Frame::Peer(id, message)));
+        let version = self.shared.welcome.version;
+        let queued = self.shared.queue(Waiting::Message(sender), |out, id| {
+            frame::put_message(out, id, &message, version)
+        });
         if let Err(error) = queued {
             tracing::debug!(address = self.shared.address, %error, "message not sent");
             return Err(LinkLost);

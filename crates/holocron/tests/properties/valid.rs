@@ -4,7 +4,7 @@ use bytes::Bytes;
 use holocron::{
     Answer, Call, Format, Health, JoinRequest, ListRequest, ListedPage, Mode, Offer, Outcome,
     PeerMessage, PeerReply, Progress, Rule, ServeRequest, VnodeStatus,
-    frame::{Frame, Hello, TRANSPORT_VERSION, Welcome},
+    frame::{Frame, Hello, Refusal, Versions, Welcome},
 };
 use holocron_protocol::{
     checkpoint::retain::Copying,
@@ -223,12 +223,12 @@ fn reply() -> impl Strategy<Value = PeerReply> {
 pub(crate) fn frame() -> impl Strategy<Value = Frame> {
     prop_oneof![
         1 => (option::of(any::<u128>()), text()).prop_map(|(cluster, who)| {
-            Frame::Hello(TRANSPORT_VERSION, Some(Hello { cluster: cluster.map(ClusterId::new), who }))
+            Frame::Hello(Versions::spoken(), Some(Hello { cluster: cluster.map(ClusterId::new), who }))
         }),
-        1 => any::<(u128, u32, u32)>().prop_map(|(cluster, calls_max, messages_max)| {
-            Frame::Welcome(Welcome { cluster: ClusterId::new(cluster), calls_max, messages_max })
+        1 => any::<(u128, u32, u32, u16)>().prop_map(|(cluster, calls_max, messages_max, version)| {
+            Frame::Welcome(Welcome { cluster: ClusterId::new(cluster), calls_max, messages_max, version })
         }),
-        1 => text().prop_map(Frame::Refusal),
+        1 => (text(), any::<u16>()).prop_map(|(why, newest)| Frame::Refusal(Refusal { why, newest })),
         3 => (any::<u64>(), call()).prop_map(|(id, call)| Frame::Call(id, call)),
         3 => (any::<u64>(), answer()).prop_map(|(id, answer)| Frame::Answer(id, answer)),
         3 => (any::<u64>(), message()).prop_map(|(id, message)| Frame::Peer(id, message)),

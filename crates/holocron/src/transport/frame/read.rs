@@ -9,8 +9,8 @@ use holocron_protocol::{
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{
-    Broken, FRAME_LEN_MAX, Frame, HEADER_LEN, HELLO_LEN_MAX, Kind, MAGIC, Received,
-    TRANSPORT_VERSION, TooLarge,
+    Broken, FRAME_LEN_MAX, Frame, HEADER_LEN, HELLO_LEN_MAX, Kind, MAGIC, NEWEST, Received,
+    Refusal, TooLarge, Versions, Welcome, older,
 };
 use crate::api::call::{Answer, Call, Format, Mode, Outcome};
 
@@ -28,18 +28,26 @@ pub struct FrameReader<R> {
     skip: usize,
     /// Largest body that is accepted, in bytes.
     length_max: usize,
+    /// The version in which messages are read.
+    version: u16,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// For the connection of an unknown peer: accepts bodies up to [`HELLO_LEN_MAX`] until [`FrameReader::trust`].
     #[must_use]
     pub fn new(reads: R) -> Self {
-        Self { reads, buffer: BytesMut::new(), skip: 0, length_max: HELLO_LEN_MAX }
+        Self { reads, buffer: BytesMut::new(), skip: 0, length_max: HELLO_LEN_MAX, version: NEWEST }
     }
 
     /// From now on accepts bodies up to [`FRAME_LEN_MAX`].
     pub fn trust(&mut self) {
         self.length_max = FRAME_LEN_MAX;
+    }
+
+    /// After the handshake: like [`FrameReader::trust`], and what follows is in this version.
+    pub(crate) fn speak(&mut self, version: u16) {
+        self.version = version;
+        self.trust();
     }
 
     /// The next frame; `None` when the other end closed the connection between two frames. Dropping the future loses
@@ -114,7 +122,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
         let mut body = self.buffer.split_to(HEADER_LEN + length).freeze();
         let body = body.split_off(HEADER_LEN);
-        Ok(Some(match decode(kind, id, &body) {
+        Ok(Some(match decode(kind, id, &body, self.version) {
             Ok(frame) => Received::Frame(frame),
             Err(malformed) => Received::Unusable { kind, id, why: malformed.why },
         }))
@@ -122,14 +130,17 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 }
 
 /// Reads a frame's body.
-fn decode(kind: Kind, id: u64, body: &Bytes) -> Result<Frame, Malformed> {
+fn decode(kind: Kind, id: u64, body: &Bytes, version: u16) -> Result<Frame, Malformed> {
     Ok(match kind {
-        Kind::Hello => hello(body)?,
-        Kind::Welcome => Frame::Welcome(codec::from_bincode("welcome", body)?),
-        Kind::Refusal => Frame::Refusal(text(body)?),
+        Kind::Hello => hello(id, body)?,
+        Kind::Welcome => {
+            let welcome: Welcome = codec::from_bincode("welcome", body)?;
+            Frame::Welcome(Welcome { version: version_in(id)?, ..welcome })
+        }
+        Kind::Refusal => Frame::Refusal(Refusal { why: text(body)?, newest: version_in(id)? }),
         Kind::Call => Frame::Call(id, call(body)?),
         Kind::Answer => Frame::Answer(id, answer(body)?),
-        Kind::Peer => Frame::Peer(id, codec::from_bincode("message", body)?),
+        Kind::Peer => Frame::Peer(id, older::message(body, version)?),
         Kind::PeerReply => Frame::PeerReply(id, codec::from_bincode("reply", body)?),
         Kind::Epoch => Frame::Epoch(Epoch::new(id), body.clone()),
         Kind::Ping => Frame::Ping,
@@ -137,18 +148,21 @@ fn decode(kind: Kind, id: u64, body: &Bytes) -> Result<Frame, Malformed> {
     })
 }
 
-fn hello(body: &Bytes) -> Result<Frame, Malformed> {
+fn version_in(id: u64) -> Result<u16, Malformed> {
+    u16::try_from(id).map_err(|_large| Malformed::new("frame", "its header has no version"))
+}
+
+fn hello(id: u64, body: &Bytes) -> Result<Frame, Malformed> {
     let mut fields = Fields(body);
     if fields.take::<4>()? != MAGIC {
         return Err(Malformed::new("hello", "this is not Holocron"));
     }
-    let version = u16::from_le_bytes(fields.take()?);
-    let hello = if version == TRANSPORT_VERSION {
-        Some(codec::from_bincode("hello", fields.0)?)
-    } else {
-        None
+    let theirs = Versions::from_hello(u16::from_le_bytes(fields.take()?), id);
+    let hello = match Versions::spoken().shared_with(theirs) {
+        Some(_version) => Some(codec::from_bincode("hello", fields.0)?),
+        None => None,
     };
-    Ok(Frame::Hello(version, hello))
+    Ok(Frame::Hello(theirs, hello))
 }
 
 fn call(body: &Bytes) -> Result<Call, Malformed> {

@@ -83,7 +83,7 @@ fn an_undecodable_body_costs_one_frame() {
 
 #[test]
 fn a_connection_that_ends_inside_a_frame_is_an_error() {
-    let bytes = frame_bytes(&Frame::Refusal("no".into()));
+    let bytes = frame_bytes(&Frame::Refusal(Refusal { why: "no".into(), newest: NEWEST }));
     for end in 1..bytes.len() {
         let (frames, end) = read_all(&bytes[..end], true);
         assert!(frames.is_empty() && matches!(end, Err(Broken::CutShort)), "{frames:?} {end:?}");
@@ -92,10 +92,16 @@ fn a_connection_that_ends_inside_a_frame_is_an_error() {
 
 #[test]
 fn a_hello_of_another_version_is_read_as_a_hello() {
-    let mut bytes = frame_bytes(&Frame::Hello(1, Some(Hello { cluster: None, who: "x".into() })));
-    bytes[HEADER_LEN + 4] = 77;
+    let hello = Hello { cluster: None, who: "x".into() };
+    let mut bytes = frame_bytes(&Frame::Hello(Versions::spoken(), Some(hello)));
+    // The oldest version is in the header, the newest behind the magic.
+    (bytes[5], bytes[HEADER_LEN + 4]) = (76, 77);
     let (frames, _) = read_all(&bytes, false);
-    assert!(matches!(frames[0], Received::Frame(Frame::Hello(77, None))), "{frames:?}");
+    let theirs = Versions { oldest: 76, newest: 77 };
+    assert!(
+        matches!(frames[0], Received::Frame(Frame::Hello(read, None)) if read == theirs),
+        "{frames:?}"
+    );
 }
 
 #[test]

@@ -5,15 +5,35 @@ use holocron_protocol::{
     request::window::{Request, RequestId},
 };
 
-use super::{FRAME_LEN_MAX, Frame, HEADER_LEN, Hello, Kind, MAGIC, TRANSPORT_VERSION, TooLarge};
-use crate::api::call::{Answer, Call, Format, Mode, Outcome};
+use super::{
+    FRAME_LEN_MAX, Frame, HEADER_LEN, Hello, Kind, MAGIC, NEWEST, Refusal, TooLarge, Versions,
+    older, version,
+};
+use crate::{
+    api::call::{Answer, Call, Format, Mode, Outcome},
+    transport::peer::PeerMessage,
+};
 
-fn put_hello(out: &mut Vec<u8>, hello: &Hello) -> Result<(), TooLarge> {
-    framed(out, Kind::Hello, 0, |out| {
+fn put_hello(out: &mut Vec<u8>, spoken: Versions, hello: &Hello) -> Result<(), TooLarge> {
+    framed(out, Kind::Hello, version::in_header(spoken.oldest), |out| {
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&TRANSPORT_VERSION.to_le_bytes());
+        out.extend_from_slice(&spoken.newest.to_le_bytes());
         codec::to_bincode(hello, out);
     })
+}
+
+/// Appends a message in this version of the wire.
+///
+/// # Errors
+///
+/// [`TooLarge`], and nothing is appended.
+pub(crate) fn put_message(
+    out: &mut Vec<u8>,
+    id: u64,
+    message: &PeerMessage,
+    version: u16,
+) -> Result<(), TooLarge> {
+    framed(out, Kind::Peer, id, |out| older::put_message(out, message, version))
 }
 
 /// Appends a call.
@@ -91,7 +111,7 @@ pub(crate) fn put_answer(out: &mut Vec<u8>, id: u64, answer: &Answer) -> Result<
     })
 }
 
-/// Appends a frame.
+/// Appends a frame, in the newest version of the wire.
 ///
 /// # Errors
 ///
@@ -99,23 +119,24 @@ pub(crate) fn put_answer(out: &mut Vec<u8>, id: u64, answer: &Answer) -> Result<
 ///
 /// # Panics
 ///
-/// When it is a hello of another version than ours.
+/// When it is a hello of which only the versions are known.
 pub fn put(out: &mut Vec<u8>, frame: &Frame) -> Result<(), TooLarge> {
     match frame {
-        Frame::Hello(_, hello) => {
-            put_hello(out, hello.as_ref().expect("we write hellos of our own version only"))
+        Frame::Hello(spoken, hello) => {
+            let hello = hello.as_ref().expect("we write hellos of versions that we speak");
+            put_hello(out, *spoken, hello)
         }
         Frame::Welcome(welcome) => {
-            framed(out, Kind::Welcome, 0, |out| codec::to_bincode(welcome, out))
+            let id = version::in_header(welcome.version);
+            framed(out, Kind::Welcome, id, |out| codec::to_bincode(welcome, out))
         }
-        Frame::Refusal(why) => {
-            framed(out, Kind::Refusal, 0, |out| out.extend_from_slice(why.as_bytes()))
+        Frame::Refusal(Refusal { why, newest }) => {
+            let id = version::in_header(*newest);
+            framed(out, Kind::Refusal, id, |out| out.extend_from_slice(why.as_bytes()))
         }
         Frame::Call(id, call) => put_call(out, *id, call),
         Frame::Answer(id, answer) => put_answer(out, *id, answer),
-        Frame::Peer(id, message) => {
-            framed(out, Kind::Peer, *id, |out| codec::to_bincode(message, out))
-        }
+        Frame::Peer(id, message) => put_message(out, *id, message, NEWEST),
         Frame::PeerReply(id, reply) => {
             framed(out, Kind::PeerReply, *id, |out| codec::to_bincode(reply, out))
         }

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::OPEN_TIMEOUT;
 use crate::transport::{
-    frame::{self, Frame, FrameReader, Hello, Received, Welcome},
+    frame::{self, Frame, FrameReader, Hello, Received, Refusal, Versions, Welcome},
     net::{Network, Stream},
 };
 
@@ -53,11 +53,27 @@ pub(super) async fn open(
     hello: Hello,
 ) -> Result<Opened, OpenError> {
     let address = address.to_owned();
-    match timeout(OPEN_TIMEOUT, handshake(network, &address, hello)).await {
+    let spoken = Versions::spoken();
+    let attempts = async {
+        let mut newest = spoken.newest;
+        loop {
+            let offered = Versions { newest, ..spoken };
+            match handshake(network, &address, offered, hello.clone()).await {
+                // A host from before there were ranges speaks one version, and accepts no hello of another.
+                Err(HandshakeError::RefusedBeforeRanges(_)) if newest > spoken.oldest => {
+                    newest -= 1;
+                }
+                ended => return ended,
+            }
+        }
+    };
+    match timeout(OPEN_TIMEOUT, attempts).await {
         Ok(Ok(opened)) => Ok(opened),
         Ok(Err(HandshakeError::NotListening)) => Err(OpenError::NotListening { address }),
         Ok(Err(HandshakeError::Failed(why))) => Err(OpenError::Unreachable { address, why }),
-        Ok(Err(HandshakeError::Refused(why))) => Err(OpenError::Refused { address, why }),
+        Ok(Err(HandshakeError::Refused(why) | HandshakeError::RefusedBeforeRanges(why))) => {
+            Err(OpenError::Refused { address, why })
+        }
         Err(_elapsed) => {
             let why = format!("no answer within {OPEN_TIMEOUT:?}");
             Err(OpenError::Unreachable { address, why })
@@ -69,6 +85,8 @@ enum HandshakeError {
     NotListening,
     Failed(String),
     Refused(String),
+    /// By a host that doesn't know ranges: perhaps because of the version.
+    RefusedBeforeRanges(String),
 }
 
 impl From<io::Error> for HandshakeError {
@@ -80,6 +98,7 @@ impl From<io::Error> for HandshakeError {
 async fn handshake(
     network: &dyn Network,
     address: &str,
+    offered: Versions,
     hello: Hello,
 ) -> Result<Opened, HandshakeError> {
     let Stream { reads, mut writes } = network.connect(address).await.map_err(|error| {
@@ -90,7 +109,7 @@ async fn handshake(
         }
     })?;
     let mut first = Vec::new();
-    frame::put(&mut first, &Frame::Hello(frame::TRANSPORT_VERSION, Some(hello)))
+    frame::put(&mut first, &Frame::Hello(offered, Some(hello)))
         .map_err(|error| HandshakeError::Failed(error.to_string()))?;
     // If the host refuses us it may have closed the connection already. It said why before, so what it sent is read all the same.
     let sent = match writes.write_all(&first).await {
@@ -107,14 +126,32 @@ async fn handshake(
     };
     match answer {
         Some(Received::Frame(Frame::Welcome(welcome))) => {
-            reader.trust();
+            let welcome = agreed(offered, welcome)?;
+            reader.speak(welcome.version);
             Ok(Opened { reader, writes, welcome })
         }
-        Some(Received::Frame(Frame::Refusal(why))) => Err(HandshakeError::Refused(why)),
+        Some(Received::Frame(Frame::Refusal(Refusal { why, newest: 0 }))) => {
+            Err(HandshakeError::RefusedBeforeRanges(why))
+        }
+        Some(Received::Frame(Frame::Refusal(Refusal { why, .. }))) => {
+            Err(HandshakeError::Refused(why))
+        }
         Some(other) => Err(HandshakeError::Failed(format!("unexpected first frame: {other:?}"))),
         None => {
             sent?;
             Err(HandshakeError::Failed("the host closed the connection before its welcome".into()))
+        }
+    }
+}
+
+/// The welcome with the version that both ends speak.
+fn agreed(offered: Versions, welcome: Welcome) -> Result<Welcome, HandshakeError> {
+    match welcome.version {
+        0 => Ok(Welcome { version: offered.newest, ..welcome }),
+        version if offered.has(version) => Ok(welcome),
+        version => {
+            let why = format!("the host chose version {version}, and was offered {offered}");
+            Err(HandshakeError::Failed(why))
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     api::call::{Answer, Call, Outcome, ReplyTo},
     transport::{
         audit::{self, Origin},
-        frame::{self, Broken, Frame, FrameReader, Kind, Received, TRANSPORT_VERSION, Welcome},
+        frame::{self, Broken, Frame, FrameReader, Kind, Received, Refusal, Versions, Welcome},
         net::{Arrival, Stream},
         peer::{PeerMessage, PeerReply},
         permit,
@@ -91,10 +91,16 @@ impl Connection {
             first = timeout(HELLO_TIMEOUT, reader.next()) => first,
         };
         let (answer, accepted) = match first {
-            Ok(Ok(Some(Received::Frame(Frame::Hello(version, hello))))) => {
-                match judge(host, version, hello) {
-                    Ok((welcome, who)) => (Frame::Welcome(welcome), Ok(who)),
-                    Err(why) => (Frame::Refusal(why.clone()), Err(why)),
+            Ok(Ok(Some(Received::Frame(Frame::Hello(theirs, hello))))) => {
+                match judge(host, theirs, hello) {
+                    Ok((welcome, who)) => {
+                        let version = welcome.version;
+                        (Frame::Welcome(welcome), Ok((who, version)))
+                    }
+                    Err(why) => {
+                        let newest = Versions::spoken().newest;
+                        (Frame::Refusal(Refusal { why: why.clone(), newest }), Err(why))
+                    }
                 }
             }
             // Not answered: a peer that sends no hello can't read our frames either.
@@ -117,14 +123,14 @@ impl Connection {
         });
         let written = written.await;
         // A refusal is returned whether or not the peer received it.
-        let who = accepted.map_err(NotServed::TurnedAway)?;
+        let (who, version) = accepted.map_err(NotServed::TurnedAway)?;
         match written {
             Ok(Ok(())) => {}
             Ok(Err(error)) if frame::is_hang_up(&error) => return Err(NotServed::HungUp),
             Ok(Err(error)) => return Err(NotServed::TurnedAway(error.to_string())),
             Err(_elapsed) => return Err("it did not take the welcome in time".into()),
         }
-        reader.trust();
+        reader.speak(version);
         Ok(Self { reader, writes, who, origin: Origin { from, identity } })
     }
 
@@ -179,12 +185,13 @@ async fn answered(host: &Host, in_flight: &Semaphore) -> bool {
 /// Accepts the opener, or says why it is refused.
 fn judge(
     host: &Host,
-    version: u16,
+    theirs: Versions,
     hello: Option<frame::Hello>,
 ) -> Result<(Welcome, String), String> {
-    let Some(hello) = hello else {
+    let ours = Versions::spoken();
+    let (Some(version), Some(hello)) = (ours.shared_with(theirs), hello) else {
         return Err(format!(
-            "it speaks version {version} of the transport and this host version {TRANSPORT_VERSION}: use the same release"
+            "it speaks {theirs} of the transport and this host {ours}: upgrade release by release"
         ));
     };
     let cluster = host.serve.cluster();
@@ -194,8 +201,12 @@ fn judge(
         return Err(format!("it looks for cluster {meant}; this host belongs to {cluster}"));
     }
     let limits = host.limits;
-    let welcome =
-        Welcome { cluster, calls_max: limits.calls_max, messages_max: limits.messages_max };
+    let welcome = Welcome {
+        cluster,
+        calls_max: limits.calls_max,
+        messages_max: limits.messages_max,
+        version,
+    };
     Ok((welcome, hello.who))
 }
 
