@@ -1,16 +1,19 @@
 //! `holocron host`: runs a host with the built-in kinds until a signal stops it.
 
 mod http;
+mod prices;
 
 use core::time::Duration;
 
 use clap::Args;
 use holocron::{Founding, Host, HostBuilder, Settings, Stopped};
-use holocron_metrics::Prices;
 use holocron_protocol::epoch::log::EPOCHS_KEPT_MIN;
 use serde_json::json;
 
-use self::http::{Http, HttpArguments, Reach};
+use self::{
+    http::{Http, HttpArguments, Reach},
+    prices::PriceArguments,
+};
 use crate::{
     domains::DomainArguments,
     exit::{self, Fail, Failure},
@@ -47,6 +50,8 @@ pub(crate) struct Arguments {
     advertise: Option<String>,
     #[command(flatten)]
     http: HttpArguments,
+    #[command(flatten)]
+    prices: PriceArguments,
     /// Listen beyond loopback without TLS: any process that reaches the address can then read and change everything. Only for
     /// a network in which you trust every machine. With TLS it isn't needed.
     #[arg(long)]
@@ -218,7 +223,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
         () = signals.next() => return Ok(()),
         started = builder.start() => started?,
     };
-    let prices = Prices::of_store(&arguments.cluster.store.url);
+    let prices = arguments.prices.of_store(&arguments.cluster.store.url);
     let http = http.map(|prepared| prepared.serve(&host, prices));
     announce(&host, http.as_ref(), &arguments);
     serve(host, http, signals).await

@@ -337,6 +337,8 @@ url = "file:///acme"
         assert!(kind.contains("line 2: join is true or false"), "{kind}");
         let secret = why("[host]\noption = [\"hush\"]\n");
         assert!(secret.contains("line 2: ") && !secret.contains("hush"), "{secret}");
+        let price = why("[host]\nstore = \"memory://\"\n\n[host.price]\nput = 5\n");
+        assert!(price.contains("line 4: ") && price.contains("write, read, delete"), "{price}");
         let syntax = why("[host]\nlisten = \n");
         assert!(syntax.contains("line 2: "), "{syntax}");
         let twice = why("[host]\nlisten = [\"a\", \"b\"]\n");

@@ -9,8 +9,10 @@ use tokio::{
 
 use super::support::{Place, all_served, run, text, turn, until};
 
-/// The offset of the version in a first frame: after a header of 13 bytes and a magic of 4.
+/// The offset of the newest version in a hello: after a header of 13 bytes and a magic of 4.
 const VERSION_AT: usize = 17;
+/// The offset of the oldest version: in the header, after the length and the kind.
+const OLDEST_AT: usize = 5;
 
 /// The lines of a log about connections.
 fn about_connections(log: &str) -> Vec<&str> {
@@ -54,12 +56,12 @@ async fn unknown_peers_are_logged_with_the_reason() {
     let mut hello = Vec::new();
     frame::put(&mut hello, &Frame::Hello(Versions::spoken(), Some(elsewhere))).unwrap();
     let mut newer = hello.clone();
-    newer[VERSION_AT] = 99;
+    (newer[OLDEST_AT], newer[VERSION_AT]) = (98, 99);
     for (said, why) in [
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "frame: "),
         (b"HLC".to_vec(), "the connection ended inside a frame"),
         (hello, "this host belongs to"),
-        (newer, "use the same release"),
+        (newer, "upgrade release by release"),
     ] {
         let mut stream = TcpStream::connect(&host.address).await.unwrap();
         stream.write_all(&said).await.unwrap();

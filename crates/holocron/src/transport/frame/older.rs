@@ -38,14 +38,15 @@ struct JoinIn3 {
 
 /// Appends a message in this version.
 pub(super) fn put_message(out: &mut Vec<u8>, message: &PeerMessage, version: u16) {
-    match message {
-        PeerMessage::Join(request) if version < JOIN_HAS_VERSIONS => {
-            let JoinRequest { name, address, session, weight, zone, shards, versions: _ } =
-                request.clone();
-            let join = JoinIn3 { name, address, session, weight, zone, shards };
-            codec::to_bincode(&MessageIn3::Join(join), out);
-        }
-        message => codec::to_bincode(message, out),
+    if let PeerMessage::Join(request) = message
+        && version < JOIN_HAS_VERSIONS
+    {
+        let JoinRequest { name, address, session, weight, zone, shards, versions: _ } =
+            request.clone();
+        let join = JoinIn3 { name, address, session, weight, zone, shards };
+        codec::to_bincode(&MessageIn3::Join(join), out);
+    } else {
+        codec::to_bincode(message, out);
     }
 }
 

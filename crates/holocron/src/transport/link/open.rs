@@ -61,7 +61,7 @@ pub(super) async fn open(
             match handshake(network, &address, offered, hello.clone()).await {
                 // A host from before there were ranges speaks one version, and accepts no hello of another.
                 Err(HandshakeError::RefusedBeforeRanges(_)) if newest > spoken.oldest => {
-                    newest -= 1
+                    newest -= 1;
                 }
                 ended => return ended,
             }
@@ -125,14 +125,8 @@ async fn handshake(
         Err(broken) => return Err(HandshakeError::Failed(broken.to_string())),
     };
     match answer {
-        Some(Received::Frame(Frame::Welcome(mut welcome))) => {
-            if welcome.version == 0 {
-                welcome.version = offered.newest;
-            }
-            if !offered.has(welcome.version) {
-                let why = format!("it chose version {} out of {offered}", welcome.version);
-                return Err(HandshakeError::Failed(why));
-            }
+        Some(Received::Frame(Frame::Welcome(welcome))) => {
+            let welcome = agreed(offered, welcome)?;
             reader.speak(welcome.version);
             Ok(Opened { reader, writes, welcome })
         }
@@ -146,6 +140,18 @@ async fn handshake(
         None => {
             sent?;
             Err(HandshakeError::Failed("the host closed the connection before its welcome".into()))
+        }
+    }
+}
+
+/// The welcome with the version that both ends speak.
+fn agreed(offered: Versions, welcome: Welcome) -> Result<Welcome, HandshakeError> {
+    match welcome.version {
+        0 => Ok(Welcome { version: offered.newest, ..welcome }),
+        version if offered.has(version) => Ok(welcome),
+        version => {
+            let why = format!("the host chose version {version}, and was offered {offered}");
+            Err(HandshakeError::Failed(why))
         }
     }
 }
