@@ -134,7 +134,9 @@ impl State {
                     self.failed = true;
                     self.pending.clear();
                 }
-                other => self.pending.push(other),
+                Effect::Freeze(_) | Effect::FindSeal(_) | Effect::ReadLog | Effect::Thaw(_) => {
+                    self.pending.push(effect);
+                }
             }
         }
     }
@@ -150,8 +152,8 @@ impl State {
         self.step(Event::Frozen(id(at), FrozenAt { position, low_water, checkpoint_at }));
     }
 
-    fn deliver(&mut self, effect: Effect) {
-        match effect {
+    fn deliver(&mut self, effect: &Effect) {
+        match *effect {
             Effect::Freeze(session) => {
                 let host = &mut self.hosts[index(session)];
                 host.freeze.begin(CUT).expect("there is one cut");
@@ -299,7 +301,7 @@ impl Model for Cutting {
             }
             Action::Deliver(at) => {
                 let effect = state.pending.remove(at);
-                state.deliver(effect);
+                state.deliver(&effect);
             }
             Action::Move => {
                 state.epoch += 1;

@@ -20,7 +20,6 @@ use std::{
 
 use bytes::Bytes;
 use holocron_protocol::{
-    backup::contents::Cut,
     epoch::record::EpochRecord,
     format::keys,
     ids::{DomainId, Epoch, HostName, SessionId},
@@ -154,11 +153,6 @@ impl Shelf {
     #[must_use]
     pub fn census(&self) -> Counters {
         self.state().census.counters
-    }
-
-    /// Why a cut isn't one moment, if it isn't.
-    pub(crate) fn is_no_moment(&self, cut: &Cut) -> Option<String> {
-        self.state().landings.broken(cut)
     }
 
     /// Whether a host at this address owns slots by the newest epoch that landed.

@@ -1,12 +1,12 @@
 //! `holocron restore` and `holocron clone`: a cluster that begins as another was at one moment.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use clap::Args;
-use holocron::backup::{self, Backups, Progress, Restored, Snapshot, Summary};
+use holocron::{
+    Clock as _, SystemClock,
+    backup::{self, Backups, Progress, Restored, Snapshot, Summary},
+};
 use serde_json::json;
 
 use super::{TargetArguments, in_words, place::PlaceArguments, take, with_progress};
@@ -93,8 +93,7 @@ async fn copy(snapshot: &Snapshot, to: &TargetArguments) -> Result<Restored, Fai
 /// The backup that was asked for.
 async fn choose(backups: &Backups, number: Option<u64>, at: Option<When>) -> Result<Summary, Fail> {
     let list = backups.list().await?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let until = at.map(|at| at.wall_ms(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)));
+    let until = at.map(|at| at.wall_ms(SystemClock.wall_ms()));
     let fits = |summary: &&Summary| {
         number.is_none_or(|number| summary.number == number)
             && until.is_none_or(|until| summary.taken_ms <= until)

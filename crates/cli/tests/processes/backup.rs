@@ -1,11 +1,12 @@
 //! Backups of real clusters under load: what was acknowledged before is there, also if a host is killed meanwhile.
 
-use std::time::{Duration, Instant};
+use core::time::Duration;
 
 use holocron::{Client, PeerMessage, PeerReply};
 use holocron_protocol::ids::CutId;
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::support::{
     Callers, Host, PATIENCE, Place, add_to_all, all_served, run, text, turn, values_of,

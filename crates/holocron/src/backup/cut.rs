@@ -147,26 +147,29 @@ impl Asker<'_> {
     async fn ask(&self, effect: Effect) -> Result<Event, String> {
         match effect {
             Effect::Freeze(session) => {
-                let message = PeerMessage::Freeze { session, cut: self.cut };
-                match self.send(session, message).await? {
-                    PeerReply::Frozen(progress) => Ok(Event::Frozen(
-                        session,
-                        FrozenAt {
-                            position: progress.committed.next(),
-                            low_water: progress.low_water,
-                            checkpoint_at: progress.checkpoint_at,
-                        },
-                    )),
-                    other => Err(unexpected(session, other)),
-                }
+                let reply = self.send(session, PeerMessage::Freeze { session, cut: self.cut });
+                let reply = reply.await?;
+                let PeerReply::Frozen(progress) = reply else {
+                    return Err(unexpected(session, &reply));
+                };
+                let at = FrozenAt {
+                    position: progress.committed.next(),
+                    low_water: progress.low_water,
+                    checkpoint_at: progress.checkpoint_at,
+                };
+                Ok(Event::Frozen(session, at))
             }
             Effect::Thaw(session) => {
-                let message = PeerMessage::Thaw { session, cut: self.cut };
-                match self.send(session, message).await? {
-                    PeerReply::Noted => Ok(Event::Thawed(session, Thawed::WasFrozen)),
-                    PeerReply::Refused(_) => Ok(Event::Thawed(session, Thawed::HadGoneOn)),
-                    other => Err(unexpected(session, other)),
-                }
+                let reply = self.send(session, PeerMessage::Thaw { session, cut: self.cut });
+                let reply = reply.await?;
+                let thawed = if let PeerReply::Noted = reply {
+                    Thawed::WasFrozen
+                } else if let PeerReply::Refused(_) = reply {
+                    Thawed::HadGoneOn
+                } else {
+                    return Err(unexpected(session, &reply));
+                };
+                Ok(Event::Thawed(session, thawed))
             }
             Effect::FindSeal(session) => self.find_seal(session).await,
             Effect::ReadLog => {
@@ -205,9 +208,10 @@ impl Asker<'_> {
     }
 }
 
-fn unexpected(session: SessionId, reply: PeerReply) -> String {
-    match reply {
-        PeerReply::Refused(why) => format!("session {session}: {why}"),
-        other => format!("session {session}: unexpected answer: {other:?}"),
+fn unexpected(session: SessionId, reply: &PeerReply) -> String {
+    if let PeerReply::Refused(why) = reply {
+        format!("session {session}: {why}")
+    } else {
+        format!("session {session}: unexpected answer: {reply:?}")
     }
 }

@@ -15,6 +15,7 @@
 
 mod flush;
 mod freeze;
+mod newest;
 mod planted;
 mod terms;
 mod wait;
@@ -27,17 +28,16 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use holocron_protocol::{
     epoch::record::SlotTable,
-    ids::{Epoch, Position, SessionId, Slot, VnodeHash},
+    ids::{Epoch, Position, SessionId, Slot},
     journal::{
         batch::{BATCH_LEN_MAX, BatchBuilder, StateFields},
         freeze::Freeze,
         read_barrier::ReadBarrier,
         writer::Writer,
     },
-    slot::residency::{self, Effect, Newest, Residency},
+    slot::residency::{self, Effect, Residency},
 };
 use holocron_store::Store;
 use tokio::{sync::Notify, time::Instant};
@@ -48,7 +48,7 @@ use crate::{
     api::random::Random,
     session::{
         counts::Counts,
-        tail::{Tail, TailEntry, TailMoment},
+        tail::{Tail, TailEntry},
     },
     store_io::loss::LossWatch,
     transport::peer::Progress,
@@ -360,34 +360,6 @@ impl Journal {
             waiting: !state.open.builder.is_empty()
                 || state.writer.submitted() > state.writer.committed(),
         }
-    }
-
-    /// Accesses the tail under the lock: keep it short.
-    pub(crate) fn with_tail<T>(&self, look: impl FnOnce(&mut Tail) -> T) -> T {
-        look(&mut self.state().tail)
-    }
-
-    /// Where the newest committed record of a vnode is, and its bytes if they are in the tail.
-    pub(crate) fn find(&self, slot: Slot, hash: VnodeHash) -> (Newest, Option<Bytes>) {
-        let state = self.state();
-        let found = state.tail.find(hash);
-        let newest = state.residency.newest(slot, found.as_ref().map(|(place, _)| place.position));
-        (newest, found.map(|(_, record)| record))
-    }
-
-    /// The tail now; and for each of these slots, if it is served, its tenure and from which batch on the tail counts for it.
-    pub(crate) fn tail_moment(&self, slots: &[Slot]) -> (Vec<Option<(Epoch, usize)>>, TailMoment) {
-        let state = self.state();
-        let tail = state.tail.moment();
-        let held = |slot: &Slot| match state.residency.newest(*slot, None) {
-            Newest::InIndex(tenure) => {
-                let counts =
-                    |position| state.residency.newest(*slot, Some(position)) == Newest::InTail;
-                Some((tenure, tail.first(counts)))
-            }
-            Newest::InTail | Newest::NotServed => None,
-        };
-        (slots.iter().map(held).collect(), tail)
     }
 
     /// Ends the session: nothing more is committed, and pending calls are answered `Unclear`.

@@ -88,12 +88,12 @@ mod tests {
         let mut writer = Writer::new(SessionId::new(7), 2);
         let mut freeze = Freeze::default();
         assert!(freeze.may_submit());
-        let _ = writer.submit(Carries::Records);
+        let position = writer.submit(Carries::Records).position;
         assert_eq!(freeze.fixed(CUT, &writer), None, "not begun");
         freeze.begin(CUT).unwrap();
         assert!(!freeze.may_submit());
         assert_eq!(freeze.fixed(CUT, &writer), None, "one is in flight");
-        let _ = writer.won(Position::new(1));
+        assert_eq!(writer.won(position), Some(position));
         assert_eq!(freeze.fixed(CUT, &writer), Some(Position::new(2)));
         assert_eq!(freeze.fixed(OTHER, &writer), None);
         assert_eq!(freeze.thaw(CUT), Thawed::WasFrozen);

@@ -82,7 +82,8 @@ impl Story {
             let source = source.clock(Arc::new(HostClock::new(WALL_BEGINS_MS)));
             // Most cuts are taken when nothing else is copied, so that many are.
             let mut restored_at = chance.below(CUTS_BEFORE);
-            loop {
+            // Then what was kept for the cuts must go.
+            while !work.is_over() {
                 tokio::time::sleep(chance.between(Duration::ZERO, load / 16)).await;
                 let least = tally::known(&work);
                 let taken_now = match Snapshot::take(&source).await {

@@ -12,6 +12,15 @@ use holocron_protocol::{
     ids::{Epoch, Position, SessionId},
 };
 
+use super::Shelf;
+
+impl Shelf {
+    /// Why a cut isn't one moment, if it isn't.
+    pub(crate) fn is_no_moment(&self, cut: &Cut) -> Option<String> {
+        self.state().landings.broken(cut)
+    }
+}
+
 /// When each batch and each epoch landed first. A request that is carried out twice may create an object again after it was
 /// trimmed.
 #[derive(Debug, Default)]
@@ -25,14 +34,13 @@ impl Landings {
     /// An object was created.
     pub(super) fn created(&mut self, key: &str, body: &Bytes) {
         self.next += 1;
-        match keys::parse(key) {
-            Some(Key::Epoch(epoch)) => drop(self.epochs.entry(epoch).or_insert(self.next)),
-            Some(Key::Journal(session, position)) => {
-                if codec::open_as(key, body, ObjectKind::Batch).is_ok() {
-                    self.batches.entry((session, position)).or_insert(self.next);
-                }
-            }
-            _ => {}
+        let Some(key_of) = keys::parse(key) else { return };
+        if let Key::Epoch(epoch) = key_of {
+            self.epochs.entry(epoch).or_insert(self.next);
+        } else if let Key::Journal(session, position) = key_of
+            && codec::open_as(key, body, ObjectKind::Batch).is_ok()
+        {
+            self.batches.entry((session, position)).or_insert(self.next);
         }
     }
 
@@ -83,7 +91,7 @@ mod tests {
         let header = writer.submit(Carries::Records);
         let object = BatchBuilder::default().finish(header, Nonce::new(1));
         landings.created(&keys::journal_position(session, header.position), &object);
-        let _ = writer.won(header.position);
+        assert_eq!(writer.won(header.position), Some(header.position));
     }
 
     fn cut(a: u64, b: u64) -> Cut {
