@@ -135,8 +135,7 @@ pub const fn noticed(bug: Bug) -> Noticed {
         Bug::ClaimAtOnce => in_election("switched::a_claim_that_begins_at_once"),
         Bug::LeadUnconfirmed => in_election("switched::a_leader_that_is_not_confirmed"),
         Bug::ResignAsLeader => in_election("switched::a_leader_that_resigns_and_goes_on"),
-        // The library waits for what is in flight before it asks for the position. For the others, a session must lose patience,
-        // or an epoch come, between two messages of a cut: 200 seeds take some 300 cuts, and none meets that.
+        // A session must lose patience, or an epoch come, in the middle of a cut: 200 seeds don't meet that.
         Bug::CutInFlight | Bug::CutThawed | Bug::CutAcrossEpochs => of_cuts(bug),
         Bug::SendBeforeCommit => in_messages("messages::sent_before_it_is_committed"),
         Bug::LowestUncommitted => in_messages("messages::a_lowest_number_that_is_not_committed"),
