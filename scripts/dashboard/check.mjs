@@ -134,7 +134,7 @@ async function tellsTakeovers(page, cluster) {
 async function saysThatItsHostIsGone(page, cluster) {
   cluster.kill("h1");
   await until("it says so", async () => (await text(page, "connection")).includes("disconnected since"));
-  assert.match(await text(page, "banner"), /doesn’t answer since .* another host: h2/);
+  assert.match(await text(page, "banner"), /hasn’t answered since .* another host: h2/);
   say("a page whose host is gone says since when, and where to go");
 }
 

@@ -6,7 +6,7 @@ mod restore;
 use std::sync::{Arc, atomic::Ordering};
 
 use clap::Args;
-use holocron::backup::{Added, BackupError, Backups, Progress, Snapshot, Source};
+use holocron::backup::{Added, BackupError, Backups, Original, Progress, Snapshot};
 use holocron_store::{Store, explain};
 use serde_json::json;
 use tokio::time::Instant;
@@ -132,8 +132,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Fail> {
 /// Takes a cut of a cluster.
 async fn take(cluster: &ClusterArguments) -> Result<Snapshot, Fail> {
     let store = Deadline::within(STORE_WITHIN).open(&cluster.store.url, &cluster.store.options);
-    let source = Source::new(store.await?).network(cluster.tls.network()?);
-    Ok(Snapshot::take(&source).await?)
+    let original = Original::new(store.await?).network(cluster.tls.network()?);
+    Ok(Snapshot::take(&original).await?)
 }
 
 /// Prints to standard error how far copying has come, while it runs.

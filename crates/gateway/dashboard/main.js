@@ -132,7 +132,7 @@ function failed(error) {
   const where = host ? `The gateway of ${host}` : "The gateway";
   const others = (newestStatus?.hosts ?? []).map(({ name }) => name).filter((name) => name !== host);
   const open = others.length > 0 ? ` Open the dashboard of another host: ${others.join(", ")}.` : "";
-  const what = error.status === 0 ? "doesn’t answer" : `answers ${error.status}`;
+  const what = error.status === 0 ? "hasn’t answered" : `has answered ${error.status}`;
   showBanner(`${where} ${what} since ${timeOf(goneSince)}: ${error.message}. What is shown is older; trying again.${open}`);
   document.title = "Holocron: disconnected";
 }

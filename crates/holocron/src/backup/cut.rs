@@ -19,7 +19,7 @@ use holocron_store::{Patience, Store};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{BackupError, Source};
+use super::{BackupError, Original};
 use crate::{
     store_io::{cluster_object::read_cluster, epoch_log::EpochLog, journal_end::journal_extent},
     transport::{
@@ -50,15 +50,15 @@ pub(super) struct Taken {
 }
 
 /// Takes a cut of a running cluster.
-pub(super) async fn take(source: &Source) -> Result<Taken, BackupError> {
+pub(super) async fn take(original: &Original) -> Result<Taken, BackupError> {
     let (patience, stop) = (Patience::at_start(STORE_WITHIN), CancellationToken::new());
-    let (cluster, _) = read_cluster(&*source.store, patience, &stop).await?;
-    let log = EpochLog { store: Arc::clone(&source.store), cluster, patience, stop };
+    let (cluster, _) = read_cluster(&*original.store, patience, &stop).await?;
+    let log = EpochLog { store: Arc::clone(&original.store), cluster, patience, stop };
     let mut attempts = 0;
     loop {
         let none = || BackupError::NoCluster("the cluster has no epoch yet".to_owned());
         let view = log.newest(None).await?.ok_or_else(none)?;
-        let why = match attempt(source, &log, &view).await {
+        let why = match attempt(original, &log, &view).await {
             Ok((cut, frozen_for)) => return Ok(Taken { cluster, view, cut, frozen_for }),
             Err(Missed::Refused(why)) => return Err(BackupError::NotSupported(why)),
             Err(Missed::Failed(why)) => why,
@@ -79,11 +79,15 @@ enum Missed {
     Failed(String),
 }
 
-async fn attempt(source: &Source, log: &EpochLog, view: &View) -> Result<(Cut, Duration), Missed> {
+async fn attempt(
+    original: &Original,
+    log: &EpochLog,
+    view: &View,
+) -> Result<(Cut, Duration), Missed> {
     let (mut taking, effects) = Taking::new(&view.record).map_err(Missed::Refused)?;
     // Before anything is frozen.
-    let links = connect(source, log.cluster, &view.record).await.map_err(Missed::Failed)?;
-    let asker = Asker { log, view, links, cut: CutId::new(source.random.bits()) };
+    let links = connect(original, log.cluster, &view.record).await.map_err(Missed::Failed)?;
+    let asker = Asker { log, view, links, cut: CutId::new(original.random.bits()) };
     let began = Instant::now();
     let mut waiting: FuturesUnordered<_> =
         effects.into_iter().map(|effect| asker.carry_out(effect)).collect();
@@ -107,13 +111,13 @@ async fn attempt(source: &Source, log: &EpochLog, view: &View) -> Result<(Cut, D
 
 /// A connection to the host of each open session.
 async fn connect(
-    source: &Source,
+    original: &Original,
     cluster: Cluster,
     record: &EpochRecord,
 ) -> Result<BTreeMap<SessionId, Arc<Link>>, String> {
     let opening = record.hosts.iter().map(|(name, host)| {
         let hello = Hello { cluster: Some(cluster.cluster), who: "a backup".to_owned() };
-        let link = Link::open(&*source.network, &host.address, hello);
+        let link = Link::open(&*original.network, &host.address, hello);
         link.map_err(move |error| format!("host {name}: {error}"))
     });
     let mut links = BTreeMap::new();

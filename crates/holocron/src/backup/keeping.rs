@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::Source;
+use super::Original;
 use crate::{
     store_io::{epoch_log::EpochLog, keep::KEEP_FOR},
     transport::{frame::Hello, link::Link, peer::PeerMessage, serve::View},
@@ -30,8 +30,8 @@ impl Drop for Keeping {
 impl Keeping {
     /// Begins with the hosts of this record, and follows the log: hosts that join are asked, too. One that can't be asked may
     /// delete something; then the copy isn't sound, and that is noticed.
-    pub(super) fn begin(source: &Source, log: EpochLog, view: View) -> Self {
-        let source = source.clone();
+    pub(super) fn begin(original: &Original, log: EpochLog, view: View) -> Self {
+        let original = original.clone();
         Self(tokio::spawn(async move {
             let mut view = view;
             loop {
@@ -41,7 +41,7 @@ impl Keeping {
                         view = newest;
                     }
                     join_all(
-                        view.record.hosts.values().map(|host| ask(&source, &log, &host.address)),
+                        view.record.hosts.values().map(|host| ask(&original, &log, &host.address)),
                     )
                     .await;
                 };
@@ -51,9 +51,9 @@ impl Keeping {
     }
 }
 
-async fn ask(source: &Source, log: &EpochLog, address: &str) {
+async fn ask(original: &Original, log: &EpochLog, address: &str) {
     let hello = Hello { cluster: Some(log.cluster.cluster), who: "a backup".to_owned() };
-    let asked = match Link::open(&*source.network, address, hello).await {
+    let asked = match Link::open(&*original.network, address, hello).await {
         Ok(link) => {
             link.message(PeerMessage::Keep).await.map(drop).map_err(|lost| lost.to_string())
         }
@@ -66,11 +66,11 @@ async fn ask(source: &Source, log: &EpochLog, address: &str) {
 
 /// A log that can be read as long as a snapshot is in use.
 pub(super) fn log_of(
-    source: &Source,
+    original: &Original,
     cluster: holocron_protocol::format::cluster::Cluster,
 ) -> EpochLog {
     EpochLog {
-        store: Arc::clone(&source.store),
+        store: Arc::clone(&original.store),
         cluster,
         patience: holocron_store::Patience::within(ROUND_WITHIN),
         stop: tokio_util::sync::CancellationToken::new(),

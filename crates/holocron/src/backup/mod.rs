@@ -7,12 +7,12 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use holocron::backup::{Backups, Snapshot, Source, restore};
+//! use holocron::backup::{Backups, Original, Snapshot, restore};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let source = Source::new(holocron_store::open("s3://bucket/cluster", &[])?);
+//! let original = Original::new(holocron_store::open("s3://bucket/cluster", &[])?);
 //! let backups = Backups::new(holocron_store::open("file:///backups", &[])?);
-//! let added = backups.add(&Snapshot::take(&source).await?, Default::default()).await?;
+//! let added = backups.add(&Snapshot::take(&original).await?, Default::default()).await?;
 //!
 //! // Later, elsewhere:
 //! let snapshot = backups.open(added.number).await?;
@@ -56,14 +56,14 @@ use crate::{
 
 /// A running cluster, of which a cut can be taken.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct Original {
     store: Arc<dyn Store>,
     network: Arc<dyn Network>,
     random: Random,
     clock: Arc<dyn Clock>,
 }
 
-impl Source {
+impl Original {
     /// The cluster in a store, whose hosts are reached without TLS.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {

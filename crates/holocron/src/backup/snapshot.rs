@@ -19,7 +19,7 @@ use holocron_store::{Listed, Patience, Store, get_until, list_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BackupError, Source,
+    BackupError, Original,
     cut::{Taken, take},
     keeping::{Keeping, log_of},
     view::{CutView, Known},
@@ -52,22 +52,23 @@ impl Snapshot {
     /// # Errors
     ///
     /// [`BackupError`]. After [`BackupError::NoCut`], try again.
-    pub async fn take(source: &Source) -> Result<Self, BackupError> {
-        let Taken { cluster, view, cut, frozen_for } = take(source).await?;
-        let keeping = Keeping::begin(source, log_of(source, cluster), view);
-        let listed = list_until(&*source.store, "", patience(), &CancellationToken::new()).await?;
+    pub async fn take(original: &Original) -> Result<Self, BackupError> {
+        let Taken { cluster, view, cut, frozen_for } = take(original).await?;
+        let keeping = Keeping::begin(original, log_of(original, cluster), view);
+        let listed =
+            list_until(&*original.store, "", patience(), &CancellationToken::new()).await?;
         let belongs = |listed: &Listed| {
             keys::parse(&listed.key).is_some_and(|key| cut.includes(&key, &cluster))
         };
         let objects = listed.into_iter().filter(belongs);
         let objects = objects.map(|object| (object.key, Known { len: object.len, checksum: None }));
         let parts = Parts {
-            from: Arc::clone(&source.store),
+            from: Arc::clone(&original.store),
             objects: objects.collect(),
             cut,
-            taken_ms: source.clock.wall_ms(),
+            taken_ms: original.clock.wall_ms(),
         };
-        let mut snapshot = Self::of(parts, &source.random).await?;
+        let mut snapshot = Self::of(parts, &original.random).await?;
         snapshot.frozen_for = frozen_for;
         snapshot._keeping = Some(keeping);
         Ok(snapshot)

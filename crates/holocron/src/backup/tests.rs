@@ -91,12 +91,12 @@ async fn a_backup_under_load_is_one_moment_and_can_be_restored() {
     let (h1, _h2) = (host(&store, "h1").await, host(&store, "h2").await);
     let (client, stop) = (h1.client(), Arc::new(AtomicBool::new(false)));
     let writing = tokio::spawn(write_pairs(client.clone(), Arc::clone(&stop)));
-    let (source, backups) = (Source::new(Arc::clone(&store)), Backups::new(Arc::clone(&place)));
+    let (original, backups) = (Original::new(Arc::clone(&store)), Backups::new(Arc::clone(&place)));
     let mut known = Vec::new();
     for _ in 0..4 {
         tokio::time::sleep(core::time::Duration::from_millis(150)).await;
         let before = effects(&client).await;
-        let snapshot = Snapshot::take(&source).await.expect("a cut");
+        let snapshot = Snapshot::take(&original).await.expect("a cut");
         let after = effects(&client).await;
         let added = backups.add(&snapshot, Arc::default()).await.expect("a backup");
         known.push((added, before, after));
@@ -127,13 +127,13 @@ async fn a_backup_under_load_is_one_moment_and_can_be_restored() {
 async fn old_backups_go_and_those_that_stay_lack_nothing() {
     let (store, place) = (memory(), memory());
     let h1 = host(&store, "h1").await;
-    let source = Source::new(Arc::clone(&store));
+    let original = Original::new(Arc::clone(&store));
     let backups = Backups::new(Arc::clone(&place));
     for count in 1..=3 {
         for _ in 0..20 {
             add_one(&h1.client(), "one").await;
         }
-        let snapshot = Snapshot::take(&source).await.expect("a cut");
+        let snapshot = Snapshot::take(&original).await.expect("a cut");
         let added = backups.add(&snapshot, Arc::default()).await.expect("a backup");
         assert_eq!(added.number, count);
     }
@@ -161,11 +161,11 @@ async fn a_place_of_another_cluster_and_a_store_that_is_not_empty_are_refused() 
     add_one(&h1.client(), "one").await;
     add_one(&h2.client(), "one").await;
     let backups = Backups::new(Arc::clone(&place));
-    let snapshot = Snapshot::take(&Source::new(Arc::clone(&store))).await.unwrap();
+    let snapshot = Snapshot::take(&Original::new(Arc::clone(&store))).await.unwrap();
     backups.add(&snapshot, Arc::default()).await.unwrap();
     let refused = restore(&snapshot, Arc::clone(&other), Arc::default()).await;
     assert!(matches!(refused, Err(BackupError::NotEmpty(_))), "{refused:?}");
-    let foreign = Snapshot::take(&Source::new(other)).await.unwrap();
+    let foreign = Snapshot::take(&Original::new(other)).await.unwrap();
     let refused = backups.add(&foreign, Arc::default()).await;
     assert!(matches!(refused, Err(BackupError::OtherCluster(_))), "{refused:?}");
     let refused = Backups::new(store).add(&snapshot, Arc::default()).await;
@@ -177,8 +177,8 @@ async fn an_object_that_was_changed_or_lost_in_the_place_is_noticed() {
     let (store, place) = (memory(), memory());
     let h1 = host(&store, "h1").await;
     add_one(&h1.client(), "one").await;
-    let source = Source::new(Arc::clone(&store));
-    let snapshot = Snapshot::take(&source).await.unwrap();
+    let original = Original::new(Arc::clone(&store));
+    let snapshot = Snapshot::take(&original).await.unwrap();
     let backups = Backups::new(Arc::clone(&place));
     backups.add(&snapshot, Arc::default()).await.unwrap();
     let objects = place.list("objects/").await.unwrap();
@@ -197,7 +197,7 @@ async fn an_object_that_was_changed_or_lost_in_the_place_is_noticed() {
     assert!(matches!(refused, Err(BackupError::Object { .. })), "{refused:?}");
     assert_eq!(to.get(keys::CLUSTER).await.unwrap(), None, "no host starts there");
     // The next backup copies it again.
-    let added = backups.add(&Snapshot::take(&source).await.unwrap(), Arc::default()).await;
+    let added = backups.add(&Snapshot::take(&original).await.unwrap(), Arc::default()).await;
     assert!(added.unwrap().copied >= 1);
     let opened = backups.open(2).await.unwrap();
     restore(&opened, memory(), Arc::default()).await.unwrap();
@@ -210,6 +210,6 @@ async fn a_cluster_whose_host_does_not_answer_has_no_cut() {
     let h1 = host(&store, "h1").await;
     add_one(&h1.client(), "one").await;
     drop(h1);
-    let refused = Snapshot::take(&Source::new(store)).await;
+    let refused = Snapshot::take(&Original::new(store)).await;
     assert!(matches!(refused, Err(BackupError::NoCut(_))), "{refused:?}");
 }

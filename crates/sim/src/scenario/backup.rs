@@ -12,7 +12,7 @@ use std::{
 
 use holocron::{
     Clock, Host, Random,
-    backup::{BackupError, Snapshot, Source, restore},
+    backup::{BackupError, Original, Snapshot, restore},
 };
 use holocron_store::{Memory, Store};
 
@@ -73,20 +73,20 @@ impl Story {
         }
         let chance = Chance::new(self.scenario.seed ^ 0xbac0_57a7);
         let world = &self.cluster.world;
-        let source = Source::new(Arc::new(world.store(NODE)))
+        let original = Original::new(Arc::new(world.store(NODE)))
             .network(Arc::new(world.network(NODE)))
             .random(Random::from_seed(self.scenario.seed ^ 0xbac0));
         let (work, taken) = (Arc::clone(&self.work), Arc::clone(&backup.0));
         let (shelf, load) = (world.shelf.clone(), self.scenario.load);
         drop(self.cluster.world.start(NODE, async move {
-            let source = source.clock(Arc::new(HostClock::new(WALL_BEGINS_MS)));
+            let original = original.clock(Arc::new(HostClock::new(WALL_BEGINS_MS)));
             // Most cuts are taken when nothing else is copied, so that many are.
             let mut restored_at = chance.below(CUTS_BEFORE);
             // Then what was kept for the cuts must go.
             while !work.is_over() {
                 tokio::time::sleep(chance.between(Duration::ZERO, load / 16)).await;
                 let least = tally::known(&work);
-                let taken_now = match Snapshot::take(&source).await {
+                let taken_now = match Snapshot::take(&original).await {
                     Ok(snapshot) => snapshot,
                     Err(error) => {
                         work.counters().failed_cuts += 1;
