@@ -177,6 +177,8 @@ async fn a_cluster_that_is_down_has_no_cut() {
     let _turn = turn().await;
     let place = Place::new();
     let host = place.host("h1", &SMALL).await;
+    // Before that there may be no epoch yet, and so no cluster.
+    all_served(&place, &[&host]).await;
     let backups = Place::new();
     host.kill().await;
     let refused = run(&["backup", "--store", &place.url(), "--to", &backups.url()]).await;
