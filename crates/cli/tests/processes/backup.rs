@@ -158,15 +158,15 @@ async fn a_cut_that_nobody_ends_costs_callers_two_seconds() {
         let message = PeerMessage::Freeze { session, cut };
         holocron::ask(&network, &host.address, message, PATIENCE).await.expect("it answers")
     };
-    assert!(matches!(freeze(cut).await, PeerReply::Frozen(_)));
     let begun = Instant::now();
+    assert!(matches!(freeze(cut).await, PeerReply::Frozen(_)));
     assert!(matches!(freeze(other).await, PeerReply::Refused(_)), "one at a time");
     // Reads don't wait.
     values_of(&client, &counters()).await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     add_to_all(&client, &counters()).await;
     let waited = begun.elapsed();
-    assert!((1..8).contains(&waited.as_secs()), "{waited:?}");
+    assert!((2..20).contains(&waited.as_secs()), "{waited:?}");
     let thaw = PeerMessage::Thaw { session, cut };
     let thawed = holocron::ask(&network, &host.address, thaw, PATIENCE).await.unwrap();
     assert!(matches!(thawed, PeerReply::Refused(_)), "it has gone on: {thawed:?}");
