@@ -36,8 +36,5 @@ pub use scenario::{Outcome, Scenario, run};
 pub use store::{Replacement, Shelf, SimStore, Slow, StoreFaults};
 pub use trace::Trace;
 pub use watch::invariant::Invariant;
-pub use workload::{
-    bank::{Account, Command as AccountCommand, OPENING_BALANCE},
-    edition::Edition,
-};
+pub use workload::bank::{Account, Command as AccountCommand, OPENING_BALANCE};
 pub use world::{Node, World};

@@ -29,7 +29,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(150);
 
 /// Counts its commands. Every version has the same state; only the number differs.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Edition<const VERSION: u32> {
+struct Edition<const VERSION: u32> {
     count: u64,
 }
 

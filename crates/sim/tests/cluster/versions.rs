@@ -6,15 +6,45 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
-use holocron::{CallError, Client, Unavailable};
+use holocron::{CallError, Client, Context, OldState, Unavailable, Vnode};
 use holocron_protocol::{epoch::record::EpochRecord, format::keys};
-use holocron_sim::{Cluster, Edition};
+use holocron_sim::Cluster;
+use serde::{Deserialize, Serialize};
 
 use crate::tally::tiny;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SLOTS: usize = 32;
 const VNODES: u64 = 40;
+
+/// Counts its commands.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Volume<const VERSION: u32> {
+    count: u64,
+}
+
+impl<const VERSION: u32> Vnode for Volume<VERSION> {
+    const KIND: &'static str = "volume";
+    const VERSION: u32 = VERSION;
+    type Command = ();
+    type Reply = u64;
+    type Query = ();
+    type Answer = u64;
+    type Env = ();
+
+    fn command(&mut self, _: &mut Context<'_, Self>, (): ()) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    fn query(&self, _: &Context<'_, Self>, (): ()) -> u64 {
+        self.count
+    }
+
+    fn migrate(old: OldState<'_>) -> Result<Self, String> {
+        old.read()
+    }
+}
 
 /// The version of the hosts that start from now on, and what callers saw.
 #[derive(Debug, Default)]
@@ -32,8 +62,8 @@ fn cluster(seed: u64) -> (Cluster, Arc<Shelf>) {
     let shelf = Arc::new(Shelf { counts, ..Shelf::default() });
     let of_hosts = Arc::clone(&shelf);
     cluster.equip(move |_, builder| match of_hosts.version.load(Ordering::Relaxed) {
-        1 => builder.vnode::<Edition<1>>(),
-        _ => builder.vnode::<Edition<2>>(),
+        1 => builder.vnode::<Volume<1>>(),
+        _ => builder.vnode::<Volume<2>>(),
     });
     (cluster, shelf)
 }
@@ -47,7 +77,7 @@ async fn read_on(client: Client, shelf: Arc<Shelf>) {
     let mut number = 0;
     while !shelf.over.load(Ordering::Relaxed) {
         let count = &shelf.counts[number];
-        let vnode = client.get::<Edition<2>>(&format!("v{number}")).with_deadline(MINUTE);
+        let vnode = client.get::<Volume<2>>(&format!("v{number}")).with_deadline(MINUTE);
         match vnode.command(()).await {
             Ok(reply) => assert_eq!(reply, count.fetch_add(1, Ordering::Relaxed) + 1, "v{number}"),
             Err(error) if is_unreadable(&error) => {
@@ -101,7 +131,7 @@ fn lost(cluster: &mut Cluster, shelf: &Arc<Shelf>) -> u64 {
     let reading = cluster.client("reader", move |client| async move {
         let mut lost = 0;
         for (number, count) in shelf.counts.iter().enumerate() {
-            let vnode = client.get::<Edition<2>>(&format!("v{number}")).with_deadline(MINUTE);
+            let vnode = client.get::<Volume<2>>(&format!("v{number}")).with_deadline(MINUTE);
             match vnode.query(()).await {
                 Ok(answer) => assert_eq!(answer, count.load(Ordering::Relaxed), "v{number}"),
                 Err(error) if is_unreadable(&error) => lost += 1,
@@ -164,7 +194,7 @@ fn without_a_new_host_the_rest_is_served_and_a_new_one_gets_what_only_it_can_rea
     assert!(of_a > 0, "what a has stored can't be read");
     let fresh = cluster.client("fresh", |client| async move {
         for number in 0..VNODES {
-            let vnode = client.get::<Edition<1>>(&format!("fresh{number}")).with_deadline(MINUTE);
+            let vnode = client.get::<Volume<1>>(&format!("fresh{number}")).with_deadline(MINUTE);
             assert_eq!(vnode.command(()).await, Ok(1), "the rest of its slot is served");
         }
     });
@@ -174,7 +204,7 @@ fn without_a_new_host_the_rest_is_served_and_a_new_one_gets_what_only_it_can_rea
     assert_eq!(lost(&mut cluster, &shelf), 0);
     let again = cluster.client("again", |client| async move {
         for number in 0..VNODES {
-            let vnode = client.get::<Edition<2>>(&format!("fresh{number}")).with_deadline(MINUTE);
+            let vnode = client.get::<Volume<2>>(&format!("fresh{number}")).with_deadline(MINUTE);
             assert_eq!(vnode.query(()).await, Ok(1));
         }
     });
