@@ -119,8 +119,6 @@ counters! {
     repeated_effects,
     /// Cuts that were taken.
     cuts,
-    /// Cuts that couldn't be taken: slots moved each time, or a host didn't answer.
-    failed_cuts,
     /// Of the cuts, those that were restored.
     backups,
 }

@@ -159,6 +159,7 @@ async fn a_vnode_without_a_host_is_waited_for_until_the_deadline() {
     let node = Node::start(&folder, "h1").await;
     let mut other = Node::start(&folder, "h2").await;
     node.until_ready().await;
+    other.until_ready().await;
     // Its vnodes move to h1 only once it is suspected.
     other.crash().await;
     let mut names = BTreeSet::new();

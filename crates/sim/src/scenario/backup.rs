@@ -89,7 +89,6 @@ impl Story {
                 let taken_now = match Snapshot::take(&original).await {
                     Ok(snapshot) => snapshot,
                     Err(error) => {
-                        work.counters().failed_cuts += 1;
                         work.trace.note(format_args!("no cut: {error}"));
                         continue;
                     }
