@@ -130,7 +130,7 @@ const LAYERS: [(&str, &[Layer]); 2] = [
             ("client", &["api", "transport", "store_io"]),
             ("session", &["metrics", "api", "transport", "store_io"]),
             ("inspect", &["transport", "store_io"]),
-            ("backup", &["api", "transport", "store_io", "audit"]),
+            ("backup", &["api", "transport", "store_io", "audit", "client"]),
             ("host", &["metrics", "api", "transport", "store_io", "client", "session", "inspect"]),
         ],
     ),

@@ -42,7 +42,8 @@ const STORE_WITHIN: Duration = Duration::from_secs(20);
 /// A cut that was taken.
 #[derive(Debug)]
 pub(super) struct Taken {
-    pub(super) cluster: Cluster,
+    /// The epoch log of the cluster.
+    pub(super) log: EpochLog,
     pub(super) view: View,
     pub(super) cut: Cut,
     /// From the first message that froze a session until all could go on.
@@ -59,7 +60,7 @@ pub(super) async fn take(original: &Original) -> Result<Taken, BackupError> {
         let none = || BackupError::NoCluster("the cluster has no epoch yet".to_owned());
         let view = log.newest(None).await?.ok_or_else(none)?;
         let why = match attempt(original, &log, &view).await {
-            Ok((cut, frozen_for)) => return Ok(Taken { cluster, view, cut, frozen_for }),
+            Ok((cut, frozen_for)) => return Ok(Taken { log, view, cut, frozen_for }),
             Err(Missed::Refused(why)) => return Err(BackupError::NotSupported(why)),
             Err(Missed::Failed(why)) => why,
         };

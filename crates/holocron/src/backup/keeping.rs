@@ -1,15 +1,15 @@
 //! Asks the hosts again and again to delete nothing, as long as a snapshot is in use.
 
 use core::time::Duration;
-use std::sync::Arc;
 
 use futures::future::join_all;
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::Original;
 use crate::{
+    client::connect::ask,
     store_io::{epoch_log::EpochLog, keep::KEEP_FOR},
-    transport::{frame::Hello, link::Link, peer::PeerMessage, serve::View},
+    transport::{peer::PeerMessage, serve::View},
 };
 
 /// How often hosts are asked.
@@ -41,7 +41,10 @@ impl Keeping {
                         view = newest;
                     }
                     join_all(
-                        view.record.hosts.values().map(|host| ask(&original, &log, &host.address)),
+                        view.record
+                            .hosts
+                            .values()
+                            .map(|host| ask_to_keep(&original, &host.address)),
                     )
                     .await;
                 };
@@ -51,28 +54,8 @@ impl Keeping {
     }
 }
 
-async fn ask(original: &Original, log: &EpochLog, address: &str) {
-    let hello = Hello { cluster: Some(log.cluster.cluster), who: "a backup".to_owned() };
-    let asked = match Link::open(&*original.network, address, hello).await {
-        Ok(link) => {
-            link.message(PeerMessage::Keep).await.map(drop).map_err(|lost| lost.to_string())
-        }
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(why) = asked {
-        tracing::debug!(address, why, "host was not asked to keep what is being copied");
-    }
-}
-
-/// A log that can be read as long as a snapshot is in use.
-pub(super) fn log_of(
-    original: &Original,
-    cluster: holocron_protocol::format::cluster::Cluster,
-) -> EpochLog {
-    EpochLog {
-        store: Arc::clone(&original.store),
-        cluster,
-        patience: holocron_store::Patience::within(ROUND_WITHIN),
-        stop: tokio_util::sync::CancellationToken::new(),
+async fn ask_to_keep(original: &Original, address: &str) {
+    if let Err(error) = ask(&*original.network, address, PeerMessage::Keep, ROUND_WITHIN).await {
+        tracing::debug!(address, %error, "host was not asked to keep what is being copied");
     }
 }

@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! Imports `store_io`, `transport`, `api` and `audit`.
+//! Imports `client`, `store_io`, `transport`, `api` and `audit`.
 
 mod copy;
 mod cut;

@@ -89,6 +89,8 @@ impl Backups {
         progress: Arc<Progress>,
     ) -> Result<Added, BackupError> {
         let newest = self.newest(snapshot.cluster.cluster).await?;
+        let number = newest.as_ref().map_or(1, |(number, _)| number + 1);
+        let newest = newest.map(|(_, manifest)| manifest);
         let mut objects = self.still_there(snapshot, newest.as_ref()).await?;
         let shared = objects.len() as u64;
         let (mut copied, mut copied_bytes) = (0, 0);
@@ -113,7 +115,7 @@ impl Backups {
             objects,
         };
         self.snapshot_of(&manifest).await?.verify().await?;
-        let number = self.write(&manifest).await?;
+        let number = self.write(number, &manifest).await?;
         Ok(Added { number, copied, copied_bytes, shared })
     }
 
@@ -133,7 +135,8 @@ impl Backups {
         Ok(wanted.map(|(key, entry)| (key.clone(), *entry)).collect())
     }
 
-    async fn newest(&self, of: ClusterId) -> Result<Option<Manifest>, BackupError> {
+    /// The newest backup, with its number; checks that the place is this cluster's.
+    async fn newest(&self, of: ClusterId) -> Result<Option<(u64, Manifest)>, BackupError> {
         let Some(number) = self.numbers().await?.last().copied() else {
             if let Some(_cluster) = self.get(keys::CLUSTER).await? {
                 let why = "there is a cluster, not a place of backups: use another prefix";
@@ -143,7 +146,7 @@ impl Backups {
         };
         let newest = self.manifest(number).await?;
         if newest.cluster == of {
-            return Ok(Some(newest));
+            return Ok(Some((number, newest)));
         }
         let why = format!(
             "the place has backups of the cluster {}, not of {of}: use another prefix",
@@ -152,9 +155,9 @@ impl Backups {
         Err(BackupError::OtherCluster(why))
     }
 
-    async fn write(&self, manifest: &Manifest) -> Result<u64, BackupError> {
+    /// Writes a manifest under this number, or the next that is free.
+    async fn write(&self, mut number: u64, manifest: &Manifest) -> Result<u64, BackupError> {
         let object = manifest.encode(self.random.nonce());
-        let mut number = self.numbers().await?.last().map_or(1, |newest| newest + 1);
         loop {
             let key = manifest::key(number);
             let stop = CancellationToken::new();

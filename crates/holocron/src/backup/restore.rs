@@ -1,6 +1,6 @@
 //! Making a snapshot a cluster of its own.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use holocron_protocol::{
     format::keys,
@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     BackupError, Progress, Snapshot,
     copy::{Copied, copy, create},
-    snapshot::patience,
+    snapshot::{check, patience},
+    view::{CutView, Known},
 };
-use crate::audit::Audit;
 
 /// A cluster that was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +58,18 @@ pub async fn restore(
     if let Some(key) = missing {
         return Err(BackupError::Object { key, why: "missing in the backup".to_owned() });
     }
-    create(&to, keys::CLUSTER, view.ending[keys::CLUSTER].clone()).await?;
-    let report = Audit::new(to).scrub().await?;
-    if !report.findings.is_empty() {
-        return Err(BackupError::Unsound(report.findings));
-    }
-    let objects = view.all().count() as u64;
+    let cluster = view.ending[keys::CLUSTER].clone();
+    // As it will be with the last object.
+    let copied = CutView {
+        from: Arc::clone(&to),
+        objects: view
+            .all()
+            .map(|(key, len)| (key.clone(), Known { len, checksum: None }))
+            .collect(),
+        ending: BTreeMap::from([(keys::CLUSTER.to_owned(), cluster.clone())]),
+    };
+    let objects = copied.objects.len() as u64;
+    let report = check(Arc::new(copied)).await?;
+    create(&to, keys::CLUSTER, cluster).await?;
     Ok(Restored { cluster: snapshot.becomes(), epoch: report.epoch, objects })
 }

@@ -21,13 +21,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     BackupError, Original,
     cut::{Taken, take},
-    keeping::{Keeping, log_of},
+    keeping::Keeping,
     view::{CutView, Known},
 };
-use crate::{api::random::Random, audit::Audit};
+use crate::{
+    api::random::Random,
+    audit::{Audit, ScrubReport},
+};
 
 /// How long one request to a store is repeated.
-pub(super) const STORE_WITHIN: Duration = Duration::from_secs(60);
+const STORE_WITHIN: Duration = Duration::from_secs(60);
 /// Openings that are read at a time.
 const GETS_MAX: usize = 32;
 
@@ -53,8 +56,9 @@ impl Snapshot {
     ///
     /// [`BackupError`]. After [`BackupError::NoCut`], try again.
     pub async fn take(original: &Original) -> Result<Self, BackupError> {
-        let Taken { cluster, view, cut, frozen_for } = take(original).await?;
-        let keeping = Keeping::begin(original, log_of(original, cluster), view);
+        let Taken { log, view, cut, frozen_for } = take(original).await?;
+        let cluster = log.cluster;
+        let keeping = Keeping::begin(original, log, view);
         let listed =
             list_until(&*original.store, "", patience(), &CancellationToken::new()).await?;
         let belongs = |listed: &Listed| {
@@ -68,10 +72,8 @@ impl Snapshot {
             cut,
             taken_ms: original.clock.wall_ms(),
         };
-        let mut snapshot = Self::of(parts, &original.random).await?;
-        snapshot.frozen_for = frozen_for;
-        snapshot._keeping = Some(keeping);
-        Ok(snapshot)
+        let snapshot = Self::of(parts, &original.random).await?;
+        Ok(Self { frozen_for, _keeping: Some(keeping), ..snapshot })
     }
 
     /// The snapshot of these objects.
@@ -125,10 +127,14 @@ impl Snapshot {
     ///
     /// [`BackupError::Unsound`] with what is wrong.
     pub async fn verify(&self) -> Result<(), BackupError> {
-        let view = Arc::clone(&self.view) as Arc<dyn Store>;
-        let report = Audit::new(view).scrub().await?;
-        if report.findings.is_empty() { Ok(()) } else { Err(BackupError::Unsound(report.findings)) }
+        check(Arc::clone(&self.view)).await.map(drop)
     }
+}
+
+/// Checks everything that a cluster needs which begins with these objects.
+pub(super) async fn check(objects: Arc<CutView>) -> Result<ScrubReport, BackupError> {
+    let report = Audit::new(objects as Arc<dyn Store>).scrub().await?;
+    if report.findings.is_empty() { Ok(report) } else { Err(BackupError::Unsound(report.findings)) }
 }
 
 /// What a snapshot is made of.

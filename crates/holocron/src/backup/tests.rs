@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use holocron_protocol::{backup::manifest, format::keys};
+use holocron_protocol::{backup::manifest, format::keys, ids::Nonce};
 use holocron_store::Memory;
 use serde::{Deserialize, Serialize};
 
@@ -202,6 +202,26 @@ async fn an_object_that_was_changed_or_lost_in_the_place_is_noticed() {
     let opened = backups.open(2).await.unwrap();
     restore(&opened, memory(), Arc::default()).await.unwrap();
     assert!(place.get(&manifest::key(2)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_is_copied_as_it_was_and_is_not_sound_does_not_become_a_cluster() {
+    let (store, place) = (memory(), memory());
+    let h1 = host(&store, "h1").await;
+    add_one(&h1.client(), "one").await;
+    let snapshot = Snapshot::take(&Original::new(Arc::clone(&store))).await.unwrap();
+    let backups = Backups::new(Arc::clone(&place));
+    backups.add(&snapshot, Arc::default()).await.unwrap();
+    let key = manifest::key(1);
+    let stored = place.get(&key).await.unwrap().unwrap();
+    let mut lacking = manifest::Manifest::decode(&key, &stored).unwrap();
+    lacking.objects.retain(|key, _| !key.ends_with("/journal/00000000000000000001"));
+    place.put(&key, lacking.encode(Nonce::new(1))).await.unwrap();
+    let to = memory();
+    let opened = backups.open(1).await.unwrap();
+    let refused = restore(&opened, Arc::clone(&to), Arc::default()).await;
+    assert!(matches!(refused, Err(BackupError::Unsound(_))), "{refused:?}");
+    assert_eq!(to.get(keys::CLUSTER).await.unwrap(), None, "no host starts there");
 }
 
 #[tokio::test]

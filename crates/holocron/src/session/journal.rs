@@ -121,6 +121,18 @@ struct State {
     tail: Tail,
 }
 
+impl State {
+    fn progress(&self) -> Progress {
+        Progress {
+            committed: self.writer.committed(),
+            low_water: self.writer.low_water(),
+            checkpoint_at: self.writer.checkpoint_at(),
+            waiting: !self.open.builder.is_empty()
+                || self.writer.submitted() > self.writer.committed(),
+        }
+    }
+}
+
 /// The open batch.
 #[derive(Debug, Default)]
 struct Open {
@@ -352,14 +364,7 @@ impl Journal {
 
     /// How far the journal has come, for hosts that may have to seal or read it.
     pub(crate) fn progress(&self) -> Progress {
-        let state = self.state();
-        Progress {
-            committed: state.writer.committed(),
-            low_water: state.writer.low_water(),
-            checkpoint_at: state.writer.checkpoint_at(),
-            waiting: !state.open.builder.is_empty()
-                || state.writer.submitted() > state.writer.committed(),
-        }
+        self.state().progress()
     }
 
     /// Ends the session: nothing more is committed, and pending calls are answered `Unclear`.

@@ -42,11 +42,11 @@ impl Journal {
                 return Err(NotFrozen::WentOn);
             }
         }
+        // Under one lock: a moment later it may go on.
         let state = self.state();
-        let fixed = state.freeze.fixed(cut, &state.writer);
+        let position = state.freeze.fixed(cut, &state.writer).ok_or(NotFrozen::WentOn)?;
+        let progress = state.progress();
         drop(state);
-        let position = fixed.ok_or(NotFrozen::WentOn)?;
-        let progress = self.progress();
         assert_eq!(progress.committed.next(), position, "a frozen journal doesn't grow");
         Ok(progress)
     }
